@@ -1,0 +1,29 @@
+"""Makes child processes end with their parent, also when the parent is killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def dies_with_parent() -> Callable[[], None] | None:
+    """Return a `preexec_fn` after which the child gets SIGTERM when its parent dies; None where unknown.
+
+    Linux watches the *thread* that starts the child, so start it from one that lives on.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after the fork little is safe
+    parent_pid = os.getpid()
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent_pid:  # it died in between, so no signal will come
+            os._exit(1)
+
+    return prepare
