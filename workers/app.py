@@ -1,0 +1,59 @@
+"""The Celery app: `celery -A workers.app worker`, and what other programs send jobs with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from workers.queues import CONTROL_QUEUE, TASK_NAME, queue_name
+from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from workers.settings import load
+
+
+def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str] | None:
+    """Send `predict` calls to their endpoint's queue, also those made without `queue=`."""
+    if name != TASK_NAME:
+        return None
+    endpoint_name = args[0] if args else (kwargs or {}).get("endpoint_name")
+    return {"queue": queue_name(endpoint_name)} if isinstance(endpoint_name, str) else None
+
+
+def _configuration() -> dict[str, Any]:
+    """Celery's settings; called when the app is first used, so that importing it reads nothing."""
+    settings = load()
+    return {
+        "broker_url": settings.queue_url,
+        "result_backend": settings.redis_url,
+        "result_expires": settings.result_ttl_s,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_serializer": "json",
+        "result_accept_content": ["json"],
+        "imports": ["workers.tasks"],
+        "task_routes": (route,),
+        "task_default_queue": CONTROL_QUEUE,
+        "task_acks_late": True,
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "priority_steps": [0],
+            "socket_timeout": ANSWER_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+        "worker_pool": "solo",
+        "worker_concurrency": 1,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": True,
+        "worker_redirect_stdouts": False,
+    }
+
+
+app = Celery("queuecast")
+app.add_defaults(_configuration)
+app.steps["consumer"].add("workers.engine.bootstep:EngineStep")

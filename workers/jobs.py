@@ -1,0 +1,194 @@
+"""Jobs as other programs see them: submit, look, cancel, list."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from workers import documents, keys, records
+from workers.errors import JobNotCancellable, JobNotFound
+from workers.redis_client import records_client, translated_errors
+
+_PAGE = 200
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    #: Accepted; no worker has begun it.
+    QUEUED = "queued"
+    #: A model host has it.
+    RUNNING = "running"
+    #: Ended with an outcome.
+    SUCCEEDED = "succeeded"
+    #: Ended with an error.
+    FAILED = "failed"
+    #: Taken back before it ran.
+    CANCELLED = "cancelled"
+    #: Its time was over before it ran.
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can change this state any more."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+_STATES = {
+    documents.QUEUED: JobState.QUEUED,
+    "STARTED": JobState.RUNNING,
+    "SUCCESS": JobState.SUCCEEDED,
+    "FAILURE": JobState.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's record; times in seconds since the epoch."""
+
+    job_id: str
+    endpoint_name: str
+    state: JobState
+    submitted_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    attempts: int = 0
+    outcome: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the job as the HTTP API shows it; times in ISO 8601, UTC."""
+        return {
+            "job_id": self.job_id,
+            "endpoint_name": self.endpoint_name,
+            "status": self.state.value,
+            "submitted_at": _iso(self.submitted_at),
+            "started_at": _iso(self.started_at),
+            "finished_at": _iso(self.finished_at),
+            "attempts": self.attempts,
+            "outcome": self.outcome,
+            "error": self.error,
+        }
+
+
+def submit(endpoint_name: str, **rows: Any) -> Job:
+    """Submit one job: `input=…` for one row, `inputs=[…]` for several.
+
+    Raises:
+        JobArgumentsWrong: neither or both of them are given, or the list is empty.
+        QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
+    """
+    from workers.tasks import predict
+
+    args = (endpoint_name, rows.pop("input")) if "input" in rows else (endpoint_name,)
+    # Nobody waits on this AsyncResult, so Celery needn't subscribe to it; the record is written anyway.
+    result = predict.apply_async(args, rows, ignore_result=True)
+    return Job(str(result.id), endpoint_name, JobState.QUEUED, submitted_at=time.time())
+
+
+def get(job_id: str) -> Job:
+    """Return a job as it stands.
+
+    Raises:
+        JobNotFound: the id is unknown, or its record has expired.
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors():
+        [record] = records.read([job_id])
+    if record is None:
+        raise JobNotFound(job_id)
+    return parse(job_id, record)
+
+
+def cancel(job_id: str) -> Job:
+    """Take back a queued job: it never runs.
+
+    Raises:
+        JobNotFound: the id is unknown.
+        JobNotCancellable: it is running or has ended.
+        QueueUnavailable: Redis can't be reached.
+    """
+    job = get(job_id)
+    record = documents.revoked(job_id, job.endpoint_name, documents.CANCELLED, job.submitted_at, time.time())
+    with translated_errors():
+        status = records.cancel(job_id, record)
+    if status is None:
+        raise JobNotFound(job_id)
+    if status != documents.QUEUED:
+        raise JobNotCancellable(job_id, get(job_id).state.value)
+    return parse(job_id, record)
+
+
+def recent(endpoint_name: str | None = None, state: JobState | None = None, limit: int = 50) -> list[Job]:
+    """Return the newest jobs, newest first, of one endpoint or of all, perhaps in one state only.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    found: list[Job] = []
+    with translated_errors():
+        for page in _pages(endpoint_name):
+            for job_id, record in zip(page, records.read(page), strict=True):
+                job = parse(job_id, record) if record is not None else None
+                if job is not None and state in (None, job.state):
+                    found.append(job)
+            if len(found) >= limit:
+                break
+    return found[:limit]
+
+
+def parse(job_id: str, record: bytes) -> Job:
+    """Turn a record, also one that Celery itself wrote, into a job."""
+    found = json.loads(record)
+    state = _STATES.get(found["status"])
+    if state is None:
+        state = JobState.EXPIRED if found.get("reason") == documents.EXPIRED else JobState.CANCELLED
+    error = found.get("error")
+    if state is JobState.FAILED and error is None:
+        result = found.get("result") or {}
+        error = {"code": "job_failed", "type": result.get("exc_type"), "message": str(result.get("exc_message"))}
+    return Job(
+        job_id,
+        found.get("endpoint_name", ""),
+        state,
+        submitted_at=found.get("submitted_at"),
+        started_at=found.get("started_at"),
+        finished_at=found.get("finished_at"),
+        attempts=found.get("attempts") or 0,
+        outcome=found["result"] if state is JobState.SUCCEEDED else None,
+        error=error,
+    )
+
+
+def _pages(endpoint_name: str | None) -> Iterator[list[str]]:
+    client = records_client()
+    names = [endpoint_name] if endpoint_name else sorted(name.decode() for name in client.smembers(keys.ENDPOINTS))
+    newest = heapq.merge(*(_newest(name) for name in names), reverse=True)
+    page: list[str] = []
+    for _, job_id in newest:
+        page.append(job_id)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    yield page
+
+
+def _newest(endpoint_name: str) -> Iterator[tuple[float, str]]:
+    """The endpoint's jobs, newest first, read page by page as they are needed."""
+    client, start = records_client(), 0
+    while True:
+        rows = client.zrevrange(keys.recent(endpoint_name), start, start + _PAGE - 1, withscores=True)
+        yield from ((submitted_at, job_id.decode()) for job_id, submitted_at in rows)
+        if len(rows) < _PAGE:
+            return
+        start += _PAGE
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,56 @@
+"""Redis clients that answer or fail within two seconds, and the translation of their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from workers.errors import QueueUnavailable
+from workers.settings import load
+
+CONNECT_TIMEOUT_S = 0.7
+ANSWER_TIMEOUT_S = 1.7
+
+
+def connect(url: str) -> redis.Redis:
+    """Make a client (it connects at its first command).
+
+    One retry, and on a refused or dropped connection only: a pooled connection that the server
+    closed fails once, but a command whose answer is late must not run twice.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        protocol=2,
+    )
+
+
+@lru_cache(maxsize=1)
+def records_client() -> redis.Redis:
+    """The client for job records and observed state, one a process."""
+    return connect(load().redis_url)
+
+
+@lru_cache(maxsize=1)
+def queue_client() -> redis.Redis:
+    """The client for the queues themselves, one a process."""
+    settings = load()
+    return records_client() if settings.queue_url == settings.redis_url else connect(settings.queue_url)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what redis-py and kombu raise into `QueueUnavailable`, without the driver's text."""
+    from kombu.exceptions import OperationalError
+
+    try:
+        yield
+    except (redis.RedisError, OperationalError, OSError) as error:
+        raise QueueUnavailable("The job queue (Redis) can't be reached; nothing was stored. Try again shortly.") from error

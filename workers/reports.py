@@ -1,0 +1,108 @@
+"""What workers report of themselves: the shape, how it is written, and which reports still count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypedDict
+
+import redis
+
+from workers import keys
+
+#: A worker writes its report at every change, and this often without one.
+REPORT_INTERVAL_S = 4.0
+#: A worker that has been silent for this long counts as gone.
+REPORT_LIFE_S = 15.0
+#: Reports of workers that are long gone are removed by those that live.
+_FORGET_AFTER_S = 3_600
+
+
+class HostsState(StrEnum):
+    """How far the hosts of one version on one worker are."""
+
+    #: The artifact is being fetched, or the model loaded and warmed up.
+    LOADING = "loading"
+    #: It takes jobs.
+    READY = "ready"
+    #: It could not be loaded; `error` says why.
+    FAILED = "failed"
+    #: It finishes what it has and stops.
+    STOPPING = "stopping"
+
+
+class VersionReport(TypedDict):
+    """One version that a worker has for an endpoint; during a swap there are two."""
+
+    model_name: str
+    version: str
+    revision: int
+    state: HostsState
+    error: str | None
+    hosts: int
+    hosts_wanted: int
+    pids: list[int]
+    memory_bytes: int
+    load_ms: float | None
+
+
+class EndpointReport(TypedDict):
+    """What a worker has for one endpoint."""
+
+    versions: list[VersionReport]
+    waiting: int
+    running: int
+
+
+class WorkerReport(TypedDict):
+    """One worker."""
+
+    worker: str
+    worker_group: str
+    pid: int
+    started_at: float
+    endpoints: Mapping[str, EndpointReport]
+
+
+#: KEYS: workers, reports. ARGV: worker, report, age in seconds at which others are forgotten.
+_WRITE = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1e6
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])
+if #gone > 0 then
+  redis.call('ZREM', KEYS[1], unpack(gone))
+  redis.call('HDEL', KEYS[2], unpack(gone))
+end
+"""
+
+
+def write(client: redis.Redis, report: WorkerReport) -> None:
+    """Write a worker's report over its last one."""
+    arguments = [report["worker"], json.dumps(report), _FORGET_AFTER_S]
+    client.register_script(_WRITE)([keys.WORKERS, keys.REPORTS], arguments)
+
+
+def remove(client: redis.Redis, worker_name: str) -> None:
+    """Remove the report of a worker that stops."""
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.zrem(keys.WORKERS, worker_name)
+        pipeline.hdel(keys.REPORTS, worker_name)
+        pipeline.execute()
+
+
+def ask(pipeline: redis.client.Pipeline) -> None:
+    """Queue the reads of all reports on a pipeline: 3 commands."""
+    pipeline.time()
+    pipeline.zrange(keys.WORKERS, 0, -1, withscores=True)
+    pipeline.hgetall(keys.REPORTS)
+
+
+def understand(answers: list[Any]) -> list[WorkerReport]:
+    """Turn the answers to `ask` into the reports of the workers that live, by name."""
+    (seconds, microseconds), written_at, reports = answers
+    oldest = seconds + microseconds / 1e6 - REPORT_LIFE_S
+    alive = sorted(name for name, at in written_at if at >= oldest and name in reports)
+    return [json.loads(reports[name]) for name in alive]

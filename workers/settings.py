@@ -1,0 +1,61 @@
+"""The environment of this package, read in one place."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from workers.errors import SettingsWrong
+
+DAY_S = 86_400
+
+
+class WorkerSettings(BaseSettings):
+    """Settings of queues, job records and workers; each is `QUEUECAST_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore")
+
+    redis_url: str = "redis://127.0.0.1:6390/0"
+    #: Where jobs are queued; the same Redis unless said otherwise.
+    broker_url: str = ""
+    worker_group: str = "default"
+    #: How long the record of a finished job is kept.
+    result_ttl_s: int = Field(default=DAY_S, ge=1)
+    #: How long the record of a job that has not finished is kept.
+    unfinished_ttl_s: int = Field(default=30 * DAY_S, ge=60)
+    #: How many jobs of each endpoint `GET /jobs` remembers.
+    recent_jobs: int = Field(default=1_000, ge=1, le=100_000)
+    #: A worker holds its jobs under a lease of this length and renews it while it lives.
+    lease_s: float = Field(default=20.0, ge=2, le=3_600)
+    #: How often desired and observed are compared even without a nudge.
+    reconcile_interval_s: float = Field(default=3.0, gt=0, le=60)
+    #: How long a stopping worker lets running predictions finish.
+    shutdown_grace_s: float = Field(default=10.0, ge=0, le=600)
+    #: How long a model may take to load and to predict its example once.
+    load_timeout_s: float = Field(default=300.0, gt=0)
+    #: Threads that numerical libraries may use in each model host.
+    host_threads: int = Field(default=1, ge=1, le=256)
+
+    @property
+    def queue_url(self) -> str:
+        """The broker's URL."""
+        return self.broker_url or self.redis_url
+
+
+@lru_cache(maxsize=1)
+def load() -> WorkerSettings:
+    """Read the environment once.
+
+    Raises:
+        SettingsWrong: a variable has a wrong value; the message names it.
+    """
+    try:
+        return WorkerSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "QUEUECAST_" + str(first["loc"][0]).upper()
+        value = os.environ.get(name)
+        raise SettingsWrong(f"{name}={value!r}: {first['msg']}") from error

@@ -1,0 +1,151 @@
+"""The status of deployments, computed from what is desired and what workers report; stored nowhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from registry.deployments import DesiredDeployment, Intent
+from workers import backlogs, keys, reports, statistics
+from workers.backlogs import Backlog
+from workers.redis_client import queue_client, records_client, translated_errors
+from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
+
+#: Statuses that a view can have.
+DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
+DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One worker's report about one endpoint."""
+
+    worker: WorkerReport
+    endpoint: EndpointReport
+
+    def at(self, revision: int) -> VersionReport | None:
+        """What this worker has for that revision of the deployment."""
+        return next((each for each in self.endpoint["versions"] if each["revision"] == revision), None)
+
+
+def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
+    """Return what the API shows of each deployment: desired, observed, backlog and figures.
+
+    All of Redis's part is read in one round trip for each server, however many deployments there are.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    now = time.time()
+    with translated_errors():
+        backlog = backlogs.read(queue_client(), [each.endpoint_name for each in desired])
+        with records_client().pipeline(transaction=False) as pipeline:
+            reports.ask(pipeline)
+            for each in desired:
+                statistics.ask(pipeline, each.endpoint_name, now)
+            answers = pipeline.execute()
+    workers, figures = reports.understand(answers[:3]), answers[3:]
+    step = statistics.WINDOWS_KEPT + 1
+    return [
+        _view(each, workers, backlog[each.endpoint_name], figures[step * index : step * (index + 1)])
+        for index, each in enumerate(desired)
+    ]
+
+
+def live_workers() -> list[WorkerReport]:
+    """Return the reports of the workers that live.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors(), records_client().pipeline(transaction=False) as pipeline:
+        reports.ask(pipeline)
+        return reports.understand(pipeline.execute())
+
+
+def nudge() -> None:
+    """Tell the workers that desired deployments have changed; without it they see it a little later.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors():
+        records_client().publish(keys.NUDGE_CHANNEL, "changed")
+
+
+def _view(
+    desired: DesiredDeployment, workers: list[WorkerReport], backlog: Backlog, figures: list[dict[bytes, bytes]]
+) -> dict[str, Any]:
+    seen = [
+        _Seen(worker, worker["endpoints"][desired.endpoint_name])
+        for worker in workers
+        if desired.endpoint_name in worker["endpoints"]
+    ]
+    in_group = sum(worker["worker_group"] == desired.worker_group for worker in workers)
+    status, reason = _status(desired, seen, in_group, backlog)
+    return {
+        "endpoint_name": desired.endpoint_name,
+        "model_name": desired.model_name,
+        "version": desired.version,
+        "status": status,
+        "reason": reason,
+        "worker_group": desired.worker_group,
+        "workers": [_worker_view(each, version) for each in seen for version in each.endpoint["versions"]],
+        "settings": desired.settings.model_dump(),
+        "revision": desired.revision,
+        "deployed_at": desired.deployed_at.isoformat(),
+        "updated_at": desired.updated_at.isoformat(),
+        **statistics.understand(figures),
+        "queue_depth": backlog.depth + sum(each.endpoint["waiting"] for each in seen),
+        "oldest_job_age_s": backlog.oldest_age_s,
+    }
+
+
+def _worker_view(seen: _Seen, version: VersionReport) -> dict[str, Any]:
+    return {"worker": seen.worker["worker"], **version}
+
+
+def _status(desired: DesiredDeployment, seen: list[_Seen], in_group: int, backlog: Backlog) -> tuple[str, str | None]:
+    if desired.intent is Intent.SERVE:
+        return _serving_status(desired, seen, in_group)
+    if desired.intent is Intent.PARK:
+        return (DRAINING, "Running jobs are being finished.") if seen else (PARKED, None)
+    if seen or backlog.depth:
+        how = "finished" if desired.intent is Intent.DRAIN else "rejected"
+        waits = "" if in_group else f" No worker of group {desired.worker_group!r} is running."
+        return DRAINING, f"Queued jobs are being {how}.{waits}"
+    return UNDEPLOYED, None
+
+
+def _serving_status(desired: DesiredDeployment, seen: list[_Seen], in_group: int) -> tuple[str, str | None]:
+    if not in_group:
+        return DEPLOYING, f"No worker of group {desired.worker_group!r} is running; jobs wait in the queue."
+    mine = [version for each in seen if (version := each.at(desired.revision))]
+    ready = [each for each in mine if each["state"] == HostsState.READY]
+    errors = [each["error"] for each in mine if each["state"] == HostsState.FAILED and each["error"]]
+    if ready:
+        return _ready_status(ready, errors, in_group)
+    if errors and len(errors) == in_group:
+        return FAILED, errors[0] + _still_serving(seen, desired.revision)
+    return DEPLOYING, "The model is being loaded." + _still_serving(seen, desired.revision)
+
+
+def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int) -> tuple[str, str | None]:
+    if errors:
+        return DEGRADED, f"Ready on {len(ready)} of {in_group} workers; elsewhere: {errors[0]}"
+    short = [each for each in ready if each["hosts"] < each["hosts_wanted"]]
+    if short:
+        return DEGRADED, short[0]["error"] or "A model host is being replaced."
+    return ACTIVE, None
+
+
+def _still_serving(seen: list[_Seen], revision: int) -> str:
+    versions = {
+        version["version"]
+        for each in seen
+        for version in each.endpoint["versions"]
+        if version["revision"] != revision and version["state"] == HostsState.READY
+    }
+    return f" Version {', '.join(sorted(versions))} keeps serving." if versions else ""
