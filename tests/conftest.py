@@ -1,0 +1,110 @@
+"""Fixtures that every package's tests use: own servers on free loopback ports, own data, own settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support import postgres
+from tests.support.environment import forget_cached_settings, ours
+from tests.support.ports import free_port
+from tests.support.stack import Stack
+from workers.embedded_redis import EmbeddedRedis
+
+_CALL_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know whether their test failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[_CALL_FAILED] = report.failed
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Nothing in this process can reach a service or data that isn't a test's own."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in filter(ours, list(os.environ)):
+            patch.delenv(name)
+        patch.setenv("QUEUECAST_REDIS_URL", f"redis://127.0.0.1:{port}/0")
+        patch.setenv("QUEUECAST_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        forget_cached_settings()
+        yield port
+    forget_cached_settings()
+
+
+@pytest.fixture(scope="session")
+def redis_server(_own_environment: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One Redis for all tests, at the URL that this process's settings name."""
+    with EmbeddedRedis(_own_environment, tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The URL of that Redis, empty now."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data folder of the test's own, also for code that reads this process's settings."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("QUEUECAST_DATA_DIR", str(folder))
+    forget_cached_settings()
+    yield folder
+    monkeypatch.undo()
+    forget_cached_settings()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[postgres.PostgresCluster]:
+    """One PostgreSQL cluster for all tests; missing binaries skip on a laptop and fail in CI."""
+    programs = postgres.binaries()
+    if programs is None:
+        message = "PostgreSQL's initdb and postgres are not installed (Debian: apt-get install postgresql)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    cluster = postgres.PostgresCluster(programs)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: postgres.PostgresCluster) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database; mark the test with `@pytest.mark.postgres`."""
+    url = postgres_cluster.create_database()
+    yield url
+    postgres_cluster.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/registry.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A whole service without workers; its logs are shown if the test fails."""
+    with Stack(tmp_path / "stack") as running:
+        yield running
+        if request.node.stash.get(_CALL_FAILED, True):
+            running.show_logs()

@@ -1,0 +1,1 @@
+"""What tests of every package share: real processes, free ports, waiting with a deadline."""

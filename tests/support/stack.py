@@ -1,0 +1,165 @@
+"""A whole service for one test: Redis, registry, API server and workers, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.ports import free_port
+from tests.support.processes import Child
+from tests.support.waiting import eventually
+from workers.embedded_redis import EmbeddedRedis
+
+START_TIMEOUT_S = 30.0
+
+
+class Worker(Child):
+    """A worker process."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
+        command = "python -m celery -A workers.app worker --pool solo --concurrency 1 -E"
+        command += f" --without-gossip --without-mingle --loglevel INFO --hostname {name}@%h"
+        super().__init__(command.split(), **options)
+
+    def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> Worker:
+        """Wait until Celery says that it consumes."""
+        self.wait_for_log(" ready.", timeout_s)
+        return self
+
+
+class Stack:
+    """Starts everything but workers when entered; `start_worker` adds those. Stops all at the end.
+
+    Args:
+        folder: for data and logs; two stacks never share one.
+        database_url: the registry's database, SQLite in `folder` by default.
+        env: more variables for every process.
+
+    Attributes:
+        env: the whole environment of its processes.
+        redis: its Redis; `stop()` and `start()` it to see what happens.
+        api: an HTTP client whose base URL is the API's.
+        server: the API's process.
+    """
+
+    api: httpx.Client
+    server: Child
+
+    def __init__(self, folder: Path, *, database_url: str | None = None, env: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.redis = EmbeddedRedis(free_port(), folder / "redis")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = clean_environment(
+            QUEUECAST_DATA_DIR=str(folder / "data"),
+            QUEUECAST_REDIS_URL=self.redis.url,
+            QUEUECAST_PORT=str(self.port),
+            QUEUECAST_URL=self.url,
+            **({"DATABASE_URL": database_url} if database_url else {}),
+        )
+        self.env.update(env or {})
+        self.workers: list[Worker] = []
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self.redis.start()
+            self._closing.callback(self.redis.stop)
+            self.run("-m", "registry.migrate")
+            self.start_server()
+            self.api = self._closing.enter_context(httpx.Client(base_url=self.url, timeout=75))
+        except BaseException:
+            self.show_logs()
+            self._closing.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._closing.close()
+        if kind is not None:
+            self.show_logs()
+
+    def start_server(self) -> Child:
+        """Start the API's server (again); return when it is ready."""
+        self.server = self._started(Child(["python", "-m", "api.serve"], env=self.env, log_path=self.logs / "web.log"))
+
+        def ready() -> bool:
+            assert_running(self.server)
+            try:
+                return httpx.get(f"{self.url}/health/ready").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(ready, START_TIMEOUT_S, message="the API is ready")
+        return self.server
+
+    def start_worker(
+        self, name: str = "worker", group: str = "default", env: Mapping[str, str] | None = None, *, wait: bool = True
+    ) -> Worker:
+        """Start a worker; return when it consumes (or at once with `wait=False`)."""
+        environment = {**self.env, "QUEUECAST_WORKER_GROUP": group, **(env or {})}
+        worker = Worker(name, env=environment, log_path=self.logs / f"{name}.log")
+        self.workers.append(worker)
+        self._closing.callback(worker.stop)
+        return worker.wait_until_ready() if wait else worker
+
+    def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `python <arguments>` in this environment to its end."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=self.env, cwd=REPOSITORY, input=stdin, capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def queuecast(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the `queuecast` command to its end."""
+        return self.run("-m", "api.cli", *arguments, check=check)
+
+    def register_examples(self) -> None:
+        """Register the example models, each as version 1."""
+        self.run("-m", "registry.examples")
+
+    def deploy(self, model_name: str, wait_s: int = 60, **wanted: Any) -> dict[str, Any]:
+        """Deploy, wait until it is active, and return its view."""
+        answer = self.api.post(
+            "/deployments/deploy", json={"model_name": model_name, **wanted}, headers={"Prefer": f"wait={wait_s}"}
+        )
+        assert answer.status_code == 201, answer.text
+        view: dict[str, Any] = answer.json()
+        return view
+
+    def job(self, job_id: str, wait_s: int = 30) -> dict[str, Any]:
+        """Wait for a job's end; return its document."""
+        answer = self.api.get(f"/jobs/{job_id}", params={"wait": wait_s})
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = json.loads(answer.text)
+        return document
+
+    def show_logs(self, lines: int = 60) -> None:
+        """Print the end of every process's log: for a test that failed."""
+        for path in sorted([*self.logs.glob("*.log"), self.redis.log_path]):
+            if path.exists():
+                text = "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+                print(f"----- {path.name}\n{text}")
+
+    def _started(self, child: Child) -> Child:
+        self._closing.callback(child.stop)
+        return child
+
+
+def assert_running(child: Child) -> None:
+    """Fail at once, with its log, if a process has ended."""
+    if not child.running:
+        raise RuntimeError(f"{child.command} ended with {child.exit_code}:\n{child.log()}")
