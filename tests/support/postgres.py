@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from itertools import count
@@ -67,7 +68,7 @@ class PostgresCluster:
     def stop(self) -> None:
         """Stop it and delete its data."""
         if self._process:
-            self._process.kill()  # its data goes with it
+            self._process.send_signal(signal.SIGQUIT)  # at once, and its children too
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 

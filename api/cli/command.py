@@ -1,0 +1,50 @@
+"""The `queuecast` command itself: its subcommands and its help."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from api.cli.deployments import deploy, deployments, undeploy
+from api.cli.jobs import jobs
+from api.cli.models import models
+from api.cli.predictions import predict
+from api.cli.status import status
+
+_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="queuecast", prog_name="queuecast")
+def queuecast() -> None:
+    """Serve machine-learning models through queues.
+
+    \b
+    A first round, with the service running (`queuecast run` or `make run`):
+      queuecast models list
+      queuecast deploy binary_classifier --endpoint classifier_prod
+      queuecast predict classifier_prod '[0.5, 0.8, 0.2]'
+      queuecast deployments
+      queuecast undeploy classifier_prod
+
+    \b
+    Exit codes:
+      0  done                       3  the service can't be reached or isn't ready
+      1  refused, or the job failed 4  not done within --timeout
+      2  wrong usage
+    """
+
+
+for _each in (models, deploy, undeploy, deployments, predict, jobs, status):
+    queuecast.add_command(_each)
+
+
+def main() -> None:
+    """Run the command; the console script."""
+    try:
+        queuecast(prog_name="queuecast")
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(1)

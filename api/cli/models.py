@@ -1,0 +1,130 @@
+"""`queuecast models`: register versions of models, and look at what is registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import Assignment, JsonValue, calls_service
+from api.cli.output import Output, local_time, size
+
+#: What a file's name tells about how it is loaded.
+_RUNTIME_BY_SUFFIX = {".onnx": "onnx", ".skops": "skops"}
+
+
+@click.group()
+def models() -> None:
+    """Register versions of models, and look at what is registered."""
+
+
+@models.command()
+@click.argument("name")
+@click.argument("artifact", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops.  [default: by the file's suffix]")
+@click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
+@click.option("--input-example", type=JsonValue(), help="One input; the signature is taken from it.")
+@click.option("--signature", type=JsonValue(), help="The input signature, if no example says enough.")
+@click.option("--version", help="The version's name.  [default: the next number]")
+@click.option("--metadata", type=Assignment(), multiple=True, help="Anything worth keeping with it; repeatable.")
+@calls_service
+def register(
+    client: Client,
+    output: Output,
+    name: str,
+    artifact: Path,
+    runtime: str | None,
+    options: tuple[tuple[str, Any], ...],
+    metadata: tuple[tuple[str, Any], ...],
+    **described: Any,
+) -> None:
+    """Register the file ARTIFACT as a new version of the model NAME.
+
+    Loading a pickled model runs its code, so register only what you trust.
+
+    \b
+    Examples:
+      queuecast models register churn churn.joblib --runtime sklearn \\
+          --option method=predict_proba --input-example '[0.5, 0.8, 0.2]'
+      queuecast models register churn churn.onnx --input-example @row.json
+    """
+    runtime = runtime or _RUNTIME_BY_SUFFIX.get(artifact.suffix)
+    if runtime is None:
+        raise click.UsageError(f"--runtime is needed: {artifact.name} could be anything.")
+    document: Document = {"name": name, "runtime": runtime, "runtime_options": dict(options)}
+    document |= {"metadata": dict(metadata)} | {field: value for field, value in described.items() if value is not None}
+    with output.progress(f"sending {artifact.name} ({size(artifact.stat().st_size)})"):
+        registered = client.upload("/models", artifact, document)
+    if output.as_json:
+        output.document(registered)
+        return
+    version = registered["version"]
+    output.line(f"Registered {registered['model_name']} version {version}.")
+    output.note(f"Deploy it with: queuecast deploy {registered['model_name']} --version {version}")
+
+
+@models.command(name="list")
+@calls_service
+def list_models(client: Client, output: Output) -> None:
+    """List the models."""
+    found = client.get("/models")
+    if output.as_json:
+        output.document(found)
+        return
+    output.table(
+        ["MODEL", "LATEST", "VERSIONS", "RUNTIME", "REGISTERED"],
+        [_model_row(each) for each in found["models"]],
+        "No models yet: queuecast models register --help",
+    )
+
+
+@models.command()
+@click.argument("name")
+@click.option("--version", help="Show one version in full.")
+@calls_service
+def show(client: Client, output: Output, name: str, version: str | None) -> None:
+    """Show the model NAME and its versions."""
+    if version is not None:
+        found = client.get(path_of("models", name, "versions", version))
+        output.document(found) if output.as_json else output.facts(_version_facts(found))
+        return
+    found = client.get(path_of("models", name))
+    if output.as_json:
+        output.document(found)
+        return
+    output.table(
+        ["VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED"],
+        [
+            (
+                each["version"],
+                each["runtime"],
+                size(each.get("artifact_size_bytes")),
+                str(each.get("artifact_sha256"))[:12],
+                local_time(each.get("created_at")),
+            )
+            for each in found["versions"]
+        ],
+        f"{name} has no versions.",
+    )
+
+
+def _model_row(model: Document) -> tuple[Any, ...]:
+    latest = model.get("latest_version")
+    latest = latest if isinstance(latest, dict) else {"version": latest}
+    versions = model.get("versions")
+    count = len(versions) if isinstance(versions, list) else model.get("version_count", versions)
+    return (
+        model.get("model_name", model.get("name")),
+        latest.get("version"),
+        count,
+        latest.get("runtime", model.get("runtime")),
+        local_time(latest.get("created_at", model.get("updated_at", model.get("created_at")))),
+    )
+
+
+def _version_facts(version: Document) -> Document:
+    times = {"created_at": local_time(version.get("created_at"))}
+    sizes = {"artifact_size_bytes": size(version.get("artifact_size_bytes"))}
+    return {**version, **times, **sizes}

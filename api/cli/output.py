@@ -1,0 +1,138 @@
+"""What a command shows: tables for people, JSON for programs; results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from api.cli.errors import CliError
+
+_STYLES = {
+    "active": "green", "succeeded": "green", "ready": "green",
+    "deploying": "yellow", "degraded": "yellow", "draining": "yellow", "queued": "yellow", "running": "yellow",
+    "failed": "red", "expired": "red", "cancelled": "dim", "parked": "dim", "unavailable": "red",
+}  # fmt: skip
+
+
+class Progress(Protocol):
+    """Tells what is being waited for."""
+
+    def __call__(self, text: str) -> None:
+        """Show `text` instead of what was shown before."""
+
+
+class Output:
+    """Where results, progress and errors of one command go.
+
+    Args:
+        as_json: one JSON document on stdout and nothing decorative.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def document(self, document: Any) -> None:
+        """Show a document as JSON."""
+        click.echo(to_json(document, indent=2 if self._out.is_terminal else None))
+
+    def line(self, text: str) -> None:
+        """Show a line of the result."""
+        self._out.print(text, markup=False)
+
+    def note(self, text: str) -> None:
+        """Tell a person something beside the result."""
+        if not self.as_json:
+            self._err.print(text, style="dim", markup=False)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
+        """Show rows; if there are none, say `empty`."""
+        found = [[cell(value) for value in row] for row in rows]
+        if not found:
+            self.note(empty)
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in found:
+            table.add_row(*row)
+        # Cut off by a narrow pipe, a table is of no use to grep.
+        width = None if self._out.is_terminal else 1_000
+        self._out.print(table, width=width, soft_wrap=False, crop=False)
+
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        """Show names and values below each other; what is None is left out."""
+        grid = Table.grid(padding=(0, 2))
+        for name, value in facts.items():
+            if value is not None:
+                grid.add_row(Text(name, style="bold"), cell(value))
+        self._out.print(grid, soft_wrap=False, crop=False)
+
+    def error(self, error: CliError) -> None:
+        """Show why the command ends, on stderr."""
+        if self.as_json:
+            click.echo(to_json(error.document), err=True)
+            return
+        self._err.print(Text.assemble(("Error: ", "bold red"), str(error)))
+        for each in error.document.get("errors") or []:
+            if isinstance(each, dict) and len(error.document["errors"]) > 1:
+                self._err.print(f"  {each.get('field')}: {each.get('message')}", markup=False)
+        named = [f"{name}={error.document[name]}" for name in ("code", "request_id") if error.document.get(name)]
+        self._err.print("  ".join(named), style="dim", markup=False)
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Progress]:
+        """Show a spinner on a terminal while the block runs; yields what changes its text."""
+        if self.as_json or not self._err.is_terminal:
+            yield lambda _text: None
+            return
+        with self._err.status(Text(text)) as status:
+            yield lambda text: status.update(Text(text))
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON as people read it."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def cell(value: Any) -> Text:
+    """Return a value as a table shows it."""
+    if value is None:
+        return Text("-", style="dim")
+    if isinstance(value, bool | dict | list):
+        return Text(to_json(value))
+    if isinstance(value, float):
+        return Text(f"{value:,.1f}")
+    text = str(value)
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def local_time(iso: str | None) -> str | None:
+    """Return a time of the API in the reader's time zone, to the second."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S") if iso else None
+
+
+def seconds_between(start: str | None, end: str | None) -> str | None:
+    """Return how long it took from one time of the API to another."""
+    if not start or not end:
+        return None
+    return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.3f} s"
+
+
+def size(size_bytes: int | None) -> str | None:
+    """Return a size with a unit that reads well."""
+    if size_bytes is None:
+        return None
+    amount, units = float(size_bytes), ["B", "KiB", "MiB", "GiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"

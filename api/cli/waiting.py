@@ -1,0 +1,104 @@
+"""Waiting for a job or a deployment, with progress and a limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from api.cli.client import Client, Document, path_of
+from api.cli.errors import DeploymentFailed, JobUnsuccessful, RequestRefused, TimedOut
+from api.cli.output import Output
+
+#: A poll ends with the job; one that is held answers at least this often, to show how it goes.
+_POLL_S = 5.0
+_LOOK_INTERVAL_S = 0.2
+_UNFINISHED = ("queued", "running")
+
+
+def job_end(client: Client, output: Output, job_id: str, timeout_s: float) -> Document:
+    """Wait until a job succeeds; return it.
+
+    Raises:
+        JobUnsuccessful: it failed, was cancelled or expired.
+        TimedOut: it has not ended in `timeout_s`.
+    """
+    ends_at = time.monotonic() + timeout_s
+    job: Document = {"job_id": job_id, "status": "queued"}
+    with output.progress(f"job {job_id}: queued") as show:
+        while job["status"] in _UNFINISHED:
+            left_s = ends_at - time.monotonic()
+            if left_s <= 0:
+                raise TimedOut(
+                    f"Job {job_id} is {job['status']} after {timeout_s:g} s and goes on; "
+                    f"look with: queuecast jobs show {job_id}",
+                    {"job": job},
+                )
+            job = client.get(path_of("jobs", job_id), wait=round(min(left_s, _POLL_S), 3))
+            show(f"job {job_id}: {job['status']}")
+    return succeeded(job)
+
+
+def succeeded(job: Document) -> Document:
+    """Return the job if it has succeeded or can still.
+
+    Raises:
+        JobUnsuccessful: it ended otherwise.
+    """
+    if job["status"] in ("succeeded", *_UNFINISHED):
+        return job
+    error = job.get("error") or {}
+    why = f": {error.get('message')}" if error.get("message") else "."
+    raise JobUnsuccessful(
+        f"Job {job['job_id']} is {job['status']}{why}", {"code": error.get("code") or "job_unsuccessful", "job": job}
+    )
+
+
+def active(client: Client, output: Output, deployment: Document, timeout_s: float) -> Document:
+    """Wait until a deployment is active; return its view.
+
+    Raises:
+        DeploymentFailed: the workers could not load it.
+        TimedOut: it is not active in `timeout_s`.
+    """
+    endpoint_name = deployment["endpoint_name"]
+
+    def settled(view: Document) -> bool:
+        if view["status"] == "failed":
+            raise DeploymentFailed(f"Endpoint {endpoint_name!r} failed: {view.get('reason')}", {"deployment": view})
+        return bool(view["status"] == "active")
+
+    return _watch(client, output, deployment, timeout_s, settled)
+
+
+def taken_down(client: Client, output: Output, deployment: Document, timeout_s: float) -> None:
+    """Wait until nothing of an undeployed endpoint runs any more.
+
+    Raises:
+        TimedOut: something still does after `timeout_s`.
+    """
+    try:
+        _watch(client, output, deployment, timeout_s, lambda view: view["status"] in ("undeployed", "parked"))
+    except RequestRefused as error:
+        if error.status != 404:  # gone is what was asked for
+            raise
+
+
+def _watch(
+    client: Client, output: Output, view: Document, timeout_s: float, done: Callable[[Document], bool]
+) -> Document:
+    endpoint_name, ends_at = view["endpoint_name"], time.monotonic() + timeout_s
+    with output.progress(_phrase(view)) as show:
+        while not done(view):
+            if time.monotonic() >= ends_at:
+                look = f"queuecast deployments {endpoint_name}"
+                raise TimedOut(
+                    f"After {timeout_s:g} s {_phrase(view)} It goes on; look with: {look}", {"deployment": view}
+                )
+            time.sleep(_LOOK_INTERVAL_S)
+            view = client.get(path_of("deployments", endpoint_name))
+            show(_phrase(view))
+    return view
+
+
+def _phrase(view: Document) -> str:
+    return f"{view['endpoint_name']} is {view['status']}. {view.get('reason') or ''}".rstrip()
