@@ -11,6 +11,7 @@ from api.cli.deployments import deploy, deployments, undeploy
 from api.cli.jobs import jobs
 from api.cli.models import models
 from api.cli.predictions import predict
+from api.cli.run import run
 from api.cli.status import status
 
 _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -37,7 +38,7 @@ def queuecast() -> None:
     """
 
 
-for _each in (models, deploy, undeploy, deployments, predict, jobs, status):
+for _each in (models, deploy, undeploy, deployments, predict, jobs, status, run):
     queuecast.add_command(_each)
 
 

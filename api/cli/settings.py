@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,7 +31,22 @@ class CliSettings(BaseSettings):
     @property
     def service_url(self) -> str:
         """The URL that commands call."""
-        return self.url or f"http://127.0.0.1:{self.port}"
+        return self.url or self.own_url
+
+    @property
+    def own_url(self) -> str:
+        """Where the service that `queuecast run` starts answers on this machine."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def runs_own_redis(self) -> bool:
+        """Whether `queuecast run` starts a Redis."""
+        return not self.redis_url
+
+    @property
+    def own_redis_url(self) -> str:
+        """The URL of the Redis that `queuecast run` starts."""
+        return f"redis://127.0.0.1:{self.redis_port}/0"
 
 
 @lru_cache(maxsize=1)
@@ -44,3 +61,18 @@ def load() -> CliSettings:
     except ValidationError as error:
         first = error.errors()[0]
         raise StartFailed(f"QUEUECAST_{str(first['loc'][0]).upper()}={first['input']!r}: {first['msg']}") from error
+
+
+def child_environment(settings: CliSettings) -> dict[str, str]:
+    """Return the environment of the processes that `queuecast run` starts: ours, made explicit."""
+    programs = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": programs + os.pathsep + os.environ.get("PATH", os.defpath),
+        "PYTHONUNBUFFERED": "1",
+        "QUEUECAST_DATA_DIR": str(settings.data_dir.absolute()),
+        "QUEUECAST_FLOWER_PORT": str(settings.flower_port),
+        "QUEUECAST_HOST": settings.host,
+        "QUEUECAST_PORT": str(settings.port),
+        "QUEUECAST_REDIS_URL": settings.own_redis_url if settings.runs_own_redis else settings.redis_url,
+    }

@@ -1,0 +1,81 @@
+"""What `queuecast run` says once the service is there: where to look, and three calls to copy."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from api.cli.client import Client, Document, path_of
+from api.cli.output import to_json
+from api.cli.settings import CliSettings
+
+_DEFAULT_REDIS_PORT = 6390
+
+
+def welcome(settings: CliSettings, client: Client) -> str:
+    """Return the text, with a real endpoint and an input that it takes.
+
+    Raises:
+        CliError: the service doesn't answer.
+    """
+    views = client.get("/deployments")["deployments"]
+    endpoints = ", ".join(f"{view['endpoint_name']} ({view['status']})" for view in views) or "nothing yet"
+    flower = f"http://127.0.0.1:{settings.flower_port}"
+    lines = [
+        "Queuecast is ready. Ctrl-C stops it.",
+        "",
+        f"  API and its docs   {settings.own_url}/docs",
+        f"  Flower             {flower}",
+        f"  Data               {settings.data_dir.absolute()}",
+        f"  Deployed           {endpoints}",
+        "",
+    ]
+    return "\n".join([*lines, *_calls(settings, client, views, flower)])
+
+
+def _calls(settings: CliSettings, client: Client, views: list[Document], flower: str) -> list[str]:
+    callable_ones = [view for view in views if view["status"] in ("active", "degraded")]
+    if not callable_ones:
+        return ["Nothing takes predictions yet; see: queuecast models list, queuecast deploy --help"]
+    view = callable_ones[0]
+    example = client.get(path_of("models", view["model_name"], "versions", view["version"])).get("input_example")
+    return [
+        "Three ways to use it, to copy into another terminal in this folder:",
+        "",
+        "  # HTTP: wait for the outcome, or leave out the Prefer header and ask for the job later",
+        f"  {_curl(settings.own_url, view['endpoint_name'], example)}",
+        "",
+        "  # Celery, from any Python program",
+        f"  {_celery(settings, view['endpoint_name'], example)}",
+        "",
+        "  # Flower: every job with its arguments, state, runtime and worker",
+        f"  {flower}/tasks        or: curl -s {shlex.quote(flower + '/api/tasks?limit=3')}",
+        "",
+    ]
+
+
+def _curl(url: str, endpoint_name: str, example: Any) -> str:
+    body = shlex.quote(to_json({"input": example}))
+    return f"curl -s -H 'Prefer: wait=10' {url}{path_of('predict', endpoint_name)} -d {body}"
+
+
+def _celery(settings: CliSettings, endpoint_name: str, example: Any) -> str:
+    code = (
+        "from workers.tasks import predict; "
+        f"print(predict.delay({endpoint_name!r}, {example!r}).get(timeout=10))"
+    )
+    return f"{_redis_variable(settings)}{_python()} -c {shlex.quote(code)}"
+
+
+def _python() -> str:
+    program = Path(sys.executable)
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
+
+
+def _redis_variable(settings: CliSettings) -> str:
+    if not settings.runs_own_redis:
+        return ""  # it stands in the environment already
+    usual = settings.redis_port == _DEFAULT_REDIS_PORT
+    return "" if usual else f"QUEUECAST_REDIS_URL={settings.own_redis_url} "
