@@ -16,7 +16,7 @@ from api.cli.errors import StartFailed
 class CliSettings(BaseSettings):
     """Settings of the `queuecast` command; each is `QUEUECAST_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="QUEUECAST_", env_ignore_empty=True, extra="ignore")
 
     #: Where the service answers; loopback at `port` unless said otherwise.
     url: str = ""

@@ -1,0 +1,70 @@
+# Queuecast: `make run` is all that is needed to try it, `make test` all that is needed to check it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The first Python that is new enough; PYTHON=… names another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+FAST := not slow and not postgres and not browser
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: run
+run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl-C stops it
+	@exec $(BIN)/queuecast run
+
+.PHONY: test
+test: $(VENV)/.installed-dev postgresql lint ## check everything: lint, types, layers and all tests (under 10 minutes)
+	@$(BIN)/python -m pytest
+
+.PHONY: test-fast
+test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
+	@$(BIN)/python -m pytest -m "$(FAST)"
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: install
+install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## measure: the WSGI servers side by side (minutes)
+	@$(PIP) --editable '.[bench]'
+	@$(BIN)/python bench/wsgi_servers.py
+
+.PHONY: clean
+clean: ## delete .venv and all caches; data/ stays
+	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PostgreSQL's binaries for the tests: installed where that needs no question, skipped elsewhere.
+.PHONY: postgresql
+postgresql:
+	@sh tests/support/install_postgresql.sh
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none is on the PATH." >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON) …"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Python's venv module is needed (Debian: apt-get install python3-venv)." >&2; exit 1; }
+
+# Stamps: installed again only when what is required has changed.
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the service needs (a minute the first time) …"
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing what the tests need …"
+	@$(PIP) --editable '.[dev,onnx,skops]'
+	@touch $@
