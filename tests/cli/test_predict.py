@@ -1,0 +1,133 @@
+"""`queuecast predict` and `queuecast jobs`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.fake_service import FakeService
+
+OUTCOME = {
+    "prediction": {"label": "benign"}, "endpoint_name": "prod", "model_name": "m", "version": "2",
+    "worker": "worker@host", "batch_size": 3, "timing": {"queued_ms": 1, "predict_ms": 2, "total_ms": 3}, "attempts": 1,
+}  # fmt: skip
+
+
+def job(status: str, **more: Any) -> dict[str, Any]:
+    return {
+        "job_id": "j1", "endpoint_name": "prod", "status": status, "submitted_at": "2026-11-24T10:00:00+00:00",
+        "started_at": None, "finished_at": None, "attempts": 1, "outcome": None, "error": None, **more,
+    }  # fmt: skip
+
+
+def submitted(service: FakeService, *states: dict[str, Any], path: str = "/predict/prod") -> None:
+    service.on("POST", path, {"job_id": "j1", "status": "queued", "url": "/jobs/j1"}, status=202)
+    service.on("GET", "/jobs/j1", *states)
+
+
+def test_the_prediction_alone_is_on_stdout(service: FakeService, command: Command) -> None:
+    submitted(service, job("running"), job("succeeded", outcome=OUTCOME))
+    result = command("predict", "prod", "[0.5, 0.8, 0.2]")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"label": "benign"}
+    assert "version 2 on worker@host, batch of 3" in result.stderr
+    assert service.received[0].json == {"input": [0.5, 0.8, 0.2]}
+
+
+def test_json_shows_the_whole_outcome_and_the_job(service: FakeService, command: Command) -> None:
+    submitted(service, job("succeeded", outcome=OUTCOME))
+    result = command("predict", "prod", "1", "--json")
+    assert json.loads(result.stdout) == {"job_id": "j1", **OUTCOME}
+    assert result.stderr == ""
+
+
+def test_a_negative_number_is_an_input(service: FakeService, command: Command) -> None:
+    submitted(service, job("succeeded", outcome=OUTCOME), path="/predict")
+    assert command("predict", "--model", "quadratic", "-2.5").exit_code == 0
+    assert service.received[0].json == {"model_name": "quadratic", "input": -2.5}
+
+
+def test_many_inputs_come_from_a_file_or_stdin(service: FakeService, command: Command, tmp_path: Path) -> None:
+    outcome = {**OUTCOME, "predictions": [1, 2]}
+    submitted(service, job("succeeded", outcome=outcome))
+    rows = tmp_path / "rows.json"
+    rows.write_text("[[1], [2]]")
+    from_file = command("predict", "--many", "prod", f"@{rows}")
+    from_stdin = command("predict", "--many", "prod", "-", stdin="[[1], [2]]")
+    assert json.loads(from_file.stdout) == json.loads(from_stdin.stdout) == [1, 2]
+    assert service.received[0].json == service.received[2].json == {"inputs": [[1], [2]]}
+
+
+def test_no_wait_prints_the_job_id_alone(service: FakeService, command: Command) -> None:
+    submitted(service)
+    assert command("predict", "prod", "1", "--no-wait").stdout == "j1\n"
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
+def test_an_unsuccessful_job_is_exit_code_1(service: FakeService, command: Command, status: str) -> None:
+    submitted(service, job(status, error={"code": "prediction_failed", "type": "ValueError", "message": "too big"}))
+    result = command("predict", "prod", "1")
+    assert result.exit_code == 1
+    assert f"Job j1 is {status}: too big" in result.stderr
+    assert "code=prediction_failed" in result.stderr
+
+
+def test_a_job_that_does_not_end_is_exit_code_4_and_its_id_is_told(service: FakeService, command: Command) -> None:
+    submitted(service, job("running"))
+    result = command("predict", "prod", "1", "--timeout", "0.05")
+    assert result.exit_code == 4
+    assert "queuecast jobs show j1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["prod", "[0.5, oops]"], "is not JSON"),
+        (["prod", "@nowhere.json"], "nowhere.json: No such file"),
+        (["1"], "Name one endpoint"),
+        (["--model", "m", "prod", "1"], "Name one endpoint"),
+        (["--modle", "m", "1"], "Name one endpoint"),
+    ],
+)
+def test_wrong_words_are_exit_code_2(service: FakeService, command: Command, words: list[str], told: str) -> None:
+    result = command("predict", *words)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert service.received == []
+
+
+def test_an_invalid_input_says_which_field(service: FakeService, command: Command) -> None:
+    problem = {"code": "input_invalid", "detail": "input[1]: expected a finite number, received a string: 'x'"}
+    service.on("POST", "/predict/prod", problem, status=422)
+    result = command("predict", "prod", '[1, "x"]')
+    assert result.exit_code == 1
+    assert "input[1]: expected a finite number" in result.stderr
+    assert json.loads(command("predict", "prod", '[1, "x"]', "--json").stderr) == problem
+
+
+def test_jobs_are_listed_as_a_table_with_filters(service: FakeService, command: Command) -> None:
+    failed = job("failed", finished_at="2026-11-24T10:00:01.500000+00:00", error={"message": "too big"})
+    service.on("GET", "/jobs", {"jobs": [failed]})
+    result = command("jobs", "list", "--endpoint", "prod", "--status", "failed", "--limit", "5")
+    header, row = result.stdout.splitlines()
+    assert header.split() == ["JOB", "ENDPOINT", "STATUS", "SUBMITTED", "TOOK", "ERROR"]
+    assert row.split()[:3] == ["j1", "prod", "failed"]
+    assert row.rstrip().endswith("1.500 s  too big")
+    assert service.received[0].query == {"endpoint_name": "prod", "status": "failed", "limit": "5"}
+
+
+def test_a_shown_job_that_failed_is_shown_and_is_exit_code_1(service: FakeService, command: Command) -> None:
+    service.on("GET", "/jobs/j1", job("failed", error={"message": "too big"}))
+    result = command("jobs", "show", "j1")
+    assert result.exit_code == 1
+    assert "attempts" in result.stdout
+    assert "too big" in result.stderr
+
+
+def test_a_job_is_cancelled(service: FakeService, command: Command) -> None:
+    service.on("DELETE", "/jobs/j1", job("cancelled"))
+    assert command("jobs", "cancel", "j1").stdout == "Job j1 is cancelled.\n"
