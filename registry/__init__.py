@@ -1,0 +1,1 @@
+"""Models, versions, deployments, artifacts and signatures; knows neither queues nor HTTP."""

@@ -1,0 +1,212 @@
+"""Artifacts by the sha256 of their bytes: a store behind fsspec, and a verified local cache of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from uuid import uuid4
+
+from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
+
+_CHUNK_BYTES = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class StoredArtifact(NamedTuple):
+    """What was stored: its key and its size."""
+
+    sha256: str
+    size_bytes: int
+
+
+class ArtifactStore:
+    """Artifacts in a folder, or at any URL that fsspec knows; nothing in it ever changes."""
+
+    def __init__(self, url: str) -> None:
+        """Take a path or a URL, e.g. `s3://bucket/artifacts`; connects when it is first used."""
+        self.url = url
+
+    def put(self, artifact: IO[bytes] | bytes) -> StoredArtifact:
+        """Store an artifact; storing the same again is harmless, and mends a damaged one.
+
+        Raises:
+            ArtifactStoreUnavailable: the store can't be reached or written.
+        """
+        source = BytesIO(artifact) if isinstance(artifact, bytes) else artifact
+        files, root = self._place
+        incoming = f"{root}/incoming/{uuid4().hex}"
+        try:
+            stored = self._write(source, incoming)
+            with self._translated_errors():
+                files.makedirs(self._folder(stored.sha256), exist_ok=True)
+                files.mv(incoming, self._path(stored.sha256))
+        except BaseException:
+            # What was written so far has no name that anybody asks for; the first error counts.
+            with suppress(Exception):
+                files.rm_file(incoming)
+            raise
+        return stored
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """Yield the stored bytes piece by piece, unverified: `get` and the cache verify.
+
+        Raises:
+            ArtifactMissing: the store doesn't have it.
+            ArtifactStoreUnavailable: the store can't be reached or read.
+        """
+        with self._translated_errors(sha256):
+            stream = self._place[0].open(self._path(sha256), "rb")
+        with stream:
+            while True:
+                with self._translated_errors(sha256):
+                    chunk = stream.read(_CHUNK_BYTES)
+                if not chunk:
+                    return
+                yield chunk
+
+    def get(self, sha256: str) -> bytes:
+        """Return the verified bytes of an artifact.
+
+        Raises:
+            ArtifactMissing, ArtifactStoreUnavailable: as for `chunks`.
+            ArtifactDamaged: they are not the bytes that were stored.
+        """
+        content = b"".join(self.chunks(sha256))
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise ArtifactDamaged(sha256, found)
+        return content
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the store has the artifact. Raises ArtifactStoreUnavailable."""
+        with self._translated_errors():
+            return bool(self._place[0].exists(self._path(sha256)))
+
+    def delete(self, sha256: str) -> None:
+        """Delete an artifact; nothing happens if it isn't there. Raises ArtifactStoreUnavailable."""
+        with suppress(ArtifactMissing), self._translated_errors(sha256):
+            self._place[0].rm_file(self._path(sha256))
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        # Late: fsspec reads its configuration files when it is imported.
+        from fsspec.core import url_to_fs
+
+        with self._translated_errors():
+            files, root = url_to_fs(self.url)
+            return files, str(root).rstrip("/")
+
+    def _folder(self, sha256: str) -> str:
+        if not _SHA256.fullmatch(sha256):
+            raise ArtifactMissing(sha256[:64])
+        return f"{self._place[1]}/sha256/{sha256[:2]}"
+
+    def _path(self, sha256: str) -> str:
+        return f"{self._folder(sha256)}/{sha256}"
+
+    def _write(self, source: IO[bytes], path: str) -> StoredArtifact:
+        files, root = self._place
+        with self._translated_errors():
+            files.makedirs(f"{root}/incoming", exist_ok=True)
+            target = files.open(path, "wb")
+        with _closing(target, self._translated_errors):
+            digest, size_bytes = hashlib.sha256(), 0
+            # Errors of the source are not the store's.
+            while chunk := source.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+                with self._translated_errors():
+                    target.write(chunk)
+        return StoredArtifact(digest.hexdigest(), size_bytes)
+
+    @contextmanager
+    def _translated_errors(self, sha256: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except (ArtifactMissing, ArtifactStoreUnavailable):
+            raise
+        except FileNotFoundError as error:
+            if sha256 is None:
+                raise ArtifactStoreUnavailable("The artifact store's folder or bucket is not there.") from error
+            raise ArtifactMissing(sha256) from error
+        except ImportError as error:
+            raise ArtifactStoreUnavailable(f"The artifact store needs a library: {error}.") from error
+        except Exception as error:  # each file system raises errors of its own
+            raise ArtifactStoreUnavailable("The artifact store can't be reached, read or written.") from error
+
+
+@contextmanager
+def _closing(target: Any, translated_errors: Callable[[], Any]) -> Iterator[None]:
+    """Close the file at the end; bytes that are only in a buffer are not stored yet."""
+    try:
+        yield
+        with translated_errors():
+            target.flush()
+            with suppress(AttributeError, OSError):
+                os.fsync(target.fileno())  # a file system of this machine
+    except BaseException:
+        with suppress(Exception):
+            target.close()
+        raise
+    with translated_errors():
+        target.close()
+
+
+class ArtifactCache:
+    """Local copies of artifacts, verified each time that one is asked for; safe for many processes."""
+
+    def __init__(self, directory: Path | str, store: ArtifactStore) -> None:
+        self._directory = Path(directory)
+        self._store = store
+
+    def fetch(self, sha256: str) -> Path:
+        """Return the path of a local copy whose checksum was verified just now.
+
+        Raises:
+            ArtifactMissing: neither the cache nor the store has it.
+            ArtifactDamaged: the store's bytes are not those that were registered.
+            ArtifactStoreUnavailable: the store can't be reached, or the cache's folder can't be used.
+        """
+        path = self._directory / sha256
+        try:
+            if _checksum_of(path) != sha256:
+                # Not there, or damaged here: the store has the good one, or the answer.
+                self._download(sha256, path)
+        except OSError as error:
+            raise ArtifactStoreUnavailable(f"The artifact cache can't be used: {error.strerror}.") from error
+        return path
+
+    def _download(self, sha256: str, path: Path) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(prefix="incoming-", dir=self._directory)
+        try:
+            with os.fdopen(handle, "wb") as target:
+                self._copy(sha256, target)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _copy(self, sha256: str, target: IO[bytes]) -> None:
+        digest = hashlib.sha256()
+        for chunk in self._store.chunks(sha256):
+            digest.update(chunk)
+            target.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise ArtifactDamaged(sha256, digest.hexdigest())
+
+
+def _checksum_of(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,51 @@
+"""Words for a value that some program sent, short and safe whatever it is."""
+
+from __future__ import annotations
+
+import math
+
+_SHOWN_LENGTH = 40
+_LONGEST_SHOWN_BITS = 128
+_FIELDS_SHOWN = 5
+_DIGITS_PER_BIT = math.log10(2)
+
+
+def describe(value: object) -> str:
+    """Return what a JSON value is, e.g. "a string: 'abc'"; never walks into it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return _integer(value) if isinstance(value, int) else _float(value)
+    if isinstance(value, str):
+        return f"a string: {shortened(value)!r}"
+    if isinstance(value, (list, tuple)):
+        return "an empty list" if not value else f"a list of {len(value)} value{'s' if len(value) > 1 else ''}"
+    return _object(value) if isinstance(value, dict) else f"a {type(value).__name__}"
+
+
+def shortened(text: str) -> str:
+    """Return the text, cut if it is long."""
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+
+
+def _integer(value: int) -> str:
+    if value.bit_length() > _LONGEST_SHOWN_BITS:
+        # Python refuses to write very long integers, and nobody reads them.
+        return f"an integer of about {int(value.bit_length() * _DIGITS_PER_BIT) + 1} digits"
+    return f"the integer {value}"
+
+
+def _float(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return f"the number {value!r}"
+
+
+def _object(value: dict[object, object]) -> str:
+    if not value:
+        return "an empty object"
+    names = [shortened(str(name)) for name, _ in zip(value, range(_FIELDS_SHOWN), strict=False)]
+    more = ", …" if len(value) > _FIELDS_SHOWN else ""
+    return f"an object with the fields {', '.join(names)}{more}"

@@ -1,0 +1,24 @@
+"""Inserting a row unless there is one already, in one statement, on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import CursorResult
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from registry.tables import Table
+
+
+def insert_if_absent(session: Session, table: type[Table], **values: Any) -> bool:
+    """Insert a row; return False, and change nothing, if one with its key exists.
+
+    Waits for a concurrent insert of the same key to be committed or rolled back.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        result = session.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+    else:
+        result = session.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
+    assert isinstance(result, CursorResult)  # noqa: S101 - narrows the type
+    return result.rowcount == 1

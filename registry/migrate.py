@@ -1,0 +1,108 @@
+"""Bringing the registry database's schema up to date, or back; safe when several processes do it at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from registry import settings
+from registry.database import Database, translated_errors
+from registry.errors import RegistryError
+
+#: Any number that nothing else in the database locks by.
+_ADVISORY_LOCK = 7_150_323_610
+_SQLITE_PATIENCE_MS = 60_000
+
+
+def upgrade(url: str | None = None, revision: str = "head") -> None:
+    """Apply what is missing up to `revision`; the database of `DATABASE_URL` unless another is given.
+
+    Raises:
+        RegistryUnavailable: the database can't be reached.
+    """
+    with _locked(url) as connection:
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(url: str | None, revision: str) -> None:
+    """Take the schema back to `revision`; `base` is an empty database.
+
+    Raises:
+        RegistryUnavailable: the database can't be reached.
+    """
+    with _locked(url) as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def current(url: str | None = None) -> str | None:
+    """Return the revision that the database is at, or None if it was never migrated.
+
+    Raises:
+        RegistryUnavailable: the database can't be reached.
+    """
+    with _connected(url) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str | None:
+    """Return the revision that this release needs."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head()
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    folder = Path(__file__).with_name("migrations")
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _connected(url: str | None) -> Iterator[Connection]:
+    database = Database(url or settings.load().database_url)
+    try:
+        with translated_errors(), database.engine.connect() as connection:
+            yield connection
+    finally:
+        database.close()
+
+
+@contextmanager
+def _locked(url: str | None) -> Iterator[Connection]:
+    """Yield a connection in a transaction that no other migration can be in at the same time."""
+    with _connected(url) as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_MS}")
+            # A table is changed by making a new one: references to it must not be followed meanwhile.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        yield connection
+        connection.commit()
+
+
+def main() -> int:
+    """Upgrade the database of `DATABASE_URL`; return the exit code."""
+    try:
+        before = current()
+        upgrade()
+        after = current()
+    except RegistryError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's output
+        return 1
+    print(f"The registry database is at {after}" + ("." if before == after else f" (was: {before or 'empty'})."))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

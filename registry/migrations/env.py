@@ -1,0 +1,14 @@
+"""Alembic's entry: runs migrations on the connection, and in the transaction, that registry.migrate gives."""
+
+from alembic import context
+
+from registry.tables import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

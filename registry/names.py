@@ -1,0 +1,83 @@
+"""The rules for names that stand in URLs, queue names and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from registry.errors import NameInvalid
+
+MAX_MODEL_NAME_LENGTH = 100
+MAX_VERSION_NAME_LENGTH = 64
+MAX_ENDPOINT_NAME_LENGTH = 128
+MAX_GROUP_NAME_LENGTH = 100
+#: The group of workers and deployments that name none.
+DEFAULT_WORKER_GROUP = "default"
+
+_ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+#: `/models/stats` and `/deployments/deploy` are addresses of their own.
+_RESERVED_MODEL_NAMES = frozenset({"stats"})
+_RESERVED_ENDPOINT_NAMES = frozenset({"deploy", "undeploy"})
+_SHOWN_LENGTH = 60
+
+
+def check_model_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if a model can't have it."""
+    return _checked("a model", name, MAX_MODEL_NAME_LENGTH, _RESERVED_MODEL_NAMES)
+
+
+def check_version_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if a version can't have it."""
+    return _checked("a version", name, MAX_VERSION_NAME_LENGTH)
+
+
+def check_endpoint_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if an endpoint can't have it."""
+    return _checked("an endpoint", name, MAX_ENDPOINT_NAME_LENGTH, _RESERVED_ENDPOINT_NAMES)
+
+
+def check_group_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if a worker group can't have it."""
+    return _checked("a worker group", name, MAX_GROUP_NAME_LENGTH)
+
+
+def default_endpoint_name(model_name: str, version: str) -> str:
+    """Return the name of an endpoint that was given none: `<model>-v<version>`.
+
+    Raises:
+        NameInvalid: both names are so long that the endpoint has to be named.
+    """
+    return check_endpoint_name(f"{model_name}-v{version}")
+
+
+def could_exist(name: object) -> bool:
+    """Tell whether anything could have this name; a database need not be asked for what couldn't."""
+    return isinstance(name, str) and len(name) <= MAX_ENDPOINT_NAME_LENGTH and bool(_ALLOWED.fullmatch(name))
+
+
+def number_of(version: str) -> int | None:
+    """Return the number that a version name is, or None if it is not a plain number."""
+    return int(version) if _NUMBER.fullmatch(version) else None
+
+
+def newest(versions: Sequence[str]) -> str:
+    """Return the highest of version names that are all numbers, otherwise the last one."""
+    numbers = [number_of(version) for version in versions]
+    known = [number for number in numbers if number is not None]
+    return str(max(known)) if len(known) == len(versions) else versions[-1]
+
+
+def _checked(kind: str, name: str, max_length: int, reserved: frozenset[str] = frozenset()) -> str:
+    if not isinstance(name, str):
+        raise NameInvalid(kind, str(name)[:_SHOWN_LENGTH], "a name is text")
+    rule = None
+    if len(name) > max_length:
+        rule = f"it is longer than {max_length} characters"
+    elif not _ALLOWED.fullmatch(name):
+        rule = "letters, digits, '.', '_' and '-' are allowed, and it begins with a letter or a digit"
+    elif name in reserved:
+        rule = "it is reserved"
+    if rule:
+        raise NameInvalid(kind, name[:_SHOWN_LENGTH], rule)
+    return name

@@ -1,0 +1,293 @@
+"""Models and their immutable versions: adding, looking at and deleting them; loads no ML library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import IO, Any
+
+from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy.orm import Session
+
+from registry import names, runtimes
+from registry.artifacts import ArtifactStore, StoredArtifact
+from registry.errors import ModelNotFound, SignatureInvalid, VersionExists, VersionInUse, VersionNotFound
+from registry.inserting import insert_if_absent
+from registry.intent import Intent
+from registry.json_documents import checked_metadata
+from registry.signature import Signature
+from registry.tables import DeploymentRow, ModelRow, VersionRow
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One immutable version of a model."""
+
+    model_name: str
+    version: str
+    runtime: str
+    runtime_options: dict[str, Any]
+    signature: Signature
+    input_example: Any
+    metadata: dict[str, Any]
+    artifact_sha256: str
+    artifact_size_bytes: int
+    created_at: datetime
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a JSON document, with the signature also as JSON Schema."""
+        return {
+            **vars(self),
+            "signature": self.signature.document(),
+            "input_schema": self.signature.json_schema(),
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model, without its versions."""
+
+    name: str
+    #: The version that a deploy takes which names none.
+    latest_version: str
+    version_count: int
+    created_at: datetime
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a JSON document."""
+        return {**vars(self), "created_at": self.created_at.isoformat()}
+
+
+@dataclass(frozen=True)
+class Model(ModelSummary):
+    """A model with its versions, oldest first."""
+
+    versions: list[ModelVersion]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a JSON document."""
+        return {**super().document(), "versions": [version.document() for version in self.versions]}
+
+
+def add_version(  # noqa: PLR0913 - what makes a version, each by name
+    session: Session,
+    store: ArtifactStore,
+    name: str,
+    artifact: IO[bytes] | bytes,
+    *,
+    runtime: str,
+    runtime_options: Mapping[str, Any] | None = None,
+    signature: Signature | Mapping[str, Any] | None = None,
+    input_example: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    version: str | None = None,
+) -> ModelVersion:
+    """Store an artifact and add it as a version of a model; the next number unless `version` is given.
+
+    Raises:
+        NameInvalid: the model or the version can't have this name.
+        RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: there is no such runtime, option, metadata.
+        SignatureInvalid: neither a signature nor an example was given, or the one given is wrong.
+        InputInvalid: the example doesn't fit the signature.
+        VersionExists: the version exists, or did once.
+        ArtifactStoreUnavailable: the artifact could not be stored.
+    """
+    names.check_model_name(name)
+    if version is not None:
+        names.check_version_name(version)
+        _refuse_if_taken(session, name, version)
+    checked = {
+        "runtime": runtime,
+        "runtime_options": runtimes.get(runtime).check_options(runtime_options or {}),
+        "signature": _signature_of(signature, input_example).document(),
+        "input_example": input_example,
+        "details": checked_metadata(metadata),
+    }
+    # Slow, and so before the first write: that locks the model's row, on SQLite the database.
+    stored = store.put(artifact)
+    return _insert(session, name, version, stored, checked)
+
+
+def list_models(session: Session) -> list[ModelSummary]:
+    """Return every model that has a version, by name."""
+    rows = session.execute(
+        select(ModelRow.name, ModelRow.created_at, VersionRow.version)
+        .join(VersionRow, VersionRow.model_name == ModelRow.name)
+        .where(VersionRow.deleted_at.is_(None))
+        .order_by(ModelRow.name, VersionRow.id)
+    )
+    return [
+        ModelSummary(name, names.newest(versions), len(versions), created_at)
+        for (name, created_at), group in groupby(rows, key=lambda row: (row.name, row.created_at))
+        if (versions := [row.version for row in group])
+    ]
+
+
+def get_model(session: Session, name: str) -> Model:
+    """Return a model and its versions. Raises ModelNotFound."""
+    row = session.get(ModelRow, name) if names.could_exist(name) else None
+    versions = [] if row is None else _live_versions(session, name)
+    if row is None or not versions:
+        raise ModelNotFound(name)
+    return Model(row.name, names.newest([each.version for each in versions]), len(versions), row.created_at, versions)
+
+
+def get_version(session: Session, name: str, version: str) -> ModelVersion:
+    """Return one version. Raises ModelNotFound or VersionNotFound."""
+    row = _find(session, name, version)
+    if row is None or row.deleted_at is not None:
+        get_model(session, name)
+        raise VersionNotFound(name, version)
+    return _view(row)
+
+
+def latest_version(session: Session, name: str) -> ModelVersion:
+    """Return the highest number if all versions are numbers, otherwise the one added last. Raises ModelNotFound."""
+    model = get_model(session, name)
+    return next(each for each in model.versions if each.version == model.latest_version)
+
+
+def stats(session: Session) -> dict[str, Any]:
+    """Count models, versions (also by runtime), distinct artifacts with their bytes, and deployments that serve."""
+    live = VersionRow.deleted_at.is_(None)
+    by_runtime = session.execute(
+        select(VersionRow.runtime, func.count()).where(live).group_by(VersionRow.runtime).order_by(VersionRow.runtime)
+    ).all()
+    sizes = dict(session.execute(select(VersionRow.artifact_sha256, VersionRow.artifact_size_bytes).where(live)).all())
+    return {
+        "model_count": session.scalar(select(func.count(VersionRow.model_name.distinct())).where(live)) or 0,
+        "version_count": sum(count for _, count in by_runtime),
+        "version_count_by_runtime": dict(row.tuple() for row in by_runtime),
+        "artifact_count": len(sizes),
+        "artifact_size_bytes": sum(sizes.values()),
+        "deployment_count": session.scalar(
+            select(func.count()).select_from(DeploymentRow).where(DeploymentRow.intent == Intent.SERVE)
+        )
+        or 0,
+    }
+
+
+def delete_version(session: Session, name: str, version: str) -> None:
+    """Delete a version; its name stays taken, and its artifact stays for deployments that still wind down.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is none.
+        VersionInUse: an endpoint serves it.
+    """
+    hold(session, name, version)
+    row = _find(session, name, version)
+    endpoints = session.scalars(
+        select(DeploymentRow.endpoint_name)
+        .where(DeploymentRow.model_name == name, DeploymentRow.version == version)
+        .where(DeploymentRow.intent == Intent.SERVE)
+        .order_by(DeploymentRow.endpoint_name)
+    ).all()
+    assert row is not None  # noqa: S101 - it is held
+    if endpoints:
+        raise VersionInUse(name, version, list(endpoints))
+    row.deleted_at = datetime.now(UTC)
+    session.flush()
+
+
+def hold(session: Session, name: str, version: str) -> None:
+    """Lock a version until the caller commits, so that it is not deleted while it is being deployed.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is none.
+    """
+    get_version(session, name, version)
+    # An update that changes nothing is the lock that both databases know.
+    held = session.execute(
+        update(VersionRow)
+        .where(VersionRow.model_name == name, VersionRow.version == version, VersionRow.deleted_at.is_(None))
+        .values(deleted_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    assert isinstance(held, CursorResult)  # noqa: S101 - narrows the type
+    if not held.rowcount:
+        raise VersionNotFound(name, version)
+
+
+def _signature_of(signature: Signature | Mapping[str, Any] | None, input_example: Any) -> Signature:
+    if signature is None:
+        if input_example is None:
+            raise SignatureInvalid("Give a signature, or an input_example from which it is taken.")
+        return Signature.from_example(input_example)
+    parsed = signature if isinstance(signature, Signature) else Signature.parse(signature)
+    if input_example is not None:
+        parsed.check(input_example, "input_example")
+    return parsed
+
+
+def _insert(
+    session: Session, name: str, version: str | None, stored: StoredArtifact, checked: Mapping[str, Any]
+) -> ModelVersion:
+    now = datetime.now(UTC)
+    insert_if_absent(session, ModelRow, name=name, created_at=now)
+    named = version or _next_number(session, name)
+    inserted = insert_if_absent(
+        session,
+        VersionRow,
+        model_name=name,
+        version=named,
+        artifact_sha256=stored.sha256,
+        artifact_size_bytes=stored.size_bytes,
+        created_at=now,
+        **checked,
+    )
+    if not inserted:
+        raise VersionExists(name, named)
+    _remember_number(session, name, names.number_of(named) or 0)
+    return get_version(session, name, named)
+
+
+def _next_number(session: Session, name: str) -> str:
+    # The update locks the row until the caller commits: the next one who asks waits.
+    session.execute(update(ModelRow).where(ModelRow.name == name).values(last_number=ModelRow.last_number + 1))
+    return str(session.scalar(select(ModelRow.last_number).where(ModelRow.name == name)))
+
+
+def _remember_number(session: Session, name: str, number: int) -> None:
+    session.execute(
+        update(ModelRow).where(ModelRow.name == name, ModelRow.last_number < number).values(last_number=number)
+    )
+
+
+def _refuse_if_taken(session: Session, name: str, version: str) -> None:
+    if _find(session, name, version) is not None:
+        raise VersionExists(name, version)
+
+
+def _find(session: Session, name: str, version: str) -> VersionRow | None:
+    if not (names.could_exist(name) and names.could_exist(version)):
+        return None
+    return session.scalars(
+        select(VersionRow).where(VersionRow.model_name == name, VersionRow.version == version)
+    ).one_or_none()
+
+
+def _live_versions(session: Session, name: str) -> list[ModelVersion]:
+    rows = session.scalars(
+        select(VersionRow)
+        .where(VersionRow.model_name == name, VersionRow.deleted_at.is_(None))
+        .order_by(VersionRow.id)
+    )
+    return [_view(row) for row in rows]
+
+
+def _view(row: VersionRow) -> ModelVersion:
+    return ModelVersion(
+        model_name=row.model_name,
+        version=row.version,
+        runtime=row.runtime,
+        runtime_options=row.runtime_options,
+        signature=Signature.model_validate(row.signature),
+        input_example=row.input_example,
+        metadata=row.details,
+        artifact_sha256=row.artifact_sha256,
+        artifact_size_bytes=row.artifact_size_bytes,
+        created_at=row.created_at,
+    )
