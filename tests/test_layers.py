@@ -1,0 +1,50 @@
+"""The direction of imports: api -> workers -> registry, and light modules that load nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.environment import REPOSITORY, clean_environment
+
+MACHINE_LEARNING = {"numpy", "scipy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "skops", "pandas"}
+WEB = {"flask", "werkzeug"}
+ENGINE = {"workers.engine", "workers.hosts"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Every module that a fresh interpreter has after `statement`."""
+    code = f"import sys\n{statement}\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean_environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("from api.app import create_app; create_app()", MACHINE_LEARNING | ENGINE),
+        ("import api.serve", MACHINE_LEARNING | ENGINE),
+        ("import api.cli.command", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy"}),
+        ("import workers.tasks, workers.jobs, workers.status, workers.waiting", MACHINE_LEARNING | ENGINE | WEB),
+        ("from workers.app import app; app.finalize()", MACHINE_LEARNING | ENGINE | WEB),
+        ("import registry.deployments, registry.versions, registry.signature", MACHINE_LEARNING | {"celery", *WEB}),
+        ("from registry import runtimes; runtimes.names()", MACHINE_LEARNING),
+    ],
+)
+def test_a_fresh_interpreter_loads_none_of(statement: str, forbidden: set[str]) -> None:
+    assert loaded_by(statement) & forbidden == set()
+
+
+def test_import_linter_finds_no_import_against_the_layers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"],
+        env=clean_environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
