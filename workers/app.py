@@ -11,7 +11,7 @@ from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.settings import load
 
 
-def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str] | None:
+def route(name: str, args: Any, kwargs: Any, *_: Any, **_more: Any) -> dict[str, str] | None:
     """Send `predict` calls to their endpoint's queue, also those made without `queue=`."""
     if name != TASK_NAME:
         return None

@@ -33,7 +33,7 @@ def parse(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
     given = dict(zip(_NAMES, args, strict=False))
     twice = given.keys() & kwargs.keys()
     if twice:
-        raise JobArgumentsWrong(f"{_FORM}; {sorted(twice)[0]!r} is given twice.")
+        raise JobArgumentsWrong(f"{_FORM}; {min(twice)!r} is given twice.")
     given.update(kwargs)
     endpoint_name = given.get("endpoint_name")
     if not isinstance(endpoint_name, str) or not endpoint_name:

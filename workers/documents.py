@@ -29,7 +29,7 @@ def is_terminal(record: bytes) -> bool:
     return record.startswith(_TERMINAL_BEGINNINGS)
 
 
-def _record(
+def _record(  # noqa: PLR0913 - what a record says, each by name
     status: str,
     job_id: str,
     endpoint_name: str,
@@ -62,7 +62,7 @@ def queued(job_id: str, endpoint_name: str, submitted_at: float) -> bytes:
     return _record(QUEUED, job_id, endpoint_name, submitted_at=submitted_at)
 
 
-def started(
+def started(  # noqa: PLR0913 - as above
     job_id: str, endpoint_name: str, submitted_at: float | None, started_at: float, *, worker: str, attempts: int
 ) -> bytes:
     """The record while a model host has the job."""
@@ -93,7 +93,7 @@ def succeeded(
     )
 
 
-def failed(
+def failed(  # noqa: PLR0913 - as above
     job_id: str,
     endpoint_name: str,
     error: WorkerError,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from workers import documents, keys, records
 from workers.errors import JobNotCancellable, JobNotFound
@@ -168,7 +168,8 @@ def parse(job_id: str, record: bytes) -> Job:
 
 def _pages(endpoint_name: str | None) -> Iterator[list[str]]:
     client = records_client()
-    names = [endpoint_name] if endpoint_name else sorted(name.decode() for name in client.smembers(keys.ENDPOINTS))
+    members = cast("set[bytes]", client.smembers(keys.ENDPOINTS))
+    names = [endpoint_name] if endpoint_name else sorted(name.decode() for name in members)
     newest = heapq.merge(*(_newest(name) for name in names), reverse=True)
     page: list[str] = []
     for _, job_id in newest:
@@ -183,7 +184,8 @@ def _newest(endpoint_name: str) -> Iterator[tuple[float, str]]:
     """The endpoint's jobs, newest first, read page by page as they are needed."""
     client, start = records_client(), 0
     while True:
-        rows = client.zrevrange(keys.recent(endpoint_name), start, start + _PAGE - 1, withscores=True)
+        key, end = keys.recent(endpoint_name), start + _PAGE - 1
+        rows = cast("list[tuple[bytes, float]]", client.zrevrange(key, start, end, withscores=True))
         yield from ((submitted_at, job_id.decode()) for job_id, submitted_at in rows)
         if len(rows) < _PAGE:
             return

@@ -7,15 +7,14 @@ read the same thing. The scripts look at the status alone: `documents` puts it f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import cast
 
-import redis
-
-from workers import documents, keys, statistics
+from workers import documents, keys
 from workers.redis_client import records_client
 from workers.settings import load
 
-_STATUS_OF = """
+#: Lua functions for the scripts that look at a record.
+STATUS_OF = """
 local function status_of(record)
   return record and (string.match(record, '^{"status": ?"(%u+)"') or 'UNREADABLE')
 end
@@ -24,55 +23,9 @@ local function terminal(status)
 end
 """
 
-#: KEYS: the records, then `recent`, then the set of endpoints.
-#: ARGV: seconds to live, length of `recent`, endpoint; then record, id, submitted at of each job.
-#: Returns for each job its terminal status, or "" where it is claimed now.
-_CLAIM = _STATUS_OF + """
-local answers, n = {}, #KEYS - 2
-for i = 1, n do
-  local status = status_of(redis.call('GET', KEYS[i]))
-  if terminal(status) then
-    answers[i] = status
-  else
-    redis.call('SET', KEYS[i], ARGV[3 * i + 1], 'EX', ARGV[1])
-    redis.call('ZADD', KEYS[n + 1], 'NX', ARGV[3 * i + 3], ARGV[3 * i + 2])
-    answers[i] = ''
-  end
-end
-redis.call('ZREMRANGEBYRANK', KEYS[n + 1], 0, -1 - tonumber(ARGV[2]))
-redis.call('EXPIRE', KEYS[n + 1], ARGV[1])
-redis.call('SADD', KEYS[n + 2], ARGV[3])
-return answers
-"""
-
-#: KEYS: the records, then the endpoint's counts, then its latencies of this window.
-#: ARGV: seconds to live of a record, of the latencies; then record, kind, latency ms, bucket of each job.
-#: Returns 1 for each record that was written, 0 where a terminal one stood already.
-_FINISH = _STATUS_OF + """
-local written, n = {}, #KEYS - 2
-for i = 1, n do
-  local status = status_of(redis.call('GET', KEYS[i]))
-  if terminal(status) then
-    written[i] = 0
-  else
-    local at = 4 * i - 1
-    redis.call('SET', KEYS[i], ARGV[at], 'EX', ARGV[1])
-    redis.call('PUBLISH', KEYS[i], ARGV[at])
-    redis.call('HINCRBY', KEYS[n + 1], ARGV[at + 1], 1)
-    if ARGV[at + 3] ~= '' then
-      redis.call('HINCRBYFLOAT', KEYS[n + 1], 'latency_ms', ARGV[at + 2])
-      redis.call('HINCRBY', KEYS[n + 2], ARGV[at + 3], 1)
-    end
-    written[i] = 1
-  end
-end
-redis.call('EXPIRE', KEYS[n + 2], ARGV[2])
-return written
-"""
-
 #: KEYS: the record. ARGV: the terminal record, seconds to live.
 #: Returns the status that stood; the record is replaced only if that was QUEUED.
-_CANCEL = _STATUS_OF + """
+_CANCEL = STATUS_OF + """
 local status = status_of(redis.call('GET', KEYS[1]))
 if status == 'QUEUED' then
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -82,28 +35,9 @@ return status
 """
 
 #: KEYS: the record. Deletes it if the job is still queued: its message could not be sent.
-_FORGET = _STATUS_OF + """
+_FORGET = STATUS_OF + """
 if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then redis.call('DEL', KEYS[1]) end
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One job about to be given to a host, with its record in state STARTED."""
-
-    job_id: str
-    record: bytes
-    submitted_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """One job's terminal record, and what of it is counted."""
-
-    job_id: str
-    record: bytes
-    kind: statistics.Kind
-    latency_ms: float | None
 
 
 def write_queued(job_id: str, endpoint_name: str, submitted_at: float) -> None:
@@ -131,30 +65,8 @@ def read(job_ids: Sequence[str]) -> list[bytes | None]:
     """Return the records as they stand, None for each id that has none."""
     if not job_ids:
         return []
-    values: list[bytes | None] = records_client().mget([keys.record(job_id) for job_id in job_ids])
-    return values
-
-
-def claim(client: redis.Redis, endpoint_name: str, claims: Sequence[Claim]) -> list[str]:
-    """Mark jobs as started; return for each "" or the terminal status that it has already."""
-    settings = load()
-    arguments: list[bytes | str | float] = [settings.unfinished_ttl_s, settings.recent_jobs, endpoint_name]
-    for each in claims:
-        arguments += (each.record, each.job_id, each.submitted_at)
-    names = [*(keys.record(each.job_id) for each in claims), keys.recent(endpoint_name), keys.ENDPOINTS]
-    answers = client.register_script(_CLAIM)(names, arguments)
-    return [answer.decode() for answer in answers]
-
-
-def finish(client: redis.Redis, endpoint_name: str, finishes: Sequence[Finish], now: float) -> list[bool]:
-    """Write terminal records and count them; tell for each whether it was the first (`now`: s, epoch)."""
-    arguments: list[bytes | str | float] = [load().result_ttl_s, statistics.WINDOWS_KEPT * statistics.WINDOW_S]
-    for each in finishes:
-        bucket = "" if each.latency_ms is None else statistics.bucket(each.latency_ms)
-        arguments += (each.record, each.kind, each.latency_ms or 0.0, bucket)
-    names = [keys.record(each.job_id) for each in finishes]
-    names += [keys.counts(endpoint_name), keys.latencies(endpoint_name, statistics.window(now))]
-    return [written == 1 for written in client.register_script(_FINISH)(names, arguments)]
+    values = records_client().mget([keys.record(job_id) for job_id in job_ids])
+    return cast("list[bytes | None]", values)
 
 
 def cancel(job_id: str, record: bytes) -> str | None:

@@ -53,4 +53,5 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OperationalError, OSError) as error:
-        raise QueueUnavailable("The job queue (Redis) can't be reached; nothing was stored. Try again shortly.") from error
+        message = "The job queue (Redis) can't be reached; nothing was stored. Try again shortly."
+        raise QueueUnavailable(message) from error

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 import redis
+from redis.asyncio import Redis as AsyncRedis
 
 from workers import keys
 
@@ -79,18 +80,18 @@ end
 """
 
 
-def write(client: redis.Redis, report: WorkerReport) -> None:
+async def write(client: AsyncRedis, report: WorkerReport) -> None:
     """Write a worker's report over its last one."""
-    arguments = [report["worker"], json.dumps(report), _FORGET_AFTER_S]
-    client.register_script(_WRITE)([keys.WORKERS, keys.REPORTS], arguments)
+    arguments: list[str | int] = [report["worker"], json.dumps(report), _FORGET_AFTER_S]
+    await client.register_script(_WRITE)([keys.WORKERS, keys.REPORTS], arguments)
 
 
-def remove(client: redis.Redis, worker_name: str) -> None:
+async def remove(client: AsyncRedis, worker_name: str) -> None:
     """Remove the report of a worker that stops."""
-    with client.pipeline(transaction=False) as pipeline:
+    async with client.pipeline(transaction=False) as pipeline:
         pipeline.zrem(keys.WORKERS, worker_name)
         pipeline.hdel(keys.REPORTS, worker_name)
-        pipeline.execute()
+        await pipeline.execute()
 
 
 def ask(pipeline: redis.client.Pipeline) -> None:

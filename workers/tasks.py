@@ -32,7 +32,7 @@ def short_repr(value: object) -> str:
     return _repr.repr(value)[:_ARGSREPR_LIMIT]
 
 
-class PredictTask(Task):  # type: ignore[type-arg, unused-ignore]
+class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
     """Writes the job's record before its message is sent, so that an unknown id is unknown."""
 
     #: Celery asks for what happens to received messages here, in a worker process alone.

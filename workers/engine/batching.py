@@ -1,0 +1,87 @@
+"""Gathering waiting jobs into batches. The delay is a bound and not a wait.
+
+An idle host gets what is there at once. While hosts are busy the queue gathers by itself. Only right
+after a batch, when its callers are about to come back, is it worth waiting: until as many rows are
+there as the last batch had, and never longer than `max_batch_delay_ms`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from registry.serving_settings import ServingSettings
+from workers.engine.messages import QueuedJob
+
+
+class Batcher:
+    """The waiting jobs of one endpoint; belongs to one event loop."""
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self.settings = settings
+        self._jobs: deque[QueuedJob] = deque()
+        self._alone: deque[QueuedJob] = deque()
+        self._rows = 0
+        self._goal = 0
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many jobs wait."""
+        return len(self._jobs) + len(self._alone)
+
+    @property
+    def jobs(self) -> list[QueuedJob]:
+        """The jobs that wait."""
+        return [*self._alone, *self._jobs]
+
+    def put(self, jobs: Iterable[QueuedJob]) -> None:
+        """Add jobs at the end; those that must not share a batch get one each."""
+        for job in jobs:
+            if job.alone:
+                self._alone.append(job)
+            else:
+                self._jobs.append(job)
+                self._rows += len(job.rows)
+        self._arrived.set()
+
+    async def ready(self) -> None:
+        """Wait until a batch should be taken; another taker may be faster, so that it is empty then."""
+        loop = asyncio.get_running_loop()
+        delay_s = self.settings.max_batch_delay_ms / 1000
+        idle_since = loop.time()
+        while not len(self):
+            self._arrived.clear()
+            await self._arrived.wait()
+        idle = loop.time() - idle_since > delay_s
+        deadline = loop.time() + (0.0 if idle else delay_s)
+        goal = min(self._goal, self.settings.max_batch_size)
+        while not self._alone and self._rows < goal and (left_s := deadline - loop.time()) > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                break
+
+    def take(self) -> list[QueuedJob]:
+        """Remove and return the next batch, which may be empty: at most `max_batch_size` rows, or one job."""
+        if self._alone:
+            return [self._alone.popleft()]
+        batch: list[QueuedJob] = []
+        rows = 0
+        while self._jobs and (not batch or rows + len(self._jobs[0].rows) <= self.settings.max_batch_size):
+            job = self._jobs.popleft()
+            batch.append(job)
+            rows += len(job.rows)
+        self._rows -= rows
+        self._goal = rows
+        return batch
+
+    def take_all(self) -> list[QueuedJob]:
+        """Remove and return every waiting job."""
+        jobs = self.jobs
+        self._alone.clear()
+        self._jobs.clear()
+        self._rows = 0
+        return jobs

@@ -1,0 +1,52 @@
+"""Where the engine meets Celery: it starts with the worker's consumer and ends before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state
+from celery.worker.consumer.events import Events
+from celery.worker.consumer.tasks import Tasks
+
+from workers.engine import inspection
+from workers.engine.engine import Engine
+from workers.engine.events import Outbox
+from workers.errors import SettingsWrong
+from workers.settings import load
+
+
+class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
+    """Runs the engine for as long as the worker lives, through any number of broker reconnects."""
+
+    requires = (Events, Tasks)
+
+    def __init__(self, consumer: Any, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        self._outbox = Outbox()
+        self._engine: Engine | None = None
+
+    def start(self, consumer: Any) -> None:
+        """Start the engine, or after a reconnect go on sending its events.
+
+        Raises:
+            SettingsWrong: the worker runs without Celery's event loop.
+        """
+        if consumer.hub is None:
+            raise SettingsWrong("A Queuecast worker needs Celery's event loop: start it with --pool solo.")
+        # call_soon may be called from another thread, and wakes the loop.
+        self._outbox.ring = lambda: consumer.hub.call_soon(self._outbox.flush, consumer.event_dispatcher)
+        if self._engine is None:
+            self._engine = Engine(consumer.hostname, load(), self._outbox, lambda job_id: job_id in state.revoked)
+            self._engine.start()
+            inspection.of(self._engine)
+
+    def stop(self, consumer: Any) -> None:
+        """End the engine if the worker ends; a lost connection to the broker is none of its business."""
+        if self._engine is not None and consumer.blueprint.state in (bootsteps.CLOSE, bootsteps.TERMINATE):
+            self._engine.close()
+            self._engine = None
+            self._outbox.ring = lambda: None
+            self._outbox.flush(consumer.event_dispatcher)
+
+    terminate = stop

@@ -1,0 +1,68 @@
+"""How jobs end: the record, what is counted, and what Flower is told, for many jobs in one write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workers import documents
+from workers.engine import outcomes
+from workers.engine.context import Context, persistently
+from workers.engine.messages import QueuedJob
+from workers.engine.outcomes import Finish
+from workers.errors import JobFailed
+from workers.statistics import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of one job; `tell` is called if it is the first that the job has."""
+
+    job: QueuedJob
+    finish: Finish
+    tell: Callable[[], None]
+
+
+async def write(context: Context, endpoint_name: str, endings: Sequence[Ending]) -> None:
+    """Write terminal records, and only then let go of the messages; however long Redis is away."""
+    now = time.time()
+    finishes = [ending.finish for ending in endings]
+    written = await persistently(
+        "write outcomes", lambda: outcomes.finish(context.records, endpoint_name, finishes, now)
+    )
+    await persistently("acknowledge jobs", lambda: context.intake.ack([ending.job for ending in endings]))
+    for ending, first in zip(endings, written, strict=True):
+        if first:
+            ending.tell()
+
+
+def succeeded(context: Context, job: QueuedJob, outcome: dict[str, Any], started_at: float, now: float) -> Ending:
+    """The end of a job with an outcome (times: seconds since the epoch)."""
+    record = documents.succeeded(job.job_id, outcome, job.submitted_at, started_at, now)
+    finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome["timing"]["total_ms"])
+    return Ending(job, finish, lambda: context.outbox.succeeded(job, outcome, now - started_at))
+
+
+def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float) -> Ending:
+    """The end of a job with an error."""
+    record = documents.failed(
+        job.job_id,
+        job.endpoint_name,
+        error,
+        job.submitted_at,
+        now,
+        started_at=started_at,
+        attempts=job.lost_runs or 1,
+    )
+    latency_ms = max(0.0, now - job.submitted_at) * 1000 if job.submitted_at else None
+    finish = Finish(job.job_id, record, Kind.FAILED, latency_ms)
+    return Ending(job, finish, lambda: context.outbox.failed(job, error))
+
+
+def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:
+    """The end of a job that was cancelled or has expired before it ran."""
+    record = documents.revoked(job.job_id, job.endpoint_name, reason, job.submitted_at, now)
+    finish = Finish(job.job_id, record, Kind.WITHDRAWN, None)
+    return Ending(job, finish, lambda: context.outbox.revoked(job, expired=reason == documents.EXPIRED))

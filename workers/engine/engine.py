@@ -1,0 +1,171 @@
+"""One worker's engine: its thread, its event loop, what runs on it, and how all of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import redis.asyncio
+from redis import RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from registry import deployments
+from registry.artifacts import ArtifactCache, ArtifactStore
+from registry.database import default_database
+from registry.deployments import DesiredDeployment
+from registry.settings import load as registry_settings
+from workers import keys, reports
+from workers.engine.context import Context
+from workers.engine.endpoint import Endpoint
+from workers.engine.events import Outbox
+from workers.engine.intake import Intake
+from workers.engine.listener import Listener
+from workers.engine.reconciler import Reconciler
+from workers.hosts.launcher import HostLauncher
+from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from workers.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+#: How long the last writes may take when the worker stops; what isn't written runs again elsewhere.
+_LAST_WRITES_S = 5.0
+#: Changes that come together are reported together.
+_REPORT_DELAY_S = 0.02
+
+
+class Engine:
+    """Serves the deployments of one worker group until it is closed; `start` and `close` may block."""
+
+    def __init__(
+        self, worker_name: str, settings: WorkerSettings, outbox: Outbox, is_revoked: Callable[[str], bool]
+    ) -> None:
+        self.endpoints: dict[str, Endpoint] = {}
+        self._worker_name = worker_name
+        self._settings = settings
+        self._outbox = outbox
+        self._is_revoked = is_revoked
+        self._started_at = time.time()
+        self._thread = threading.Thread(target=self._main, name="queuecast-engine", daemon=True)
+        self._running = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Begin to serve; returns once the event loop runs."""
+        self._thread.start()
+        self._running.wait()
+
+    def close(self) -> None:
+        """Finish what runs within `shutdown_grace_s`, give back the rest, end the hosts."""
+        loop, closing = self._loop, self._closing
+        if loop is not None and closing is not None and self._thread.is_alive():
+            loop.call_soon_threadsafe(closing.set)
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception:  # noqa: BLE001 - the last place where this thread can say anything
+            _log.critical("the engine has ended: this worker serves nothing any more", exc_info=True)
+        finally:
+            self._running.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
+        records, queues = _connect(self._settings.redis_url), _connect(self._settings.queue_url)
+        context = self._context(records, queues)
+        reconciler = Reconciler(context, self.endpoints, queues, self._desired)
+        nudges = Listener(records, [keys.NUDGE_CHANNEL], reconciler.nudge)
+        intake = context.intake
+        fetching = asyncio.create_task(intake.run())
+        tasks = [
+            asyncio.create_task(work)
+            for work in (intake.listen(), intake.renew(), nudges.run(), reconciler.run(), self._report(context))
+        ]
+        self._running.set()
+        await self._closing.wait()
+        for task in tasks:
+            task.cancel()
+        await intake.close()
+        await asyncio.wait([*tasks, fetching])
+        await self._wind_up(context)
+        for client in {records, queues}:
+            await client.aclose()
+
+    def _context(self, records: redis.asyncio.Redis, queues: redis.asyncio.Redis) -> Context:
+        where = registry_settings()
+        return Context(
+            worker_name=self._worker_name,
+            settings=self._settings,
+            records=records,
+            intake=Intake(queues, self.endpoints, self._settings.lease_s),
+            outbox=self._outbox,
+            launcher=HostLauncher(self._settings.host_threads),
+            artifacts=ArtifactCache(where.artifact_cache_dir, ArtifactStore(where.artifacts_url)),
+            is_revoked=self._is_revoked,
+        )
+
+    def _desired(self) -> list[DesiredDeployment]:
+        with default_database().session() as session:
+            return deployments.desired(session, self._settings.worker_group)
+
+    async def _report(self, context: Context) -> None:
+        """Write this worker's report at every change, and regularly without one."""
+        while True:
+            context.changed.clear()
+            try:
+                await reports.write(context.records, self._observed())
+            except (RedisError, OSError) as error:
+                _log.warning("can't report: %s", error)
+            try:
+                async with asyncio.timeout(reports.REPORT_INTERVAL_S):
+                    await context.changed.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(_REPORT_DELAY_S)
+
+    def _observed(self) -> reports.WorkerReport:
+        return {
+            "worker": self._worker_name,
+            "worker_group": self._settings.worker_group,
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
+        }
+
+    async def _wind_up(self, context: Context) -> None:
+        """Finish, give back, report: in this order, and each within its time."""
+        endpoints = list(self.endpoints.values())
+        for endpoint in endpoints:
+            endpoint.retire()
+        stopping = [asyncio.create_task(endpoint.stop()) for endpoint in endpoints]
+        if stopping:
+            _, late = await asyncio.wait(stopping, timeout=self._settings.shutdown_grace_s)
+            if late:
+                _log.warning("still predicting after %g s; those jobs go back", self._settings.shutdown_grace_s)
+            for endpoint in endpoints:
+                endpoint.kill()
+        try:
+            async with asyncio.timeout(_LAST_WRITES_S):
+                await context.settle()
+                await context.intake.give_back(context.intake.held)
+                await reports.remove(context.records, self._worker_name)
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.warning("some jobs are left to the leases of this worker to run out: %r", error)
+        await asyncio.to_thread(context.launcher.close)
+
+
+def _connect(url: str) -> redis.asyncio.Redis:
+    """A client whose failed commands are repeated by whoever sent them, not by the library."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )

@@ -1,0 +1,86 @@
+"""Telling Flower and `celery events` of each job: from the engine's thread to Celery's dispatcher.
+
+The dispatcher is Celery's and is used on Celery's own thread alone; this is the box between the two.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from celery.worker import state
+
+from workers.engine.messages import QueuedJob
+from workers.errors import WorkerError
+from workers.queues import TASK_NAME
+from workers.tasks import short_repr
+
+_log = logging.getLogger(__name__)
+
+#: Events that can't be sent (no connection) are dropped beyond this many: they are news, not records.
+_KEPT = 20_000
+
+
+class Dispatcher(Protocol):
+    """The part of Celery's event dispatcher that is used here."""
+
+    enabled: bool
+
+    def send(self, type: str, **fields: Any) -> Any:  # noqa: A002 - Celery's name
+        """Send or buffer one event."""
+
+
+class Outbox:
+    """Events on their way to Celery's thread; `ring` is called from the engine's thread when there are some."""
+
+    def __init__(self) -> None:
+        self.ring: Callable[[], None] = lambda: None
+        self._rung = False
+        self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=_KEPT)
+
+    def received(self, jobs: list[QueuedJob]) -> None:
+        """Jobs came from the queue."""
+        self._put("task-received", [job.event_fields for job in jobs])
+
+    def started(self, jobs: list[QueuedJob]) -> None:
+        """Jobs are being given to a host."""
+        self._put("task-started", [{"uuid": job.job_id} for job in jobs])
+
+    def succeeded(self, job: QueuedJob, outcome: dict[str, Any], runtime_s: float) -> None:
+        """A job has its outcome."""
+        fields = {"uuid": job.job_id, "result": short_repr(outcome), "runtime": runtime_s}
+        self._put("task-succeeded", [fields])
+
+    def failed(self, job: QueuedJob, error: WorkerError) -> None:
+        """A job has failed."""
+        text = f"{type(error).__name__}({str(error)!r})"
+        self._put("task-failed", [{"uuid": job.job_id, "exception": text, "traceback": str(error)}])
+
+    def revoked(self, job: QueuedJob, *, expired: bool) -> None:
+        """A job was cancelled or has expired."""
+        self._put("task-revoked", [{"uuid": job.job_id, "terminated": False, "signum": None, "expired": expired}])
+
+    def flush(self, dispatcher: Dispatcher | None) -> None:
+        """Send everything; called on Celery's thread. Never raises: an event is not worth a worker."""
+        self._rung = False
+        try:
+            while self._events:
+                type_, fields = self._events.popleft()
+                if type_ == "task-received":
+                    state.total_count[TASK_NAME] += 1
+                if dispatcher is not None and dispatcher.enabled:
+                    dispatcher.send(type_, **fields)
+        except Exception:  # noqa: BLE001 - see above; on Celery's loop a KeyError would even reconnect the broker
+            _log.warning("events could not be sent", exc_info=True)
+
+    def _put(self, type_: str, all_fields: list[dict[str, Any]]) -> None:
+        if not all_fields:
+            return
+        now = time.time()
+        self._events.extend((type_, {**fields, "timestamp": now}) for fields in all_fields)
+        if not self._rung:
+            self._rung = True
+            self.ring()

@@ -1,0 +1,197 @@
+"""Taking jobs from the queues: as many of each endpoint as it can use, and holding their leases.
+
+Every endpoint has its own credit, so that a slow one with a long backlog never keeps its neighbours'
+jobs waiting. Redis tells when something is queued; a look each second makes up for what is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from redis import RedisError, ResponseError
+from redis.asyncio import Redis
+
+from workers.engine.leases import Leased, Leases
+from workers.engine.listener import Listener
+from workers.engine.messages import MessageUnreadable, QueuedJob, parse
+from workers.queues import queue_name
+
+_log = logging.getLogger(__name__)
+
+#: How often the queues are looked at although nothing was heard.
+_LOOK_S = 1.0
+#: The same where Redis doesn't tell of queued jobs.
+_POLL_S = 0.02
+_PAUSE_S = 0.5
+#: Redis's flags for: tell by key (K), of list commands (l).
+_KEYSPACE_FLAGS = {"K", "l"}
+_RENEWED_AT_ONCE = 1_000
+
+
+class Taker(Protocol):
+    """An endpoint, as the intake sees it."""
+
+    @property
+    def credit(self) -> int:
+        """How many more jobs it can use now."""
+
+    def receive(self, jobs: list[QueuedJob]) -> None:
+        """Take over jobs that were fetched for it."""
+
+
+class Intake:
+    """The queues of one worker's endpoints; belongs to one event loop."""
+
+    def __init__(self, client: Redis, takers: Mapping[str, Taker], lease_s: float) -> None:
+        self.leases = Leases(client, lease_s)
+        self._client = client
+        self._takers = takers
+        self._lease_s = lease_s
+        self._look_s = _LOOK_S
+        self._held: set[str] = set()
+        #: Endpoints whose queue may hold something.
+        self._filled: set[str] = set()
+        self._rung = asyncio.Event()
+        #: Held during a fetch, so that closing never cuts one off from its answer.
+        self._fetching = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def held(self) -> list[str]:
+        """The tags of all jobs that this worker holds."""
+        return list(self._held)
+
+    def ring(self, endpoint_name: str) -> None:
+        """Have this endpoint's queue looked at soon, because it has something or there is room now."""
+        self._filled.add(endpoint_name)
+        self._rung.set()
+
+    def made_room(self, endpoint_name: str) -> None:
+        """An endpoint can use more jobs; its queue is looked at if the last look left some there."""
+        if endpoint_name in self._filled:
+            self._rung.set()
+
+    async def ack(self, jobs: Iterable[QueuedJob]) -> None:
+        """End the leases of jobs that have terminal records."""
+        tags = [job.tag for job in jobs]
+        await self.leases.ack(tags)
+        self._held.difference_update(tags)
+
+    async def give_back(self, tags: list[str]) -> None:
+        """Put jobs back into their queues, for another worker or another time."""
+        if tags:
+            await self.leases.give_back(tags)
+            self._held.difference_update(tags)
+
+    async def close(self) -> None:
+        """Fetch nothing any more; what was being fetched has been delivered when this returns."""
+        self._closed = True
+        self._rung.set()
+        async with self._fetching:
+            pass
+
+    async def run(self) -> None:
+        """Fetch until closed."""
+        while not self._closed:
+            try:
+                await self._look()
+            except (RedisError, OSError) as error:
+                _log.warning("can't fetch jobs (%s); trying again", error)
+                await asyncio.sleep(_PAUSE_S)
+            except Exception:  # noqa: BLE001 - the fetching must go on
+                _log.exception("can't deliver fetched jobs")
+                await asyncio.sleep(_PAUSE_S)
+
+    async def listen(self) -> None:
+        """Hear of queued jobs until cancelled."""
+        if not await self._tells_of_queued_jobs():
+            _log.warning("Redis doesn't tell of queued jobs; the queues are looked at each %g ms", _POLL_S * 1000)
+            self._look_s = _POLL_S
+            return
+        database = self._client.connection_pool.connection_kwargs.get("db") or 0
+        await Listener(self._client, [f"__keyspace@{database}__:{queue_name('*')}"], self._heard).run()
+
+    async def renew(self) -> None:
+        """Renew this worker's leases, and give back what dead workers left, until cancelled."""
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            try:
+                held = self.held
+                for start in range(0, len(held), _RENEWED_AT_ONCE):
+                    await self.leases.renew(held[start : start + _RENEWED_AT_ONCE])
+                if expired := await self.leases.expire():
+                    _log.warning("%d jobs of workers that are gone went back to their queues", expired)
+            except (RedisError, OSError) as error:
+                _log.warning("can't renew leases (%s); trying again", error)
+
+    async def _look(self) -> None:
+        self._rung.clear()
+        credit_of = {name: credit for name in self._filled if (credit := self._credit(name)) > 0}
+        if credit_of:
+            async with self._fetching:
+                await self._fetch(credit_of)
+            return
+        try:
+            async with asyncio.timeout(self._look_s):
+                await self._rung.wait()
+        except TimeoutError:
+            self._filled = set(self._takers)
+
+    async def _fetch(self, credit_of: dict[str, int]) -> None:
+        # Said before the fetch: what is queued from now on rings again.
+        self._filled.difference_update(credit_of)
+        try:
+            fetched = await self.leases.fetch(credit_of)
+        except (RedisError, OSError):
+            self._filled.update(credit_of)
+            raise
+        self._held.update(each.tag for each in fetched)
+        by_endpoint: dict[str, list[Leased]] = {}
+        for each in fetched:
+            by_endpoint.setdefault(each.endpoint_name, []).append(each)
+        for name, leased in by_endpoint.items():
+            if len(leased) >= credit_of[name]:
+                self._filled.add(name)
+            await self._deliver(name, leased)
+
+    async def _deliver(self, endpoint_name: str, fetched: list[Leased]) -> None:
+        jobs = []
+        for leased in fetched:
+            try:
+                jobs.append(parse(leased.tag, endpoint_name, leased.message, leased.lost_leases))
+            except MessageUnreadable as error:
+                _log.error("put aside a message of queue %s: %s", queue_name(endpoint_name), error)
+                await self.leases.put_aside(leased)
+                self._held.discard(leased.tag)
+        taker = self._takers.get(endpoint_name)
+        if taker is None:
+            await self.give_back([job.tag for job in jobs])
+        else:
+            taker.receive(jobs)
+
+    def _credit(self, endpoint_name: str) -> int:
+        taker = self._takers.get(endpoint_name)
+        return taker.credit if taker and not self._closed else 0
+
+    def _heard(self, notifications: bytes) -> None:
+        everything = queue_name("*").encode() in notifications
+        for name in self._takers:
+            if everything or queue_name(name).encode() in notifications:
+                self.ring(name)
+
+    async def _tells_of_queued_jobs(self) -> bool:
+        while True:
+            try:
+                found = await self._client.config_get("notify-keyspace-events")
+                flags = set(found["notify-keyspace-events"] or "")
+                if not (flags >= _KEYSPACE_FLAGS or flags >= {"K", "A"}):
+                    await self._client.config_set("notify-keyspace-events", "".join(sorted(flags | _KEYSPACE_FLAGS)))
+            except (ResponseError, KeyError):
+                return False
+            except (RedisError, OSError):
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return True

@@ -1,0 +1,46 @@
+"""What happens to a `predict` message that reaches Celery's own consumer: it goes to its endpoint's queue.
+
+That happens to jobs that were sent to no queue in particular, and when somebody has told this worker
+by remote control to consume a prediction queue, which the engine does better.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from workers import arguments
+from workers.errors import JobArgumentsWrong
+from workers.queues import queue_name
+
+_log = logging.getLogger(__name__)
+_COPIED = ("correlation_id", "reply_to", "priority")
+
+
+def start(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
+    """Return the handler of received messages; Celery calls this for each task."""
+
+    def forward(message: Any, *_: Any) -> None:
+        try:
+            args, kwargs, _embedded = message.payload
+            queue = queue_name(arguments.parse(args, kwargs).endpoint_name)
+        except (JobArgumentsWrong, ValueError, TypeError) as error:
+            _log.error("dropped a %s message that names no endpoint: %s", task.name, error)
+            message.reject()
+            return
+        if message.delivery_info.get("routing_key") == queue:
+            consumer.cancel_task_queue(queue)
+        with app.producer_or_acquire() as producer:
+            producer.publish(
+                message.body,
+                exchange="",
+                routing_key=queue,
+                headers=message.headers,
+                content_type=message.content_type,
+                content_encoding=message.content_encoding,
+                **{name: message.properties[name] for name in _COPIED if name in message.properties},
+            )
+        message.ack()
+
+    return forward
