@@ -102,7 +102,7 @@ def add_version(  # noqa: PLR0913 - what makes a version, each by name
     checked = {
         "runtime": runtime,
         "runtime_options": runtimes.get(runtime).check_options(runtime_options or {}),
-        "signature": _signature_of(signature, input_example).document(),
+        "signature": signature_of(signature, input_example).document(),
         "input_example": input_example,
         "details": checked_metadata(metadata),
     }
@@ -211,7 +211,13 @@ def hold(session: Session, name: str, version: str) -> None:
         raise VersionNotFound(name, version)
 
 
-def _signature_of(signature: Signature | Mapping[str, Any] | None, input_example: Any) -> Signature:
+def signature_of(signature: Signature | Mapping[str, Any] | None, input_example: Any) -> Signature:
+    """Return the signature that was given, checked against the example, or else the example's own.
+
+    Raises:
+        SignatureInvalid: there is neither, or the one given is wrong.
+        InputInvalid: the example doesn't fit the signature.
+    """
     if signature is None:
         if input_example is None:
             raise SignatureInvalid("Give a signature, or an input_example from which it is taken.")

@@ -1,0 +1,78 @@
+"""Runtime `python`: any callable, or object with a method, stored by cloudpickle or joblib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from registry.errors import ModelLoadFailed
+from registry.runtimes.options import Options
+from registry.runtimes.outputs import rows_to_json, to_json
+from registry.signature import Signature
+
+
+class PythonOptions(Options):
+    """How the object is asked."""
+
+    #: The method to call; `predict` if the object has one, otherwise the object itself.
+    method: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)
+    #: Call it once with the list of rows rather than once for each row.
+    vectorized: bool = False
+
+
+class PythonModel:
+    """A callable that was loaded."""
+
+    def __init__(self, call: Callable[[Any], Any], *, vectorized: bool) -> None:
+        self._call = call
+        self._vectorized = vectorized
+
+    def predict(self, rows: list[Any]) -> list[Any]:
+        """Return the outputs of the rows.
+
+        Raises:
+            OutputInvalid: an output can't be said in JSON, or there are not as many as rows.
+        """
+        if self._vectorized:
+            return rows_to_json(self._call(rows), len(rows))
+        return [to_json(self._call(row)) for row in rows]
+
+
+class PythonRuntime:
+    """Stores with cloudpickle, which takes functions and classes of a script along; loads either format."""
+
+    libraries: tuple[str, ...] = ("cloudpickle", "joblib")
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options as they are stored. Raises RuntimeOptionsInvalid."""
+        return PythonOptions.checked(options)
+
+    def recognizes(self, model: object) -> bool:  # noqa: ARG002 - the protocol's
+        """Tell nothing: this runtime takes what no other recognises."""
+        return False
+
+    def dump(self, model: Any) -> bytes:
+        """Return the pickle of the object."""
+        import cloudpickle
+
+        pickled: bytes = cloudpickle.dumps(model)
+        return pickled
+
+    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> PythonModel:  # noqa: ARG002
+        """Load a pickle. Raises ModelLoadFailed if the object can't be called as the options say."""
+        import joblib
+
+        chosen = PythonOptions.parse(options)
+        loaded = joblib.load(path)
+        method = chosen.method or ("predict" if callable(getattr(loaded, "predict", None)) else None)
+        call = loaded if method is None else getattr(loaded, method, None)
+        if not callable(call):
+            what = "is not callable and has no predict()" if method is None else f"has no method {method}()"
+            raise ModelLoadFailed(f"The model, a {type(loaded).__name__}, {what}.")
+        return PythonModel(call, vectorized=chosen.vectorized)
+
+
+RUNTIME = PythonRuntime()
