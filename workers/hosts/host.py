@@ -45,10 +45,9 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Any:
             model.predict([request["input_example"]])
     except BaseException as error:  # noqa: BLE001 - whatever a model's code raises is an answer, also SystemExit
         _log.exception("the model can't be loaded")
-        flat = _flat(error)
-        known = isinstance(error, RegistryError)
-        reason = flat["message"] if known else f"The model fails on its input example: {flat['type']}: {flat['message']}"
-        channel.sendall(frames.encode({"failed": reason}))
+        flat, known = _flat(error), isinstance(error, RegistryError)
+        where = "" if known else f"The model fails on its input example: {flat['type']}: "
+        channel.sendall(frames.encode({"failed": where + flat["message"]}))
         return None
     load_ms = (time.perf_counter() - began) * 1000
     memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
