@@ -1,0 +1,26 @@
+"""The Flask app: what is put together, and nothing else."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from api import problems, request_ids, services
+from api.routes import deployments, docs, health, jobs, models, openapi, predictions
+from api.settings import ApiSettings, load
+
+
+def create_app(settings: ApiSettings | None = None) -> Flask:
+    """Make the app; it connects to nothing before its first request.
+
+    Raises:
+        SettingsWrong: an environment variable has a value that can't be used.
+    """
+    settings = settings or load()
+    app = Flask("api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    services.install(app, services.Services(settings))
+    request_ids.install(app)
+    problems.install(app)
+    for resource in (models, deployments, predictions, jobs, health, openapi, docs):
+        app.register_blueprint(resource.blueprint)
+    return app

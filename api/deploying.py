@@ -1,0 +1,119 @@
+"""Deploying, undeploying and looking at deployments: desired rows together with what workers report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from api.errors import DeploymentFailed
+from api.schemas import Deploy, Undeploy
+from api.services import Services
+from registry import deployments
+from registry.deployments import DesiredDeployment
+from registry.errors import DeploymentNotFound
+from workers import status
+
+View = dict[str, Any]
+_Seen = TypeVar("_Seen")
+#: A status that the API doesn't show any more: the row stays, the deployment is gone.
+UNDEPLOYED = "undeployed"
+_FIRST_LOOK_S = 0.02
+_LAST_LOOK_S = 0.25
+
+
+def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
+    """Write the desired row, tell the workers, and return the deployment's view.
+
+    With `wait_s`, return as soon as it is active, or what it is after that time.
+
+    Raises:
+        ModelNotFound, VersionNotFound, NameInvalid, SettingsInvalid: it can't be deployed so.
+        DeploymentFailed: within the wait, the workers reported that they can't load it.
+    """
+    with services.database.session() as session:
+        row = deployments.deploy(
+            session,
+            wanted.model_name,
+            version=wanted.version,
+            endpoint_name=wanted.endpoint_name,
+            settings=wanted.settings,
+            worker_group=wanted.worker_group,
+        )
+        endpoint_name = row.endpoint_name
+        session.commit()
+    _tell(services)
+    view = _wait_until(_settled, lambda: _view(services, endpoint_name), wait_s)
+    if wait_s and view["status"] == "failed":
+        raise DeploymentFailed(
+            f"Endpoint {endpoint_name!r} could not be deployed: {view['reason']}", {"deployment": view}
+        )
+    return view
+
+
+def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list[View]:
+    """Take down one endpoint, or every serving deployment of a model (version); return their views.
+
+    With `wait_s`, return as soon as all of them are down, or what they are after that time.
+
+    Raises:
+        DeploymentNotFound: nothing that is named so is deployed.
+    """
+    with services.database.session() as session:
+        names = [wanted.endpoint_name] if wanted.endpoint_name else _serving_names(session, wanted)
+        for name in names:
+            deployments.undeploy(session, name, wanted.backlog)
+        session.commit()
+    _tell(services)
+    return _wait_until(all_down, lambda: [_view(services, name) for name in names], wait_s)
+
+
+def show(services: Services, endpoint_name: str) -> View:
+    """Return one deployment: desired and observed.
+
+    Raises:
+        DeploymentNotFound: there is none of this name, or it is undeployed and done.
+    """
+    view = _view(services, endpoint_name)
+    if view["status"] == UNDEPLOYED:
+        raise DeploymentNotFound(endpoint_name)
+    return view
+
+
+def list_all(services: Services) -> list[View]:
+    """Return every deployment that is not undeployed and done, by name."""
+    with services.database.session() as session:
+        desired = deployments.desired(session)
+    return [view for view in status.views(desired) if view["status"] != UNDEPLOYED]
+
+
+def all_down(views: list[View]) -> bool:
+    """Tell whether none of these deployments serves or winds down any more."""
+    return all(view["status"] in (UNDEPLOYED, "parked") for view in views)
+
+
+def _tell(services: Services) -> None:
+    services.cache.clear()
+    status.nudge()
+
+
+def _view(services: Services, endpoint_name: str) -> View:
+    with services.database.session() as session:
+        desired: DesiredDeployment = deployments.find(session, endpoint_name)
+    return status.views([desired])[0]
+
+
+def _settled(view: View) -> bool:
+    return view["status"] in ("active", "failed")
+
+
+def _wait_until(done: Callable[[_Seen], bool], look: Callable[[], _Seen], wait_s: float | None) -> _Seen:
+    ends_at = time.monotonic() + (wait_s or 0)
+    pause_s = _FIRST_LOOK_S
+    while True:
+        seen = look()
+        left_s = ends_at - time.monotonic()
+        if left_s <= 0 or done(seen):
+            return seen
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, _LAST_LOOK_S)

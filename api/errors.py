@@ -1,0 +1,149 @@
+"""What the API itself refuses, and the HTTP status of every domain error; knows no Flask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import registry.errors as registry_errors
+import workers.errors as worker_errors
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else f"The body {self.message}"
+
+
+class ApiError(Exception):
+    """Root of what this package raises on purpose; `extras` are added to the answer's body."""
+
+    code = "api_error"
+
+    def __init__(self, message: str, extras: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.extras = dict(extras or {})
+
+
+class SettingsWrong(ApiError):
+    """An environment variable has a value that can't be used; the message names it."""
+
+    code = "settings_wrong"
+
+
+class AddressTaken(ApiError):
+    """The server can't listen where it should."""
+
+    code = "address_taken"
+
+
+class JsonInvalid(ApiError):
+    """The body is not JSON, or JSON that no program can rely on."""
+
+    code = "json_invalid"
+
+
+class MediaTypeWrong(ApiError):
+    """The body has to be of another kind."""
+
+    code = "media_type_wrong"
+
+
+class RequestInvalid(ApiError):
+    """Fields are missing, unknown or of the wrong kind; names each of them."""
+
+    code = "request_invalid"
+
+    def __init__(self, problems: list[FieldProblem]) -> None:
+        super().__init__(
+            "; ".join(str(problem) for problem in problems) + ".",
+            {
+                "field": problems[0].field,
+                "errors": [{"field": each.field, "message": each.message} for each in problems],
+            },
+        )
+
+
+class EndpointNotDeployed(ApiError):
+    """Nothing takes new jobs under this name."""
+
+    code = "endpoint_not_deployed"
+
+
+class DeploymentFailed(ApiError):
+    """The workers could not load what was to be deployed, within the wait that was asked for."""
+
+    code = "deployment_failed"
+
+
+class JobUnsuccessful(ApiError):
+    """The job that the caller waited for ended without an outcome."""
+
+    code = "job_unsuccessful"
+
+
+class PredictionFailed(JobUnsuccessful):
+    """The job failed: the model raised, or its host died."""
+
+    code = "prediction_failed"
+
+
+class JobWithdrawn(JobUnsuccessful):
+    """The job was cancelled, or expired, while the caller waited for it."""
+
+    code = "job_withdrawn"
+
+
+#: The only place that knows the HTTP status of a domain error; the nearest class counts.
+STATUS: Mapping[type[Exception], int] = {
+    JsonInvalid: 400,
+    MediaTypeWrong: 415,
+    RequestInvalid: 422,
+    EndpointNotDeployed: 404,
+    DeploymentFailed: 409,
+    PredictionFailed: 500,
+    JobWithdrawn: 409,
+    registry_errors.NameInvalid: 422,
+    registry_errors.SettingsInvalid: 422,
+    registry_errors.SignatureInvalid: 422,
+    registry_errors.InputInvalid: 422,
+    registry_errors.RuntimeUnknown: 422,
+    registry_errors.RuntimeUnavailable: 501,
+    registry_errors.ModelLoadFailed: 422,
+    registry_errors.OutputInvalid: 422,
+    registry_errors.ModelNotFound: 404,
+    registry_errors.VersionNotFound: 404,
+    registry_errors.DeploymentNotFound: 404,
+    registry_errors.VersionExists: 409,
+    registry_errors.VersionInUse: 409,
+    registry_errors.ArtifactMissing: 503,
+    registry_errors.ArtifactDamaged: 503,
+    registry_errors.ArtifactStoreUnavailable: 503,
+    registry_errors.RegistryUnavailable: 503,
+    worker_errors.JobNotFound: 404,
+    worker_errors.JobNotCancellable: 409,
+    worker_errors.JobArgumentsWrong: 422,
+    worker_errors.QueueUnavailable: 503,
+}
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of a domain error; 500 for one that no client can cause or mend."""
+    return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), 500)
+
+
+def extras_of(error: Exception) -> dict[str, Any]:
+    """Return what the answer's body says besides the message: the error's own plain attributes."""
+    if isinstance(error, ApiError):
+        return error.extras
+    return {
+        name: value
+        for name, value in vars(error).items()
+        if not name.startswith("_") and isinstance(value, (str, int, float, list, tuple, dict, type(None)))
+    }

@@ -1,0 +1,203 @@
+"""What answers look like, for the OpenAPI document; requests stand in `api.schemas`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workers.jobs import JobState
+
+
+class _Answer(BaseModel):
+    #: Clients must be ready for members that a later release adds.
+    model_config = ConfigDict(extra="allow")
+
+
+class Problem(_Answer):
+    """An error (RFC 9457); `code` is stable, `detail` says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class FieldOfProblem(_Answer):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class InvalidRequest(Problem):
+    """A request whose fields, or whose input, can't be accepted."""
+
+    field: str | None = Field(default=None, description="Where, e.g. `inputs[3][1]`.")
+    expected: Any = None
+    received: Any = None
+    errors: list[FieldOfProblem] | None = None
+
+
+class Accepted(_Answer):
+    """A job that waits in its queue."""
+
+    job_id: str
+    status: JobState
+    endpoint_name: str
+    model_name: str
+    version: str
+    url: str = Field(description="Where its state and outcome are.")
+
+
+class Timing(_Answer):
+    """Where the time went."""
+
+    queued_ms: float
+    predict_ms: float
+    total_ms: float
+
+
+class Outcome(_Answer):
+    """What the model answered: `prediction` for one input, `predictions` for a list."""
+
+    prediction: Any = None
+    predictions: list[Any] | None = None
+    endpoint_name: str
+    model_name: str
+    version: str
+    worker: str
+    batch_size: int
+    timing: Timing
+    attempts: int
+
+
+class OutcomeOfJob(Outcome):
+    """The outcome of a prediction that was waited for."""
+
+    job_id: str
+
+
+class JobError(_Answer):
+    """Why a job failed."""
+
+    type: str
+    message: str
+
+
+class JobDocument(_Answer):
+    """A job: its state, and its outcome once it has one."""
+
+    job_id: str
+    endpoint_name: str
+    status: JobState
+    submitted_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    outcome: Outcome | None
+    error: JobError | None
+
+
+class Jobs(_Answer):
+    """Recent jobs, newest first."""
+
+    jobs: list[JobDocument]
+
+
+class DeploymentView(_Answer):
+    """A deployment: what is desired, and what the workers report."""
+
+    endpoint_name: str
+    model_name: str
+    version: str
+    status: str = Field(description="deploying, active, degraded, draining, failed or parked.")
+    reason: str | None = None
+    serving_versions: list[str]
+    workers: list[dict[str, Any]]
+    worker_group: str
+    settings: dict[str, Any]
+    deployed_at: datetime
+    request_count: int
+    avg_latency_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    queue_depth: int
+    oldest_job_age_s: float | None
+    revision: int
+
+
+class Deployments(_Answer):
+    """Deployments by name."""
+
+    deployments: list[DeploymentView]
+
+
+class VersionView(_Answer):
+    """One immutable version of a model."""
+
+    model_name: str
+    version: str
+    runtime: str
+    runtime_options: dict[str, Any]
+    signature: dict[str, Any]
+    input_schema: dict[str, Any] = Field(description="The signature as JSON Schema.")
+    input_example: Any
+    metadata: dict[str, Any]
+    artifact_sha256: str
+    artifact_size_bytes: int
+    created_at: datetime
+
+
+class ModelSummary(_Answer):
+    """A model and how many versions it has."""
+
+    name: str
+    latest_version: str | None
+    version_count: int
+    created_at: datetime
+
+
+class ModelView(ModelSummary):
+    """A model and its versions, oldest first."""
+
+    versions: list[VersionView]
+
+
+class Models(_Answer):
+    """Models by name."""
+
+    models: list[ModelSummary]
+
+
+class Stats(_Answer):
+    """Counts over the registry."""
+
+
+class Document(_Answer):
+    """This document."""
+
+
+class Live(_Answer):
+    """The process answers."""
+
+    status: str
+
+
+class Part(_Answer):
+    """One service that requests need."""
+
+    status: str
+    answered_in_ms: float | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+class Ready(_Answer):
+    """Whether requests can be answered now, and each part of it."""
+
+    status: str
+    parts: dict[str, Part]

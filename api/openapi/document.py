@@ -1,0 +1,181 @@
+"""Putting the OpenAPI 3.1 document together; the endpoints' part is read anew each time."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from flask import Flask, current_app
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.openapi.answers import InvalidRequest, Problem
+from api.openapi.operations import OPERATIONS, Operation
+from api.services import Services
+from registry import deployments
+from registry.deployments import DesiredDeployment, Intent
+
+Json = dict[str, Any]
+_REFERENCE = "#/components/schemas/{model}"
+_PATH_PARAMETER = re.compile(r"<(\w+)>")
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`wait=N`: answer when it is done, or after N seconds (RFC 7240).",
+    "schema": {"type": "string", "example": "wait=10"},
+}
+_ERRORS = {
+    400: "The body is not JSON.",
+    404: "There is no such thing.",
+    409: "It is in a state that doesn't allow this.",
+    413: "The body is too large.",
+    415: "The body is of the wrong kind.",
+    422: "A field, or the input, can't be accepted; the answer names it.",
+    500: "The prediction failed, or the server did.",
+    501: "The server lacks the optional part that this needs.",
+    503: "Redis or the registry can't be reached; try again after Retry-After.",
+}
+
+
+def describe(services: Services) -> Json:
+    """Return the document: every fixed route, and a path per endpoint that takes predictions."""
+    fixed = _fixed(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+    with services.database.session() as session:
+        serving = [row for row in deployments.desired(session) if row.intent is Intent.SERVE]
+    endpoints = {f"/predict/{row.endpoint_name}": {"post": _endpoint(row)} for row in serving}
+    return {**fixed, "paths": {**endpoints, **fixed["paths"]}}
+
+
+@lru_cache(maxsize=4)
+def _fixed(app: Flask) -> Json:
+    paths: dict[str, Json] = {}
+    for rule in app.url_map.iter_rules():
+        operation = OPERATIONS.get(rule.endpoint)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}) if operation else ():
+            path = _PATH_PARAMETER.sub(r"{\1}", rule.rule)
+            summary = (app.view_functions[rule.endpoint].__doc__ or "").strip()
+            paths.setdefault(path, {})[method.lower()] = _operation(rule.endpoint, path, summary)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Queuecast",
+            "version": _release(),
+            "description": "Machine-learning models served through queues.",
+        },
+        "tags": [{"name": name} for name in ("Endpoints", "Predictions", "Jobs", "Deployments", "Models", "Health")],
+        "paths": paths,
+        "components": {"schemas": _component_schemas()},
+    }
+
+
+def _release() -> str:
+    try:
+        return version("queuecast")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _component_schemas() -> Json:
+    used: list[type[BaseModel]] = [Problem, InvalidRequest]
+    for operation in OPERATIONS.values():
+        used += [each for each in (operation.body, *operation.answers.values()) if each is not None]
+    schemas = models_json_schema([(each, "validation") for each in dict.fromkeys(used)], ref_template=_REFERENCE)
+    components: Json = schemas[1]["$defs"]
+    return components
+
+
+def _operation(endpoint: str, path: str, summary: str) -> Json:
+    operation = OPERATIONS[endpoint]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+    described: Json = {
+        "operationId": endpoint.replace(".", "_"),
+        "tags": [operation.tag],
+        "summary": summary,
+        "parameters": parameters + _query_parameters(operation) + ([_PREFER] if operation.takes_prefer_wait else []),
+        "responses": _responses(operation),
+    }
+    if operation.body is not None:
+        described["requestBody"] = _request_body(operation, operation.body)
+    return described
+
+
+def _query_parameters(operation: Operation) -> list[Json]:
+    if operation.query is None:
+        return []
+    schema = operation.query.model_json_schema(ref_template=_REFERENCE)
+    return [
+        {"name": name, "in": "query", "required": False, "schema": _inlined(each, schema.get("$defs", {}))}
+        for name, each in schema["properties"].items()
+    ]
+
+
+def _inlined(schema: Any, definitions: Json) -> Any:
+    """Put definitions where they are referred to: a parameter has no place for them."""
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return definitions[schema["$ref"].rsplit("/", 1)[1]]
+    return {name: _inlined(each, definitions) for name, each in schema.items()}
+
+
+def _request_body(operation: Operation, body: type[BaseModel]) -> Json:
+    schema: Json = {"$ref": _REFERENCE.format(model=body.__name__)}
+    if not operation.multipart:
+        content: Json = {"schema": schema}
+        if operation.example is not None:
+            content["example"] = operation.example
+        return {"required": True, "content": {"application/json": content}}
+    parts = {
+        "type": "object",
+        "required": ["artifact", "metadata"],
+        "properties": {"artifact": {"type": "string", "contentMediaType": "application/octet-stream"}, "metadata": schema},
+        "additionalProperties": False,
+    }
+    form = {
+        "schema": parts,
+        "example": {"metadata": operation.example},
+        "encoding": {"metadata": {"contentType": "application/json"}},
+    }
+    return {"required": True, "content": {"multipart/form-data": form}}
+
+
+def _responses(operation: Operation) -> Json:
+    described: Json = {}
+    for status, answer in operation.answers.items():
+        described[str(status)] = {"description": (answer.__doc__ or "").strip() if answer else "Done."}
+        if answer is not None:
+            reference = {"$ref": _REFERENCE.format(model=answer.__name__)}
+            described[str(status)]["content"] = {"application/json": {"schema": reference}}
+    for status in (*operation.errors, 500):
+        name = InvalidRequest.__name__ if status == 422 else Problem.__name__  # noqa: PLR2004
+        content = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model=name)}}}
+        described[str(status)] = {"description": _ERRORS[status], "content": content}
+    return described
+
+
+def _endpoint(row: DesiredDeployment) -> Json:
+    general = _operation("predictions.predict_endpoint", "", "")
+    one = row.signature.json_schema()
+    schema = {
+        "type": "object",
+        "properties": {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}},
+        "oneOf": [{"required": ["input"]}, {"required": ["inputs"]}],
+        "additionalProperties": False,
+    }
+    content: Json = {"schema": schema}
+    if row.input_example is not None:
+        content["example"] = {"input": row.input_example}
+    return {
+        **general,
+        "operationId": f"predict_{row.endpoint_name}",
+        "tags": ["Endpoints"],
+        "summary": f"Predict with {row.model_name}, version {row.version}",
+        "requestBody": {"required": True, "content": {"application/json": content}},
+    }

@@ -1,0 +1,89 @@
+"""What the OpenAPI document says of each fixed route, beside its address and its docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from api import schemas
+from api.openapi import answers
+
+_EXAMPLE_INPUT = [0.5, 0.8, 0.2]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route: its tag, what it takes and what it answers; None as an answer is an empty body."""
+
+    tag: str
+    answers: Mapping[int, type[BaseModel] | None]
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    #: Status codes of errors beside those that every route may have.
+    errors: tuple[int, ...] = ()
+    takes_prefer_wait: bool = False
+    multipart: bool = False
+    example: Any = field(default=None, hash=False)
+
+
+#: Flask endpoint -> operation. Addresses for browsers (`/`, `/docs`) are not part of the document.
+OPERATIONS: Mapping[str, Operation] = {
+    "predictions.predict_model": Operation(
+        "Predictions",
+        {200: answers.OutcomeOfJob, 202: answers.Accepted},
+        body=schemas.ModelPrediction,
+        errors=(400, 404, 409, 413, 422, 503),
+        takes_prefer_wait=True,
+        example={"model_name": "binary_classifier", "input": _EXAMPLE_INPUT},
+    ),
+    "predictions.predict_endpoint": Operation(
+        "Predictions",
+        {200: answers.OutcomeOfJob, 202: answers.Accepted},
+        body=schemas.Prediction,
+        errors=(400, 404, 409, 413, 422, 503),
+        takes_prefer_wait=True,
+        example={"input": _EXAMPLE_INPUT},
+    ),
+    "jobs.show_job": Operation(
+        "Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)
+    ),
+    "jobs.cancel_job": Operation("Jobs", {200: answers.JobDocument}, errors=(404, 409, 422, 503)),
+    "jobs.list_jobs": Operation("Jobs", {200: answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
+    "deployments.deploy": Operation(
+        "Deployments",
+        {201: answers.DeploymentView, 202: answers.DeploymentView},
+        body=schemas.Deploy,
+        errors=(400, 404, 409, 413, 422, 503),
+        takes_prefer_wait=True,
+        example={"model_name": "binary_classifier", "version": "1", "endpoint_name": "classifier_prod"},
+    ),
+    "deployments.undeploy": Operation(
+        "Deployments",
+        {200: answers.Deployments, 202: answers.Deployments},
+        body=schemas.Undeploy,
+        errors=(400, 404, 413, 422, 503),
+        takes_prefer_wait=True,
+        example={"endpoint_name": "classifier_prod", "backlog": "drain"},
+    ),
+    "deployments.list_deployments": Operation("Deployments", {200: answers.Deployments}, errors=(503,)),
+    "deployments.show_deployment": Operation("Deployments", {200: answers.DeploymentView}, errors=(404, 503)),
+    "models.register": Operation(
+        "Models",
+        {201: answers.VersionView},
+        body=schemas.Registration,
+        errors=(400, 409, 413, 415, 422, 501, 503),
+        multipart=True,
+        example={"name": "my_model", "runtime": "sklearn", "input_example": _EXAMPLE_INPUT},
+    ),
+    "models.list_models": Operation("Models", {200: answers.Models}, errors=(503,)),
+    "models.show_stats": Operation("Models", {200: answers.Stats}, errors=(503,)),
+    "models.show_model": Operation("Models", {200: answers.ModelView}, errors=(404, 503)),
+    "models.show_version": Operation("Models", {200: answers.VersionView}, errors=(404, 503)),
+    "models.delete_version": Operation("Models", {204: None}, errors=(404, 409, 503)),
+    "health.live": Operation("Health", {200: answers.Live}),
+    "health.ready": Operation("Health", {200: answers.Ready, 503: answers.Ready}),
+    "openapi.openapi": Operation("Health", {200: answers.Document}, errors=(503,)),
+}

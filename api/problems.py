@@ -1,0 +1,78 @@
+"""Errors as `application/problem+json` (RFC 9457): the one place that makes an error's answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from api import request_ids
+from api.errors import ApiError, extras_of, status_of
+from registry.errors import RegistryError
+from workers.errors import WorkerError
+
+MEDIA_TYPE = "application/problem+json"
+#: Soon enough to go on without a person, late enough for a restarted service.
+RETRY_AFTER_S = 2
+_log = logging.getLogger(__name__)
+#: The stable codes of what Flask itself refuses, and what to do about it.
+_HTTP_CODES = {
+    400: ("request_malformed", "The request can't be read."),
+    404: ("not_found", "There is nothing at this address; /openapi.json lists what there is."),
+    405: ("method_not_allowed", "This address doesn't take this method; the Allow header lists those it takes."),
+    413: ("body_too_large", "The body is larger than this address takes."),
+    415: ("media_type_wrong", "The body is of a kind that this address doesn't take."),
+    500: ("internal_error", "Something went wrong here; the log has it under this request id."),
+}
+
+
+def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None = None) -> Response:
+    """Return the answer for an error; `extras` never replace the standard members."""
+    document = {
+        **(extras or {}),
+        "type": f"urn:queuecast:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    response = Response(json.dumps(document, default=str), status, mimetype=MEDIA_TYPE)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _domain_error(error: Exception) -> Response:
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("request %s: %s: %s", request_ids.current(), type(error).__name__, error, exc_info=error.__cause__)
+    code = getattr(error, "code", "internal_error")
+    return problem(status, code, str(error), extras_of(error))
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    code, detail = _HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
+    response = problem(status, code, detail, {"request_id": request_ids.current()} if status == 500 else None)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(error: InternalServerError) -> Response:
+    # Flask has logged the traceback; the line here ties it to what the client is told.
+    _log.error("request %s failed: %r", request_ids.current(), error.original_exception)
+    return _http_error(error)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of this app as a problem document."""
+    for root in (ApiError, RegistryError, WorkerError):
+        app.register_error_handler(root, _domain_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(InternalServerError, _unexpected)

@@ -1,0 +1,43 @@
+"""Whether the services that requests need do answer, each looked at by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from api.services import Services
+from registry import versions
+from registry.errors import RegistryError
+from workers import redis_client
+from workers.errors import WorkerError
+
+
+def check(services: Services) -> dict[str, Any]:
+    """Return `status` (ready or unavailable) and what each part answered, with its time in ms."""
+    parts = {
+        "redis": _part(_ask_redis),
+        "database": _part(lambda: _ask_database(services)),
+    }
+    ready = all(part["status"] == "ready" for part in parts.values())
+    return {"status": "ready" if ready else "unavailable", "parts": parts}
+
+
+def _ask_redis() -> None:
+    with redis_client.translated_errors():
+        redis_client.records_client().ping()
+
+
+def _ask_database(services: Services) -> None:
+    # A real question rather than SELECT 1: a schema that was never migrated isn't ready either.
+    with services.database.session() as session:
+        versions.stats(session)
+
+
+def _part(ask: Callable[[], None]) -> dict[str, Any]:
+    began = time.perf_counter()
+    try:
+        ask()
+    except (RegistryError, WorkerError) as error:
+        return {"status": "unavailable", "code": error.code, "detail": str(error)}
+    return {"status": "ready", "answered_in_ms": round((time.perf_counter() - began) * 1000, 2)}

@@ -1,0 +1,152 @@
+"""Reading requests: JSON bodies, queries and the `Prefer` header; knows nothing of models or jobs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from api.errors import FieldProblem, JsonInvalid, RequestInvalid
+
+#: Deeper JSON is refused: everything that reads it later may recurse.
+MAX_JSON_DEPTH = 64
+_Body = TypeVar("_Body", bound=BaseModel)
+#: Nobody states that many preferences.
+_LONGEST_PREFER = 1_000
+_DIGITS = re.compile(r"[0-9]{1,9}")
+#: One preference: a token, perhaps a value (token or quoted string), perhaps parameters.
+_PREFERENCE = re.compile(
+    r"""\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)              # its name
+        (?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s",;]*))?     # its value
+        ((?:\s*;(?:"(?:[^"\\]|\\.)*"|[^",])*)?)\s*    # its parameters
+        (?:,|$)""",
+    re.VERBOSE,
+)
+
+
+def json_text(text: bytes | str) -> Any:
+    """Parse strict JSON.
+
+    Raises:
+        JsonInvalid: not UTF-8, no JSON, NaN or Infinity, a number too large, or nested too deeply.
+    """
+    try:
+        document = json.loads(
+            text.decode() if isinstance(text, bytes) else text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except UnicodeDecodeError as error:
+        raise JsonInvalid("The body is not UTF-8.") from error
+    except RecursionError as error:
+        raise JsonInvalid(f"The JSON is nested more than {MAX_JSON_DEPTH} levels deep.") from error
+    except ValueError as error:
+        raise JsonInvalid(f"The body is not JSON: {error}.") from error
+    _check_depth(document)
+    return document
+
+
+def body(model: type[_Body]) -> _Body:
+    """Read the request's body as a JSON object, whatever its content type says.
+
+    Raises:
+        JsonInvalid: the body is not JSON.
+        RequestInvalid: it is no object, or a field is wrong; names the field.
+    """
+    return validated(model, json_text(request.get_data(cache=False)))
+
+
+def query(model: type[_Body]) -> _Body:
+    """Read the query string; a parameter that is unknown or given twice is refused.
+
+    Raises:
+        RequestInvalid: names the parameter.
+    """
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise RequestInvalid([FieldProblem(repeated[0], "is given more than once")])
+    return validated(model, request.args.to_dict())
+
+
+def validated(model: type[_Body], document: Any, *, prefix: str = "") -> _Body:
+    """Turn a parsed document into `model`.
+
+    Raises:
+        RequestInvalid: names every wrong field, with `prefix` before its name.
+    """
+    if not isinstance(document, dict):
+        found = type(document).__name__ if document is not None else "null"
+        raise RequestInvalid([FieldProblem(prefix.rstrip("."), f"must be a JSON object, not {found}")])
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            FieldProblem(prefix + _field_name(each["loc"]), _message(each))
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise RequestInvalid(problems) from error
+
+
+def prefer_wait_s(max_wait_s: float) -> float | None:
+    """Return the seconds of `Prefer: wait=N` (RFC 7240), cut to `max_wait_s`; None if not asked.
+
+    What is malformed is ignored, and of a repeated preference the first counts, as the RFC says.
+    """
+    header = ",".join(request.headers.getlist("Prefer"))
+    position = 0 if len(header) <= _LONGEST_PREFER else len(header)
+    while position < len(header):
+        match = _PREFERENCE.match(header, position)
+        if match is None:  # malformed: go on after the next comma
+            position = header.find(",", position) + 1 or len(header)
+            continue
+        if match[1].lower() == "wait":
+            value = (match[2] or "").strip('"')
+            return min(float(value), max_wait_s) if _DIGITS.fullmatch(value) else None
+        position = match.end()
+    return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return number
+
+
+def _check_depth(document: Any) -> None:
+    level = [document] if isinstance(document, (list, dict)) else []
+    for _ in range(MAX_JSON_DEPTH):
+        if not level:
+            return
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (list, dict))
+        ]
+    if level:
+        raise JsonInvalid(f"The JSON is nested more than {MAX_JSON_DEPTH} levels deep.")
+
+
+def _field_name(location: tuple[int | str, ...]) -> str:
+    name = ""
+    for part in location:
+        name += f"[{part}]" if isinstance(part, int) else (f".{part}" if name else str(part))
+    return name
+
+
+def _message(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "is not a known field"
+    if problem["type"] == "missing":
+        return "is required"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,64 @@
+"""Answers that are not errors: status, headers, and the JSON of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+
+from api.deploying import all_down
+from api.submitting import Submitted
+from workers.jobs import JobState
+
+
+def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON; a NaN in it is an error here, not at the client."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    response = Response(text + "\n", status, mimetype="application/json")
+    response.headers.update(headers or {})
+    return response
+
+
+def nothing() -> Response:
+    """Return 204."""
+    return Response(status=204)
+
+
+def created(content: Mapping[str, Any], location: str) -> Response:
+    """Return 201 and where the new thing is."""
+    return document(content, 201, {"Location": location})
+
+
+def submitted(result: Submitted, wait_s: float | None) -> Response:
+    """Return the outcome if the job has one by now (200), or where it will be (202)."""
+    job, deployment = result.job, result.deployment
+    url = f"/jobs/{job.job_id}"
+    headers = {"Location": url, **_preference_applied(wait_s)}
+    if job.state is JobState.SUCCEEDED:
+        return document({"job_id": job.job_id, **(job.outcome or {})}, 200, headers)
+    accepted = {
+        "job_id": job.job_id,
+        "status": job.state.value,
+        "endpoint_name": deployment.endpoint_name,
+        "model_name": deployment.model_name,
+        "version": deployment.version,
+        "url": url,
+    }
+    return document(accepted, 202, headers)
+
+
+def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:
+    """Return 201 once the deployment is active and the caller waited for it, otherwise 202."""
+    headers = {"Location": f"/deployments/{view['endpoint_name']}", **_preference_applied(wait_s)}
+    return document(view, 201 if wait_s and view["status"] == "active" else 202, headers)
+
+
+def undeployed(views: list[dict[str, Any]], wait_s: float | None) -> Response:
+    """Return 200 once nothing of it runs any more, 202 while it winds down."""
+    return document({"deployments": views}, 200 if all_down(views) else 202, _preference_applied(wait_s))
+
+
+def _preference_applied(wait_s: float | None) -> dict[str, str]:
+    return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s:g}"}

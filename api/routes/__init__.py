@@ -1,0 +1,1 @@
+"""One blueprint a resource; a route parses, makes one call and returns."""

@@ -1,0 +1,35 @@
+"""Jobs: state and outcome, cancelling, and the recent ones."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from api import responses, services
+from api.requests import query
+from api.schemas import JobList, JobWait, NoQuery
+from workers import jobs, waiting
+
+blueprint = Blueprint("jobs", __name__)
+
+
+@blueprint.get("/jobs/<job_id>")
+def show_job(job_id: str) -> Response:
+    """Show a job; with `?wait=N`, as soon as it has ended or after N seconds."""
+    wait_s = min(query(JobWait).wait, services.current().settings.max_wait_s)
+    job = waiting.default_waiter().wait(job_id, wait_s) if wait_s else jobs.get(job_id)
+    return responses.document(job.document())
+
+
+@blueprint.delete("/jobs/<job_id>")
+def cancel_job(job_id: str) -> Response:
+    """Cancel a job that is still queued."""
+    query(NoQuery)
+    return responses.document(jobs.cancel(job_id).document())
+
+
+@blueprint.get("/jobs")
+def list_jobs() -> Response:
+    """List recent jobs, newest first."""
+    wanted = query(JobList)
+    found = jobs.recent(wanted.endpoint_name, wanted.status, wanted.limit)
+    return responses.document({"jobs": [job.document() for job in found]})

@@ -1,0 +1,121 @@
+"""What requests may say; a field that stands here nowhere is refused by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from registry.serving_settings import ServingSettings
+from workers.jobs import JobState
+
+#: The longest list that `GET /jobs` gives.
+MAX_JOBS_LISTED = 500
+
+
+def _text_of_number(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+#: Names are checked for their letters by the registry, which owns that rule.
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input_type=str)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(_Request):
+    """An address that takes no parameters."""
+
+
+class Prediction(_Request):
+    """One input, or a list of inputs: exactly one of the two."""
+
+    input: Any = Field(default=None, description="One input, as the model's signature says.")
+    inputs: list[Any] | None = Field(
+        default=None, min_length=1, description="Several inputs, predicted as one job."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if len(self.model_fields_set & {"input", "inputs"}) != 1:
+            raise ValueError('must have exactly one of "input" and "inputs"')
+        if "inputs" in self.model_fields_set and self.inputs is None:
+            raise ValueError('must have a list as "inputs"')
+        return self
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The input(s) as the keyword that job submission takes."""
+        return {"input": self.input} if self.inputs is None else {"inputs": self.inputs}
+
+
+class ModelPrediction(Prediction):
+    """The same for a model rather than an endpoint."""
+
+    model_name: Name
+    version: VersionName | None = Field(default=None, description="The latest deployed one by default.")
+
+
+class Deploy(ServingSettings):
+    """What to deploy, under which endpoint name, with which serving settings."""
+
+    model_name: Name
+    version: VersionName | None = Field(default=None, description="The latest registered one by default.")
+    endpoint_name: Name | None = Field(default=None, description="`<model_name>-v<version>` by default.")
+    worker_group: Name | None = Field(default=None, description="The workers that serve it; `default` by default.")
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """The serving settings that the request names; None if it names none."""
+        named = self.model_dump(include=set(ServingSettings.model_fields) & self.model_fields_set)
+        return named or None
+
+
+class Undeploy(_Request):
+    """Which deployment(s) to take down, and what becomes of the jobs that wait."""
+
+    endpoint_name: Name | None = None
+    model_name: Name | None = None
+    version: VersionName | None = Field(default=None, description="Every deployed version of the model by default.")
+    backlog: Literal["drain", "reject", "park"] = Field(
+        default="drain",
+        description="Queued jobs are finished (drain), fail (reject), or wait for the next deploy (park).",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name_it(self) -> Self:
+        if (self.endpoint_name is None) == (self.model_name is None):
+            raise ValueError('must have exactly one of "endpoint_name" and "model_name"')
+        if self.version is not None and self.model_name is None:
+            raise ValueError('can have "version" only together with "model_name"')
+        return self
+
+
+class Registration(_Request):
+    """The `metadata` part of a registration."""
+
+    name: Name
+    version: VersionName | None = Field(default=None, description="The next number by default.")
+    runtime: Name = Field(description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`.")
+    runtime_options: dict[str, Any] = Field(default_factory=dict)
+    signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")
+    input_example: Any = None
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything worth keeping with the version.")
+
+
+class JobWait(_Request):
+    """Parameters of `GET /jobs/<id>`."""
+
+    wait: float = Field(default=0, ge=0, allow_inf_nan=False, description="Seconds to wait for the job's end.")
+
+
+class JobList(_Request):
+    """Parameters of `GET /jobs`."""
+
+    endpoint_name: Name | None = None
+    status: JobState | None = None
+    limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
+

@@ -1,0 +1,48 @@
+"""What the routes work with: the registry's database and artifacts, the settings, the cache.
+
+Made lazily, in the process that answers requests: connections must not cross a fork.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from flask import Flask, current_app
+
+from api.deployment_cache import DeploymentCache
+from api.settings import ApiSettings
+from registry.artifacts import ArtifactStore
+from registry.database import Database, default_database
+from registry.settings import load as registry_settings
+
+_EXTENSION = "queuecast"
+
+
+class Services:
+    """One for each app."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
+        self.cache = DeploymentCache(settings.deployment_cache_s)
+
+    @cached_property
+    def database(self) -> Database:
+        """The registry's database."""
+        return default_database()
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        """Where artifacts are kept."""
+        return ArtifactStore(registry_settings().artifacts_url)
+
+
+def install(app: Flask, services: Services) -> None:
+    """Give the app its services."""
+    app.extensions[_EXTENSION] = services
+
+
+def current() -> Services:
+    """Return the services of the app that answers this request."""
+    services = current_app.extensions[_EXTENSION]
+    assert isinstance(services, Services)  # noqa: S101 - narrows the type
+    return services

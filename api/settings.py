@@ -1,0 +1,46 @@
+"""The environment of this package, read in one place."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.errors import SettingsWrong
+
+MEBIBYTE = 1024 * 1024
+
+
+class ApiSettings(BaseSettings):
+    """Settings of the HTTP API; each is `QUEUECAST_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore")
+
+    #: Loopback unless said otherwise: there is no authentication yet.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    #: The longest body of every request but a registration.
+    max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1_024)
+    #: The largest artifact that can be registered over HTTP.
+    max_artifact_bytes: int = Field(default=1024 * MEBIBYTE, ge=1_024)
+    #: The longest wait of `Prefer: wait=N` and `?wait=N`; longer ones are cut to it.
+    max_wait_s: float = Field(default=60.0, ge=0, le=3_600)
+    #: How long the API may use a deployment that it has read without asking the registry again.
+    deployment_cache_s: float = Field(default=0.5, ge=0, le=60)
+
+
+@lru_cache(maxsize=1)
+def load() -> ApiSettings:
+    """Read the environment once.
+
+    Raises:
+        SettingsWrong: a variable has a wrong value; the message names it.
+    """
+    try:
+        return ApiSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "QUEUECAST_" + str(first["loc"][0]).upper()
+        raise SettingsWrong(f"{name}={os.environ.get(name)!r}: {first['msg']}") from error

@@ -1,0 +1,132 @@
+"""Submitting predictions: find the deployment, check the input, send the job, perhaps wait for it.
+
+Both forms, a URL per endpoint and the universal URL, differ in the first step alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.errors import EndpointNotDeployed, JobWithdrawn, PredictionFailed
+from api.schemas import ModelPrediction, Prediction
+from api.services import Services
+from registry import deployments
+from registry.deployments import DesiredDeployment, Intent
+from registry.errors import DeploymentNotFound
+from workers import jobs, waiting
+from workers.errors import QueueUnavailable
+from workers.jobs import Job, JobState
+
+_NOT_SERVING = {
+    Intent.DRAIN: "is being undeployed: it finishes its queued jobs and takes no new ones",
+    Intent.REJECT: "is undeployed: its queued jobs were rejected and it takes no new ones",
+    Intent.PARK: "is parked: its queued jobs wait for the next deploy and it takes no new ones",
+}
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that was accepted, and the deployment that it was accepted for."""
+
+    job: Job
+    deployment: DesiredDeployment
+
+
+def submit_to_endpoint(
+    services: Services, endpoint_name: str, prediction: Prediction, wait_s: float | None
+) -> Submitted:
+    """Submit to an endpoint by its name.
+
+    Raises:
+        EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
+        InputInvalid: the input doesn't fit the model's signature; names the place.
+        QueueUnavailable: the job could not be stored.
+        JobUnsuccessful: it was waited for, and ended without an outcome.
+    """
+    return _submit(services, _serving_endpoint(services, endpoint_name), prediction, wait_s)
+
+
+def submit_to_model(services: Services, prediction: ModelPrediction, wait_s: float | None) -> Submitted:
+    """Submit to the deployment of a model, by default of its latest deployed version.
+
+    Raises:
+        EndpointNotDeployed: no deployment of the model (and version) takes jobs.
+        InputInvalid, QueueUnavailable, JobUnsuccessful: as for `submit_to_endpoint`.
+    """
+    return _submit(services, _serving_model(services, prediction), prediction, wait_s)
+
+
+def _serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
+    def read() -> DesiredDeployment:
+        with services.database.session() as session:
+            found = deployments.find(session, endpoint_name)
+            if found is None or found.intent is not Intent.SERVE:
+                raise _not_deployed(endpoint_name, found)
+            return found
+
+    return services.cache.get(endpoint_name, read)
+
+
+def _serving_model(services: Services, prediction: ModelPrediction) -> DesiredDeployment:
+    model_name, version = prediction.model_name, prediction.version
+
+    def read() -> DesiredDeployment:
+        with services.database.session() as session:
+            try:
+                return deployments.resolve(session, model_name, version)
+            except DeploymentNotFound as error:
+                what = f"Version {version} of model {model_name!r}" if version else f"Model {model_name!r}"
+                raise EndpointNotDeployed(
+                    f"{what} is not deployed. POST /deployments/deploy deploys it; GET /deployments lists what is.",
+                    {"model_name": model_name, "version": version},
+                ) from error
+
+    return services.cache.get((model_name, version), read)
+
+
+def _not_deployed(endpoint_name: str, found: DesiredDeployment | None) -> EndpointNotDeployed:
+    extras: dict[str, Any] = {"endpoint_name": endpoint_name}
+    if found is None:
+        return EndpointNotDeployed(
+            f"Nothing is deployed as {endpoint_name!r}. GET /deployments lists what is.", extras
+        )
+    extras["intent"] = found.intent.value
+    return EndpointNotDeployed(f"Endpoint {endpoint_name!r} {_NOT_SERVING[found.intent]}.", extras)
+
+
+def _submit(
+    services: Services, deployment: DesiredDeployment, prediction: Prediction, wait_s: float | None
+) -> Submitted:
+    _check_input(deployment, prediction)
+    job = jobs.submit(deployment.endpoint_name, **prediction.rows)
+    if wait_s:
+        job = _wait(job, wait_s)
+    _raise_unless_successful(job)
+    return Submitted(job, deployment)
+
+
+def _check_input(deployment: DesiredDeployment, prediction: Prediction) -> None:
+    if prediction.inputs is None:
+        deployment.signature.check(prediction.input)
+        return
+    for index, row in enumerate(prediction.inputs):
+        deployment.signature.check(row, path=f"inputs[{index}]")
+
+
+def _wait(job: Job, wait_s: float) -> Job:
+    try:
+        return waiting.default_waiter().wait(job.job_id, wait_s)
+    except QueueUnavailable:
+        # The job is accepted: an error now would make the caller submit it again.
+        return job
+
+
+def _raise_unless_successful(job: Job) -> None:
+    if not job.state.terminal or job.state is JobState.SUCCEEDED:
+        return
+    extras = {"job_id": job.job_id, "job_status": job.state.value, "error": job.error}
+    if job.state is JobState.FAILED:
+        reason = (job.error or {}).get("message") or "The prediction failed."
+        raise PredictionFailed(reason, extras)
+    raise JobWithdrawn(f"Job {job.job_id} was {job.state.value} before it had an outcome.", extras)

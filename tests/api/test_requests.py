@@ -1,0 +1,112 @@
+"""How requests are read: JSON, queries and the Prefer header."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from pydantic import BaseModel, ConfigDict
+
+from api import requests
+from api.errors import JsonInvalid, RequestInvalid
+
+app = Flask(__name__)
+
+
+class Pair(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    left: int
+    right: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("wait=10", 10),
+        ("WAIT = 10", 10),
+        ('wait="10"', 10),
+        ("respond-async, wait=10", 10),
+        ("wait=10, respond-async", 10),
+        ("wait=10; why=because", 10),
+        ('return=minimal; foo="a, wait=3", wait=10', 10),
+        ("wait=10, wait=20", 10),
+        ("wait=0", 0),
+        ("wait=100000", 60),
+        ("wait=999999999999999999999", None),
+        ("wait", None),
+        ("wait=", None),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("wait=ten", None),
+        ("await=10", None),
+        ('"broken, wait=7', 7),
+        (";;=, wait=7", 7),
+        (", ,", None),
+        ("", None),
+    ],
+)
+def test_prefer_wait_is_read_as_rfc_7240_says(header: str | None, seconds: float | None) -> None:
+    headers = {} if header is None else {"Prefer": header}
+    with app.test_request_context(headers=headers):
+        assert requests.prefer_wait_s(60) == seconds
+
+
+def test_prefer_wait_is_found_in_the_second_of_two_headers() -> None:
+    with app.test_request_context(headers=[("Prefer", "respond-async"), ("Prefer", "wait=4")]):
+        assert requests.prefer_wait_s(60) == 4
+
+
+def test_a_long_malformed_prefer_header_is_read_in_no_time() -> None:
+    with app.test_request_context(headers={"Prefer": "a=" + '"\\' * 4_000 + ";;;" * 2_000}):
+        assert requests.prefer_wait_s(60) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"{'a': 1}", "not JSON"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b"[Infinity]", "Infinity is not a JSON number"),
+        (b"[-Infinity]", "-Infinity is not a JSON number"),
+        (b"[1e999]", "too large"),
+        (b"[" + b"9" * 5_000 + b"]", "not JSON"),
+        (b'"\xff"', "not UTF-8"),
+        (b"[" * 100_000, "nested more than 64"),
+        (b"[" * 65 + b"]" * 65, "nested more than 64"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "nested more than 64"),
+    ],
+)
+def test_json_that_no_program_can_rely_on_is_refused_with_the_reason(text: bytes, reason: str) -> None:
+    with pytest.raises(JsonInvalid, match=reason):
+        requests.json_text(text)
+
+
+def test_json_at_the_depth_limit_is_read() -> None:
+    assert requests.json_text(b"[" * 64 + b"]" * 64)
+
+
+@pytest.mark.parametrize("text", ["[]", "1", '"x"', "null", "true"])
+def test_a_body_that_is_no_object_is_refused(text: str) -> None:
+    with app.test_request_context(method="POST", data=text), pytest.raises(RequestInvalid, match="must be a JSON object"):
+        requests.body(Pair)
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/json"])
+def test_a_json_body_is_read_whatever_its_content_type(content_type: str | None) -> None:
+    with app.test_request_context(method="POST", data='{"left": 1}', content_type=content_type):
+        assert requests.body(Pair).left == 1
+
+
+def test_every_wrong_field_is_named() -> None:
+    document = '{"left": "x", "right": [1, "y"], "extra": 1}'
+    with app.test_request_context(method="POST", data=document), pytest.raises(RequestInvalid) as caught:
+        requests.body(Pair)
+    assert [each["field"] for each in caught.value.extras["errors"]] == ["left", "right[1]", "extra"]
+    assert "extra: is not a known field" in str(caught.value)
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with app.test_request_context("/?left=1&left=2"), pytest.raises(RequestInvalid, match="left: is given more than once"):
+        requests.query(Pair)
