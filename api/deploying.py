@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from sqlalchemy.orm import Session
+
 from api.errors import DeploymentFailed
 from api.schemas import Deploy, Undeploy
 from api.services import Services
 from registry import deployments
-from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentNotFound
 from workers import status
 
@@ -43,7 +44,8 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
         endpoint_name = row.endpoint_name
         session.commit()
     _tell(services)
-    view = _wait_until(_settled, lambda: _view(services, endpoint_name), wait_s)
+    with services.holding(wait_s) as held_s:
+        view = _wait_until(_settled, lambda: _view(services, endpoint_name), held_s)
     if wait_s and view["status"] == "failed":
         raise DeploymentFailed(
             f"Endpoint {endpoint_name!r} could not be deployed: {view['reason']}", {"deployment": view}
@@ -65,7 +67,8 @@ def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list
             deployments.undeploy(session, name, wanted.backlog)
         session.commit()
     _tell(services)
-    return _wait_until(all_down, lambda: [_view(services, name) for name in names], wait_s)
+    with services.holding(wait_s) as held_s:
+        return _wait_until(all_down, lambda: [_view(services, name) for name in names], held_s)
 
 
 def show(services: Services, endpoint_name: str) -> View:
@@ -92,6 +95,15 @@ def all_down(views: list[View]) -> bool:
     return all(view["status"] in (UNDEPLOYED, "parked") for view in views)
 
 
+def _serving_names(session: Session, wanted: Undeploy) -> list[str]:
+    assert wanted.model_name is not None  # noqa: S101 - one of the two is given
+    found = deployments.serving(session, wanted.model_name, wanted.version)
+    if not found:
+        what = wanted.model_name if wanted.version is None else f"{wanted.model_name}, version {wanted.version}"
+        raise DeploymentNotFound(what)
+    return [each.endpoint_name for each in found]
+
+
 def _tell(services: Services) -> None:
     services.cache.clear()
     status.nudge()
@@ -99,7 +111,9 @@ def _tell(services: Services) -> None:
 
 def _view(services: Services, endpoint_name: str) -> View:
     with services.database.session() as session:
-        desired: DesiredDeployment = deployments.find(session, endpoint_name)
+        desired = deployments.find(session, endpoint_name)
+    if desired is None:
+        raise DeploymentNotFound(endpoint_name)
     return status.views([desired])[0]
 
 
@@ -107,8 +121,8 @@ def _settled(view: View) -> bool:
     return view["status"] in ("active", "failed")
 
 
-def _wait_until(done: Callable[[_Seen], bool], look: Callable[[], _Seen], wait_s: float | None) -> _Seen:
-    ends_at = time.monotonic() + (wait_s or 0)
+def _wait_until(done: Callable[[_Seen], bool], look: Callable[[], _Seen], wait_s: float) -> _Seen:
+    ends_at = time.monotonic() + wait_s
     pause_s = _FIRST_LOOK_S
     while True:
         seen = look()

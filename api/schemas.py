@@ -34,9 +34,7 @@ class Prediction(_Request):
     """One input, or a list of inputs: exactly one of the two."""
 
     input: Any = Field(default=None, description="One input, as the model's signature says.")
-    inputs: list[Any] | None = Field(
-        default=None, min_length=1, description="Several inputs, predicted as one job."
-    )
+    inputs: list[Any] | None = Field(default=None, min_length=1, description="Several inputs, predicted as one job.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -118,4 +116,3 @@ class JobList(_Request):
     endpoint_name: Name | None = None
     status: JobState | None = None
     limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
-

@@ -5,7 +5,10 @@ Made lazily, in the process that answers requests: connections must not cross a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from threading import BoundedSemaphore
 
 from flask import Flask, current_app
 
@@ -24,6 +27,18 @@ class Services:
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
         self.cache = DeploymentCache(settings.deployment_cache_s)
+        self._waits = BoundedSemaphore(settings.max_held_waits)
+
+    @contextmanager
+    def holding(self, wait_s: float | None) -> Iterator[float]:
+        """Yield how long this request may be held: 0 if it didn't ask, or if as many as may be are held."""
+        if not wait_s or not self._waits.acquire(blocking=False):
+            yield 0.0
+            return
+        try:
+            yield wait_s
+        finally:
+            self._waits.release()
 
     @cached_property
     def database(self) -> Database:

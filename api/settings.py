@@ -25,6 +25,10 @@ class ApiSettings(BaseSettings):
     max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1_024)
     #: The largest artifact that can be registered over HTTP.
     max_artifact_bytes: int = Field(default=1024 * MEBIBYTE, ge=1_024)
+    #: How many requests may be held in a wait at once; others are answered as if they hadn't asked to wait.
+    max_held_waits: int = Field(default=600, ge=0, le=10_000)
+    #: Threads for the requests that don't wait.
+    request_threads: int = Field(default=32, ge=1, le=1_000)
     #: The longest wait of `Prefer: wait=N` and `?wait=N`; longer ones are cut to it.
     max_wait_s: float = Field(default=60.0, ge=0, le=3_600)
     #: How long the API may use a deployment that it has read without asking the registry again.

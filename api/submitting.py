@@ -88,9 +88,7 @@ def _serving_model(services: Services, prediction: ModelPrediction) -> DesiredDe
 def _not_deployed(endpoint_name: str, found: DesiredDeployment | None) -> EndpointNotDeployed:
     extras: dict[str, Any] = {"endpoint_name": endpoint_name}
     if found is None:
-        return EndpointNotDeployed(
-            f"Nothing is deployed as {endpoint_name!r}. GET /deployments lists what is.", extras
-        )
+        return EndpointNotDeployed(f"Nothing is deployed as {endpoint_name!r}. GET /deployments lists what is.", extras)
     extras["intent"] = found.intent.value
     return EndpointNotDeployed(f"Endpoint {endpoint_name!r} {_NOT_SERVING[found.intent]}.", extras)
 
@@ -100,8 +98,9 @@ def _submit(
 ) -> Submitted:
     _check_input(deployment, prediction)
     job = jobs.submit(deployment.endpoint_name, **prediction.rows)
-    if wait_s:
-        job = _wait(job, wait_s)
+    with services.holding(wait_s) as held_s:
+        if held_s:
+            job = _wait(job, held_s)
     _raise_unless_successful(job)
     return Submitted(job, deployment)
 

@@ -29,9 +29,7 @@ def registration(settings: ApiSettings) -> Iterator[tuple[IO[bytes], Registratio
         RequestEntityTooLarge: the artifact is larger than `max_artifact_bytes`.
     """
     if request.mimetype != "multipart/form-data":
-        raise MediaTypeWrong(
-            'Send multipart/form-data with two parts: "artifact" (the file) and "metadata" (JSON).'
-        )
+        raise MediaTypeWrong('Send multipart/form-data with two parts: "artifact" (the file) and "metadata" (JSON).')
     request.max_content_length = settings.max_artifact_bytes + settings.max_body_bytes + _MULTIPART_OVERHEAD_BYTES
     request.max_form_memory_size = settings.max_body_bytes
     _check_parts()

@@ -128,7 +128,7 @@ async def poll(port: int, job_id: str, load: Load) -> None:
             await client.connect()
             load.held += 1
             try:
-                while (await client.ask("GET", f"/jobs/{job_id}?wait={POLL_WAIT_S}"))[0] == 200:  # noqa: PLR2004
+                while (await client.ask("GET", f"/jobs/{job_id}?wait={POLL_WAIT_S}"))[0] == 200:
                     pass
             finally:
                 load.held -= 1
@@ -148,7 +148,7 @@ async def submit(port: int, load: Load, until: float) -> str:
         began = time.perf_counter()
         status, answer = await client.ask("POST", f"/predict/{ENDPOINT}", body)
         load.latencies_s.append(time.perf_counter() - began)
-        if status == 202:  # noqa: PLR2004
+        if status == 202:
             job_id = json.loads(answer)["job_id"]
         else:
             load.errors += 1
@@ -184,14 +184,14 @@ def pss_mb(pid: int) -> float:
     """Return the memory of a process and its children, shared pages counted once."""
     parent = psutil.Process(pid)
     found = [parent, *parent.children(recursive=True)]
-    return sum(each.memory_full_info().pss for each in found) / 2**20
+    return float(sum(each.memory_full_info().pss for each in found)) / 2**20
 
 
 @contextlib.contextmanager
 def process(arguments: list[str], environment: dict[str, str], port: int, log: Path) -> Iterator[int]:
     """Run a server until the block ends; yield its process id once its port answers."""
     with log.open("ab") as output:
-        child = subprocess.Popen(arguments, env=environment, stdout=output, stderr=output)  # noqa: S603
+        child = subprocess.Popen(arguments, env=environment, stdout=output, stderr=output)
     try:
         wait_for_port(child, port)
         yield child.pid
@@ -236,7 +236,7 @@ def deploy(environment: dict[str, str]) -> None:
         f"    deployments.deploy(session, 'root', endpoint_name={ENDPOINT!r})\n"
         "    session.commit()\n"
     )
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
 
 
 def redis_binary() -> str:
@@ -254,8 +254,9 @@ def report(server: str, rounds: list[dict[str, float]]) -> str:
     median = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     spread = [each["submits_per_s"] for each in rounds]
     return (
-        f"| {server} | {median['quiet_submits_per_s']:.0f} | {median['quiet_p50_ms']:.1f} / {median['quiet_p99_ms']:.1f} "
-        f"| {median['submits_per_s']:.0f} ({min(spread):.0f}–{max(spread):.0f}) "
+        f"| {server} | {median['quiet_submits_per_s']:.0f} "
+        f"| {median['quiet_p50_ms']:.1f} / {median['quiet_p99_ms']:.1f} "
+        f"| {median['submits_per_s']:.0f} ({min(spread):.0f} to {max(spread):.0f}) "
         f"| {median['p50_ms']:.1f} / {median['p99_ms']:.1f} "
         f"| {median['held']:.0f} | {sum(each['errors'] + each['quiet_errors'] for each in rounds):.0f} "
         f"| {median['pss_mb']:.0f} |"
@@ -294,7 +295,9 @@ def main() -> None:
                     with process(command(server, port, options.threads), environment, port, log) as pid:
                         figures[server].append(asyncio.run(measure(port, pid, options)))
                     print(f"round {number + 1}: {server}: {figures[server][-1]}", file=sys.stderr)
-    print("| server | submits/s, quiet | p50 / p99 ms | submits/s, polls held | p50 / p99 ms | held | errors | PSS MB |")
+    print(
+        "| server | submits/s, quiet | p50 / p99 ms | submits/s, polls held | p50 / p99 ms | held | errors | PSS MB |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for server, rounds in figures.items():
         print(report(server, rounds))

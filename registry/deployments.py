@@ -19,7 +19,7 @@ from registry.signature import Signature
 from registry.tables import DeploymentRow
 from registry.versions import ModelVersion
 
-__all__ = ["DesiredDeployment", "Intent", "deploy", "desired", "find", "resolve", "undeploy"]
+__all__ = ["DesiredDeployment", "Intent", "deploy", "desired", "find", "resolve", "serving", "undeploy"]
 
 #: An endpoint that is deployed again after one of these begins anew, with default settings.
 _OVER = (Intent.DRAIN, Intent.REJECT)
@@ -123,6 +123,14 @@ def desired(session: Session, worker_group: str | None = None) -> list[DesiredDe
     return [_view(row) for row in session.scalars(query)]
 
 
+def serving(session: Session, model_name: str, version: str | None = None) -> list[DesiredDeployment]:
+    """Return the serving deployments of a model, or of one version of it."""
+    if not names.could_exist(model_name):
+        return []
+    query = select(DeploymentRow).where(DeploymentRow.model_name == model_name, DeploymentRow.intent == Intent.SERVE)
+    return [_view(row) for row in session.scalars(query) if version in (None, row.version)]
+
+
 def resolve(session: Session, model_name: str, version: str | None = None) -> DesiredDeployment:
     """Return the serving deployment of a model: of `version`, or else of the latest deployed version.
 
@@ -132,21 +140,12 @@ def resolve(session: Session, model_name: str, version: str | None = None) -> De
     Raises:
         DeploymentNotFound: no endpoint serves it.
     """
-    found = _serving(session, model_name)
-    if version is not None:
-        found = [each for each in found if each.version == version]
+    found = serving(session, model_name, version)
     if not found:
         raise DeploymentNotFound(model_name if version is None else f"{model_name}, version {version}")
     found.sort(key=lambda each: each.deployed_at)
     latest = names.newest([each.version for each in found])
     return [each for each in found if each.version == latest][-1]
-
-
-def _serving(session: Session, model_name: str) -> list[DesiredDeployment]:
-    if not names.could_exist(model_name):
-        return []
-    query = select(DeploymentRow).where(DeploymentRow.model_name == model_name, DeploymentRow.intent == Intent.SERVE)
-    return [_view(row) for row in session.scalars(query)]
 
 
 def _endpoint_name(given: str | None, model_name: str, version: str) -> str:

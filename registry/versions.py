@@ -277,9 +277,7 @@ def _find(session: Session, name: str, version: str) -> VersionRow | None:
 
 def _live_versions(session: Session, name: str) -> list[ModelVersion]:
     rows = session.scalars(
-        select(VersionRow)
-        .where(VersionRow.model_name == name, VersionRow.deleted_at.is_(None))
-        .order_by(VersionRow.id)
+        select(VersionRow).where(VersionRow.model_name == name, VersionRow.deleted_at.is_(None)).order_by(VersionRow.id)
     )
     return [_view(row) for row in rows]
 

@@ -1,6 +1,6 @@
 """A private Redis on loopback whose data survives a restart: the default where none is installed.
 
-    python -m workers.embedded_redis        # in the foreground, at the port of QUEUECAST_REDIS_URL
+python -m workers.embedded_redis        # in the foreground, at the port of QUEUECAST_REDIS_URL
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ end
 
 #: KEYS: the record. ARGV: the terminal record, seconds to live.
 #: Returns the status that stood; the record is replaced only if that was QUEUED.
-_CANCEL = STATUS_OF + """
+_CANCEL = (
+    STATUS_OF
+    + """
 local status = status_of(redis.call('GET', KEYS[1]))
 if status == 'QUEUED' then
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -33,11 +35,15 @@ if status == 'QUEUED' then
 end
 return status
 """
+)
 
 #: KEYS: the record. Deletes it if the job is still queued: its message could not be sent.
-_FORGET = STATUS_OF + """
+_FORGET = (
+    STATUS_OF
+    + """
 if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then redis.call('DEL', KEYS[1]) end
 """
+)
 
 
 def write_queued(job_id: str, endpoint_name: str, submitted_at: float) -> None:

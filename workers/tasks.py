@@ -1,7 +1,7 @@
 """The `predict` task, as other programs call it.
 
-    from workers.tasks import predict
-    predict.delay("classifier_prod", [0.5, 0.8, 0.2]).get(timeout=10)
+from workers.tasks import predict
+predict.delay("classifier_prod", [0.5, 0.8, 0.2]).get(timeout=10)
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ class Waiter:
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
+        self._released = False
 
     def wait(self, job_id: str, timeout_s: float) -> Job:
         """Return the job as soon as it has ended, or as it stands after `timeout_s`.
@@ -58,7 +59,7 @@ class Waiter:
             QueueUnavailable: Redis can't be reached, at the beginning or at the end of the wait.
         """
         job = jobs.get(job_id)
-        if job.state.terminal or timeout_s <= 0:
+        if job.state.terminal or timeout_s <= 0 or self._released:
             return job
         watch = _Watch(job_id)
         self._add(watch)
@@ -68,6 +69,12 @@ class Waiter:
             with self._lock:
                 self._watches.discard(watch)
         return watch.job or jobs.get(job_id)
+
+    def release(self) -> None:
+        """End every wait, now and from now on: this process is about to end. Safe in a signal handler."""
+        self._released = True
+        for watch in list(self._watches):
+            watch.done.set()
 
     def _add(self, watch: _Watch) -> None:
         with self._lock:

@@ -136,5 +136,3 @@ def show_table(output: Output, views: list[Document]) -> None:
     for view in views:
         if view.get("reason"):
             output.note(f"{view['endpoint_name']}: {view['reason']}")
-
-

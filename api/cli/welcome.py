@@ -62,10 +62,7 @@ def _curl(url: str, endpoint_name: str, example: Any) -> str:
 
 
 def _celery(settings: CliSettings, endpoint_name: str, example: Any) -> str:
-    code = (
-        "from workers.tasks import predict; "
-        f"print(predict.delay({endpoint_name!r}, {example!r}).get(timeout=10))"
-    )
+    code = f"from workers.tasks import predict; print(predict.delay({endpoint_name!r}, {example!r}).get(timeout=10))"
     return f"{_redis_variable(settings)}{_python()} -c {shlex.quote(code)}"
 
 

@@ -81,8 +81,9 @@ class OutcomeOfJob(Outcome):
 
 
 class JobError(_Answer):
-    """Why a job failed."""
+    """Why a job failed; `code` is stable."""
 
+    code: str
     type: str
     message: str
 
@@ -115,11 +116,11 @@ class DeploymentView(_Answer):
     version: str
     status: str = Field(description="deploying, active, degraded, draining, failed or parked.")
     reason: str | None = None
-    serving_versions: list[str]
     workers: list[dict[str, Any]]
     worker_group: str
     settings: dict[str, Any]
     deployed_at: datetime
+    updated_at: datetime
     request_count: int
     avg_latency_ms: float | None
     p50_ms: float | None

@@ -135,7 +135,10 @@ def _request_body(operation: Operation, body: type[BaseModel]) -> Json:
     parts = {
         "type": "object",
         "required": ["artifact", "metadata"],
-        "properties": {"artifact": {"type": "string", "contentMediaType": "application/octet-stream"}, "metadata": schema},
+        "properties": {
+            "artifact": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "metadata": schema,
+        },
         "additionalProperties": False,
     }
     form = {
@@ -154,7 +157,7 @@ def _responses(operation: Operation) -> Json:
             reference = {"$ref": _REFERENCE.format(model=answer.__name__)}
             described[str(status)]["content"] = {"application/json": {"schema": reference}}
     for status in (*operation.errors, 500):
-        name = InvalidRequest.__name__ if status == 422 else Problem.__name__  # noqa: PLR2004
+        name = InvalidRequest.__name__ if status == 422 else Problem.__name__
         content = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model=name)}}}
         described[str(status)] = {"description": _ERRORS[status], "content": content}
     return described

@@ -47,9 +47,7 @@ OPERATIONS: Mapping[str, Operation] = {
         takes_prefer_wait=True,
         example={"input": _EXAMPLE_INPUT},
     ),
-    "jobs.show_job": Operation(
-        "Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)
-    ),
+    "jobs.show_job": Operation("Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)),
     "jobs.cancel_job": Operation("Jobs", {200: answers.JobDocument}, errors=(404, 409, 422, 503)),
     "jobs.list_jobs": Operation("Jobs", {200: answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
     "deployments.deploy": Operation(

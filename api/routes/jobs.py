@@ -15,8 +15,9 @@ blueprint = Blueprint("jobs", __name__)
 @blueprint.get("/jobs/<job_id>")
 def show_job(job_id: str) -> Response:
     """Show a job; with `?wait=N`, as soon as it has ended or after N seconds."""
-    wait_s = min(query(JobWait).wait, services.current().settings.max_wait_s)
-    job = waiting.default_waiter().wait(job_id, wait_s) if wait_s else jobs.get(job_id)
+    here = services.current()
+    with here.holding(min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
+        job = waiting.default_waiter().wait(job_id, wait_s)
     return responses.document(job.document())
 
 

@@ -16,9 +16,7 @@ def predict_endpoint(endpoint_name: str) -> Response:
     """Submit a prediction to an endpoint."""
     here = services.current()
     wait_s = prefer_wait_s(here.settings.max_wait_s)
-    return responses.submitted(
-        submitting.submit_to_endpoint(here, endpoint_name, body(Prediction), wait_s), wait_s
-    )
+    return responses.submitted(submitting.submit_to_endpoint(here, endpoint_name, body(Prediction), wait_s), wait_s)
 
 
 @blueprint.post("/predict")

@@ -89,7 +89,10 @@ def test_json_at_the_depth_limit_is_read() -> None:
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "null", "true"])
 def test_a_body_that_is_no_object_is_refused(text: str) -> None:
-    with app.test_request_context(method="POST", data=text), pytest.raises(RequestInvalid, match="must be a JSON object"):
+    with (
+        app.test_request_context(method="POST", data=text),
+        pytest.raises(RequestInvalid, match="must be a JSON object"),
+    ):
         requests.body(Pair)
 
 
@@ -108,5 +111,8 @@ def test_every_wrong_field_is_named() -> None:
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
-    with app.test_request_context("/?left=1&left=2"), pytest.raises(RequestInvalid, match="left: is given more than once"):
+    with (
+        app.test_request_context("/?left=1&left=2"),
+        pytest.raises(RequestInvalid, match="left: is given more than once"),
+    ):
         requests.query(Pair)

@@ -28,9 +28,7 @@ def test_deploy_waits_until_it_is_active(service: FakeService, command: Command)
     }  # fmt: skip
 
 
-def test_a_deployment_that_fails_is_exit_code_1_with_the_workers_reason(
-    service: FakeService, command: Command
-) -> None:
+def test_a_deployment_that_fails_is_exit_code_1_with_the_workers_reason(service: FakeService, command: Command) -> None:
     service.on("POST", "/deployments/deploy", view("deploying"), status=202)
     service.on("GET", "/deployments/prod", view("failed", "The checksum doesn't match."))
     result = command("deploy", "m", "--json")

@@ -30,7 +30,10 @@ end
 
 #: KEYS: leases, leased, lost leases, queues. ARGV: seconds, then how many to take of each queue.
 #: Returns index of the queue, tag, message, lost leases; again and again.
-_FETCH = _NOW + _TAG + """
+_FETCH = (
+    _NOW
+    + _TAG
+    + """
 local taken = {}
 for i = 4, #KEYS do
   for _, message in ipairs(redis.call('RPOP', KEYS[i], ARGV[i - 2]) or {}) do
@@ -44,11 +47,15 @@ for i = 4, #KEYS do
 end
 return taken
 """
+)
 
 #: KEYS: leases. ARGV: seconds, tags. A lease that is gone is not taken up again.
-_RENEW = _NOW + """
+_RENEW = (
+    _NOW
+    + """
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', now + ARGV[1], ARGV[i]) end
 """
+)
 
 _GIVE_BACK_ONE = """
 local function give_back(tag)
@@ -64,18 +71,25 @@ end
 """
 
 #: KEYS: leases, leased. ARGV: tags; the first of them is the next to be fetched.
-_GIVE_BACK = _GIVE_BACK_ONE + """
+_GIVE_BACK = (
+    _GIVE_BACK_ONE
+    + """
 for i = #ARGV, 1, -1 do give_back(ARGV[i]) end
 """
+)
 
 #: KEYS: leases, leased, lost leases. ARGV: how many at most. Returns how many leases had run out.
-_EXPIRE = _NOW + _GIVE_BACK_ONE + """
+_EXPIRE = (
+    _NOW
+    + _GIVE_BACK_ONE
+    + """
 local tags = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 for _, tag in ipairs(tags) do
   if give_back(tag) then redis.call('HINCRBY', KEYS[3], tag, 1) end
 end
 return #tags
 """
+)
 
 _EXPIRED_AT_ONCE = 100
 _MALFORMED_KEPT = 1_000

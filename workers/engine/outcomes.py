@@ -14,7 +14,9 @@ from workers.settings import load
 #: KEYS: the records, then `recent`, then the set of endpoints.
 #: ARGV: seconds to live, length of `recent`, endpoint; then record, id, submitted at of each job.
 #: Returns for each job its terminal status, or "" where it is claimed now.
-_CLAIM = STATUS_OF + """
+_CLAIM = (
+    STATUS_OF
+    + """
 local answers, n = {}, #KEYS - 2
 for i = 1, n do
   local status = status_of(redis.call('GET', KEYS[i]))
@@ -31,11 +33,14 @@ redis.call('EXPIRE', KEYS[n + 1], ARGV[1])
 redis.call('SADD', KEYS[n + 2], ARGV[3])
 return answers
 """
+)
 
 #: KEYS: the records, then the endpoint's counts, then its latencies of this window.
 #: ARGV: seconds to live of a record, of the latencies; then record, kind, latency ms, bucket of each job.
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
-_FINISH = STATUS_OF + """
+_FINISH = (
+    STATUS_OF
+    + """
 local written, n = {}, #KEYS - 2
 for i = 1, n do
   local status = status_of(redis.call('GET', KEYS[i]))
@@ -56,6 +61,7 @@ end
 redis.call('EXPIRE', KEYS[n + 2], ARGV[2])
 return written
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,72 @@
+"""Registering versions over HTTP, and looking at what is registered; no model is loaded here."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from api.schemas import Registration
+from api.services import Services
+from registry import versions
+
+View = dict[str, Any]
+
+
+def register(services: Services, artifact: IO[bytes], wanted: Registration) -> View:
+    """Store an artifact and add it as a version; return the version.
+
+    Raises:
+        NameInvalid, VersionExists, RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: it can't be added so.
+        SignatureInvalid, InputInvalid: neither signature nor example was given, or they don't agree.
+        ArtifactStoreUnavailable: the artifact could not be stored.
+    """
+    with services.database.session() as session:
+        added = versions.add_version(
+            session,
+            services.store,
+            wanted.name,
+            artifact,
+            runtime=wanted.runtime,
+            runtime_options=wanted.runtime_options,
+            signature=wanted.signature,
+            input_example=wanted.input_example,
+            metadata=wanted.metadata,
+            version=wanted.version,
+        )
+        session.commit()
+    return added.document()
+
+
+def list_models(services: Services) -> list[View]:
+    """Return every model, without its versions, by name."""
+    with services.database.session() as session:
+        return [model.document() for model in versions.list_models(session)]
+
+
+def show_model(services: Services, model_name: str) -> View:
+    """Return a model and its versions. Raises ModelNotFound."""
+    with services.database.session() as session:
+        return versions.get_model(session, model_name).document()
+
+
+def show_version(services: Services, model_name: str, version: str) -> View:
+    """Return one version. Raises ModelNotFound or VersionNotFound."""
+    with services.database.session() as session:
+        return versions.get_version(session, model_name, version).document()
+
+
+def stats(services: Services) -> View:
+    """Return counts over the registry."""
+    with services.database.session() as session:
+        return versions.stats(session)
+
+
+def delete_version(services: Services, model_name: str, version: str) -> None:
+    """Delete a version; its name stays taken.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is none.
+        VersionInUse: an endpoint serves it.
+    """
+    with services.database.session() as session:
+        versions.delete_version(session, model_name, version)
+        session.commit()
