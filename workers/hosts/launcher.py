@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from workers.errors import HostStartFailed
@@ -73,6 +74,9 @@ class HostLauncher:
         if self._listener is not None:
             self._listener.cancel()
         if self._control is not None:
+            # The listener has a descriptor of its own, which a close would leave open.
+            with suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
             self._control.close()
             self._control = None
         if self._process is not None:
