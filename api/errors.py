@@ -126,6 +126,8 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.ArtifactDamaged: 503,
     registry_errors.ArtifactStoreUnavailable: 503,
     registry_errors.RegistryUnavailable: 503,
+    registry_errors.RegistryFull: 507,
+    registry_errors.ArtifactStoreFull: 507,
     worker_errors.JobNotFound: 404,
     worker_errors.JobNotCancellable: 409,
     worker_errors.JobArgumentsWrong: 422,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -9,14 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from io import BytesIO
+from io import BytesIO, UnsupportedOperation
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from uuid import uuid4
 
-from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
+from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreFull, ArtifactStoreUnavailable
 
 _CHUNK_BYTES = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_ROOM = "has no room: its disk is full, or a quota or a size limit is reached. Make room and try again."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -39,6 +42,7 @@ class ArtifactStore:
 
         Raises:
             ArtifactStoreUnavailable: the store can't be reached or written.
+            ArtifactStoreFull: it has no room left.
         """
         source = BytesIO(artifact) if isinstance(artifact, bytes) else artifact
         files, root = self._place
@@ -140,6 +144,8 @@ class ArtifactStore:
         except ImportError as error:
             raise ArtifactStoreUnavailable(f"The artifact store needs a library: {error}.") from error
         except Exception as error:  # each file system raises errors of its own
+            if _is_full(error):
+                raise ArtifactStoreFull(f"The artifact store {_NO_ROOM}") from error
             raise ArtifactStoreUnavailable("The artifact store can't be reached, read or written.") from error
 
 
@@ -150,14 +156,26 @@ def _closing(target: Any, translated_errors: Callable[[], Any]) -> Iterator[None
         yield
         with translated_errors():
             target.flush()
-            with suppress(AttributeError, OSError):
-                os.fsync(target.fileno())  # a file system of this machine
+            _sync(target)
     except BaseException:
         with suppress(Exception):
             target.close()
         raise
     with translated_errors():
         target.close()
+
+
+def _sync(target: Any) -> None:
+    """Have the bytes written to the disk, if it is one of this machine; a full one may say so only now."""
+    try:
+        number = target.fileno()
+    except (AttributeError, UnsupportedOperation):
+        return
+    os.fsync(number)
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 class ArtifactCache:
@@ -174,6 +192,7 @@ class ArtifactCache:
             ArtifactMissing: neither the cache nor the store has it.
             ArtifactDamaged: the store's bytes are not those that were registered.
             ArtifactStoreUnavailable: the store can't be reached, or the cache's folder can't be used.
+            ArtifactStoreFull: the cache has no room left.
         """
         path = self._directory / sha256
         try:
@@ -181,6 +200,8 @@ class ArtifactCache:
                 # Not there, or damaged here: the store has the good one, or the answer.
                 self._download(sha256, path)
         except OSError as error:
+            if _is_full(error):
+                raise ArtifactStoreFull(f"The artifact cache {_NO_ROOM}") from error
             raise ArtifactStoreUnavailable(f"The artifact cache can't be used: {error.strerror}.") from error
         return path
 

@@ -1,4 +1,4 @@
-"""The registry database: SQLite in WAL mode or PostgreSQL, sessions on it, and its errors in our words."""
+"""The registry database: SQLite in WAL mode or PostgreSQL, and sessions on it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,11 @@ from threading import Lock
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from registry import settings
+from registry.database_errors import translated_errors
 from registry.errors import RegistryUnavailable, SettingsWrong
 
 _BUSY_TIMEOUT_MS = 5_000
@@ -32,9 +25,6 @@ _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 10
 _STATEMENT_TIMEOUT_MS = 30_000
 _WAL_RETRY_S = 0.01
-#: PostgreSQL's codes for an unknown table and an unknown column.
-_UNKNOWN_TO_POSTGRESQL = frozenset({"42P01", "42703"})
-_UNKNOWN_TO_SQLITE = ("no such table", "no such column", "has no column named")
 
 
 class Database:
@@ -70,6 +60,7 @@ class Database:
 
         Raises:
             RegistryUnavailable: the database can't be reached, is busy, or was never migrated.
+            RegistryFull: it has no room for what is written.
         """
         with translated_errors(), Session(self.engine, expire_on_commit=False) as session:
             yield session
@@ -87,29 +78,6 @@ def default_database() -> Database:
     return Database(settings.load().database_url)
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Raise RegistryUnavailable for what a driver raises when the database doesn't do its part."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise RegistryUnavailable("All connections to the registry database are in use; try again.") from error
-    except (InterfaceError, InternalError, OperationalError, ProgrammingError) as error:
-        if _lacks_tables(error):
-            raise RegistryUnavailable(
-                "The registry database lacks tables: bring it up to date with `python -m registry.migrate`."
-            ) from error
-        if isinstance(error, ProgrammingError):
-            raise
-        raise RegistryUnavailable("The registry database can't be reached, or is busy; try again.") from error
-
-
-def _lacks_tables(error: DBAPIError) -> bool:
-    if isinstance(error.orig, sqlite3.Error):
-        return any(words in str(error.orig) for words in _UNKNOWN_TO_SQLITE)
-    return getattr(error.orig, "sqlstate", None) in _UNKNOWN_TO_POSTGRESQL
-
-
 def _understood(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -117,10 +85,26 @@ def _understood(url: str) -> URL:
         # The text of the URL is not repeated: it may hold a password.
         raise SettingsWrong("DATABASE_URL is not a URL such as sqlite:///registry.db or postgresql://…") from error
     if parsed.drivername in ("postgres", "postgresql"):
-        return parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
         raise SettingsWrong(f"DATABASE_URL names {parsed.drivername!r}; sqlite and postgresql are supported.")
+    if parsed.get_backend_name() == "postgresql":
+        _check_options(parsed)
+    elif parsed.database in (None, "", ":memory:"):
+        raise SettingsWrong("DATABASE_URL must name SQLite's file: several processes use it.")
     return parsed
+
+
+def _check_options(url: URL) -> None:
+    # Late: who uses SQLite never loads it.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    for name in url.query:
+        try:
+            make_conninfo(**{name: ""})
+        except ProgrammingError as error:
+            raise SettingsWrong(f"DATABASE_URL has the option {name!r}, which PostgreSQL doesn't know.") from error
 
 
 def _new_engine(url: URL) -> Engine:
@@ -139,7 +123,8 @@ def _new_engine(url: URL) -> Engine:
 
 
 def _new_sqlite_engine(url: URL) -> Engine:
-    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+    assert url.database  # noqa: S101 - it was understood
+    if not url.database.startswith("file:"):
         try:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

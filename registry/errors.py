@@ -21,6 +21,12 @@ class RegistryUnavailable(RegistryError):
     code = "registry_unavailable"
 
 
+class RegistryFull(RegistryUnavailable):
+    """The registry database has no room for what is to be written: a full disk, a quota, a size limit."""
+
+    code = "registry_full"
+
+
 class NameInvalid(RegistryError):
     """A name breaks the rules for names; the message says which one."""
 
@@ -166,6 +172,12 @@ class ArtifactStoreUnavailable(RegistryError):
     """The artifact store can't be reached, read or written."""
 
     code = "artifact_store_unavailable"
+
+
+class ArtifactStoreFull(ArtifactStoreUnavailable):
+    """There is no room for an artifact: in the store, or in a worker's cache of it."""
+
+    code = "artifact_store_full"
 
 
 class RuntimeUnknown(RegistryError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CursorResult
+from sqlalchemy import CursorResult, Insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -16,9 +16,12 @@ def insert_if_absent(session: Session, table: type[Table], **values: Any) -> boo
 
     Waits for a concurrent insert of the same key to be committed or rolled back.
     """
+    statement: Insert
     if session.get_bind().dialect.name == "sqlite":
-        result = session.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+        statement = sqlite.insert(table).values(**values).on_conflict_do_nothing()
     else:
-        result = session.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
+        statement = postgresql.insert(table).values(**values).on_conflict_do_nothing()
+    # Of an INSERT, SQLAlchemy forgets the count unless told.
+    result = session.execute(statement, execution_options={"preserve_rowcount": True})
     assert isinstance(result, CursorResult)  # noqa: S101 - narrows the type
     return result.rowcount == 1

@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from registry import settings
-from registry.database import Database, translated_errors
+from registry.database import Database
+from registry.database_errors import translated_errors
 from registry.errors import RegistryError
 
 #: Any number that nothing else in the database locks by.

@@ -155,12 +155,13 @@ def stats(session: Session) -> dict[str, Any]:
     live = VersionRow.deleted_at.is_(None)
     by_runtime = session.execute(
         select(VersionRow.runtime, func.count()).where(live).group_by(VersionRow.runtime).order_by(VersionRow.runtime)
-    ).all()
+    )
+    version_count_by_runtime = dict(by_runtime.all())
     sizes = dict(session.execute(select(VersionRow.artifact_sha256, VersionRow.artifact_size_bytes).where(live)).all())
     return {
         "model_count": session.scalar(select(func.count(VersionRow.model_name.distinct())).where(live)) or 0,
-        "version_count": sum(count for _, count in by_runtime),
-        "version_count_by_runtime": dict(row.tuple() for row in by_runtime),
+        "version_count": sum(version_count_by_runtime.values()),
+        "version_count_by_runtime": version_count_by_runtime,
         "artifact_count": len(sizes),
         "artifact_size_bytes": sum(sizes.values()),
         "deployment_count": session.scalar(
@@ -233,7 +234,9 @@ def _insert(
 ) -> ModelVersion:
     now = datetime.now(UTC)
     insert_if_absent(session, ModelRow, name=name, created_at=now)
+    # Who counts and who names a number both lock the model first: they wait, and never for each other.
     named = version or _next_number(session, name)
+    _remember_number(session, name, names.number_of(named) or 0)
     inserted = insert_if_absent(
         session,
         VersionRow,
@@ -246,7 +249,6 @@ def _insert(
     )
     if not inserted:
         raise VersionExists(name, named)
-    _remember_number(session, name, names.number_of(named) or 0)
     return get_version(session, name, named)
 
 

@@ -15,6 +15,7 @@ from registry.artifacts import ArtifactCache, ArtifactStore
 from registry.database import Database
 from registry.examples import Example
 from registry.versions import ModelVersion
+from tests.support.postgres import PostgresCluster
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +26,39 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres_url(postgres_cluster: PostgresCluster) -> str:
+    """The URL of a PostgreSQL database at the newest revision; each test empties it."""
+    url = postgres_cluster.create_database()
+    migrate.upgrade(url)
+    return url
+
+
 @pytest.fixture
-def database(database_url: str, migrated_file: Path) -> Iterator[Database]:
-    """A migrated database: the test runs once on SQLite and once on PostgreSQL."""
-    if database_url.startswith("sqlite:///"):
-        shutil.copy(migrated_file, database_url.removeprefix("sqlite:///"))
-    else:
-        migrate.upgrade(database_url)
-    database = Database(database_url)
+def postgres_database(migrated_postgres_url: str) -> Iterator[Database]:
+    """A migrated, empty database on PostgreSQL."""
+    database = Database(migrated_postgres_url)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+        connection.exec_driver_sql("TRUNCATE models, model_versions, deployments RESTART IDENTITY")
     yield database
     database.close()
+
+
+@pytest.fixture
+def sqlite_database(migrated_file: Path, tmp_path: Path) -> Iterator[Database]:
+    """A migrated, empty database on SQLite."""
+    shutil.copy(migrated_file, tmp_path / "registry.db")
+    database = Database(f"sqlite:///{tmp_path}/registry.db")
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A migrated, empty database: the test runs once on SQLite and once on PostgreSQL."""
+    database: Database = request.getfixturevalue(f"{request.param}_database")
+    return database
 
 
 @pytest.fixture

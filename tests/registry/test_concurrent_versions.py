@@ -1,0 +1,161 @@
+"""Several threads, connections and processes add and delete versions at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from registry import deployments, versions
+from registry.artifacts import ArtifactStore
+from registry.database import Database
+from registry.errors import RegistryError, VersionExists, VersionInUse, VersionNotFound
+from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.waiting import eventually
+
+ADD_FIVE = """
+import sys
+from registry import versions
+from registry.artifacts import ArtifactStore
+from registry.database import Database
+
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(5):
+    with database.session() as session:
+        store = ArtifactStore(sys.argv[2])
+        print(versions.add_version(session, store, "m", b"model", runtime="python", input_example=1.0).version)
+        session.commit()
+"""
+
+
+class Adding:
+    """Adds a version in a session of its own and commits; returns its name, or the error."""
+
+    def __init__(self, database: Database, store: ArtifactStore) -> None:
+        self.database = database
+        self.store = store
+
+    def __call__(self, name: str = "m", version: str | None = None) -> str | RegistryError:
+        try:
+            with self.database.session() as session:
+                added = versions.add_version(
+                    session, self.store, name, b"model", runtime="python", input_example=1.0, version=version
+                )
+                session.commit()
+        except RegistryError as error:
+            return error
+        return added.version
+
+
+@pytest.fixture
+def add(database: Database, store: ArtifactStore) -> Adding:
+    return Adding(database, store)
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        barrier.wait(20)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def assert_numbered(versions_of_each: Iterable[list[str]], count: int) -> None:
+    names = [name for names in versions_of_each for name in names]
+    assert sorted(names, key=int) == [str(number) for number in range(1, count + 1)]
+
+
+def test_threads_get_a_number_each(add: Adding) -> None:
+    numbers = at_once(*[lambda: [add() for _ in range(4)]] * 6)
+    assert_numbered(numbers, 24)
+
+
+@pytest.mark.slow
+def test_processes_get_a_number_each(database: Database, store: ArtifactStore) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", ADD_FIVE, url, store.url]
+    processes = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=clean_environment()
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    numbers = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert_numbered(numbers, 15)
+
+
+def test_one_of_several_gets_a_given_name(add: Adding) -> None:
+    answers = at_once(*[lambda: add(version="beta")] * 5)
+    assert answers.count("beta") == 1
+    assert [type(each) for each in answers].count(VersionExists) == 4
+
+
+@pytest.mark.postgres
+def test_who_leaves_the_number_out_waits_for_who_gives_it(postgres_database: Database, store: ArtifactStore) -> None:
+    add = Adding(postgres_database, store)
+    add(version="first")
+    counted: list[Future[Any]] = []
+
+    def come_between(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO model_versions") and not counted:
+            counted.append(threads.submit(add))
+            eventually(lambda: waiting_for_a_lock(postgres_database) or counted[0].done(), message="the other waits")
+
+    with ThreadPoolExecutor(1) as threads:
+        event.listen(postgres_database.engine, "after_cursor_execute", come_between)
+        assert add(version="1") == "1"
+        assert counted[0].result(20) == "2"
+
+
+def waiting_for_a_lock(database: Database) -> bool:
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with database.engine.connect() as connection:
+        return bool(connection.scalar(query))
+
+
+def test_a_version_is_deployed_or_deleted_but_not_both(add: Adding, database: Database) -> None:
+    def delete(version: str) -> RegistryError | None:
+        try:
+            with database.session() as session:
+                versions.delete_version(session, "m", version)
+                session.commit()
+        except RegistryError as error:
+            return error
+        return None
+
+    def deploy(version: str) -> RegistryError | None:
+        try:
+            with database.session() as session:
+                deployments.deploy(session, "m", version=version)
+                session.commit()
+        except RegistryError as error:
+            return error
+        return None
+
+    for _ in range(8):
+        version = str(add())
+        add()
+        deleted, deployed = at_once(lambda: delete(version), lambda: deploy(version))  # noqa: B023 - runs at once
+        assert (deleted is None) != (deployed is None)
+        assert isinstance(deleted or deployed, VersionInUse if deleted else VersionNotFound)
