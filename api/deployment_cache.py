@@ -1,6 +1,7 @@
 """Deployments that this process has read lately, so that not every job asks the registry.
 
-Only what exists is remembered: a new deployment is seen at once, a change within the time to live.
+Only what exists is remembered: a new deployment is seen at once, a change within the time to live. While
+the registry can't be asked, what was read last counts, however old.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 
 from registry.deployments import DesiredDeployment
+from registry.errors import RegistryUnavailable
 
 
 class DeploymentCache:
@@ -24,12 +26,22 @@ class DeploymentCache:
         self._lock = Lock()
 
     def get(self, key: Hashable, read: Callable[[], DesiredDeployment]) -> DesiredDeployment:
-        """Return what is remembered under `key`, or `read` it; errors of `read` are not remembered."""
+        """Return what is remembered under `key`, or `read` it; errors of `read` are not remembered.
+
+        Raises:
+            RegistryUnavailable: the registry can't be asked, and it never answered this.
+        """
         entry = self._entries.get(key)
         if entry is not None and self._clock() < entry[0]:
             return entry[1]
         generation = self._generation
-        deployment = read()
+        try:
+            deployment = read()
+        except RegistryUnavailable:
+            if entry is None:
+                raise
+            # What is deployed goes on being served while the registry is away.
+            return entry[1]
         with self._lock:
             # What was read before a `clear` may be older than the change that caused it.
             if generation == self._generation:

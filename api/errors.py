@@ -76,6 +76,22 @@ class EndpointNotDeployed(ApiError):
     code = "endpoint_not_deployed"
 
 
+class TooManyJobs(ApiError):
+    """The endpoint's queue is full; `retry_after_s` is when there will be room, as it is served now."""
+
+    code = "queue_full"
+
+    def __init__(self, message: str, extras: Mapping[str, Any], retry_after_s: int) -> None:
+        super().__init__(message, {**extras, "retry_after_s": retry_after_s})
+        self.retry_after_s = retry_after_s
+
+
+class IdempotencyKeyInvalid(ApiError):
+    """The Idempotency-Key header is empty or too long."""
+
+    code = "idempotency_key_invalid"
+
+
 class DeploymentFailed(ApiError):
     """The workers could not load what was to be deployed, within the wait that was asked for."""
 
@@ -106,6 +122,8 @@ STATUS: Mapping[type[Exception], int] = {
     MediaTypeWrong: 415,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
+    TooManyJobs: 429,
+    IdempotencyKeyInvalid: 422,
     DeploymentFailed: 409,
     PredictionFailed: 500,
     JobWithdrawn: 409,
@@ -129,6 +147,9 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.RegistryFull: 507,
     registry_errors.ArtifactStoreFull: 507,
     worker_errors.JobNotFound: 404,
+    worker_errors.DeadLetterNotFound: 404,
+    worker_errors.QueueFull: 429,
+    worker_errors.IdempotencyConflict: 422,
     worker_errors.JobNotCancellable: 409,
     worker_errors.JobArgumentsWrong: 422,
     worker_errors.QueueUnavailable: 503,

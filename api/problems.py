@@ -11,7 +11,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from api import request_ids
-from api.errors import ApiError, extras_of, status_of
+from api.errors import ApiError, TooManyJobs, extras_of, status_of
 from registry.errors import RegistryError
 from workers.errors import WorkerError
 
@@ -51,12 +51,17 @@ def _domain_error(error: Exception) -> Response:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("request %s: %s: %s", request_ids.current(), type(error).__name__, error, exc_info=error.__cause__)
     code = getattr(error, "code", "internal_error")
-    return problem(status, code, str(error), extras_of(error))
+    response = problem(status, code, str(error), extras_of(error))
+    if isinstance(error, TooManyJobs):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     code, detail = _HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
+    if "description" in vars(error):  # the one who raised it knew more
+        detail = error.description or detail
     response = problem(status, code, detail, {"request_id": request_ids.current()} if status == 500 else None)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):

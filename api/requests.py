@@ -10,11 +10,12 @@ from typing import Any, NoReturn, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from api.errors import FieldProblem, JsonInvalid, RequestInvalid
+from api.errors import FieldProblem, IdempotencyKeyInvalid, JsonInvalid, RequestInvalid
 
 #: Deeper JSON is refused: everything that reads it later may recurse.
 MAX_JSON_DEPTH = 64
 _Body = TypeVar("_Body", bound=BaseModel)
+_LONGEST_IDEMPOTENCY_KEY = 255
 #: Nobody states that many preferences.
 _LONGEST_PREFER = 1_000
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -108,6 +109,18 @@ def prefer_wait_s(max_wait_s: float) -> float | None:
             return min(float(value), max_wait_s) if _DIGITS.fullmatch(value) else None
         position = match.end()
     return None
+
+
+def idempotency_key() -> str | None:
+    """Return the `Idempotency-Key` header; None if there is none.
+
+    Raises:
+        IdempotencyKeyInvalid: it is empty or too long.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key.strip()) <= _LONGEST_IDEMPOTENCY_KEY:
+        raise IdempotencyKeyInvalid(f"An Idempotency-Key has 1 to {_LONGEST_IDEMPOTENCY_KEY} characters.")
+    return key
 
 
 def _refuse_constant(name: str) -> NoReturn:

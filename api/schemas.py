@@ -35,6 +35,13 @@ class Prediction(_Request):
 
     input: Any = Field(default=None, description="One input, as the model's signature says.")
     inputs: list[Any] | None = Field(default=None, min_length=1, description="Several inputs, predicted as one job.")
+    expires_in_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="The job never runs if it has not begun after this time; the deployment's by default.",
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -102,6 +109,25 @@ class Registration(_Request):
     signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")
     input_example: Any = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything worth keeping with the version.")
+
+
+class JobCancel(_Request):
+    """Parameters of `DELETE /jobs/<id>`."""
+
+    force: bool = Field(default=False, description="Cancel it also while it runs: its model host is stopped.")
+
+
+class DeadLetterList(_Request):
+    """Parameters of `GET /dead-letters`."""
+
+    endpoint_name: Name | None = None
+    limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
+
+
+class Replay(_Request):
+    """Where to send a dead letter again."""
+
+    endpoint_name: Name | None = Field(default=None, description="The endpoint that it was sent to by default.")
 
 
 class JobWait(_Request):

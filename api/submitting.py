@@ -5,18 +5,20 @@ Both forms, a URL per endpoint and the universal URL, differ in the first step a
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from api.errors import EndpointNotDeployed, JobWithdrawn, PredictionFailed
+from api.errors import EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
 from api.schemas import ModelPrediction, Prediction
 from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import DeploymentNotFound
-from workers import jobs, waiting
-from workers.errors import QueueUnavailable
+from workers import jobs, status, waiting
+from workers.errors import QueueFull, QueueUnavailable
 from workers.jobs import Job, JobState
+from workers.submission import Idempotency, Limits
 
 _NOT_SERVING = {
     Intent.DRAIN: "is being undeployed: it finishes its queued jobs and takes no new ones",
@@ -34,27 +36,36 @@ class Submitted:
 
 
 def submit_to_endpoint(
-    services: Services, endpoint_name: str, prediction: Prediction, wait_s: float | None
+    services: Services,
+    endpoint_name: str,
+    prediction: Prediction,
+    wait_s: float | None,
+    idempotency_key: str | None,
 ) -> Submitted:
-    """Submit to an endpoint by its name.
+    """Submit to an endpoint by its name; under an idempotency key that was used before, return that job.
 
     Raises:
         EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
         InputInvalid: the input doesn't fit the model's signature; names the place.
+        TooManyJobs: the endpoint's queue is full; tells when to come back.
+        IdempotencyConflict: the idempotency key was used for another request.
         QueueUnavailable: the job could not be stored.
         JobUnsuccessful: it was waited for, and ended without an outcome.
     """
-    return _submit(services, _serving_endpoint(services, endpoint_name), prediction, wait_s)
+    return _submit(services, _serving_endpoint(services, endpoint_name), prediction, wait_s, idempotency_key)
 
 
-def submit_to_model(services: Services, prediction: ModelPrediction, wait_s: float | None) -> Submitted:
+def submit_to_model(
+    services: Services, prediction: ModelPrediction, wait_s: float | None, idempotency_key: str | None
+) -> Submitted:
     """Submit to the deployment of a model, by default of its latest deployed version.
 
     Raises:
         EndpointNotDeployed: no deployment of the model (and version) takes jobs.
-        InputInvalid, QueueUnavailable, JobUnsuccessful: as for `submit_to_endpoint`.
+        InputInvalid, TooManyJobs, IdempotencyConflict, QueueUnavailable, JobUnsuccessful: as for
+            `submit_to_endpoint`.
     """
-    return _submit(services, _serving_model(services, prediction), prediction, wait_s)
+    return _submit(services, _serving_model(services, prediction), prediction, wait_s, idempotency_key)
 
 
 def _serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
@@ -94,15 +105,35 @@ def _not_deployed(endpoint_name: str, found: DesiredDeployment | None) -> Endpoi
 
 
 def _submit(
-    services: Services, deployment: DesiredDeployment, prediction: Prediction, wait_s: float | None
+    services: Services,
+    deployment: DesiredDeployment,
+    prediction: Prediction,
+    wait_s: float | None,
+    idempotency_key: str | None,
 ) -> Submitted:
     _check_input(deployment, prediction)
-    job = jobs.submit(deployment.endpoint_name, **prediction.rows)
+    job = _accepted(deployment, prediction, idempotency_key)
     with services.holding(wait_s) as held_s:
         if held_s:
             job = _wait(job, held_s)
-    _raise_unless_successful(job)
+    if wait_s:
+        _raise_unless_successful(job)
     return Submitted(job, deployment)
+
+
+def _accepted(deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None) -> Job:
+    settings = deployment.settings
+    limits = Limits(settings.max_queue_length, prediction.expires_in_s or settings.expires_in_s)
+    idempotency = None
+    if idempotency_key is not None:
+        # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
+        request = [deployment.endpoint_name, prediction.model_dump(exclude_unset=True)]
+        idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
+    try:
+        return jobs.submit(deployment.endpoint_name, prediction.rows, limits, idempotency)
+    except QueueFull as error:
+        wait_s = status.room_in_s(deployment.endpoint_name, settings.max_queue_length)
+        raise TooManyJobs(str(error), {"endpoint_name": deployment.endpoint_name}, wait_s) from error
 
 
 def _check_input(deployment: DesiredDeployment, prediction: Prediction) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 from flask import request
@@ -32,23 +33,42 @@ def registration(settings: ApiSettings) -> Iterator[tuple[IO[bytes], Registratio
         raise MediaTypeWrong('Send multipart/form-data with two parts: "artifact" (the file) and "metadata" (JSON).')
     request.max_content_length = settings.max_artifact_bytes + settings.max_body_bytes + _MULTIPART_OVERHEAD_BYTES
     request.max_form_memory_size = settings.max_body_bytes
-    _check_parts()
-    metadata = validated(Registration, json_text(_metadata_text(settings)), prefix="metadata.")
-    with request.files[_ARTIFACT].stream as artifact:
-        if _size_bytes(artifact) > settings.max_artifact_bytes:
-            raise RequestEntityTooLarge
+    with ExitStack() as closing:
+        try:
+            for _, file in request.files.items(multi=True):
+                closing.callback(file.close)
+            _check_parts()
+            metadata = validated(Registration, json_text(_metadata_text(settings)), prefix="metadata.")
+            artifact = _artifact(settings)
+        except RequestEntityTooLarge as error:
+            raise RequestEntityTooLarge(
+                f"An artifact may have {settings.max_artifact_bytes} bytes (QUEUECAST_MAX_ARTIFACT_BYTES), "
+                f"its metadata {settings.max_body_bytes} (QUEUECAST_MAX_BODY_BYTES)."
+            ) from error
         yield artifact, metadata
 
 
 def _check_parts() -> None:
-    given = [*request.files, *request.form]
+    files, texts = dict(request.files.lists()), dict(request.form.lists())
+    given = [name for parts in (files, texts) for name, values in parts.items() for _ in values]
     problems = [FieldProblem(name, "is not a known part") for name in given if name not in (_ARTIFACT, _METADATA)]
-    if _ARTIFACT not in request.files:
+    problems += [FieldProblem(name, "is given more than once") for name, times in Counter(given).items() if times > 1]
+    if _ARTIFACT not in files:
         problems.append(FieldProblem(_ARTIFACT, "is required, as a file"))
     if _METADATA not in given:
         problems.append(FieldProblem(_METADATA, "is required, as JSON text"))
     if problems:
         raise RequestInvalid(problems)
+
+
+def _artifact(settings: ApiSettings) -> IO[bytes]:
+    artifact = request.files[_ARTIFACT].stream
+    size_bytes = _size_bytes(artifact)
+    if size_bytes > settings.max_artifact_bytes:
+        raise RequestEntityTooLarge
+    if not size_bytes:
+        raise RequestInvalid([FieldProblem(_ARTIFACT, "is an empty file")])
+    return artifact
 
 
 def _metadata_text(settings: ApiSettings) -> bytes | str:

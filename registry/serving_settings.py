@@ -23,7 +23,28 @@ class ServingSettings(BaseModel):
     timeout_s: float = Field(
         default=60.0, gt=0, le=86_400, allow_inf_nan=False, description="Longest time that a prediction takes, in s."
     )
-    max_attempts: int = Field(default=3, ge=1, le=20, description="How often a job is tried.")
+    max_memory_mb: int | None = Field(
+        default=None, ge=16, le=16_777_216, description="Most memory of a model host, in MiB; no limit by default."
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, le=20, description="How often a job is tried whose host or worker is lost."
+    )
+    max_queue_length: int = Field(
+        default=100_000, ge=1, le=100_000_000, description="Most unfinished jobs; more are refused with 429."
+    )
+    expires_in_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="Jobs that have not begun after this time never run; no limit by default.",
+    )
+    result_ttl_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="How long outcomes are kept; QUEUECAST_RESULT_TTL_S by default.",
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

@@ -10,6 +10,7 @@ import redis
 
 from workers.keys import SUBMITTED_AT_HEADER
 from workers.queues import queue_name
+from workers.redis_client import script
 
 #: KEYS: queues. Returns length and submit time of the oldest message ("" if it has none) of each;
 #: the time is cut out here, so that a large message doesn't travel for it.
@@ -37,7 +38,7 @@ def read(client: redis.Redis, endpoint_names: Sequence[str]) -> dict[str, Backlo
     """Return the backlog of each endpoint, in one round trip."""
     if not endpoint_names:
         return {}
-    answers = client.register_script(_READ)([queue_name(name) for name in endpoint_names])
+    answers = script(client, _READ)([queue_name(name) for name in endpoint_names])
     now = time.time()
     return {
         name: Backlog(depth, round(max(0.0, now - float(at)), 3) if at else None)

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from celery import states
 
@@ -15,6 +16,7 @@ from workers.errors import JobFailed, WorkerError
 
 #: Celery has no word for "sent, and known to be"; PENDING is what it calls an unknown id.
 QUEUED = "QUEUED"
+STARTED = states.STARTED
 TERMINAL = frozenset({states.SUCCESS, states.FAILURE, states.REVOKED})
 
 #: How a terminal record begins; what this module writes is what it recognizes.
@@ -22,6 +24,16 @@ _TERMINAL_BEGINNINGS = tuple(f'{{"status": "{status}"'.encode() for status in TE
 
 CANCELLED = "cancelled"
 EXPIRED = "expired"
+
+
+class Failure(TypedDict):
+    """An attempt that had no answer: its host or its worker was lost."""
+
+    attempt: int
+    worker: str
+    #: Seconds since the epoch.
+    at: float
+    reason: str
 
 
 def is_terminal(record: bytes) -> bool:
@@ -57,15 +69,22 @@ def _record(  # noqa: PLR0913 - what a record says, each by name
     ).encode()
 
 
-def queued(job_id: str, endpoint_name: str, submitted_at: float) -> bytes:
+def queued(job_id: str, endpoint_name: str, submitted_at: float | None, expires_at: float | None = None) -> bytes:
     """The record that is written before the job's message is sent; times in seconds since the epoch."""
-    return _record(QUEUED, job_id, endpoint_name, submitted_at=submitted_at)
+    return _record(QUEUED, job_id, endpoint_name, submitted_at=submitted_at, expires_at=expires_at)
 
 
 def started(  # noqa: PLR0913 - as above
-    job_id: str, endpoint_name: str, submitted_at: float | None, started_at: float, *, worker: str, attempts: int
+    job_id: str,
+    endpoint_name: str,
+    submitted_at: float | None,
+    started_at: float,
+    *,
+    worker: str,
+    attempts: int,
+    failures: Sequence[Failure] = (),
 ) -> bytes:
-    """The record while a model host has the job."""
+    """The record while a model host has the job; it counts the attempts, also for other workers."""
     return _record(
         states.STARTED,
         job_id,
@@ -74,11 +93,18 @@ def started(  # noqa: PLR0913 - as above
         submitted_at=submitted_at,
         started_at=started_at,
         attempts=attempts,
+        failures=list(failures),
     )
 
 
-def succeeded(
-    job_id: str, outcome: dict[str, Any], submitted_at: float | None, started_at: float, finished_at: float
+def succeeded(  # noqa: PLR0913 - as above
+    job_id: str,
+    outcome: dict[str, Any],
+    submitted_at: float | None,
+    started_at: float,
+    finished_at: float,
+    *,
+    failures: Sequence[Failure] = (),
 ) -> bytes:
     """The record of a job with an outcome; the outcome document is what `AsyncResult.get()` returns."""
     return _record(
@@ -90,6 +116,7 @@ def succeeded(
         started_at=started_at,
         finished_at=finished_at,
         attempts=outcome["attempts"],
+        failures=list(failures),
     )
 
 
@@ -102,6 +129,7 @@ def failed(  # noqa: PLR0913 - as above
     *,
     started_at: float | None = None,
     attempts: int = 0,
+    failures: Sequence[Failure] = (),
 ) -> bytes:
     """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
     name = type(error).__name__
@@ -115,6 +143,7 @@ def failed(  # noqa: PLR0913 - as above
         started_at=started_at,
         finished_at=finished_at,
         attempts=attempts,
+        failures=list(failures),
     )
 
 

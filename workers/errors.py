@@ -21,6 +21,43 @@ class QueueUnavailable(WorkerError):
     code = "queue_unavailable"
 
 
+class QueueFull(WorkerError):
+    """The endpoint has as many unfinished jobs as its `max_queue_length` allows; nothing was stored."""
+
+    code = "queue_full"
+
+    def __init__(self, endpoint_name: str, unfinished: int) -> None:
+        super().__init__(
+            f"Endpoint {endpoint_name!r} has {unfinished} unfinished jobs, as many as its max_queue_length allows. "
+            "Try again later."
+        )
+        self.endpoint_name = endpoint_name
+        self.unfinished = unfinished
+
+
+class IdempotencyConflict(WorkerError):
+    """The idempotency key was used before, for another request."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"This Idempotency-Key was used for another request, which became job {job_id}. "
+            "Take a new key for a new request."
+        )
+        self.job_id = job_id
+
+
+class DeadLetterNotFound(WorkerError):
+    """No job with this id is in the dead-letter store."""
+
+    code = "dead_letter_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no dead letter {job_id!r}: it was replayed, discarded, or never was one.")
+        self.job_id = job_id
+
+
 class JobNotFound(WorkerError):
     """No job with this id was ever submitted, or its record has expired."""
 
@@ -37,7 +74,8 @@ class JobNotCancellable(WorkerError):
     code = "job_not_cancellable"
 
     def __init__(self, job_id: str, state: str) -> None:
-        super().__init__(f"Job {job_id} is {state}; only queued jobs can be cancelled.")
+        hint = "running jobs are cancelled with force" if state == "running" else "it has ended"
+        super().__init__(f"Job {job_id} is {state}: {hint}.")
         self.job_id = job_id
         self.state = state
 
@@ -76,6 +114,12 @@ class HostDied(JobFailed):
     """The model host died while it predicted this job alone."""
 
     code = "host_died"
+
+
+class PoisonJob(JobFailed):
+    """Every attempt at the job ended with the loss of its host or worker; it is a dead letter now."""
+
+    code = "poison_job"
 
 
 class PredictionTimedOut(JobFailed):

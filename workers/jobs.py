@@ -5,15 +5,16 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
 
-from workers import documents, keys, records
+from workers import documents, keys, records, submission
 from workers.errors import JobNotCancellable, JobNotFound
 from workers.redis_client import records_client, translated_errors
+from workers.submission import Idempotency, Limits
 
 _PAGE = 200
 
@@ -61,6 +62,9 @@ class Job:
     attempts: int = 0
     outcome: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    #: Attempts whose host or worker was lost.
+    failures: Sequence[documents.Failure] = ()
+    expires_at: float | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the job as the HTTP API shows it; times in ISO 8601, UTC."""
@@ -71,25 +75,30 @@ class Job:
             "submitted_at": _iso(self.submitted_at),
             "started_at": _iso(self.started_at),
             "finished_at": _iso(self.finished_at),
+            "expires_at": _iso(self.expires_at),
             "attempts": self.attempts,
+            "failures": [{**each, "at": _iso(each["at"])} for each in self.failures],
             "outcome": self.outcome,
             "error": self.error,
         }
 
 
-def submit(endpoint_name: str, **rows: Any) -> Job:
-    """Submit one job: `input=…` for one row, `inputs=[…]` for several.
+def submit(endpoint_name: str, rows: Mapping[str, Any], limits: Limits, idempotency: Idempotency | None = None) -> Job:
+    """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several.
+
+    Under an idempotency key that was used before, return that job as it stands.
 
     Raises:
         JobArgumentsWrong: neither or both of them are given, or the list is empty.
+        QueueFull: the endpoint has too many unfinished jobs.
+        IdempotencyConflict: the key was used for another request.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
-    from workers.tasks import predict
-
-    args = (endpoint_name, rows.pop("input")) if "input" in rows else (endpoint_name,)
-    # Nobody waits on this AsyncResult, so Celery needn't subscribe to it; the record is written anyway.
-    result = predict.apply_async(args, rows, ignore_result=True)
-    return Job(str(result.id), endpoint_name, JobState.QUEUED, submitted_at=time.time())
+    args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
+    accepted = submission.submit(args, kwargs, limits=limits, idempotency=idempotency)
+    if accepted.repeated:
+        return get(accepted.job_id)
+    return Job(accepted.job_id, endpoint_name, JobState.QUEUED, submitted_at=accepted.submitted_at)
 
 
 def get(job_id: str) -> Job:
@@ -106,21 +115,23 @@ def get(job_id: str) -> Job:
     return parse(job_id, record)
 
 
-def cancel(job_id: str) -> Job:
-    """Take back a queued job: it never runs.
+def cancel(job_id: str, *, force: bool = False) -> Job:
+    """Take back a queued job, so that it never runs; with `force` also a running one, whose host is stopped.
 
     Raises:
         JobNotFound: the id is unknown.
-        JobNotCancellable: it is running or has ended.
+        JobNotCancellable: it has ended, or it is running and not to be stopped.
         QueueUnavailable: Redis can't be reached.
     """
     job = get(job_id)
     record = documents.revoked(job_id, job.endpoint_name, documents.CANCELLED, job.submitted_at, time.time())
     with translated_errors():
-        status = records.cancel(job_id, record)
+        status = records.withdraw(job_id, job.endpoint_name, record, force=force)
+        if status == documents.STARTED and force:
+            records_client().publish(keys.CANCEL_CHANNEL, job_id)
     if status is None:
         raise JobNotFound(job_id)
-    if status != documents.QUEUED:
+    if not records.withdrawn(status, force=force):
         raise JobNotCancellable(job_id, get(job_id).state.value)
     return parse(job_id, record)
 
@@ -163,6 +174,8 @@ def parse(job_id: str, record: bytes) -> Job:
         attempts=found.get("attempts") or 0,
         outcome=found["result"] if state is JobState.SUCCEEDED else None,
         error=error,
+        failures=found.get("failures") or (),
+        expires_at=found.get("expires_at"),
     )
 
 

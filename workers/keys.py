@@ -9,8 +9,6 @@ SUBMITTED_AT_HEADER = "queuecast_submitted_at"
 LEASES = "queuecast:leases"
 #: Hash: delivery tag -> queue name, newline, message; what a lease gives back when it runs out.
 LEASED = "queuecast:leased"
-#: Hash: delivery tag -> how often its lease ran out.
-LOST_LEASES = "queuecast:lost-leases"
 #: List: messages that are no task messages, newest first, bounded.
 MALFORMED = "queuecast:malformed"
 
@@ -20,13 +18,43 @@ WORKERS = "queuecast:workers"
 REPORTS = "queuecast:reports"
 #: Channel: something about the desired deployments has changed.
 NUDGE_CHANNEL = "queuecast:nudge"
+#: Channel: a running job was cancelled by force.
+CANCEL_CHANNEL = "queuecast:cancel"
 #: Set: endpoints that have ever had a job.
 ENDPOINTS = "queuecast:endpoints"
+#: Hash: endpoint -> the most jobs of it that may be unfinished at once.
+LIMITS = "queuecast:limits"
+#: Zset: job id -> time (s) after which it must not run any more.
+EXPIRING = "queuecast:expiring"
+#: String that exists while some worker has looked for lost and expired jobs lately.
+SWEPT = "queuecast:swept"
+#: Zset: job id -> time (s) at which it was given up.
+DEAD_LETTERS = "queuecast:dead-letters"
 
 
 def record(job_id: str) -> str:
     """Celery's key (and channel) of a job's record."""
     return f"celery-task-meta-{job_id}"
+
+
+def message(job_id: str) -> str:
+    """The message of an unfinished job, to send it again should it be lost."""
+    return f"queuecast:message:{job_id}"
+
+
+def unfinished(endpoint_name: str) -> str:
+    """Zset: job id -> time (s) at which it was last put into the queue, of jobs that have not ended."""
+    return f"queuecast:unfinished:{endpoint_name}"
+
+
+def dead_letter(job_id: str) -> str:
+    """A job that was given up: its message and the reasons, as JSON."""
+    return f"queuecast:dead-letter:{job_id}"
+
+
+def idempotency(scope: str) -> str:
+    """The job that was submitted first under an idempotency key (`scope` is its digest)."""
+    return f"queuecast:idempotency:{scope}"
 
 
 def recent(endpoint_name: str) -> str:

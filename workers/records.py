@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from workers import documents, keys
-from workers.redis_client import records_client
+from workers import documents, keys, statistics
+from workers.redis_client import records_client, script
 from workers.settings import load
 
 #: Lua functions for the scripts that look at a record.
@@ -23,48 +23,43 @@ local function terminal(status)
 end
 """
 
-#: KEYS: the record. ARGV: the terminal record, seconds to live.
-#: Returns the status that stood; the record is replaced only if that was QUEUED.
-_CANCEL = (
+#: KEYS: the record, the copy of its message, unfinished, expiring, counts.
+#: ARGV: job id, the terminal record, seconds to live, kind, whether a running job may be taken back too.
+#: Returns the status that stood; the record is replaced only if that allows it.
+WITHDRAW = (
     STATUS_OF
     + """
 local status = status_of(redis.call('GET', KEYS[1]))
-if status == 'QUEUED' then
-  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-  redis.call('PUBLISH', KEYS[1], ARGV[1])
+if status == 'QUEUED' or (status == 'STARTED' and ARGV[5] == '1') then
+  redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+  redis.call('PUBLISH', KEYS[1], ARGV[2])
+  redis.call('DEL', KEYS[2])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('ZREM', KEYS[4], ARGV[1])
+  redis.call('HINCRBY', KEYS[5], ARGV[4], 1)
 end
 return status
 """
 )
 
-#: KEYS: the record. Deletes it if the job is still queued: its message could not be sent.
+#: KEYS: the record, the copy of its message, unfinished, recent, expiring. ARGV: job id.
+#: Deletes a job that is still queued: its message could not be sent.
 _FORGET = (
     STATUS_OF
     + """
-if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then redis.call('DEL', KEYS[1]) end
+if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then
+  redis.call('DEL', KEYS[1], KEYS[2])
+  for i = 3, 5 do redis.call('ZREM', KEYS[i], ARGV[1]) end
+end
 """
 )
 
 
-def write_queued(job_id: str, endpoint_name: str, submitted_at: float) -> None:
-    """Write the record of a job whose message is about to be sent (`submitted_at`: s since the epoch)."""
-    settings = load()
-    recent = keys.recent(endpoint_name)
-    with records_client().pipeline(transaction=False) as pipeline:
-        record = documents.queued(job_id, endpoint_name, submitted_at)
-        pipeline.set(keys.record(job_id), record, ex=settings.unfinished_ttl_s, nx=True)
-        pipeline.zadd(recent, {job_id: submitted_at})
-        pipeline.zremrangebyrank(recent, 0, -1 - settings.recent_jobs)
-        pipeline.expire(recent, settings.unfinished_ttl_s)
-        pipeline.sadd(keys.ENDPOINTS, endpoint_name)
-        pipeline.execute()
-
-
 def forget_queued(job_id: str, endpoint_name: str) -> None:
-    """Take back `write_queued`: the message could not be sent."""
-    client = records_client()
-    client.eval(_FORGET, 1, keys.record(job_id))
-    client.zrem(keys.recent(endpoint_name), job_id)
+    """Take back a job that was recorded but whose message could not be sent."""
+    names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
+    names += [keys.recent(endpoint_name), keys.EXPIRING]
+    script(records_client(), _FORGET)(names, [job_id])
 
 
 def read(job_ids: Sequence[str]) -> list[bytes | None]:
@@ -75,8 +70,27 @@ def read(job_ids: Sequence[str]) -> list[bytes | None]:
     return cast("list[bytes | None]", values)
 
 
-def cancel(job_id: str, record: bytes) -> str | None:
-    """Replace a queued job's record by `record`; return the status that stood, None for an unknown id."""
-    script = records_client().register_script(_CANCEL)
-    status: bytes | None = script([keys.record(job_id)], [record, load().result_ttl_s])
+def withdrawal_keys(job_id: str, endpoint_name: str) -> list[str]:
+    """Return the keys that `WITHDRAW` works on."""
+    return [
+        keys.record(job_id),
+        keys.message(job_id),
+        keys.unfinished(endpoint_name),
+        keys.EXPIRING,
+        keys.counts(endpoint_name),
+    ]
+
+
+def withdraw(job_id: str, endpoint_name: str, record: bytes, *, force: bool) -> str | None:
+    """Replace the record of a queued job, or with `force` of a running one, by the terminal `record`.
+
+    Returns the status that stood before, None for an unknown id.
+    """
+    values: list[bytes | str | int] = [job_id, record, load().result_ttl_s, statistics.Kind.WITHDRAWN.value, int(force)]
+    status: bytes | None = script(records_client(), WITHDRAW)(withdrawal_keys(job_id, endpoint_name), values)
     return status.decode() if status else None
+
+
+def withdrawn(status: str | None, *, force: bool) -> bool:
+    """Tell from the answer of `withdraw` whether the record was replaced."""
+    return status == documents.QUEUED or (force and status == documents.STARTED)

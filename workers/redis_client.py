@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import overload
 
 import redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript, Script
 from redis.retry import Retry
 
 from workers.errors import QueueUnavailable
@@ -43,6 +46,20 @@ def queue_client() -> redis.Redis:
     """The client for the queues themselves, one a process."""
     settings = load()
     return records_client() if settings.queue_url == settings.redis_url else connect(settings.queue_url)
+
+
+@overload
+def script(client: redis.Redis, text: str) -> Script: ...
+@overload
+def script(client: AsyncRedis, text: str) -> AsyncScript: ...
+def script(client: redis.Redis | AsyncRedis, text: str) -> Script | AsyncScript:
+    """Return a Lua script bound to a client; its digest is computed once."""
+    return _script(client, text)
+
+
+@lru_cache(maxsize=256)
+def _script(client: redis.Redis | AsyncRedis, text: str) -> Script | AsyncScript:
+    return client.register_script(text)
 
 
 @contextmanager

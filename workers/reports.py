@@ -11,6 +11,7 @@ import redis
 from redis.asyncio import Redis as AsyncRedis
 
 from workers import keys
+from workers.redis_client import script
 
 #: A worker writes its report at every change, and this often without one.
 REPORT_INTERVAL_S = 4.0
@@ -54,6 +55,8 @@ class EndpointReport(TypedDict):
     versions: list[VersionReport]
     waiting: int
     running: int
+    #: How many jobs its hosts can do in a second, as measured over the last batches.
+    jobs_per_s: float
 
 
 class WorkerReport(TypedDict):
@@ -83,7 +86,7 @@ end
 async def write(client: AsyncRedis, report: WorkerReport) -> None:
     """Write a worker's report over its last one."""
     arguments: list[str | int] = [report["worker"], json.dumps(report), _FORGET_AFTER_S]
-    await client.register_script(_WRITE)([keys.WORKERS, keys.REPORTS], arguments)
+    await script(client, _WRITE)([keys.WORKERS, keys.REPORTS], arguments)
 
 
 async def remove(client: AsyncRedis, worker_name: str) -> None:

@@ -30,6 +30,8 @@ class WorkerSettings(BaseSettings):
     recent_jobs: int = Field(default=1_000, ge=1, le=100_000)
     #: A worker holds its jobs under a lease of this length and renews it while it lives.
     lease_s: float = Field(default=20.0, ge=2, le=3_600)
+    #: How often lost and expired jobs are looked for.
+    sweep_interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
     #: How often desired and observed are compared even without a nudge.
     reconcile_interval_s: float = Field(default=3.0, gt=0, le=60)
     #: How long a stopping worker lets running predictions finish.
@@ -38,6 +40,11 @@ class WorkerSettings(BaseSettings):
     load_timeout_s: float = Field(default=300.0, gt=0)
     #: Threads that numerical libraries may use in each model host.
     host_threads: int = Field(default=1, ge=1, le=256)
+
+    @property
+    def queues_beside_records(self) -> bool:
+        """Whether queues and records are in the same Redis, so that one step can change both."""
+        return self.queue_url == self.redis_url
 
     @property
     def queue_url(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from workers.reports import EndpointReport, HostsState, VersionReport, WorkerRep
 #: Statuses that a view can have.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
 DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
+
+
+#: Who comes back to a full queue finds room if this share of it has been served meanwhile.
+_ROOM = 0.05
+_LONGEST_RETRY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,19 @@ def live_workers() -> list[WorkerReport]:
     with translated_errors(), records_client().pipeline(transaction=False) as pipeline:
         reports.ask(pipeline)
         return reports.understand(pipeline.execute())
+
+
+def room_in_s(endpoint_name: str, max_queue_length: int) -> int:
+    """Return after how many seconds a full queue will have room, from the rate at which it is served now.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    reports_of = [worker["endpoints"].get(endpoint_name) for worker in live_workers()]
+    jobs_per_s = sum(each["jobs_per_s"] for each in reports_of if each)
+    if not jobs_per_s:
+        return _LONGEST_RETRY_S
+    return max(1, min(_LONGEST_RETRY_S, math.ceil(max_queue_length * _ROOM / jobs_per_s)))
 
 
 def nudge() -> None:

@@ -41,9 +41,9 @@ class Client:
         """Send a JSON body."""
         return self._call("POST", path, json=body)
 
-    def delete(self, path: str) -> Document:
+    def delete(self, path: str, **query: str) -> Document:
         """Delete, or cancel."""
-        return self._call("DELETE", path)
+        return self._call("DELETE", path, params=query)
 
     def upload(self, path: str, artifact: Path, metadata: Document) -> Document:
         """Send a file with its metadata."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.cli.dead_letters import dead_letters
 from api.cli.deployments import deploy, deployments, undeploy
 from api.cli.jobs import jobs
 from api.cli.models import models
@@ -38,7 +39,7 @@ def queuecast() -> None:
     """
 
 
-for _each in (models, deploy, undeploy, deployments, predict, jobs, status, run):
+for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, status, run):
     queuecast.add_command(_each)
 
 

@@ -35,7 +35,8 @@ def deploy(
     """Deploy a version of MODEL: workers load it and take its jobs.
 
     On an endpoint that exists, this swaps to the new version without refusing a job.
-    Serving settings: max_batch_size, max_batch_delay_ms, hosts, timeout_s, max_attempts.
+    Serving settings: max_batch_size, max_batch_delay_ms, hosts, timeout_s, max_memory_mb,
+    max_attempts, max_queue_length, expires_in_s, result_ttl_s.
 
     \b
     Examples:

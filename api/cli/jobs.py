@@ -63,10 +63,11 @@ def list_jobs(client: Client, output: Output, endpoint_name: str | None, status:
 
 @jobs.command()
 @click.argument("job_id")
+@click.option("--force", is_flag=True, help="Cancel it also while it runs: its model host is stopped.")
 @calls_service
-def cancel(client: Client, output: Output, job_id: str) -> None:
+def cancel(client: Client, output: Output, job_id: str, force: bool) -> None:
     """Cancel the job JOB_ID if it still waits: it will never run."""
-    job = client.delete(path_of("jobs", job_id))
+    job = client.delete(path_of("jobs", job_id), **({"force": "true"} if force else {}))
     if output.as_json:
         output.document(job)
     else:

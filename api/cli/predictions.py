@@ -18,6 +18,7 @@ from api.cli.output import Output, to_json
 @click.option("--model", "model_name", help="Ask the latest deployed version of a model instead of an endpoint.")
 @click.option("--version", help="With --model: this version.")
 @click.option("--many", is_flag=True, help="INPUT is a list of inputs, predicted as one job.")
+@click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
 @waits("for the outcome", 60.0)
 @calls_service
 def predict(
@@ -27,6 +28,7 @@ def predict(
     model_name: str | None,
     version: str | None,
     many: bool,
+    expires_in_s: float | None,
     wait: bool,
     timeout_s: float,
 ) -> None:
@@ -42,8 +44,8 @@ def predict(
     """
     endpoint, value = _understood(words, model_name)
     body: Document = {"inputs" if many else "input": value}
-    named = {"model_name": model_name, "version": version}
-    body |= {name: text for name, text in named.items() if text is not None}
+    named = {"model_name": model_name, "version": version, "expires_in_s": expires_in_s}
+    body |= {name: given for name, given in named.items() if given is not None}
     job = client.post(path_of("predict", *endpoint), body)
     if not wait:
         _show_submitted(output, job)

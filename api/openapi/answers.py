@@ -47,8 +47,8 @@ class Accepted(_Answer):
     job_id: str
     status: JobState
     endpoint_name: str
-    model_name: str
-    version: str
+    model_name: str | None = None
+    version: str | None = None
     url: str = Field(description="Where its state and outcome are.")
 
 
@@ -88,6 +88,38 @@ class JobError(_Answer):
     message: str
 
 
+class FailedAttempt(_Answer):
+    """An attempt that had no answer, because its host or its worker was lost."""
+
+    attempt: int
+    worker: str
+    at: datetime
+    reason: str
+
+
+class DeadLetterSummary(_Answer):
+    """A job that was given up."""
+
+    job_id: str
+    endpoint_name: str
+    submitted_at: datetime | None
+    given_up_at: datetime
+    failures: list[FailedAttempt]
+
+
+class DeadLetter(DeadLetterSummary):
+    """The same with its original input: `input`, or `inputs` for a list of them."""
+
+    input: Any = None
+    inputs: list[Any] | None = None
+
+
+class DeadLetters(_Answer):
+    """Jobs that were given up, newest first."""
+
+    dead_letters: list[DeadLetterSummary]
+
+
 class JobDocument(_Answer):
     """A job: its state, and its outcome once it has one."""
 
@@ -97,7 +129,9 @@ class JobDocument(_Answer):
     submitted_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    expires_at: datetime | None
     attempts: int
+    failures: list[FailedAttempt] = Field(description="Attempts whose host or worker was lost.")
     outcome: Outcome | None
     error: JobError | None
 

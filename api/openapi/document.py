@@ -26,12 +26,19 @@ _PREFER = {
     "description": "`wait=N`: answer when it is done, or after N seconds (RFC 7240).",
     "schema": {"type": "string", "example": "wait=10"},
 }
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A repeated submit with the same key and body is the same job; up to 255 characters.",
+    "schema": {"type": "string", "maxLength": 255},
+}
 _ERRORS = {
     400: "The body is not JSON.",
     404: "There is no such thing.",
     409: "It is in a state that doesn't allow this.",
     413: "The body is too large.",
     415: "The body is of the wrong kind.",
+    429: "The queue is full; try again after Retry-After.",
     422: "A field, or the input, can't be accepted; the answer names it.",
     500: "The prediction failed, or the server did.",
     501: "The server lacks the optional part that this needs.",
@@ -41,7 +48,7 @@ _ERRORS = {
 
 def describe(services: Services) -> Json:
     """Return the document: every fixed route, and a path per endpoint that takes predictions."""
-    fixed = _fixed(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+    fixed = describe_routes(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
     with services.database.session() as session:
         serving = [row for row in deployments.desired(session) if row.intent is Intent.SERVE]
     endpoints = {f"/predict/{row.endpoint_name}": {"post": _endpoint(row)} for row in serving}
@@ -49,7 +56,7 @@ def describe(services: Services) -> Json:
 
 
 @lru_cache(maxsize=4)
-def _fixed(app: Flask) -> Json:
+def describe_routes(app: Flask) -> Json:
     paths: dict[str, Json] = {}
     for rule in app.url_map.iter_rules():
         operation = OPERATIONS.get(rule.endpoint)
@@ -64,7 +71,10 @@ def _fixed(app: Flask) -> Json:
             "version": _release(),
             "description": "Machine-learning models served through queues.",
         },
-        "tags": [{"name": name} for name in ("Endpoints", "Predictions", "Jobs", "Deployments", "Models", "Health")],
+        "tags": [
+            {"name": name}
+            for name in ("Endpoints", "Predictions", "Jobs", "Dead letters", "Deployments", "Models", "Health")
+        ],
         "paths": paths,
         "components": {"schemas": _component_schemas()},
     }
@@ -96,12 +106,17 @@ def _operation(endpoint: str, path: str, summary: str) -> Json:
         "operationId": endpoint.replace(".", "_"),
         "tags": [operation.tag],
         "summary": summary,
-        "parameters": parameters + _query_parameters(operation) + ([_PREFER] if operation.takes_prefer_wait else []),
+        "parameters": parameters + _query_parameters(operation) + _header_parameters(operation),
         "responses": _responses(operation),
     }
     if operation.body is not None:
         described["requestBody"] = _request_body(operation, operation.body)
     return described
+
+
+def _header_parameters(operation: Operation) -> list[Json]:
+    taken = [(operation.takes_prefer_wait, _PREFER), (operation.takes_idempotency_key, _IDEMPOTENCY_KEY)]
+    return [parameter for takes, parameter in taken if takes]
 
 
 def _query_parameters(operation: Operation) -> list[Json]:

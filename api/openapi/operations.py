@@ -25,6 +25,7 @@ class Operation:
     #: Status codes of errors beside those that every route may have.
     errors: tuple[int, ...] = ()
     takes_prefer_wait: bool = False
+    takes_idempotency_key: bool = False
     multipart: bool = False
     example: Any = field(default=None, hash=False)
 
@@ -35,20 +36,36 @@ OPERATIONS: Mapping[str, Operation] = {
         "Predictions",
         {200: answers.OutcomeOfJob, 202: answers.Accepted},
         body=schemas.ModelPrediction,
-        errors=(400, 404, 409, 413, 422, 503),
+        errors=(400, 404, 409, 413, 422, 429, 503),
         takes_prefer_wait=True,
+        takes_idempotency_key=True,
         example={"model_name": "binary_classifier", "input": _EXAMPLE_INPUT},
     ),
     "predictions.predict_endpoint": Operation(
         "Predictions",
         {200: answers.OutcomeOfJob, 202: answers.Accepted},
         body=schemas.Prediction,
-        errors=(400, 404, 409, 413, 422, 503),
+        errors=(400, 404, 409, 413, 422, 429, 503),
         takes_prefer_wait=True,
+        takes_idempotency_key=True,
         example={"input": _EXAMPLE_INPUT},
     ),
     "jobs.show_job": Operation("Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)),
-    "jobs.cancel_job": Operation("Jobs", {200: answers.JobDocument}, errors=(404, 409, 422, 503)),
+    "jobs.cancel_job": Operation(
+        "Jobs", {200: answers.JobDocument}, query=schemas.JobCancel, errors=(404, 409, 422, 503)
+    ),
+    "dead_letters.list_dead_letters": Operation(
+        "Dead letters", {200: answers.DeadLetters}, query=schemas.DeadLetterList, errors=(422, 503)
+    ),
+    "dead_letters.show_dead_letter": Operation("Dead letters", {200: answers.DeadLetter}, errors=(404, 503)),
+    "dead_letters.replay_dead_letter": Operation(
+        "Dead letters",
+        {202: answers.Accepted},
+        body=schemas.Replay,
+        errors=(400, 404, 413, 422, 429, 503),
+        example={},
+    ),
+    "dead_letters.discard_dead_letter": Operation("Dead letters", {204: None}, errors=(404, 422, 503)),
     "jobs.list_jobs": Operation("Jobs", {200: answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
     "deployments.deploy": Operation(
         "Deployments",

@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from api import responses, services
 from api.requests import query
-from api.schemas import JobList, JobWait, NoQuery
+from api.schemas import JobCancel, JobList, JobWait
 from workers import jobs, waiting
 
 blueprint = Blueprint("jobs", __name__)
@@ -23,9 +23,8 @@ def show_job(job_id: str) -> Response:
 
 @blueprint.delete("/jobs/<job_id>")
 def cancel_job(job_id: str) -> Response:
-    """Cancel a job that is still queued."""
-    query(NoQuery)
-    return responses.document(jobs.cancel(job_id).document())
+    """Cancel a job that is still queued; with `?force=true` also one that runs."""
+    return responses.document(jobs.cancel(job_id, force=query(JobCancel).force).document())
 
 
 @blueprint.get("/jobs")

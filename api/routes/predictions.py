@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api import responses, services, submitting
-from api.requests import body, prefer_wait_s
+from api.requests import body, idempotency_key, prefer_wait_s
 from api.schemas import ModelPrediction, Prediction
 
 blueprint = Blueprint("predictions", __name__)
@@ -16,7 +16,9 @@ def predict_endpoint(endpoint_name: str) -> Response:
     """Submit a prediction to an endpoint."""
     here = services.current()
     wait_s = prefer_wait_s(here.settings.max_wait_s)
-    return responses.submitted(submitting.submit_to_endpoint(here, endpoint_name, body(Prediction), wait_s), wait_s)
+    return responses.submitted(
+        submitting.submit_to_endpoint(here, endpoint_name, body(Prediction), wait_s, idempotency_key()), wait_s
+    )
 
 
 @blueprint.post("/predict")
@@ -24,4 +26,6 @@ def predict_model() -> Response:
     """Submit a prediction to a model: to its latest deployed version unless one is named."""
     here = services.current()
     wait_s = prefer_wait_s(here.settings.max_wait_s)
-    return responses.submitted(submitting.submit_to_model(here, body(ModelPrediction), wait_s), wait_s)
+    return responses.submitted(
+        submitting.submit_to_model(here, body(ModelPrediction), wait_s, idempotency_key()), wait_s
+    )

@@ -14,7 +14,11 @@ def test_defaults() -> None:
         "max_batch_delay_ms": 2.0,
         "hosts": 1,
         "timeout_s": 60.0,
+        "max_memory_mb": None,
         "max_attempts": 3,
+        "max_queue_length": 100_000,
+        "expires_in_s": None,
+        "result_ttl_s": None,
     }
 
 

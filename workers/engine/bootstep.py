@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.worker import state
 from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
@@ -25,6 +25,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         super().__init__(consumer, **kwargs)
         self._outbox = Outbox()
         self._engine: Engine | None = None
+        self._asked_to_end = False
 
     def start(self, consumer: Any) -> None:
         """Start the engine, or after a reconnect go on sending its events.
@@ -37,9 +38,16 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         # call_soon may be called from another thread, and wakes the loop.
         self._outbox.ring = lambda: consumer.hub.call_soon(self._outbox.flush, consumer.event_dispatcher)
         if self._engine is None:
+            signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._outbox, lambda job_id: job_id in state.revoked)
             self._engine.start()
             inspection.of(self._engine)
+
+    def _shutting_down(self, how: str = "", **_: Any) -> None:
+        """A second signal, or one that asks for a cold shutdown, is in no mood to wait for predictions."""
+        if self._engine is not None and (self._asked_to_end or how == "Cold"):
+            self._engine.hurry()
+        self._asked_to_end = True
 
     def stop(self, consumer: Any) -> None:
         """End the engine if the worker ends; a lost connection to the broker is none of its business."""

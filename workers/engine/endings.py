@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from workers import documents
+from registry.deployments import DesiredDeployment
+from workers import dead_letters, documents
+from workers.dead_letters import DeadLetter
 from workers.engine import outcomes
 from workers.engine.context import Context, persistently
 from workers.engine.messages import QueuedJob
 from workers.engine.outcomes import Finish
-from workers.errors import JobFailed
+from workers.errors import JobFailed, PoisonJob
 from workers.statistics import Kind
 
 
@@ -23,15 +25,16 @@ class Ending:
     job: QueuedJob
     finish: Finish
     tell: Callable[[], None]
+    dead_letter: DeadLetter | None = None
 
 
-async def write(context: Context, endpoint_name: str, endings: Sequence[Ending]) -> None:
+async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     """Write terminal records, and only then let go of the messages; however long Redis is away."""
-    now = time.time()
+    now, name, ttl_s = time.time(), deployment.endpoint_name, deployment.settings.result_ttl_s
     finishes = [ending.finish for ending in endings]
-    written = await persistently(
-        "write outcomes", lambda: outcomes.finish(context.records, endpoint_name, finishes, now)
-    )
+    if dead := [ending.dead_letter for ending in endings if ending.dead_letter]:
+        await persistently("keep dead letters", lambda: dead_letters.keep(context.records, dead))
+    written = await persistently("write outcomes", lambda: outcomes.finish(context.records, name, finishes, now, ttl_s))
     await persistently("acknowledge jobs", lambda: context.intake.ack([ending.job for ending in endings]))
     for ending, first in zip(endings, written, strict=True):
         if first:
@@ -40,7 +43,7 @@ async def write(context: Context, endpoint_name: str, endings: Sequence[Ending])
 
 def succeeded(context: Context, job: QueuedJob, outcome: dict[str, Any], started_at: float, now: float) -> Ending:
     """The end of a job with an outcome (times: seconds since the epoch)."""
-    record = documents.succeeded(job.job_id, outcome, job.submitted_at, started_at, now)
+    record = documents.succeeded(job.job_id, outcome, job.submitted_at, started_at, now, failures=job.failures)
     finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome["timing"]["total_ms"])
     return Ending(job, finish, lambda: context.outbox.succeeded(job, outcome, now - started_at))
 
@@ -54,11 +57,29 @@ def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float
         job.submitted_at,
         now,
         started_at=started_at,
-        attempts=job.lost_runs or 1,
+        attempts=job.attempts,
+        failures=job.failures,
     )
     latency_ms = max(0.0, now - job.submitted_at) * 1000 if job.submitted_at else None
     finish = Finish(job.job_id, record, Kind.FAILED, latency_ms)
     return Ending(job, finish, lambda: context.outbox.failed(job, error))
+
+
+def poison(context: Context, job: QueuedJob, now: float) -> Ending:
+    """The end of a job whose every attempt was lost: it fails, and is kept with its message and the reasons."""
+    last = job.failures[-1]["reason"]
+    error = PoisonJob(
+        f"Given up after {len(job.failures)} lost attempts, the last one: {last} "
+        f"It is kept as a dead letter: GET /dead-letters/{job.job_id}."
+    )
+    letter = DeadLetter(job.job_id, job.endpoint_name, job.message, tuple(job.failures), job.submitted_at, now)
+    return replace(failed(context, job, error, None, now), dead_letter=letter)
+
+
+def stopped(context: Context, job: QueuedJob) -> Ending:
+    """The end of a job that was cancelled while it ran; its record says so already."""
+    context.outbox.revoked(job, terminated=True)
+    return withdrawn(context, job, documents.CANCELLED, time.time())
 
 
 def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:

@@ -109,6 +109,12 @@ class Endpoint:
                 if (job.not_before or 0) > now:
                     self._delay(job, (job.not_before or 0) - now)
 
+    def cancel(self, job: QueuedJob) -> None:
+        """Stop the host that runs a job whose record says that it is cancelled."""
+        for group in (self._current, *self._stopping):
+            if group:
+                group.cancel(job)
+
     async def stop(self) -> None:
         """Wait until what runs is finished and the hosts have ended."""
         self._stop_hosts()
@@ -128,6 +134,7 @@ class Endpoint:
             "versions": [group.report() for group in groups],
             "waiting": len(self._batcher) + len(self._delayed),
             "running": len(self.running_jobs),
+            "jobs_per_s": round(sum(group.jobs_per_s for group in groups), 3),
         }
 
     def _have_hosts(self, desired: DesiredDeployment) -> None:
@@ -194,7 +201,7 @@ class Endpoint:
         error = EndpointUndeployed(f"Endpoint {self.name!r} was undeployed and its queued jobs were rejected.")
         now = time.time()
         ends = [endings.failed(self._context, job, error, None, now) for job in jobs]
-        self._context.in_background(endings.write(self._context, self.name, ends))
+        self._context.in_background(endings.write(self._context, self.desired, ends))
         self._context.intake.ring(self.name)
 
     def _give_back(self, jobs: list[QueuedJob]) -> None:

@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import redis.asyncio
 from redis import RedisError
@@ -19,13 +20,17 @@ from registry.artifacts import ArtifactCache, ArtifactStore
 from registry.database import default_database
 from registry.deployments import DesiredDeployment
 from registry.settings import load as registry_settings
-from workers import keys, reports
+from workers import jobs, keys, reports
+from workers.engine import outcomes
+from workers.engine.cancellation import Cancellation
 from workers.engine.context import Context
 from workers.engine.endpoint import Endpoint
 from workers.engine.events import Outbox
 from workers.engine.intake import Intake
 from workers.engine.listener import Listener
 from workers.engine.reconciler import Reconciler
+from workers.engine.sweeper import Sweeper
+from workers.errors import JobNotCancellable, JobNotFound
 from workers.hosts.launcher import HostLauncher
 from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.settings import WorkerSettings
@@ -54,6 +59,7 @@ class Engine:
         self._running = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
+        self._hurried: asyncio.Event | None = None
 
     def start(self) -> None:
         """Begin to serve; returns once the event loop runs."""
@@ -67,6 +73,19 @@ class Engine:
             loop.call_soon_threadsafe(closing.set)
         self._thread.join()
 
+    def hurry(self) -> None:
+        """Close without finishing what runs; safe in a signal handler."""
+        if self._loop is not None and self._hurried is not None:
+            self._loop.call_soon_threadsafe(self._hurried.set)
+
+    def revoke(self, job_ids: Iterable[str], *, force: bool) -> None:
+        """Cancel jobs, as remote control asks every worker to; called on Celery's thread."""
+        for job_id in job_ids:
+            try:
+                jobs.cancel(job_id, force=force)
+            except (JobNotFound, JobNotCancellable) as error:
+                _log.info("not revoked: %s", error)  # another worker was faster, or it has ended
+
     def _main(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -76,16 +95,25 @@ class Engine:
             self._running.set()
 
     async def _serve(self) -> None:
-        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._closing, self._hurried = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         records, queues = _connect(self._settings.redis_url), _connect(self._settings.queue_url)
         context = self._context(records, queues)
         reconciler = Reconciler(context, self.endpoints, queues, self._desired)
-        nudges = Listener(records, [keys.NUDGE_CHANNEL], reconciler.nudge)
+        cancellation = Cancellation(records, self.endpoints)
         intake = context.intake
         fetching = asyncio.create_task(intake.run())
         tasks = [
             asyncio.create_task(work)
-            for work in (intake.listen(), intake.renew(), nudges.run(), reconciler.run(), self._report(context))
+            for work in (
+                intake.listen(),
+                intake.renew(),
+                Listener(records, [keys.NUDGE_CHANNEL], reconciler.nudge).run(),
+                Listener(records, [keys.CANCEL_CHANNEL], cancellation.nudge).run(),
+                reconciler.run(),
+                cancellation.run(),
+                Sweeper(records, intake.leases, self._settings).run(),
+                self._report(context),
+            )
         ]
         self._running.set()
         await self._closing.wait()
@@ -143,21 +171,30 @@ class Engine:
         endpoints = list(self.endpoints.values())
         for endpoint in endpoints:
             endpoint.retire()
-        stopping = [asyncio.create_task(endpoint.stop()) for endpoint in endpoints]
-        if stopping:
-            _, late = await asyncio.wait(stopping, timeout=self._settings.shutdown_grace_s)
-            if late:
-                _log.warning("still predicting after %g s; those jobs go back", self._settings.shutdown_grace_s)
-            for endpoint in endpoints:
-                endpoint.kill()
+        await self._finish(endpoints)
+        running = [job for endpoint in endpoints for job in endpoint.running_jobs]
+        if running:
+            _log.warning("%d jobs that still run go back to their queues", len(running))
+        for endpoint in endpoints:
+            endpoint.kill()
         try:
             async with asyncio.timeout(_LAST_WRITES_S):
                 await context.settle()
+                await outcomes.unclaim(context.records, self._worker_name, running)
                 await context.intake.give_back(context.intake.held)
                 await reports.remove(context.records, self._worker_name)
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("some jobs are left to the leases of this worker to run out: %r", error)
         await asyncio.to_thread(context.launcher.close)
+
+    async def _finish(self, endpoints: list[Endpoint]) -> None:
+        """Let what runs come to its end, for as long as that may take and nobody is in a hurry."""
+        assert self._hurried is not None  # noqa: S101 - this runs on the loop that made it
+        stopping = asyncio.gather(*(endpoint.stop() for endpoint in endpoints))
+        hurried = asyncio.create_task(self._hurried.wait())
+        either: list[asyncio.Future[Any]] = [stopping, hurried]
+        await asyncio.wait(either, timeout=self._settings.shutdown_grace_s, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
 
 
 def _connect(url: str) -> redis.asyncio.Redis:

@@ -16,7 +16,7 @@ from celery.worker import state
 from workers.engine.messages import QueuedJob
 from workers.errors import WorkerError
 from workers.queues import TASK_NAME
-from workers.tasks import short_repr
+from workers.reprs import short_repr
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +59,10 @@ class Outbox:
         text = f"{type(error).__name__}({str(error)!r})"
         self._put("task-failed", [{"uuid": job.job_id, "exception": text, "traceback": str(error)}])
 
-    def revoked(self, job: QueuedJob, *, expired: bool) -> None:
-        """A job was cancelled or has expired."""
-        self._put("task-revoked", [{"uuid": job.job_id, "terminated": False, "signum": None, "expired": expired}])
+    def revoked(self, job: QueuedJob, *, expired: bool = False, terminated: bool = False) -> None:
+        """A job was cancelled, perhaps while it ran, or has expired."""
+        fields = {"uuid": job.job_id, "terminated": terminated, "signum": None, "expired": expired}
+        self._put("task-revoked", [fields])
 
     def flush(self, dispatcher: Dispatcher | None) -> None:
         """Send everything; called on Celery's thread. Never raises: an event is not worth a worker."""

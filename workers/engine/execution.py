@@ -9,12 +9,12 @@ from typing import Any
 from registry.deployments import DesiredDeployment
 from registry.errors import InputInvalid
 from workers import documents
-from workers.engine import endings, outcomes
-from workers.engine.context import Context, persistently
+from workers.engine import endings
+from workers.engine.claiming import Claims
+from workers.engine.context import Context
 from workers.engine.endings import Ending
 from workers.engine.messages import QueuedJob
-from workers.engine.outcomes import Claim
-from workers.errors import HostDied, InputRejected, JobFailed, PredictionFailed, PredictionTimedOut
+from workers.errors import InputRejected, JobFailed, PredictionFailed, PredictionTimedOut
 from workers.hosts.remote import Answer, HostGone, HostTooSlow, RemoteHost
 
 _log = logging.getLogger(__name__)
@@ -29,23 +29,36 @@ class BatchRun:
         #: The jobs that have not ended yet.
         self.jobs = batch
         self._started_at = time.time()
+        self._host: RemoteHost | None = None
+        self._cancelled: set[QueuedJob] = set()
 
     async def run(self, host: RemoteHost) -> list[QueuedJob]:
-        """Bring the jobs to their ends; return those that have to run again, each alone."""
+        """Bring the jobs to their ends; return those that have to run again."""
         self._drop_unwanted()
-        await self._claim()
+        suspects = await self._claim()
         self._drop_invalid()
+        self._drop_cancelled()
         if not self.jobs:
-            return []
+            return suspects
         self._context.outbox.started(self.jobs)
         rows = [row for job in self.jobs for row in job.rows]
         settings = self._deployment.settings
+        self._host = host
         try:
             answer = await host.predict(rows, settings.max_batch_size, settings.timeout_s)
         except HostGone as error:
-            return self._after_lost_host(error)
+            return [*suspects, *self._after_lost_host(error)]
+        finally:
+            self._host = None
         self._end(self._endings(answer))
-        return []
+        return suspects
+
+    def cancel(self, job: QueuedJob) -> None:
+        """Stop the host, because a job is not wanted any more; its record says so already."""
+        self._cancelled.add(job)
+        if self._host is not None:
+            _log.info("stopping model host %d: a job of its batch was cancelled", self._host.pid)
+            self._host.kill()
 
     def give_up(self) -> None:
         """Fail the jobs that are left: an error in the engine itself must not leave them without an end."""
@@ -56,13 +69,13 @@ class BatchRun:
     def _end(self, ends: list[Ending]) -> None:
         """Write ends in the background, so that the host can go on with the next batch."""
         if ends:
-            self._context.in_background(endings.write(self._context, self._deployment.endpoint_name, ends))
+            self._context.in_background(endings.write(self._context, self._deployment, ends))
 
     def _drop_unwanted(self) -> None:
         """Withdraw the jobs that have expired or that remote control has revoked."""
         now, ends, wanted = self._started_at, [], []
         for job in self.jobs:
-            if job.expires_at is not None and job.expires_at <= now:
+            if self._is_expired(job, now):
                 ends.append(endings.withdrawn(self._context, job, documents.EXPIRED, now))
             elif self._context.is_revoked(job.job_id):
                 ends.append(endings.withdrawn(self._context, job, documents.CANCELLED, now))
@@ -71,31 +84,26 @@ class BatchRun:
         self.jobs = wanted
         self._end(ends)
 
-    async def _claim(self) -> None:
-        """Mark the jobs as started; those that have ended already, cancelled or run elsewhere, are done with."""
-        if not self.jobs:
-            return
-        context, claims = self._context, [self._claim_of(job) for job in self.jobs]
-        name = self._deployment.endpoint_name
-        statuses = await persistently("claim jobs", lambda: outcomes.claim(context.records, name, claims))
-        ended = {job: status for job, status in zip(self.jobs, statuses, strict=True) if status}
-        for job, status in ended.items():
-            if status == "REVOKED":
-                context.outbox.revoked(job, expired=False)
-        if ended:
-            context.in_background(persistently("acknowledge jobs", lambda: context.intake.ack(ended)))
-        self.jobs = [job for job in self.jobs if job not in ended]
+    def _drop_cancelled(self) -> None:
+        self._end([endings.stopped(self._context, job) for job in self.jobs if job in self._cancelled])
+        self.jobs = [job for job in self.jobs if job not in self._cancelled]
 
-    def _claim_of(self, job: QueuedJob) -> Claim:
-        record = documents.started(
-            job.job_id,
-            job.endpoint_name,
-            job.submitted_at,
-            self._started_at,
-            worker=self._context.worker_name,
-            attempts=job.lost_runs + 1,
-        )
-        return Claim(job.job_id, record, job.submitted_at or self._started_at)
+    def _is_expired(self, job: QueuedJob, now: float) -> bool:
+        """A job that has begun once is run to its end: its own limit, or the deployment's, is one on waiting."""
+        limit_s = self._deployment.settings.expires_in_s
+        expires_at = job.expires_at
+        if expires_at is None and limit_s is not None and job.submitted_at is not None:
+            expires_at = job.submitted_at + limit_s
+        return expires_at is not None and expires_at <= now and not job.attempts
+
+    async def _claim(self) -> list[QueuedJob]:
+        """Mark the jobs as started, and drop those that have ended already; return those that must run alone."""
+        if not self.jobs:
+            return []
+        claims = Claims(self._context, self._deployment, self._started_at)
+        self.jobs, suspects, ends = await claims.make(self.jobs)
+        self._end(ends)
+        return suspects
 
     def _drop_invalid(self) -> None:
         """Fail the jobs whose arguments or inputs are wrong: what came through Celery nobody has checked yet."""
@@ -121,22 +129,27 @@ class BatchRun:
 
     def _after_lost_host(self, error: HostGone) -> list[QueuedJob]:
         """Fail the job that is to blame, if it ran alone; let all others run again, one by one."""
-        jobs, settings = self.jobs, self._deployment.settings
-        _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), self._deployment.endpoint_name, error)
+        jobs, settings, name = self.jobs, self._deployment.settings, self._deployment.endpoint_name
+        if self._cancelled:
+            # The host was stopped on purpose: nobody else is to blame.
+            self._drop_cancelled()
+            return self.jobs
+        _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), name, error)
+        now = time.time()
         for job in jobs:
-            job.lost_runs += 1
-            job.alone = True
-        too_slow = isinstance(error, HostTooSlow)
-        [first, *others] = jobs
-        if others or not (too_slow or first.lost_runs >= settings.max_attempts):
+            job.failed(
+                self._context.worker_name, now, f"In a batch of {len(jobs)}: {error}" if jobs[1:] else str(error)
+            )
+        if jobs[1:]:
             return jobs
-        reason = (
-            PredictionTimedOut(f"The prediction took longer than timeout_s, {settings.timeout_s:g} s.")
-            if too_slow
-            else HostDied(f"The last of {first.lost_runs} attempts: {error}")
-        )
-        self._end([endings.failed(self._context, first, reason, self._started_at, time.time())])
-        return []
+        if isinstance(error, HostTooSlow):
+            reason = PredictionTimedOut(f"The prediction took longer than timeout_s, {settings.timeout_s:g} s.")
+            self._end([endings.failed(self._context, jobs[0], reason, self._started_at, now)])
+            return []
+        if len(jobs[0].failures) >= settings.max_attempts:
+            self._end([endings.poison(self._context, jobs[0], now)])
+            return []
+        return jobs
 
     def _endings(self, answer: Answer) -> list[Ending]:
         ends, start, now = [], 0, time.time()
@@ -150,7 +163,6 @@ class BatchRun:
             else:
                 where = f"inputs[{bad - rows.start}]: " if job.many else ""
                 error = PredictionFailed(f"{where}{answer.errors[bad]['type']}: {answer.errors[bad]['message']}")
-                job.lost_runs += 1
                 ends.append(endings.failed(self._context, job, error, self._started_at, now))
         return ends
 
@@ -170,5 +182,5 @@ class BatchRun:
                 "predict_ms": answer.predict_ms,
                 "total_ms": round(max(0.0, now - submitted_at) * 1000, 3),
             },
-            "attempts": job.lost_runs + 1,
+            "attempts": job.attempts,
         }

@@ -39,6 +39,11 @@ class HostGroup:
         return sum(slot.host is not None for slot in self._slots)
 
     @property
+    def jobs_per_s(self) -> float:
+        """How many jobs the hosts can do in a second, as measured over the last batches."""
+        return sum(slot.jobs_per_s for slot in self._slots if slot.host is not None)
+
+    @property
     def error(self) -> str | None:
         """Why a host is missing."""
         return next((slot.error for slot in self._slots if slot.error), None)
@@ -78,6 +83,11 @@ class HostGroup:
         self._context.changed.set()
         await asyncio.gather(*(slot.stop() for slot in self._slots))
         self._context.changed.set()
+
+    def cancel(self, job: QueuedJob) -> None:
+        """Stop the host that runs this job, if one does."""
+        for slot in self._slots:
+            slot.cancel(job)
 
     def kill(self) -> None:
         """End the hosts now; the jobs that they have are still held by the worker."""

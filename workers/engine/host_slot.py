@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 #: A host that could not be loaded, or that died young, is started again after this long; doubled each time.
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 300.0
+_WEIGHT_OF_LAST = 0.2
+_SHORTEST_BATCH_S = 1e-6
 
 
 class HostSlot:
@@ -36,6 +39,8 @@ class HostSlot:
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
+        #: How many jobs the host can do in a second; 0 before its first batch.
+        self.jobs_per_s = 0.0
         self._batch: BatchRun | None = None
         self._context = context
         self._batcher = batcher
@@ -54,6 +59,11 @@ class HostSlot:
         """Finish the running batch, then end the host; returns when it has ended."""
         self._stopping.set()
         await asyncio.wait([self._task])
+
+    def cancel(self, job: QueuedJob) -> None:
+        """Stop the host if it runs this job; the batch's other jobs run again."""
+        if self._batch is not None and job in self._batch.jobs:
+            self._batch.cancel(job)
 
     def kill(self) -> None:
         """End the host now; the jobs that it has are still held by the worker."""
@@ -129,13 +139,19 @@ class HostSlot:
     async def _run(self, host: RemoteHost, batch: BatchRun) -> None:
         self._context.intake.made_room(self._deployment().endpoint_name)
         self._batch = batch
+        job_count, began = len(batch.jobs), time.monotonic()
         try:
             self._batcher.put(await batch.run(host))
+            self._measured(job_count / max(time.monotonic() - began, _SHORTEST_BATCH_S))
         except Exception:  # noqa: BLE001 - an error of the engine itself still ends its jobs
             _log.exception("a batch of %s could not be run", self._deployment().endpoint_name)
             batch.give_up()
         finally:
             self._batch = None
+
+    def _measured(self, jobs_per_s: float) -> None:
+        # A moving average: new enough to follow a change, old enough not to follow one odd batch.
+        self.jobs_per_s += (jobs_per_s - self.jobs_per_s) * (_WEIGHT_OF_LAST if self.jobs_per_s else 1.0)
 
     async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
         """Wait for a host to be loaded, but not if the slot is stopped meanwhile."""

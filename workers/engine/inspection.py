@@ -1,4 +1,4 @@
-"""What `celery inspect` and Flower ask a worker about its queues and jobs, answered by the engine."""
+"""What `celery inspect`, `revoke` and Flower ask a worker about its queues and jobs, answered by the engine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from workers.queues import TASK_NAME, queue_name
 
 
 def of(engine: Engine) -> None:
-    """Let this engine answer, in addition to what Celery itself knows."""
+    """Let this engine answer, and do, in addition to what Celery itself knows."""
     for name in ("active_queues", "active", "reserved"):
         celerys = Panel.data[name]
         Panel.data[name] = _joined(celerys, _ANSWERS[name], engine)
+    Panel.data["revoke"] = _revoking(Panel.data["revoke"], engine)
 
 
 def _joined(celerys: Any, ours: Any, engine: Engine) -> Any:
@@ -23,6 +24,14 @@ def _joined(celerys: Any, ours: Any, engine: Engine) -> Any:
         return [*(celerys(state, *args, **kwargs) or []), *ours(engine)]
 
     return answer
+
+
+def _revoking(celerys: Any, engine: Engine) -> Any:
+    def revoke(state: Any, task_id: Any, *args: Any, terminate: bool = False, **kwargs: Any) -> Any:
+        engine.revoke([task_id] if isinstance(task_id, str) else list(task_id), force=terminate)
+        return celerys(state, task_id, *args, terminate=terminate, **kwargs)
+
+    return revoke
 
 
 def _queues(engine: Engine) -> list[dict[str, Any]]:

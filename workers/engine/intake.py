@@ -14,7 +14,7 @@ from typing import Protocol
 from redis import RedisError, ResponseError
 from redis.asyncio import Redis
 
-from workers.engine.leases import Leased, Leases
+from workers.engine.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.listener import Listener
 from workers.engine.messages import MessageUnreadable, QueuedJob, parse
 from workers.queues import queue_name
@@ -148,20 +148,24 @@ class Intake:
         except (RedisError, OSError):
             self._filled.update(credit_of)
             raise
-        self._held.update(each.tag for each in fetched)
+        if sum(len(each.message) for each in fetched) >= FETCHED_AT_ONCE_BYTES:
+            self._filled.update(credit_of)
         by_endpoint: dict[str, list[Leased]] = {}
         for each in fetched:
             by_endpoint.setdefault(each.endpoint_name, []).append(each)
         for name, leased in by_endpoint.items():
             if len(leased) >= credit_of[name]:
                 self._filled.add(name)
-            await self._deliver(name, leased)
+            # A job that is here already and was sent once more: one lease, and one run, are enough.
+            new = {each.tag: each for each in leased if each.tag not in self._held}
+            self._held.update(new)
+            await self._deliver(name, list(new.values()))
 
     async def _deliver(self, endpoint_name: str, fetched: list[Leased]) -> None:
         jobs = []
         for leased in fetched:
             try:
-                jobs.append(parse(leased.tag, endpoint_name, leased.message, leased.lost_leases))
+                jobs.append(parse(leased.tag, endpoint_name, leased.message))
             except MessageUnreadable as error:
                 _log.error("put aside a message of queue %s: %s", queue_name(endpoint_name), error)
                 await self.leases.put_aside(leased)

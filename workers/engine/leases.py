@@ -1,20 +1,23 @@
 """Taking messages from queues under a lease, in Redis: each step is one script, so nothing is in between.
 
 A message is popped and registered as leased atomically. Its worker renews the lease while it lives;
-what a worker leaves behind when it dies goes back to its queue once its lease has run out, and how
-often that happened stays with the message. Times are Redis's own, so that no two clocks disagree.
+what a worker leaves behind when it dies goes back to its queue once its lease has run out. Times are
+Redis's own, so that no two clocks disagree.
 (kombu's Redis transport pops first and registers later, and loses what a `kill -9` finds in between.)
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from redis.asyncio import Redis
 
 from workers import keys
 from workers.queues import queue_name
+from workers.redis_client import script
 
 _NOW = """
 local now = redis.call('TIME')
@@ -28,21 +31,24 @@ local function tag_of(message)
 end
 """
 
-#: KEYS: leases, leased, lost leases, queues. ARGV: seconds, then how many to take of each queue.
-#: Returns index of the queue, tag, message, lost leases; again and again.
+#: KEYS: leases, leased, queues. ARGV: seconds, bytes after which no more are taken, then how many to take
+#: of each queue. Returns index of the queue, tag, message; again and again.
 _FETCH = (
     _NOW
     + _TAG
     + """
-local taken = {}
-for i = 4, #KEYS do
-  for _, message in ipairs(redis.call('RPOP', KEYS[i], ARGV[i - 2]) or {}) do
+local taken, left = {}, tonumber(ARGV[2])
+for i = 3, #KEYS do
+  local wanted = tonumber(ARGV[i])
+  while wanted > 0 and left > 0 do
+    local message = redis.call('RPOP', KEYS[i])
+    if not message then break end
     local tag = tag_of(message)
     redis.call('ZADD', KEYS[1], now + ARGV[1], tag)
     redis.call('HSET', KEYS[2], tag, KEYS[i] .. '\\n' .. message)
     local n = #taken
-    taken[n + 1], taken[n + 2], taken[n + 3] = i - 4, tag, message
-    taken[n + 4] = redis.call('HGET', KEYS[3], tag) or '0'
+    taken[n + 1], taken[n + 2], taken[n + 3] = i - 3, tag, message
+    wanted, left = wanted - 1, left - #message
   end
 end
 return taken
@@ -78,20 +84,21 @@ for i = #ARGV, 1, -1 do give_back(ARGV[i]) end
 """
 )
 
-#: KEYS: leases, leased, lost leases. ARGV: how many at most. Returns how many leases had run out.
+#: KEYS: leases, leased. ARGV: how many at most. Returns how many leases had run out.
 _EXPIRE = (
     _NOW
     + _GIVE_BACK_ONE
     + """
 local tags = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
-for _, tag in ipairs(tags) do
-  if give_back(tag) then redis.call('HINCRBY', KEYS[3], tag, 1) end
-end
+for _, tag in ipairs(tags) do give_back(tag) end
 return #tags
 """
 )
 
+#: Large messages are fetched few at a time, whatever the credit.
+FETCHED_AT_ONCE_BYTES = 16 * 1024 * 1024
 _EXPIRED_AT_ONCE = 100
+_SUBMITTED_AT = re.compile(rb'"%b": ?([\d.]+)' % keys.SUBMITTED_AT_HEADER.encode())
 _MALFORMED_KEPT = 1_000
 
 
@@ -102,7 +109,6 @@ class Leased:
     tag: str
     endpoint_name: str
     message: bytes
-    lost_leases: int
 
 
 class Leases:
@@ -116,12 +122,11 @@ class Leases:
         """Take up to so many messages of each endpoint's queue, oldest first."""
         names = list(wanted)
         queues = [queue_name(name) for name in names]
-        arguments = [self._lease_s, *wanted.values()]
-        script = self._client.register_script(_FETCH)
-        flat = await script([keys.LEASES, keys.LEASED, keys.LOST_LEASES, *queues], arguments)
+        arguments = [self._lease_s, FETCHED_AT_ONCE_BYTES, *wanted.values()]
+        flat = await script(self._client, _FETCH)([keys.LEASES, keys.LEASED, *queues], arguments)
         return [
-            Leased(tag.decode(), names[index], message, int(lost))
-            for index, tag, message, lost in zip(*(flat[offset::4] for offset in range(4)), strict=True)
+            Leased(tag.decode(), names[index], message)
+            for index, tag, message in zip(*(flat[offset::3] for offset in range(3)), strict=True)
         ]
 
     async def ack(self, tags: Sequence[str]) -> None:
@@ -129,22 +134,38 @@ class Leases:
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.zrem(keys.LEASES, *tags)
             pipeline.hdel(keys.LEASED, *tags)
-            pipeline.hdel(keys.LOST_LEASES, *tags)
             await pipeline.execute()
 
     async def renew(self, tags: Sequence[str]) -> None:
         """Make leases as long as new ones."""
-        await self._client.register_script(_RENEW)([keys.LEASES], [self._lease_s, *tags])
+        await script(self._client, _RENEW)([keys.LEASES], [self._lease_s, *tags])
 
     async def give_back(self, tags: Sequence[str]) -> None:
         """Put messages back where they came from, before all others."""
-        await self._client.register_script(_GIVE_BACK)([keys.LEASES, keys.LEASED], tags)
+        await script(self._client, _GIVE_BACK)([keys.LEASES, keys.LEASED], tags)
 
     async def expire(self) -> int:
         """Give back what dead workers held; return how many messages that were."""
-        script = self._client.register_script(_EXPIRE)
-        names = [keys.LEASES, keys.LEASED, keys.LOST_LEASES]
-        return int(await script(names, [_EXPIRED_AT_ONCE]))
+        return int(await script(self._client, _EXPIRE)([keys.LEASES, keys.LEASED], [_EXPIRED_AT_ONCE]))
+
+    async def oldest_at(self, endpoint_name: str) -> float | None:
+        """Return when a queue's next message was submitted (s); None if it is empty, 0 if nobody knows."""
+        message = cast("bytes | None", await self._client.lindex(queue_name(endpoint_name), -1))
+        if message is None:
+            return None
+        found = _SUBMITTED_AT.search(message)
+        return float(found[1]) if found else 0.0
+
+    async def without_lease(self, job_ids: Sequence[str]) -> list[str]:
+        """Return those of the jobs that no worker holds; a job's id is its message's tag."""
+        if not job_ids:
+            return []
+        runs_out_at = await self._client.zmscore(keys.LEASES, list(job_ids))
+        return [job_id for job_id, at in zip(job_ids, runs_out_at, strict=True) if at is None]
+
+    async def send(self, endpoint_name: str, message: bytes) -> None:
+        """Put a message at the end of its queue."""
+        await self._client.lpush(queue_name(endpoint_name), message)
 
     async def put_aside(self, leased: Leased) -> None:
         """Keep a message that is no job where an operator finds it, and end its lease."""

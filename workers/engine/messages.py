@@ -1,16 +1,14 @@
-"""Reading a task message as it stands in a queue: kombu's envelope around Celery's protocol 2."""
+"""Reading a task message into the job that it carries."""
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from kombu.compression import decompress
-
-from workers import arguments, queues
+from workers import arguments, envelopes, queues
+from workers.documents import Failure
+from workers.envelopes import Envelope, EnvelopeUnreadable
 from workers.errors import JobArgumentsWrong
 from workers.keys import SUBMITTED_AT_HEADER
 
@@ -26,71 +24,85 @@ class QueuedJob:
     tag: str
     job_id: str
     endpoint_name: str
+    #: As it stood in the queue.
+    message: bytes
     rows: list[Any]
     many: bool
     submitted_at: float | None
     not_before: float | None
     expires_at: float | None
-    #: How often a run of it was lost with a worker or a host.
-    lost_runs: int
     #: What task-received tells Flower.
     event_fields: dict[str, Any]
-    #: A run of it was lost: it must not share a batch, so that the blame is its own.
+    #: How often it was given to a host, on any worker.
+    attempts: int = 0
+    #: Those of the attempts that ended with the loss of the host or the worker.
+    failures: list[Failure] = field(default_factory=list)
+    #: An attempt was lost: it must not share a batch, so that the blame is its own.
     alone: bool = False
     #: Why it can't be run, if it can't.
-    fault: JobArgumentsWrong | None = field(default=None)
+    fault: JobArgumentsWrong | None = None
+
+    def failed(self, worker: str, at: float, reason: str) -> None:
+        """Note that the last attempt was lost."""
+        self.failures.append(Failure(attempt=self.attempts, worker=worker, at=at, reason=reason))
+        self.alone = True
 
 
-def parse(tag: str, endpoint_name: str, message: bytes, lost_runs: int) -> QueuedJob:
+def parse(tag: str, endpoint_name: str, message: bytes) -> QueuedJob:
     """Read one message; a job whose arguments are wrong has a `fault` and no rows.
 
     Raises:
         MessageUnreadable: it is not a `predict` task message.
     """
     try:
-        envelope = json.loads(message)
-        headers, properties = envelope["headers"], envelope["properties"]
-        task, job_id = headers["task"], headers["id"]
-        job = QueuedJob(
-            tag=tag,
-            job_id=job_id,
-            endpoint_name=endpoint_name,
-            rows=[],
-            many=False,
-            submitted_at=headers.get(SUBMITTED_AT_HEADER),
-            not_before=_seconds(headers.get("eta")),
-            expires_at=_seconds(headers.get("expires")),
-            lost_runs=lost_runs,
-            event_fields=_event_fields(headers),
-            alone=lost_runs > 0,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        envelope = envelopes.decode(message)
+        job = _job(tag, endpoint_name, message, envelope.headers)
+    except (EnvelopeUnreadable, ValueError, TypeError, KeyError, OverflowError) as error:
         raise MessageUnreadable(f"not a task message: {type(error).__name__}: {error}") from error
-    if task != queues.TASK_NAME or not isinstance(job_id, str):
-        raise MessageUnreadable(f"a message of task {task!r}; only {queues.TASK_NAME!r} runs here")
     try:
-        _read_arguments(job, envelope, properties)
+        _read_arguments(job, envelope)
     except JobArgumentsWrong as error:
         job.fault = error
     return job
 
 
-def _read_arguments(job: QueuedJob, envelope: dict[str, Any], properties: dict[str, Any]) -> None:
-    if envelope.get("content-type") != "application/json":
-        raise JobArgumentsWrong(f"The message is {envelope.get('content-type')}; only JSON is read here.")
+def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) -> QueuedJob:
+    task, job_id = headers["task"], headers["id"]
+    if task != queues.TASK_NAME:
+        raise MessageUnreadable(f"a message of task {str(task)[:100]!r}; only {queues.TASK_NAME!r} runs here")
+    if not isinstance(job_id, str) or not job_id:
+        raise MessageUnreadable("a task message without an id")
+    return QueuedJob(
+        tag=tag,
+        job_id=job_id,
+        endpoint_name=endpoint_name,
+        message=message,
+        rows=[],
+        many=False,
+        submitted_at=_number(headers.get(SUBMITTED_AT_HEADER)),
+        not_before=_seconds(headers.get("eta")),
+        expires_at=_seconds(headers.get("expires")),
+        event_fields=_event_fields(headers),
+    )
+
+
+def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
-        body: Any = envelope["body"]
-        if properties.get("body_encoding") == "base64":
-            body = base64.b64decode(body)
-        if compression := envelope["headers"].get("compression"):
-            body = decompress(body, compression)  # type: ignore[no-untyped-call]
-        args, kwargs, _ = json.loads(body)
-    except (ValueError, TypeError, KeyError, LookupError, RecursionError) as error:
-        raise JobArgumentsWrong("The message's body can't be read as [args, kwargs, options] in JSON.") from error
+        args, kwargs = envelope.arguments()
+        if not isinstance(args, list) or not isinstance(kwargs, dict):
+            raise JobArgumentsWrong("The message's arguments must be a list and an object.")
+    except EnvelopeUnreadable as error:
+        raise JobArgumentsWrong(str(error)) from error
     read = arguments.parse(args, kwargs)
     if read.endpoint_name != job.endpoint_name:
-        raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
+        raise JobArgumentsWrong(
+            f"A job of {read.endpoint_name[:100]!r} was sent to the queue of {job.endpoint_name!r}."
+        )
     job.rows, job.many = read.rows, read.many
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _seconds(moment: str | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis import RedisError
@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryError
+from workers import keys
 from workers.engine.context import Context
 from workers.engine.endpoint import Endpoint
 from workers.queues import queue_name
@@ -80,7 +81,14 @@ class Reconciler:
                 endpoint.apply(wanted)
         for name in self._endpoints.keys() - desired.keys():
             self._endpoints[name].retire()
+        await self._tell_limits(desired.values())
         return self._wind_down(backlogs)
+
+    async def _tell_limits(self, desired: Iterable[DesiredDeployment]) -> None:
+        """Let submitters know how long queues may be, who don't read the registry."""
+        limits: dict[Any, Any] = {each.endpoint_name: each.settings.max_queue_length for each in desired}
+        if limits:
+            await self._context.records.hset(keys.LIMITS, mapping=limits)
 
     async def _backlogs(self, desired: list[DesiredDeployment]) -> dict[str, int]:
         names = [each.endpoint_name for each in desired]

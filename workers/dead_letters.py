@@ -1,0 +1,152 @@
+"""The dead-letter store: jobs that were given up, each with its message and the reason of every attempt.
+
+The message is kept as it was sent, so that a replay is the same call again: to the same endpoint or to
+another one, as a new job.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from redis.asyncio import Redis as AsyncRedis
+
+from workers import arguments, envelopes, keys
+from workers.documents import Failure
+from workers.envelopes import EnvelopeUnreadable
+from workers.errors import DeadLetterNotFound, JobArgumentsWrong
+from workers.jobs import Job, JobState
+from workers.redis_client import records_client, translated_errors
+from workers.submission import Limits, submit
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that was given up; times in seconds since the epoch."""
+
+    job_id: str
+    endpoint_name: str
+    message: bytes
+    failures: Sequence[Failure]
+    submitted_at: float | None
+    given_up_at: float
+
+    def document(self, *, with_input: bool = True) -> dict[str, Any]:
+        """Return it as the HTTP API shows it, with the original input unless that isn't wanted."""
+        found: dict[str, Any] = {
+            "job_id": self.job_id,
+            "endpoint_name": self.endpoint_name,
+            "submitted_at": _iso(self.submitted_at),
+            "given_up_at": _iso(self.given_up_at),
+            "failures": [{**each, "at": _iso(each["at"])} for each in self.failures],
+        }
+        return {**found, **self.rows()} if with_input else found
+
+    def rows(self) -> dict[str, Any]:
+        """Return the original input: `{"input": …}` or `{"inputs": […]}`; empty if it can't be read."""
+        try:
+            call = arguments.parse(*envelopes.decode(self.message).arguments())
+        except (EnvelopeUnreadable, JobArgumentsWrong):
+            return {}
+        return {"inputs": call.rows} if call.many else {"input": call.rows[0]}
+
+
+async def keep(client: AsyncRedis, letters: Sequence[DeadLetter]) -> None:
+    """Store dead letters; storing one again changes nothing but its time."""
+    async with client.pipeline(transaction=True) as pipeline:
+        for letter in letters:
+            pipeline.set(keys.dead_letter(letter.job_id), _stored(letter))
+            pipeline.zadd(keys.DEAD_LETTERS, {letter.job_id: letter.given_up_at})
+        await pipeline.execute()
+
+
+def get(job_id: str) -> DeadLetter:
+    """Return one dead letter.
+
+    Raises:
+        DeadLetterNotFound: there is none for this job.
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors():
+        found = cast("bytes | None", records_client().get(keys.dead_letter(job_id)))
+    if found is None:
+        raise DeadLetterNotFound(job_id)
+    return _parsed(found)
+
+
+def newest(endpoint_name: str | None = None, limit: int = 50) -> list[DeadLetter]:
+    """Return the newest dead letters, of one endpoint or of all. Raises QueueUnavailable."""
+    letters: list[DeadLetter] = []
+    client, start = records_client(), 0
+    with translated_errors():
+        while len(letters) < limit:
+            page = cast("list[bytes]", client.zrevrange(keys.DEAD_LETTERS, start, start + _PAGE - 1))
+            if not page:
+                break
+            stored = cast("list[bytes | None]", client.mget([keys.dead_letter(each.decode()) for each in page]))
+            found = [_parsed(each) for each in stored if each is not None]
+            letters += [each for each in found if endpoint_name in (None, each.endpoint_name)]
+            start += _PAGE
+    return letters[:limit]
+
+
+def replay(job_id: str, endpoint_name: str | None = None) -> Job:
+    """Submit a dead letter's input as a new job, to its endpoint or to another one, and discard the letter.
+
+    Raises:
+        DeadLetterNotFound: there is none for this job.
+        JobArgumentsWrong: its message can't be read.
+        QueueFull, QueueUnavailable: the new job could not be stored; the letter is still there.
+    """
+    letter = get(job_id)
+    rows = letter.rows()
+    if not rows:
+        raise JobArgumentsWrong(f"The message of dead letter {job_id} can't be read; there is nothing to replay.")
+    target = endpoint_name or letter.endpoint_name
+    args, kwargs = ((target, rows["input"]), {}) if "input" in rows else ((target,), rows)
+    accepted = submit(args, kwargs, limits=Limits())
+    discard(job_id)
+    return Job(accepted.job_id, target, JobState.QUEUED, submitted_at=accepted.submitted_at)
+
+
+def discard(job_id: str) -> None:
+    """Delete a dead letter for good.
+
+    Raises:
+        DeadLetterNotFound: there is none for this job.
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors(), records_client().pipeline(transaction=True) as pipeline:
+        pipeline.delete(keys.dead_letter(job_id))
+        pipeline.zrem(keys.DEAD_LETTERS, job_id)
+        deleted, _ = pipeline.execute()
+    if not deleted:
+        raise DeadLetterNotFound(job_id)
+
+
+def _stored(letter: DeadLetter) -> bytes:
+    return json.dumps(
+        {
+            "job_id": letter.job_id,
+            "endpoint_name": letter.endpoint_name,
+            "message": base64.b64encode(letter.message).decode(),
+            "failures": list(letter.failures),
+            "submitted_at": letter.submitted_at,
+            "given_up_at": letter.given_up_at,
+        }
+    ).encode()
+
+
+def _parsed(stored: bytes) -> DeadLetter:
+    found = json.loads(stored)
+    return DeadLetter(**{**found, "message": base64.b64decode(found["message"])})
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,215 @@
+"""Accepting a job: its record, a copy of its message, and the message itself, stored in one step.
+
+Where the queues are in the same Redis as the records, one script does it all, and refuses what must
+not be accepted: a full queue, or an idempotency key that was used before. With another broker the
+record is written first and taken back if the broker refuses the message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from celery.utils import uuid
+
+from workers import arguments, broker, documents, envelopes, keys, records
+from workers.app import app
+from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull
+from workers.queues import TASK_NAME, queue_name
+from workers.redis_client import records_client, script, translated_errors
+from workers.reprs import short_repr
+from workers.settings import load
+
+#: What Celery would do after or around a task; the engine runs predictions and nothing else.
+_NOT_RUN = ("link", "link_error", "chain", "chord")
+
+#: KEYS: record, copy of the message, unfinished, recent, endpoints, expiring, limits, idempotency key
+#: ("" for none), queue ("" for one that is in another broker).
+#: ARGV: job id, record, submitted at, seconds to live, length of `recent`, endpoint, message, the most
+#: unfinished jobs ("" for what `limits` says), expires at ("" for never), digest of the request and
+#: seconds to live of the idempotency key.
+#: Returns what became of it, and a job id or a number that says more.
+_ACCEPT = """
+if KEYS[8] ~= '' then
+  local known = redis.call('GET', KEYS[8])
+  if known then
+    local digest, job_id = string.match(known, '^(%S+) (.+)$')
+    return {digest == ARGV[10] and 'repeated' or 'conflict', job_id}
+  end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'repeated', ARGV[1]} end
+local most = tonumber(ARGV[8]) or tonumber(redis.call('HGET', KEYS[7], ARGV[6]))
+local unfinished = redis.call('ZCARD', KEYS[3])
+if most and unfinished >= most then return {'full', tostring(unfinished)} end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[7], 'EX', ARGV[4])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[5]))
+redis.call('EXPIRE', KEYS[4], ARGV[4])
+redis.call('SADD', KEYS[5], ARGV[6])
+if ARGV[9] ~= '' then redis.call('ZADD', KEYS[6], ARGV[9], ARGV[1]) end
+if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[10] .. ' ' .. ARGV[1], 'EX', ARGV[11]) end
+if KEYS[9] ~= '' then redis.call('LPUSH', KEYS[9], ARGV[7]) end
+return {'accepted', ARGV[1]}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A key under which a request is made once, whatever is sent again; `request` is all that must be equal."""
+
+    key: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a job; None is what the deployment, or nothing, says."""
+
+    max_queue_length: int | None = None
+    expires_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that is stored; `repeated` if it was before."""
+
+    job_id: str
+    endpoint_name: str
+    submitted_at: float
+    repeated: bool
+
+
+_NO_LIMITS = Limits()
+
+
+def submit(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    limits: Limits = _NO_LIMITS,
+    idempotency: Idempotency | None = None,
+    task_id: str | None = None,
+    **options: Any,
+) -> Accepted:
+    """Store a job and send its message; `options` are those of Celery's `apply_async`.
+
+    Raises:
+        JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or can't be said in
+            JSON, or the options ask for callbacks.
+        QueueFull: the endpoint has too many unfinished jobs.
+        IdempotencyConflict: the idempotency key was used for another request.
+        QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
+    """
+    endpoint_name = arguments.parse(args, kwargs).endpoint_name
+    asked = sorted(name for name in _NOT_RUN if options.get(name))
+    if asked:
+        raise JobArgumentsWrong(f"predict runs no Celery callbacks, and was sent with {', '.join(asked)}.")
+    job_id, submitted_at = task_id or uuid(), time.time()
+    if limits.expires_in_s is not None:
+        options["expires"] = datetime.fromtimestamp(submitted_at + limits.expires_in_s, UTC)
+    message = _message(job_id, args, kwargs, submitted_at, options)
+    envelope = _encoded(queue_name(endpoint_name), message, options.get("priority") or 0)
+    expires_at = _seconds(message.headers["expires"])
+    job = _Job(job_id, endpoint_name, submitted_at, expires_at, envelope)
+    with translated_errors():
+        return _accept(job, limits.max_queue_length, idempotency)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    job_id: str
+    endpoint_name: str
+    submitted_at: float
+    expires_at: float | None
+    envelope: bytes
+
+
+def _message(job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], now: float, options: dict[str, Any]) -> Any:
+    headers = {**(options.pop("headers", None) or {}), keys.SUBMITTED_AT_HEADER: now}
+    message = app.amqp.as_task_v2(
+        job_id,
+        TASK_NAME,
+        tuple(args),
+        dict(kwargs),
+        argsrepr=options.pop("argsrepr", short_repr(args)),
+        kwargsrepr=options.pop("kwargsrepr", short_repr(kwargs) if kwargs else "{}"),
+        origin=_origin(),
+        **options,
+    )
+    message.headers.update(headers)
+    return message
+
+
+def _encoded(queue: str, message: Any, priority: int) -> bytes:
+    from kombu.exceptions import EncodeError
+
+    try:
+        return envelopes.encode(queue, message, priority)
+    except (EncodeError, TypeError, ValueError) as error:
+        raise JobArgumentsWrong(f"The input can't be said in JSON: {error}.") from error
+
+
+def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | None) -> Accepted:
+    settings = load()
+    names = [
+        keys.record(job.job_id),
+        keys.message(job.job_id),
+        keys.unfinished(job.endpoint_name),
+        keys.recent(job.endpoint_name),
+        keys.ENDPOINTS,
+        keys.EXPIRING,
+        keys.LIMITS,
+        "" if idempotency is None else keys.idempotency(_digest(idempotency.key.encode())),
+        queue_name(job.endpoint_name) if settings.queues_beside_records else "",
+    ]
+    values: list[bytes | str | float] = [
+        job.job_id,
+        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at),
+        job.submitted_at,
+        settings.unfinished_ttl_s,
+        settings.recent_jobs,
+        job.endpoint_name,
+        job.envelope,
+        "" if max_queue_length is None else max_queue_length,
+        "" if job.expires_at is None else job.expires_at,
+        "" if idempotency is None else _digest(idempotency.request),
+        settings.result_ttl_s,
+    ]
+    what, more = (each.decode() for each in script(records_client(), _ACCEPT)(names, values))
+    if what == "full":
+        raise QueueFull(job.endpoint_name, int(more))
+    if what == "conflict":
+        raise IdempotencyConflict(more)
+    if what == "accepted" and not settings.queues_beside_records:
+        _send(job)
+    return Accepted(more, job.endpoint_name, job.submitted_at, repeated=what == "repeated")
+
+
+def _send(job: _Job) -> None:
+    try:
+        broker.send(queue_name(job.endpoint_name), job.envelope)
+    except Exception:
+        records.forget_queued(job.job_id, job.endpoint_name)
+        raise
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _seconds(moment: str | None) -> float | None:
+    return datetime.fromisoformat(moment).timestamp() if moment else None
+
+
+@lru_cache(maxsize=1)
+def _origin() -> str:
+    from celery.utils.nodenames import anon_nodename
+
+    return str(anon_nodename())
