@@ -11,8 +11,8 @@ WORKDIR /app
 COPY requirements.txt ./
 RUN pip install -r requirements.txt
 
-# Nothing here runs as root. /data is a volume and keeps this owner.
-RUN useradd --system --uid 10001 --no-create-home queuecast \
+# Nothing here runs as root. A new volume that is mounted at /data takes this owner over.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin queuecast \
     && install -d -o queuecast -g queuecast /data
 
 COPY pyproject.toml README.md ./
@@ -21,9 +21,9 @@ COPY workers ./workers
 COPY api ./api
 RUN pip install --no-deps --editable .
 
-USER queuecast
+# By number, which orchestrators can tell from root without reading the image.
+USER 10001
 ENV QUEUECAST_DATA_DIR=/data
-VOLUME /data
 EXPOSE 8000
 
 CMD ["python", "-m", "api.serve"]
