@@ -24,6 +24,7 @@ _LACKS_RIGHTS = (
     "The registry database refuses its user: grant it what it needs on the schema and the tables, "
     "for `python -m registry.migrate` also to create tables."
 )
+_NOT_OURS = "The registry database holds another program's tables: let DATABASE_URL name one for the registry alone."
 
 _UNKNOWN_TO_SQLITE = ("no such table", "no such column", "has no column named")
 #: A full disk, quota or size limit, also where SQLite calls it a failed write.
@@ -42,6 +43,7 @@ _FULL_POSTGRESQL = "53100"
 _MESSAGES_OF_POSTGRESQL = {
     "42P01": _LACKS_TABLES,  # an unknown table
     "42703": _LACKS_TABLES,  # an unknown column
+    "42P07": _NOT_OURS,  # a table that exists already
     "42501": _LACKS_RIGHTS,
 }
 #: Statements or values that are wrong: mistakes in this package, which no message of ours explains.
@@ -65,6 +67,8 @@ def translated_errors() -> Iterator[None]:
 def _of_sqlite(error: sqlite3.Error) -> RegistryUnavailable | None:
     if any(words in str(error) for words in _UNKNOWN_TO_SQLITE):
         return RegistryUnavailable(_LACKS_TABLES)
+    if "already exists" in str(error):
+        return RegistryUnavailable(_NOT_OURS)
     code: int = getattr(error, "sqlite_errorcode", 0)  # errors of the module itself have none
     if code in _FULL_SQLITE:
         return RegistryFull(_FULL)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from registry import settings
 from registry.database import Database
 from registry.database_errors import translated_errors
-from registry.errors import RegistryError
+from registry.errors import RegistryError, RegistryUnavailable
 
 #: Any number that nothing else in the database locks by.
 _ADVISORY_LOCK = 7_150_323_610
@@ -27,7 +27,7 @@ def upgrade(url: str | None = None, revision: str = "head") -> None:
     """Apply what is missing up to `revision`; the database of `DATABASE_URL` unless another is given.
 
     Raises:
-        RegistryUnavailable: the database can't be reached.
+        RegistryUnavailable: the database can't be reached, or is of a newer release.
     """
     with _locked(url) as connection:
         command.upgrade(_config(connection), revision)
@@ -37,7 +37,7 @@ def downgrade(url: str | None, revision: str) -> None:
     """Take the schema back to `revision`; `base` is an empty database.
 
     Raises:
-        RegistryUnavailable: the database can't be reached.
+        RegistryUnavailable: the database can't be reached, or is of a newer release.
     """
     with _locked(url) as connection:
         command.downgrade(_config(connection), revision)
@@ -88,8 +88,18 @@ def _locked(url: str | None) -> Iterator[Connection]:
         else:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        _refuse_newer(connection)
         yield connection
         connection.commit()
+
+
+def _refuse_newer(connection: Connection) -> None:
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions()}
+    if found is not None and found not in known:
+        raise RegistryUnavailable(
+            f"The registry database was migrated by a newer release, to revision {found!r}: run that release."
+        )
 
 
 def main() -> int:

@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("deployed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("intent IN ('serve', 'drain', 'reject', 'park')", name="ck_deployments_intent"),
+        sa.CheckConstraint("intent IN ('serve', 'drain', 'reject', 'park')", name=op.f("ck_deployments_intent")),
         sa.ForeignKeyConstraint(
             ["model_name", "version"],
             ["model_versions.model_name", "model_versions.version"],

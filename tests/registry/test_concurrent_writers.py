@@ -1,4 +1,4 @@
-"""Several threads, connections and processes add and delete versions at once."""
+"""Several threads, connections and processes write at once."""
 
 from __future__ import annotations
 
@@ -159,3 +159,23 @@ def test_a_version_is_deployed_or_deleted_but_not_both(add: Adding, database: Da
         deleted, deployed = at_once(lambda: delete(version), lambda: deploy(version))  # noqa: B023 - runs at once
         assert (deleted is None) != (deployed is None)
         assert isinstance(deleted or deployed, VersionInUse if deleted else VersionNotFound)
+
+
+def test_each_of_several_deploys_of_an_endpoint_counts(add: Adding, database: Database) -> None:
+    add()
+    add()
+
+    def deploy(version: str) -> list[int]:
+        revisions = []
+        for _ in range(5):
+            with database.session() as session:
+                deployed = deployments.deploy(
+                    session, "m", version=version, endpoint_name="e", settings={"max_batch_size": int(version)}
+                )
+                session.commit()
+            assert (deployed.version, deployed.settings.max_batch_size) == (version, int(version))
+            revisions.append(deployed.revision)
+        return revisions
+
+    revisions = at_once(lambda: deploy("1"), lambda: deploy("2"), lambda: deploy("1"))
+    assert sorted(revision for each in revisions for revision in each) == list(range(1, 16))

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from registry import deployments, versions
+from registry.deployments import Intent
+from registry.errors import DeploymentNotFound, ModelNotFound, NameInvalid, SettingsInvalid, VersionNotFound
+from registry.serving_settings import ServingSettings
+from tests.registry.conftest import Registrar
+
+POLICIES = ["drain", "reject", "park"]
+
+
+@pytest.fixture(autouse=True)
+def _three_versions(add: Registrar) -> None:
+    for _ in range(3):
+        add("m")
+
+
+def test_an_endpoint_is_named_after_the_latest_version_by_default(session: Session) -> None:
+    deployed = deployments.deploy(session, "m")
+    assert (deployed.endpoint_name, deployed.model_name, deployed.version) == ("m-v3", "m", "3")
+    assert (deployed.intent, deployed.revision, deployed.worker_group) == (Intent.SERVE, 1, "default")
+    assert deployed.settings == ServingSettings()
+
+
+def test_a_deployment_says_all_that_a_worker_needs(session: Session, add: Registrar) -> None:
+    version = add("m", runtime="sklearn", runtime_options={"method": "predict_proba"}, input_example={"a": 1.0})
+    started_at = datetime.now(UTC)
+    deployed = deployments.deploy(
+        session, "m", endpoint_name="prod", settings={"max_batch_size": 7}, worker_group="gpu"
+    )
+    session.commit()
+    session.expunge_all()
+    found = deployments.find(session, "prod")
+    assert found == deployed
+    for name in ("runtime", "runtime_options", "artifact_sha256", "artifact_size_bytes", "signature", "input_example"):
+        assert getattr(deployed, name) == getattr(version, name)
+    assert (deployed.settings.max_batch_size, deployed.worker_group) == (7, "gpu")
+    assert started_at <= deployed.deployed_at == deployed.updated_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        ({"model_name": "other"}, ModelNotFound),
+        ({"model_name": "\u0000"}, ModelNotFound),
+        ({"version": "9"}, VersionNotFound),
+        ({"version": ""}, VersionNotFound),
+        ({"endpoint_name": "a b"}, NameInvalid),
+        ({"endpoint_name": ""}, NameInvalid),
+        ({"endpoint_name": "undeploy"}, NameInvalid),
+        ({"worker_group": "a b"}, NameInvalid),
+        ({"worker_group": ""}, NameInvalid),
+        ({"settings": {"speed": 1}}, SettingsInvalid),
+        ({"settings": {"max_batch_size": 0}}, SettingsInvalid),
+    ],
+)
+def test_what_is_wrong_changes_nothing(session: Session, wanted: dict[str, Any], error: type[Exception]) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e")
+    before = deployments.desired(session)
+    with pytest.raises(error):
+        deployments.deploy(session, **{"model_name": "m", "endpoint_name": "e", **wanted})
+    assert deployments.desired(session) == before
+
+
+def test_a_model_and_a_version_with_long_names_need_a_named_endpoint(session: Session, add: Registrar) -> None:
+    add("m" * 100, "v" * 64)
+    with pytest.raises(NameInvalid, match="longer"):
+        deployments.deploy(session, "m" * 100)
+    assert deployments.deploy(session, "m" * 100, endpoint_name="e" * 128).endpoint_name == "e" * 128
+
+
+def test_a_deleted_version_is_not_deployed(session: Session) -> None:
+    versions.delete_version(session, "m", "3")
+    with pytest.raises(VersionNotFound):
+        deployments.deploy(session, "m", version="3")
+    assert deployments.deploy(session, "m").version == "2"
+
+
+def test_a_swap_keeps_the_settings_and_the_group_that_it_does_not_name(session: Session) -> None:
+    settings = {"max_batch_size": 7, "hosts": 2}
+    first = deployments.deploy(session, "m", version="1", endpoint_name="e", settings=settings, worker_group="gpu")
+    second = deployments.deploy(session, "m", version="2", endpoint_name="e", settings={"hosts": 3})
+    assert (second.version, second.revision, second.worker_group) == ("2", 2, "gpu")
+    assert (second.settings.max_batch_size, second.settings.hosts) == (7, 3)
+    assert second.deployed_at > first.deployed_at
+    assert deployments.deploy(session, "m", version="2", endpoint_name="e", worker_group="cpu").worker_group == "cpu"
+
+
+def test_a_swap_can_go_to_another_model(session: Session, add: Registrar) -> None:
+    add("other", artifact=b"other")
+    deployments.deploy(session, "m", endpoint_name="e")
+    swapped = deployments.deploy(session, "other", endpoint_name="e")
+    assert (swapped.model_name, swapped.version) == ("other", "1")
+    assert swapped.artifact_sha256 == versions.get_version(session, "other", "1").artifact_sha256
+    assert deployments.serving(session, "m") == []
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_undeploy_changes_what_is_intended_and_nothing_else(session: Session, policy: str) -> None:
+    deployed = deployments.deploy(session, "m", endpoint_name="e", settings={"hosts": 2}, worker_group="gpu")
+    undeployed = deployments.undeploy(session, "e", policy)
+    assert undeployed == replace(deployed, intent=Intent(policy), revision=2, updated_at=undeployed.updated_at)
+    assert undeployed.updated_at > deployed.updated_at
+    assert deployments.find(session, "e") == undeployed
+
+
+def test_undeploying_drains_unless_told_otherwise_and_again_changes_the_policy(session: Session) -> None:
+    deployments.deploy(session, "m", endpoint_name="e")
+    assert deployments.undeploy(session, "e").intent is Intent.DRAIN
+    assert deployments.undeploy(session, "e", "reject").intent is Intent.REJECT
+    assert deployments.undeploy(session, "e", "park").revision == 4
+
+
+@pytest.mark.parametrize("policy", ["serve", "", "burn", None])
+def test_there_are_three_policies(session: Session, policy: Any) -> None:
+    deployed = deployments.deploy(session, "m", endpoint_name="e")
+    with pytest.raises(SettingsInvalid, match="drain, reject and park"):
+        deployments.undeploy(session, "e", policy)
+    assert deployments.find(session, "e") == deployed
+
+
+@pytest.mark.parametrize("name", ["never", "", "a" * 500, "\u0000", 5])
+def test_what_was_never_deployed_is_not_found(session: Session, name: Any) -> None:
+    assert deployments.find(session, name) is None
+    with pytest.raises(DeploymentNotFound):
+        deployments.undeploy(session, name)
+    with pytest.raises(DeploymentNotFound):
+        deployments.resolve(session, name)
+
+
+@pytest.mark.parametrize("policy", ["drain", "reject"])
+def test_a_deploy_after_the_end_begins_anew(session: Session, policy: str) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e", settings={"hosts": 2}, worker_group="gpu")
+    deployments.undeploy(session, "e", policy)
+    again = deployments.deploy(session, "m", version="2", endpoint_name="e", settings={"max_batch_size": 7})
+    assert (again.intent, again.version, again.revision, again.worker_group) == (Intent.SERVE, "2", 3, "default")
+    assert again.settings == ServingSettings(max_batch_size=7)
+
+
+def test_a_parked_endpoint_goes_on_as_it_was(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e", settings={"hosts": 2}, worker_group="gpu")
+    deployments.undeploy(session, "e", "park")
+    again = deployments.deploy(session, "m", version="2", endpoint_name="e")
+    assert (again.intent, again.version, again.settings.hosts, again.worker_group) == (Intent.SERVE, "2", 2, "gpu")
+
+
+def test_an_undeployed_endpoint_keeps_a_version_that_is_deleted_meanwhile(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e")
+    deployments.undeploy(session, "e")
+    versions.delete_version(session, "m", "1")
+    assert [each.version for each in deployments.desired(session)] == ["1"]
+
+
+def test_desired_are_all_of_a_group_also_the_undeployed(session: Session) -> None:
+    for endpoint_name, group in (("b", None), ("c", "gpu"), ("a", None)):
+        deployments.deploy(session, "m", endpoint_name=endpoint_name, worker_group=group)
+    deployments.undeploy(session, "a")
+    assert [each.endpoint_name for each in deployments.desired(session)] == ["a", "b", "c"]
+    assert [each.endpoint_name for each in deployments.desired(session, "default")] == ["a", "b"]
+    assert [each.endpoint_name for each in deployments.desired(session, "gpu")] == ["c"]
+    assert deployments.desired(session, "nobody") == []
+
+
+def test_serving_are_those_of_a_model_or_of_a_version(session: Session, add: Registrar) -> None:
+    add("other")
+    deployments.deploy(session, "other")
+    for version, endpoint_name in (("1", "a"), ("2", "b"), ("2", "c"), ("3", "d")):
+        deployments.deploy(session, "m", version=version, endpoint_name=endpoint_name)
+    deployments.undeploy(session, "d", "park")
+    assert sorted(each.endpoint_name for each in deployments.serving(session, "m")) == ["a", "b", "c"]
+    assert sorted(each.endpoint_name for each in deployments.serving(session, "m", "2")) == ["b", "c"]
+    assert deployments.serving(session, "m", "3") == []
+
+
+def test_a_model_resolves_to_its_latest_deployed_version(session: Session) -> None:
+    deployments.deploy(session, "m", version="2", endpoint_name="two")
+    deployments.deploy(session, "m", version="1", endpoint_name="one")
+    assert deployments.resolve(session, "m").endpoint_name == "two"
+    assert deployments.resolve(session, "m", "1").endpoint_name == "one"
+    deployments.undeploy(session, "two")
+    assert deployments.resolve(session, "m").endpoint_name == "one"
+    with pytest.raises(DeploymentNotFound, match="'m, version 2'"):
+        deployments.resolve(session, "m", "2")
+
+
+def test_of_names_and_of_equal_versions_the_last_deployed_is_the_latest(session: Session, add: Registrar) -> None:
+    for endpoint_name in ("b", "a"):
+        deployments.deploy(session, "m", version="3", endpoint_name=endpoint_name)
+    assert deployments.resolve(session, "m").endpoint_name == "a"
+    deployments.deploy(session, "m", version="3", endpoint_name="b")
+    assert deployments.resolve(session, "m").endpoint_name == "b"
+    add("m", "beta")
+    deployments.deploy(session, "m", version="beta", endpoint_name="z")
+    assert deployments.resolve(session, "m").endpoint_name == "z"
+    deployments.deploy(session, "m", version="1", endpoint_name="y")
+    assert deployments.resolve(session, "m").endpoint_name == "y"
