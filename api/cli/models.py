@@ -74,8 +74,11 @@ def list_models(client: Client, output: Output) -> None:
         output.document(found)
         return
     output.table(
-        ["MODEL", "LATEST", "VERSIONS", "RUNTIME", "REGISTERED"],
-        [_model_row(each) for each in found["models"]],
+        ["MODEL", "LATEST", "VERSIONS", "REGISTERED"],
+        [
+            (each["name"], each["latest_version"], each["version_count"], local_time(each["created_at"]))
+            for each in found["models"]
+        ],
         "No models yet: queuecast models register --help",
     )
 
@@ -107,20 +110,6 @@ def show(client: Client, output: Output, name: str, version: str | None) -> None
             for each in found["versions"]
         ],
         f"{name} has no versions.",
-    )
-
-
-def _model_row(model: Document) -> tuple[Any, ...]:
-    latest = model.get("latest_version")
-    latest = latest if isinstance(latest, dict) else {"version": latest}
-    versions = model.get("versions")
-    count = len(versions) if isinstance(versions, list) else model.get("version_count", versions)
-    return (
-        model.get("model_name", model.get("name")),
-        latest.get("version"),
-        count,
-        latest.get("runtime", model.get("runtime")),
-        local_time(latest.get("created_at", model.get("updated_at", model.get("created_at")))),
     )
 
 

@@ -20,6 +20,8 @@ _STYLES = {
     "deploying": "yellow", "degraded": "yellow", "draining": "yellow", "queued": "yellow", "running": "yellow",
     "failed": "red", "expired": "red", "cancelled": "dim", "parked": "dim", "unavailable": "red",
 }  # fmt: skip
+#: Columns of what is no terminal: wide enough that nothing is folded.
+_PIPE_WIDTH = 1_000
 
 
 class Progress(Protocol):
@@ -39,6 +41,9 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._out = Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:
+            # Folded, a table is of no use to grep.
+            self._out.width = _PIPE_WIDTH
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def document(self, document: Any) -> None:
@@ -65,9 +70,7 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in found:
             table.add_row(*row)
-        # Cut off by a narrow pipe, a table is of no use to grep.
-        width = None if self._out.is_terminal else 1_000
-        self._out.print(table, width=width, soft_wrap=False, crop=False)
+        self._out.print(table, soft_wrap=False, crop=False)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Show names and values below each other; what is None is left out."""

@@ -1,0 +1,41 @@
+"""The tables of `queuecast`, as a program behind a pipe gets them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.fake_service import FakeService
+
+JOB_ID = "297cad22-6034-4250-95b2-57def3f7ebab"
+REASON = "Given up after 3 lost attempts, the last one: the model host ended with exit status 3."
+
+
+@pytest.mark.parametrize("columns", ["40", None])
+def test_a_row_is_one_line_in_a_pipe_however_narrow_the_terminal_was(
+    service: FakeService, command: Command, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    times = {"submitted_at": "2026-11-24T10:00:00+00:00", "finished_at": "2026-11-24T10:00:02+00:00"}
+    job = {"job_id": JOB_ID, "endpoint_name": "prod", "status": "failed", "error": {"message": REASON}, **times}
+    service.on("GET", "/jobs", {"jobs": [job]})
+    result = command("jobs", "list")
+    assert result.exit_code == 0, result.output
+    [line] = [line for line in result.stdout.splitlines() if JOB_ID in line]
+    assert line.split()[:3] == [JOB_ID, "prod", "failed"]
+    assert REASON in line
+
+
+def test_models_are_listed_with_their_latest_version(service: FakeService, command: Command) -> None:
+    model = {
+        "name": "iris",
+        "latest_version": "12",
+        "version_count": 11,
+        "created_at": "2026-11-24T10:00:00.123456+00:00",
+    }
+    service.on("GET", "/models", {"models": [model]})
+    header, row = command("models", "list").stdout.splitlines()
+    assert header.split() == ["MODEL", "LATEST", "VERSIONS", "REGISTERED"]
+    assert row.split()[:3] == ["iris", "12", "11"]
