@@ -144,16 +144,20 @@ def _serving_status(desired: DesiredDeployment, seen: list[_Seen], in_group: int
     mine = [version for each in seen if (version := each.at(desired.revision))]
     ready = [each for each in mine if each["state"] == HostsState.READY]
     errors = [each["error"] for each in mine if each["state"] == HostsState.FAILED and each["error"]]
+    before = _still_serving(seen, desired.revision)
     if ready:
-        return _ready_status(ready, errors, in_group)
+        return _ready_status(ready, errors, in_group, before)
     if errors and len(errors) == in_group:
-        return FAILED, errors[0] + _still_serving(seen, desired.revision)
-    return DEPLOYING, "The model is being loaded." + _still_serving(seen, desired.revision)
+        return FAILED, errors[0] + before
+    return DEPLOYING, "The model is being loaded." + before
 
 
-def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int) -> tuple[str, str | None]:
+def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int, before: str) -> tuple[str, str | None]:
     if errors:
-        return DEGRADED, f"Ready on {len(ready)} of {in_group} workers; elsewhere: {errors[0]}"
+        return DEGRADED, f"Ready on {len(ready)} of {in_group} workers; elsewhere: {errors[0]}{before}"
+    if before:
+        # A swap is over only when no worker answers with what was there before.
+        return DEPLOYING, f"Ready on {len(ready)} of {in_group} workers.{before}"
     short = [each for each in ready if each["hosts"] < each["hosts_wanted"]]
     if short:
         return DEGRADED, short[0]["error"] or "A model host is being replaced."
