@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from api.errors import DeploymentFailed
+from api.errors import DeploymentFailed, DeploymentUnconfirmed
 from api.schemas import Deploy, Undeploy
 from api.services import Services
 from registry import deployments
 from registry.errors import DeploymentNotFound
 from workers import status
+from workers.errors import QueueUnavailable
 
 View = dict[str, Any]
 _Seen = TypeVar("_Seen")
@@ -30,6 +32,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
 
     Raises:
         ModelNotFound, VersionNotFound, NameInvalid, SettingsInvalid: it can't be deployed so.
+        DeploymentUnconfirmed: it is written, but Redis can't be reached.
         DeploymentFailed: within the wait, the workers reported that they can't load it.
     """
     with services.database.session() as session:
@@ -43,8 +46,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
         )
         endpoint_name = row.endpoint_name
         session.commit()
-    _tell(services)
-    with services.holding(wait_s) as held_s:
+    with _confirming(services, [endpoint_name]), services.holding(wait_s) as held_s:
         view = _wait_until(_settled, lambda: _view(services, endpoint_name), held_s)
     if wait_s and view["status"] == "failed":
         raise DeploymentFailed(
@@ -60,14 +62,14 @@ def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list
 
     Raises:
         DeploymentNotFound: nothing that is named so is deployed.
+        DeploymentUnconfirmed: it is written, but Redis can't be reached.
     """
     with services.database.session() as session:
         names = [wanted.endpoint_name] if wanted.endpoint_name else _serving_names(session, wanted)
         for name in names:
             deployments.undeploy(session, name, wanted.backlog)
         session.commit()
-    _tell(services)
-    with services.holding(wait_s) as held_s:
+    with _confirming(services, names), services.holding(wait_s) as held_s:
         return _wait_until(all_down, lambda: [_view(services, name) for name in names], held_s)
 
 
@@ -104,9 +106,19 @@ def _serving_names(session: Session, wanted: Undeploy) -> list[str]:
     return [each.endpoint_name for each in found]
 
 
-def _tell(services: Services) -> None:
+@contextmanager
+def _confirming(services: Services, endpoint_names: list[str]) -> Iterator[None]:
+    """Tell the workers what was committed; a Redis that is away, now or in the block, doesn't undo that."""
     services.cache.clear()
-    status.nudge()
+    try:
+        status.nudge()
+        yield
+    except QueueUnavailable as error:
+        raise DeploymentUnconfirmed(
+            f"The registry has what was asked for {', '.join(endpoint_names)}, but Redis can't be reached, and the "
+            "workers will see it only once Redis is back. GET /deployments shows then what became of it.",
+            {"endpoint_names": endpoint_names},
+        ) from error
 
 
 def _view(services: Services, endpoint_name: str) -> View:

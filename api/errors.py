@@ -92,6 +92,12 @@ class IdempotencyKeyInvalid(ApiError):
     code = "idempotency_key_invalid"
 
 
+class DeploymentUnconfirmed(ApiError):
+    """The registry has the change, but Redis can't be reached: the workers learn of it later."""
+
+    code = "deployment_unconfirmed"
+
+
 class DeploymentFailed(ApiError):
     """The workers could not load what was to be deployed, within the wait that was asked for."""
 
@@ -124,6 +130,7 @@ STATUS: Mapping[type[Exception], int] = {
     EndpointNotDeployed: 404,
     TooManyJobs: 429,
     IdempotencyKeyInvalid: 422,
+    DeploymentUnconfirmed: 503,
     DeploymentFailed: 409,
     PredictionFailed: 500,
     JobWithdrawn: 409,

@@ -7,8 +7,8 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, InternalServerError
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from api import request_ids
 from api.errors import ApiError, TooManyJobs, extras_of, status_of
@@ -59,14 +59,21 @@ def _domain_error(error: Exception) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    code, detail = _HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
-    if "description" in vars(error):  # the one who raised it knew more
-        detail = error.description or detail
+    code, default = _HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
+    detail = _detail(error, default)
     response = problem(status, code, detail, {"request_id": request_ids.current()} if status == 500 else None)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
     return response
+
+
+def _detail(error: HTTPException, default: str) -> str:
+    if "description" in vars(error):  # the one who raised it knew more
+        return error.description or default
+    if isinstance(error, RequestEntityTooLarge):
+        return f"{default} It takes {request.max_content_length} bytes."
+    return default
 
 
 def _unexpected(error: InternalServerError) -> Response:

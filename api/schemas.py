@@ -39,6 +39,7 @@ class Prediction(_Request):
         default=None,
         gt=0,
         le=31_536_000,
+        strict=True,
         allow_inf_nan=False,
         description="The job never runs if it has not begun after this time; the deployment's by default.",
     )

@@ -35,8 +35,9 @@ def registration(settings: ApiSettings) -> Iterator[tuple[IO[bytes], Registratio
     request.max_form_memory_size = settings.max_body_bytes
     with ExitStack() as closing:
         try:
-            for _, file in request.files.items(multi=True):
-                closing.callback(file.close)
+            for files in request.files.listvalues():
+                for file in files:
+                    closing.callback(file.close)
             _check_parts()
             metadata = validated(Registration, json_text(_metadata_text(settings)), prefix="metadata.")
             artifact = _artifact(settings)

@@ -57,6 +57,7 @@ def describe(services: Services) -> Json:
 
 @lru_cache(maxsize=4)
 def describe_routes(app: Flask) -> Json:
+    """Return the part of the document that doesn't depend on what is deployed."""
     paths: dict[str, Json] = {}
     for rule in app.url_map.iter_rules():
         operation = OPERATIONS.get(rule.endpoint)
@@ -194,6 +195,6 @@ def _endpoint(row: DesiredDeployment) -> Json:
         **general,
         "operationId": f"predict_{row.endpoint_name}",
         "tags": ["Endpoints"],
-        "summary": f"Predict with {row.model_name}, version {row.version}",
+        "summary": f"Predict with {row.model_name}, version {row.version}.",
         "requestBody": {"required": True, "content": {"application/json": content}},
     }

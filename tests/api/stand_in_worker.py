@@ -1,0 +1,131 @@
+"""Plays a worker: writes into Redis what one would write, when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio import Redis
+
+from workers import dead_letters, documents, keys, reports, statistics
+from workers.dead_letters import DeadLetter
+from workers.engine import outcomes
+from workers.engine.outcomes import Claim, Finish
+from workers.errors import PoisonJob, PredictionFailed
+from workers.reports import EndpointReport, HostsState, VersionReport
+
+NAME = "stand-in@here"
+LOAD_MS = 12.5
+
+
+class StandInWorker:
+    """One worker of the default group."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+        self._endpoints: dict[str, EndpointReport] = {}
+
+    def start(self, job_id: str, endpoint_name: str) -> None:
+        """Take a job: it is running now."""
+        now = time.time()
+        record = documents.started(job_id, endpoint_name, now, now, worker=NAME, attempts=1)
+        self._do(lambda redis: outcomes.claim(redis, endpoint_name, [Claim(job_id, record, now)]))
+
+    def succeed(self, job_id: str, endpoint_name: str, prediction: Any, *, many: bool = False) -> None:
+        """End a job with an outcome."""
+        now = time.time()
+        outcome = {
+            "predictions" if many else "prediction": prediction,
+            "endpoint_name": endpoint_name,
+            "model_name": "adder",
+            "version": "1",
+            "worker": NAME,
+            "batch_size": 1,
+            "timing": {"queued_ms": 1.5, "predict_ms": 0.5, "total_ms": 2.0},
+            "attempts": 1,
+        }
+        record = documents.succeeded(job_id, outcome, now - 0.002, now - 0.001, now)
+        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.SUCCEEDED, 2.0))
+
+    def fail(self, job_id: str, endpoint_name: str, message: str) -> None:
+        """End a job with an error."""
+        now = time.time()
+        record = documents.failed(job_id, endpoint_name, PredictionFailed(message), now - 0.002, now, attempts=1)
+        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.FAILED, 2.0))
+
+    def expire(self, job_id: str, endpoint_name: str) -> None:
+        """End a job whose time is over."""
+        now = time.time()
+        record = documents.revoked(job_id, endpoint_name, documents.EXPIRED, now - 10, now)
+        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.WITHDRAWN, None))
+
+    def give_up(self, job_id: str, endpoint_name: str, reason: str) -> None:
+        """End a job as poison: it is a dead letter now."""
+        now = time.time()
+        failures = [documents.Failure(attempt=1, worker=NAME, at=now, reason=reason)]
+
+        async def keep(redis: Redis) -> None:
+            message = await redis.get(keys.message(job_id))
+            assert isinstance(message, bytes)
+            await dead_letters.keep(redis, [DeadLetter(job_id, endpoint_name, message, failures, now - 1, now)])
+
+        self._do(keep)
+        record = documents.failed(job_id, endpoint_name, PoisonJob(reason), now - 1, now, attempts=1, failures=failures)
+        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.FAILED, 1_000.0))
+
+    def report(
+        self,
+        view: dict[str, Any],
+        state: HostsState = HostsState.READY,
+        error: str | None = None,
+        jobs_per_s: float = 100.0,
+    ) -> None:
+        """Report what it has for a deployment, given as the API shows it."""
+        ready = int(state is HostsState.READY)
+        version: VersionReport = {
+            "model_name": view["model_name"],
+            "version": view["version"],
+            "revision": view["revision"],
+            "state": state,
+            "error": error,
+            "hosts": ready,
+            "hosts_wanted": 1,
+            "pids": [4_711] * ready,
+            "memory_bytes": 50_000_000 * ready,
+            "load_ms": LOAD_MS if ready else None,
+        }
+        self._endpoints[view["endpoint_name"]] = {
+            "versions": [version],
+            "waiting": 0,
+            "running": 0,
+            "jobs_per_s": jobs_per_s,
+        }
+        self._write_report()
+
+    def drop(self, endpoint_name: str) -> None:
+        """Report that it has let go of an endpoint."""
+        self._endpoints.pop(endpoint_name, None)
+        self._write_report()
+
+    def _write_report(self) -> None:
+        report: reports.WorkerReport = {
+            "worker": NAME,
+            "worker_group": "default",
+            "pid": 4_710,
+            "started_at": time.time(),
+            "endpoints": self._endpoints,
+        }
+        self._do(lambda redis: reports.write(redis, report))
+
+    def _finish(self, endpoint_name: str, finish: Finish) -> None:
+        written = self._do(lambda redis: outcomes.finish(redis, endpoint_name, [finish], time.time(), None))
+        assert written == [True]
+
+    def _do(self, what: Callable[[Redis], Awaitable[Any]]) -> Any:
+        async def done() -> Any:
+            async with Redis.from_url(self._redis_url) as redis:
+                return await what(redis)
+
+        return asyncio.run(done())
