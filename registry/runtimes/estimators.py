@@ -40,6 +40,9 @@ class EstimatorModel:
         self._rows = _RowsForEstimators(estimator, signature)
         classes = getattr(estimator, "classes_", None)
         self._labels = None if classes is None else rows_to_json(classes, len(classes))
+        last = _last_step(estimator)
+        self._scores_pairs = getattr(last, "decision_function_shape", None) == "ovo"
+        self._gives_many_labels = _gives_many_labels(last)
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """Return the outputs of the rows: values or labels, or a label with probabilities or scores.
@@ -53,11 +56,40 @@ class EstimatorModel:
         if isinstance(answers, list):
             # Several outputs at once: a document for each of them.
             outputs = [
-                [_labelled(self._method, row, labels) for row in rows_to_json(each, len(rows))]
+                [self._labelled(row, labels) for row in rows_to_json(each, len(rows))]
                 for each, labels in zip(answers, self._labels, strict=True)
             ]
             return [list(each) for each in zip(*outputs, strict=True)]
-        return [_labelled(self._method, row, self._labels) for row in rows_to_json(answers, len(rows))]
+        return [self._labelled(row, self._labels) for row in rows_to_json(answers, len(rows))]
+
+    def _labelled(self, row: Any, labels: list[Any]) -> dict[str, Any]:
+        if self._method == "decision_function" and not isinstance(row, list):
+            # Two classes have one score: how far on the second one's side it is.
+            return {"label": labels[1 if row > 0 else 0], "score": row}
+        if self._method == "decision_function" and (self._scores_pairs or len(row) != len(labels)):
+            return {"scores": row}  # of pairs of classes, which no label belongs to
+        word = "probabilities" if self._method == "predict_proba" else "scores"
+        named = {word: {_text(label): value for label, value in zip(labels, row, strict=True)}}
+        if self._gives_many_labels:
+            return named
+        return {"label": labels[max(range(len(row)), key=row.__getitem__)], **named}
+
+
+def _last_step(estimator: Any) -> Any:
+    """Return what decides in a pipeline or in a search for the best parameters."""
+    while True:
+        steps = getattr(estimator, "steps", None)
+        inner = steps[-1][1] if steps else getattr(estimator, "best_estimator_", None)
+        if inner is None:
+            return estimator
+        estimator = inner
+
+
+def _gives_many_labels(estimator: Any) -> bool:
+    """Tell whether each class is a yes or no of its own, so that a row has any number of labels."""
+    binarizer = getattr(estimator, "_label_binarizer", None)
+    kind = getattr(binarizer, "y_type_", "")
+    return bool(getattr(estimator, "multilabel_", False)) or kind.startswith("multilabel")
 
 
 class _RowsForEstimators:
@@ -85,17 +117,6 @@ class _RowsForEstimators:
         if self._pandas is not None:
             return self._pandas.DataFrame(rows, columns=self._columns)
         return np.asarray(rows, dtype=dtype)
-
-
-def _labelled(method: str, row: Any, labels: list[Any]) -> dict[str, Any]:
-    if method == "decision_function" and not isinstance(row, list):
-        # Two classes have one score: how far on the second one's side it is.
-        return {"label": labels[1 if row > 0 else 0], "score": row}
-    best = max(range(len(row)), key=row.__getitem__)
-    if len(row) != len(labels):  # one-vs-one scores belong to pairs of classes
-        return {"scores": row}
-    word = "probabilities" if method == "predict_proba" else "scores"
-    return {"label": labels[best], word: {_text(label): value for label, value in zip(labels, row, strict=True)}}
 
 
 def _text(label: Any) -> str:

@@ -24,6 +24,9 @@ _ARRAY_DTYPES: Mapping[str, str] = {
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
     "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
     "tensor(string)": "object",
 }

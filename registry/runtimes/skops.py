@@ -17,7 +17,7 @@ from registry.signature import Signature
 class SkopsOptions(EstimatorOptions):
     """Which answer is wanted, and what may be loaded."""
 
-    #: Types beside those of scikit-learn and numpy, e.g. `my_package.my_module.MyTransformer`.
+    #: Types beside those that skops trusts, e.g. `sklearn.tree._tree.Tree`, `my_module.MyTransformer`.
     trusted: list[str] = Field(default_factory=list, max_length=100)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from registry import examples, migrate, versions
+from registry import examples, migrate, runtimes, versions
 from registry.artifacts import ArtifactCache, ArtifactStore
 from registry.database import Database
 from registry.examples import Example
+from registry.registration import register
+from registry.runtimes.protocol import Model
 from registry.versions import ModelVersion
 from tests.support.postgres import PostgresCluster
 
@@ -92,6 +94,31 @@ class Registrar:
 @pytest.fixture
 def add(session: Session, store: ArtifactStore) -> Registrar:
     return Registrar(session, store)
+
+
+class RoundTrip:
+    """Registers models, and loads them as a host does: from the stored artifact, as the version says."""
+
+    def __init__(self, session: Session, cache: ArtifactCache, store: ArtifactStore) -> None:
+        self.session = session
+        self.cache = cache
+        self.store = store
+
+    def register(self, model: Any, name: str = "model", **named: Any) -> ModelVersion:
+        return register(self.session, name, model, store=self.store, **named)
+
+    def load(self, version: ModelVersion, path: Path) -> Model:
+        return runtimes.load(version.runtime, path, version.runtime_options, version.signature)
+
+    def __call__(self, model: Any, **named: Any) -> Model:
+        version = self.register(model, **named)
+        return self.load(version, self.cache.fetch(version.artifact_sha256))
+
+
+@pytest.fixture
+def round_trip(sqlite_database: Database, cache: ArtifactCache, store: ArtifactStore) -> Iterator[RoundTrip]:
+    with sqlite_database.session() as session:
+        yield RoundTrip(session, cache, store)
 
 
 @pytest.fixture(scope="session")

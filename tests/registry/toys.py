@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from sklearn.base import BaseEstimator, TransformerMixin
+
 
 def double(row: float) -> float:
     return 2 * row
@@ -41,3 +43,24 @@ class Unpicklable:
 
     def __call__(self, row: Any) -> Any:
         return row
+
+
+class Echo:
+    """Was fitted on named columns; answers what it was given."""
+
+    def __init__(self, columns: list[str]) -> None:
+        self.feature_names_in_ = columns
+
+    def predict(self, rows: Any) -> Any:
+        return rows
+
+
+class Centering(TransformerMixin, BaseEstimator):  # type: ignore[misc] # they have no types
+    """A transformer that scikit-learn doesn't know."""
+
+    def fit(self, rows: Any, _targets: Any = None) -> Centering:
+        self.means_ = rows.mean(axis=0)
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        return rows - self.means_
