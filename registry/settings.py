@@ -35,7 +35,10 @@ class RegistrySettings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         # Processes that change their working directory still mean the same place.
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"{value} names a user who isn't known here") from error
 
 
 @lru_cache(maxsize=1)

@@ -43,6 +43,7 @@ _ERRORS = {
     500: "The prediction failed, or the server did.",
     501: "The server lacks the optional part that this needs.",
     503: "Redis or the registry can't be reached; try again after Retry-After.",
+    507: "The registry's or the artifact store's disk is full.",
 }
 
 

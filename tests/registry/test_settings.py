@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from registry import settings
+from registry.errors import SettingsWrong
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +35,10 @@ def test_each_part_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert loaded.database_url == "postgresql://host/db"
     assert loaded.artifacts_url == "s3://bucket/artifacts"
     assert loaded.artifact_cache_dir == tmp_path / "elsewhere" / "artifact-cache"
+
+
+@pytest.mark.parametrize("variable", ["QUEUECAST_DATA_DIR", "QUEUECAST_ARTIFACT_CACHE_DIR"])
+def test_a_folder_of_an_unknown_user_is_refused_by_name(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "~nobody-of-this-name/data")
+    with pytest.raises(SettingsWrong, match=f"^{variable}: .*names a user who isn't known here"):
+        settings.load()
