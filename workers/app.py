@@ -10,6 +10,15 @@ from workers.queues import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.settings import load
 
+_REDIS_OPTIONS = {
+    "priority_steps": [0],
+    "socket_timeout": ANSWER_TIMEOUT_S,
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+_AMQP_OPTIONS = {"confirm_publish": True}
+
 
 def route(name: str, args: Any, kwargs: Any, *_: Any, **_more: Any) -> dict[str, str] | None:
     """Send `predict` calls to their endpoint's queue, also those made without `queue=`."""
@@ -37,13 +46,7 @@ def _configuration() -> dict[str, Any]:
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": {
-            "priority_steps": [0],
-            "socket_timeout": ANSWER_TIMEOUT_S,
-            "socket_connect_timeout": CONNECT_TIMEOUT_S,
-            "socket_keepalive": True,
-            "health_check_interval": 25,
-        },
+        "broker_transport_options": _AMQP_OPTIONS if settings.broker_is_amqp else _REDIS_OPTIONS,
         "worker_pool": "solo",
         "worker_concurrency": 1,
         "worker_prefetch_multiplier": 1,

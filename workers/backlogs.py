@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import redis
-
+from workers import keys, rabbitmq
 from workers.keys import SUBMITTED_AT_HEADER
 from workers.queues import queue_name
-from workers.redis_client import script
+from workers.redis_client import queue_client, records_client, script
+from workers.settings import load
 
 #: KEYS: queues. Returns length and submit time of the oldest message ("" if it has none) of each;
 #: the time is cut out here, so that a large message doesn't travel for it.
@@ -25,6 +25,26 @@ end
 return answers
 """
 
+#: KEYS: leases, then unfinished of each endpoint. ARGV: how many jobs to look at.
+#: Returns for each the time of its oldest job that no worker holds ("" if it has none). For a broker that
+#: doesn't show what is in its queues.
+_OLDEST = """
+local answers = {}
+for i = 2, #KEYS do
+  answers[i - 1] = ''
+  local jobs = redis.call('ZRANGE', KEYS[i], 0, ARGV[1] - 1, 'WITHSCORES')
+  for j = 1, #jobs, 2 do
+    if not redis.call('ZSCORE', KEYS[1], jobs[j]) then
+      answers[i - 1] = jobs[j + 1]
+      break
+    end
+  end
+end
+return answers
+"""
+#: More than workers hold of one endpoint.
+_LOOKED_AT = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
@@ -34,13 +54,25 @@ class Backlog:
     oldest_age_s: float | None
 
 
-def read(client: redis.Redis, endpoint_names: Sequence[str]) -> dict[str, Backlog]:
-    """Return the backlog of each endpoint, in one round trip."""
+def read(endpoint_names: Sequence[str]) -> dict[str, Backlog]:
+    """Return the backlog of each endpoint: on Redis in one round trip, on RabbitMQ with one question for each.
+
+    Raises:
+        redis.RedisError, kombu.exceptions.OperationalError: what is asked can't be reached.
+    """
     if not endpoint_names:
         return {}
-    answers = script(client, _READ)([queue_name(name) for name in endpoint_names])
+    queues = [queue_name(name) for name in endpoint_names]
+    if load().broker_is_amqp:
+        depth_of = rabbitmq.depths(queues)
+        depths: Sequence[int] = [depth_of[queue] for queue in queues]
+        unfinished = [keys.unfinished(name) for name in endpoint_names]
+        oldest_at = script(records_client(), _OLDEST)([keys.LEASES, *unfinished], [_LOOKED_AT])
+    else:
+        answers = script(queue_client(), _READ)(queues)
+        depths, oldest_at = answers[::2], answers[1::2]
     now = time.time()
     return {
-        name: Backlog(depth, round(max(0.0, now - float(at)), 3) if at else None)
-        for name, depth, at in zip(endpoint_names, answers[::2], answers[1::2], strict=True)
+        name: Backlog(depth, round(max(0.0, now - float(at)), 3) if at and depth else None)
+        for name, depth, at in zip(endpoint_names, depths, oldest_at, strict=True)
     }

@@ -1,11 +1,14 @@
-"""Sending a message through Celery's own connection, to a broker that is not the Redis of the records."""
+"""Sending to, and asking, a broker that is not the Redis of the records: RabbitMQ, or another Redis."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from typing import Any
 
-from workers import envelopes
+from workers import envelopes, rabbitmq
 from workers.app import app
+from workers.settings import load
 
 _PUBLISH_RETRIES = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
 
@@ -17,19 +20,31 @@ def send(queue: str, envelope: bytes) -> None:
         kombu.exceptions.OperationalError: the broker can't be reached.
     """
     found = envelopes.decode(envelope)
+    publish(queue, base64.b64decode(found.body), found.headers, found.content_type, found.properties)
+
+
+def publish(
+    queue: str, body: bytes, headers: dict[str, Any], content_type: str | None, properties: Mapping[str, Any]
+) -> None:
+    """Publish a task message to a queue, and return once the broker has it. Raises as `send` does."""
+    kept: dict[str, Any] = {
+        "content_type": content_type,
+        "content_encoding": "utf-8",
+        "priority": properties.get("priority") or None,
+        "correlation_id": properties.get("correlation_id"),
+        "reply_to": properties.get("reply_to"),
+    }
+    if load().broker_is_amqp:
+        rabbitmq.publish(queue, body, application_headers=headers, **kept)
+        return
     with app.producer_or_acquire() as producer:
         producer.publish(
-            base64.b64decode(found.body),
+            body,
             exchange="",
             routing_key=queue,
-            headers=found.headers,
-            content_type=found.content_type,
-            content_encoding="utf-8",
+            headers=headers,
             delivery_mode=2,
-            priority=found.properties.get("priority") or None,
-            correlation_id=found.properties.get("correlation_id"),
-            reply_to=found.properties.get("reply_to"),
-            declare=[app.amqp.queues[queue]],
             retry=True,
             retry_policy=_PUBLISH_RETRIES,
+            **kept,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kombu.compression import decompress
@@ -50,24 +51,37 @@ def encode(queue: str, message: Any, priority: int = 0) -> bytes:
     Raises:
         kombu.exceptions.EncodeError: the arguments can't be said in JSON.
     """
-    content_type, content_encoding, body = dumps(message.body, serializer="json")  # type: ignore[no-untyped-call]
+    content_type, _, body = dumps(message.body, serializer="json")  # type: ignore[no-untyped-call]
     content = body if isinstance(body, bytes) else body.encode()
-    properties = {
-        **message.properties,
+    properties = {**message.properties, "priority": priority}
+    return stored(wrap(queue, content, content_type, message.headers, properties))
+
+
+def wrap(
+    queue: str, body: bytes, content_type: str | None, headers: dict[str, Any], properties: dict[str, Any]
+) -> Envelope:
+    """Return the parts of a message as an envelope; its delivery tag is the job's id."""
+    wrapped = {
+        **properties,
         "delivery_mode": _PERSISTENT,
         "delivery_info": {"exchange": "", "routing_key": queue},
-        "priority": priority,
         "body_encoding": "base64",
-        "delivery_tag": message.headers["id"],
+        "delivery_tag": headers.get("id"),
     }
+    return Envelope(base64.b64encode(body).decode(), content_type, headers, wrapped)
+
+
+def stored(envelope: Envelope, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return an envelope as it stands in Redis; `default` says in JSON what JSON can't (see `json.dumps`)."""
     return json.dumps(
         {
-            "body": base64.b64encode(content).decode(),
-            "content-encoding": content_encoding,
-            "content-type": content_type,
-            "headers": message.headers,
-            "properties": properties,
-        }
+            "body": envelope.body,
+            "content-encoding": "utf-8",
+            "content-type": envelope.content_type,
+            "headers": envelope.headers,
+            "properties": envelope.properties,
+        },
+        default=default,
     ).encode()
 
 

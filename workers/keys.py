@@ -57,6 +57,11 @@ def idempotency(scope: str) -> str:
     return f"queuecast:idempotency:{scope}"
 
 
+def sending(scope: str) -> str:
+    """Exists while the first request under an idempotency key has a record but no message yet."""
+    return f"queuecast:sending:{scope}"
+
+
 def recent(endpoint_name: str) -> str:
     """Zset: job id -> submit time (s), the newest jobs of an endpoint."""
     return f"queuecast:recent:{endpoint_name}"

@@ -42,7 +42,8 @@ return status
 """
 )
 
-#: KEYS: the record, the copy of its message, unfinished, recent, expiring. ARGV: job id.
+#: KEYS: the record, the copy of its message, unfinished, recent, expiring, then perhaps the keys of its
+#: idempotency key. ARGV: job id.
 #: Deletes a job that is still queued: its message could not be sent.
 _FORGET = (
     STATUS_OF
@@ -50,15 +51,17 @@ _FORGET = (
 if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then
   redis.call('DEL', KEYS[1], KEYS[2])
   for i = 3, 5 do redis.call('ZREM', KEYS[i], ARGV[1]) end
+  for i = 6, #KEYS do redis.call('DEL', KEYS[i]) end
 end
 """
 )
 
 
-def forget_queued(job_id: str, endpoint_name: str) -> None:
-    """Take back a job that was recorded but whose message could not be sent."""
+def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
+    """Take back a job that was recorded but whose message could not be sent (`scope`: of its idempotency key)."""
     names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
     names += [keys.recent(endpoint_name), keys.EXPIRING]
+    names += [keys.idempotency(scope), keys.sending(scope)] if scope else []
     script(records_client(), _FORGET)(names, [job_id])
 
 

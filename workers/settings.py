@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from workers.errors import SettingsWrong
 
 DAY_S = 86_400
+_AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
 
 
 class WorkerSettings(BaseSettings):
@@ -19,7 +20,7 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore")
 
     redis_url: str = "redis://127.0.0.1:6390/0"
-    #: Where jobs are queued; the same Redis unless said otherwise.
+    #: Where jobs are queued; the same Redis unless said otherwise. amqp://… is RabbitMQ.
     broker_url: str = ""
     worker_group: str = "default"
     #: How long the record of a finished job is kept.
@@ -50,6 +51,11 @@ class WorkerSettings(BaseSettings):
     def queue_url(self) -> str:
         """The broker's URL."""
         return self.broker_url or self.redis_url
+
+    @property
+    def broker_is_amqp(self) -> bool:
+        """Whether the broker is RabbitMQ."""
+        return self.queue_url.partition("://")[0] in _AMQP_SCHEMES
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from typing import Any
 from registry.deployments import DesiredDeployment, Intent
 from workers import backlogs, keys, reports, statistics
 from workers.backlogs import Backlog
-from workers.redis_client import queue_client, records_client, translated_errors
+from workers.redis_client import records_client, translated_errors
 from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
 
 #: Statuses that a view can have.
@@ -46,7 +46,7 @@ def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
     """
     now = time.time()
     with translated_errors():
-        backlog = backlogs.read(queue_client(), [each.endpoint_name for each in desired])
+        backlog = backlogs.read([each.endpoint_name for each in desired])
         with records_client().pipeline(transaction=False) as pipeline:
             reports.ask(pipeline)
             for each in desired:

@@ -19,7 +19,7 @@ from celery.utils import uuid
 
 from workers import arguments, broker, documents, envelopes, keys, records
 from workers.app import app
-from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull
+from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull, QueueUnavailable
 from workers.queues import TASK_NAME, queue_name
 from workers.redis_client import records_client, script, translated_errors
 from workers.reprs import short_repr
@@ -27,19 +27,24 @@ from workers.settings import load
 
 #: What Celery would do after or around a task; the engine runs predictions and nothing else.
 _NOT_RUN = ("link", "link_error", "chain", "chord")
+#: Longer than sending to another broker takes before it fails.
+_SENDING_S = 5
 
 #: KEYS: record, copy of the message, unfinished, recent, endpoints, expiring, limits, idempotency key
-#: ("" for none), queue ("" for one that is in another broker).
+#: ("" for none), queue ("" for one that is in another broker), what tells that the message of the first
+#: request under the idempotency key is being sent to such a broker ("" for none).
 #: ARGV: job id, record, submitted at, seconds to live, length of `recent`, endpoint, message, the most
 #: unfinished jobs ("" for what `limits` says), expires at ("" for never), digest of the request and
-#: seconds to live of the idempotency key.
+#: seconds to live of the idempotency key, seconds that sending may take.
 #: Returns what became of it, and a job id or a number that says more.
 _ACCEPT = """
 if KEYS[8] ~= '' then
   local known = redis.call('GET', KEYS[8])
   if known then
     local digest, job_id = string.match(known, '^(%S+) (.+)$')
-    return {digest == ARGV[10] and 'repeated' or 'conflict', job_id}
+    if digest ~= ARGV[10] then return {'conflict', job_id} end
+    if KEYS[10] ~= '' and redis.call('EXISTS', KEYS[10]) == 1 then return {'sending', job_id} end
+    return {'repeated', job_id}
   end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'repeated', ARGV[1]} end
@@ -56,6 +61,7 @@ redis.call('SADD', KEYS[5], ARGV[6])
 if ARGV[9] ~= '' then redis.call('ZADD', KEYS[6], ARGV[9], ARGV[1]) end
 if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[10] .. ' ' .. ARGV[1], 'EX', ARGV[11]) end
 if KEYS[9] ~= '' then redis.call('LPUSH', KEYS[9], ARGV[7]) end
+if KEYS[10] ~= '' then redis.call('SET', KEYS[10], ARGV[1], 'EX', ARGV[12]) end
 return {'accepted', ARGV[1]}
 """
 
@@ -158,6 +164,7 @@ def _encoded(queue: str, message: Any, priority: int) -> bytes:
 
 def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | None) -> Accepted:
     settings = load()
+    scope = None if idempotency is None else _digest(idempotency.key.encode())
     names = [
         keys.record(job.job_id),
         keys.message(job.job_id),
@@ -166,8 +173,9 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         keys.ENDPOINTS,
         keys.EXPIRING,
         keys.LIMITS,
-        "" if idempotency is None else keys.idempotency(_digest(idempotency.key.encode())),
+        "" if scope is None else keys.idempotency(scope),
         queue_name(job.endpoint_name) if settings.queues_beside_records else "",
+        "" if scope is None or settings.queues_beside_records else keys.sending(scope),
     ]
     values: list[bytes | str | float] = [
         job.job_id,
@@ -181,23 +189,28 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         "" if job.expires_at is None else job.expires_at,
         "" if idempotency is None else _digest(idempotency.request),
         settings.result_ttl_s,
+        _SENDING_S,
     ]
     what, more = (each.decode() for each in script(records_client(), _ACCEPT)(names, values))
     if what == "full":
         raise QueueFull(job.endpoint_name, int(more))
     if what == "conflict":
         raise IdempotencyConflict(more)
+    if what == "sending":
+        raise QueueUnavailable("The first request with this Idempotency-Key is still being stored. Try again shortly.")
     if what == "accepted" and not settings.queues_beside_records:
-        _send(job)
+        _send(job, scope)
     return Accepted(more, job.endpoint_name, job.submitted_at, repeated=what == "repeated")
 
 
-def _send(job: _Job) -> None:
+def _send(job: _Job, scope: str | None) -> None:
     try:
         broker.send(queue_name(job.endpoint_name), job.envelope)
     except Exception:
-        records.forget_queued(job.job_id, job.endpoint_name)
+        records.forget_queued(job.job_id, job.endpoint_name, scope)
         raise
+    if scope is not None:
+        records_client().delete(keys.sending(scope))
 
 
 def _digest(content: bytes) -> str:

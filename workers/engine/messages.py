@@ -48,14 +48,16 @@ class QueuedJob:
         self.alone = True
 
 
-def parse(tag: str, endpoint_name: str, message: bytes) -> QueuedJob:
+def parse(tag: str, endpoint_name: str, message: bytes, envelope: Envelope | None = None) -> QueuedJob:
     """Read one message; a job whose arguments are wrong has a `fault` and no rows.
+
+    `envelope` is what is in the message, if the caller knows it already.
 
     Raises:
         MessageUnreadable: it is not a `predict` task message.
     """
     try:
-        envelope = envelopes.decode(message)
+        envelope = envelope or envelopes.decode(message)
         job = _job(tag, endpoint_name, message, envelope.headers)
     except (EnvelopeUnreadable, ValueError, TypeError, KeyError, OverflowError) as error:
         raise MessageUnreadable(f"not a task message: {type(error).__name__}: {error}") from error

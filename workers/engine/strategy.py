@@ -10,15 +10,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from workers import arguments
+from kombu.exceptions import OperationalError
+
+from workers import arguments, broker
 from workers.errors import JobArgumentsWrong
 from workers.queues import queue_name
 
 _log = logging.getLogger(__name__)
-_COPIED = ("correlation_id", "reply_to", "priority")
 
 
-def start(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
+def start(task: Any, _app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
     """Return the handler of received messages; Celery calls this for each task."""
 
     def forward(message: Any, *_: Any) -> None:
@@ -31,16 +32,12 @@ def start(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
             return
         if message.delivery_info.get("routing_key") == queue:
             consumer.cancel_task_queue(queue)
-        with app.producer_or_acquire() as producer:
-            producer.publish(
-                message.body,
-                exchange="",
-                routing_key=queue,
-                headers=message.headers,
-                content_type=message.content_type,
-                content_encoding=message.content_encoding,
-                **{name: message.properties[name] for name in _COPIED if name in message.properties},
-            )
+        body = message.body if isinstance(message.body, bytes) else message.body.encode()
+        try:
+            broker.publish(queue, body, message.headers, message.content_type, message.properties)
+        except OperationalError as error:
+            # One that Celery takes for what it is: it connects anew, and gets the message again.
+            raise ConnectionError(f"a message could not be forwarded: {error}") from error
         message.ack()
 
     return forward

@@ -1,0 +1,144 @@
+"""Speaking with RabbitMQ from any thread: publishing, and asking how long queues are, each within two seconds.
+
+When `publish` returns, the message is stored: its queue is there (RabbitMQ drops what is sent to one that
+isn't), the message is persistent, and RabbitMQ has confirmed it.
+
+Queues are declared as Celery declares them, durable and without arguments, so that a program that declares
+`predict.<endpoint>` by itself agrees. One that is there already is taken as it is, of whatever type.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import amqp
+from amqp.exceptions import AMQPError, NotFound
+from kombu.exceptions import OperationalError
+
+from workers.app import app
+from workers.redis_client import CONNECT_TIMEOUT_S
+
+#: Together with the time to connect this stays under the two seconds of a submit.
+_ANSWER_TIMEOUT_S = 1.2
+#: A connection that was idle for longer may have been dropped on its way without a word.
+_IDLE_S = 30.0
+_PERSISTENT = 2
+
+_Result = TypeVar("_Result")
+
+
+class _Line:
+    """One connection with one channel; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        options = {
+            "confirm_publish": True,
+            "read_timeout": _ANSWER_TIMEOUT_S,
+            "write_timeout": _ANSWER_TIMEOUT_S,
+        }
+        settings = app.connection_for_write(connect_timeout=CONNECT_TIMEOUT_S, transport_options=options)
+        self._connection = settings.transport.establish_connection()
+        self._channel = self._connection.channel()
+        self._known: set[str] = set()
+        self.used_at = time.monotonic()
+
+    def publish(self, queue: str, body: bytes, **properties: Any) -> None:
+        """Store a message in a queue."""
+        if queue not in self._known:
+            if self.depth(queue) is None:
+                self._channel.queue_declare(queue, durable=True, auto_delete=False)
+            self._known.add(queue)
+        message = amqp.Message(body, delivery_mode=_PERSISTENT, **properties)
+        # mandatory: should the queue be gone again, the message comes back and this raises
+        self._channel.basic_publish(
+            message, exchange="", routing_key=queue, mandatory=True, confirm_timeout=_ANSWER_TIMEOUT_S
+        )
+
+    def depth(self, queue: str) -> int | None:
+        """Return how many messages a queue has that nobody has fetched; None if there is no such queue."""
+        try:
+            return int(self._channel.queue_declare(queue, passive=True).message_count)
+        except NotFound:
+            # It is RabbitMQ's way to close the channel with this answer.
+            self._channel = self._connection.channel()
+            return None
+
+    def close(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        self._connection.collect()
+
+
+#: Lines that nobody uses right now, by process: a fork must not share them, nor close its parent's.
+_idle: dict[int, deque[_Line]] = {}
+
+
+def publish(queue: str, body: bytes, **properties: Any) -> None:
+    """Store a message in a queue; `properties` are those of AMQP, headers as `application_headers`.
+
+    Raises:
+        kombu.exceptions.OperationalError: RabbitMQ can't be reached, or has not confirmed in time.
+    """
+    _on_a_line(lambda line: line.publish(queue, body, **properties))
+
+
+def depths(queues: Sequence[str]) -> Mapping[str, int]:
+    """Return how many messages each queue has that nobody has fetched; 0 for one that isn't there.
+
+    Raises:
+        kombu.exceptions.OperationalError: RabbitMQ can't be reached.
+    """
+    return _on_a_line(lambda line: {queue: line.depth(queue) or 0 for queue in queues}) if queues else {}
+
+
+def _on_a_line(work: Callable[[_Line], _Result]) -> _Result:
+    """Do something on an idle line, and if that turns out to be dead, once more on a new one."""
+    lines = _idle.setdefault(os.getpid(), deque())
+    try:
+        line = _idle_line(lines)
+        if line is not None:
+            try:
+                return _use(line, lines, work)
+            except TimeoutError:
+                # The connection may be well and the broker slow: another try would take as long.
+                raise
+            except (AMQPError, OSError):
+                _close_all(lines)
+        return _use(_Line(), lines, work)
+    except (AMQPError, OSError) as error:
+        raise OperationalError(f"RabbitMQ: {error or type(error).__name__}") from error
+
+
+def _use(line: _Line, lines: deque[_Line], work: Callable[[_Line], _Result]) -> _Result:
+    try:
+        result = work(line)
+    except BaseException:
+        line.close()
+        raise
+    line.used_at = time.monotonic()
+    lines.append(line)
+    return result
+
+
+def _idle_line(lines: deque[_Line]) -> _Line | None:
+    while lines:
+        try:
+            line = lines.pop()
+        except IndexError:
+            break  # another thread was faster
+        if time.monotonic() - line.used_at < _IDLE_S:
+            return line
+        line.close()
+    return None
+
+
+def _close_all(lines: deque[_Line]) -> None:
+    """What one dead connection says of a broker is true of all that are as old."""
+    while lines:
+        try:
+            lines.pop().close()
+        except IndexError:
+            break
