@@ -15,15 +15,14 @@ from tests.support.ports import free_port
 from tests.support.stack import Stack
 from workers.embedded_redis import EmbeddedRedis
 
-_CALL_FAILED = pytest.StashKey[bool]()
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let fixtures know whether their test failed."""
+    """Show what the services of a failed test have logged."""
     report = yield
-    if report.when == "call":
-        item.stash[_CALL_FAILED] = report.failed
+    stacks = [each for each in getattr(item, "funcargs", {}).values() if isinstance(each, Stack)]
+    for stack in stacks if report.failed else ():
+        report.sections.append(("logs", stack.last_logs()))
     return report
 
 
@@ -102,9 +101,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def stack(tmp_path: Path) -> Iterator[Stack]:
     """A whole service without workers; its logs are shown if the test fails."""
     with Stack(tmp_path / "stack") as running:
         yield running
-        if request.node.stash.get(_CALL_FAILED, True):
-            running.show_logs()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from celery import Celery
 
+from tests.support.calls import Calls
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
 from tests.support.processes import Child
@@ -30,13 +34,18 @@ class Worker(Child):
         command += f" --without-gossip --without-mingle --loglevel INFO --hostname {name}@%h"
         super().__init__(command.split(), **options)
 
+    @property
+    def node_name(self) -> str:
+        """What Celery calls it, and outcomes name."""
+        return f"{self.name}@{socket.gethostname()}"
+
     def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> Worker:
         """Wait until Celery says that it consumes."""
         self.wait_for_log(" ready.", timeout_s)
         return self
 
 
-class Stack:
+class Stack(Calls):
     """Starts everything but workers when entered; `start_worker` adds those. Stops all at the end.
 
     Args:
@@ -51,7 +60,6 @@ class Stack:
         server: the API's process.
     """
 
-    api: httpx.Client
     server: Child
 
     def __init__(self, folder: Path, *, database_url: str | None = None, env: Mapping[str, str] | None = None) -> None:
@@ -80,7 +88,7 @@ class Stack:
             self.start_server()
             self.api = self._closing.enter_context(httpx.Client(base_url=self.url, timeout=75))
         except BaseException:
-            self.show_logs()
+            print(self.last_logs())
             self._closing.close()
             raise
         return self
@@ -88,7 +96,7 @@ class Stack:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closing.close()
         if kind is not None:
-            self.show_logs()
+            print(self.last_logs())
 
     def start_server(self) -> Child:
         """Start the API's server (again); return when it is ready."""
@@ -114,6 +122,31 @@ class Stack:
         self._closing.callback(worker.stop)
         return worker.wait_until_ready() if wait else worker
 
+    @contextmanager
+    def flower(self, worker: Worker) -> Iterator[str]:
+        """Run Flower as the Procfile does; yields its URL once it has heard of the worker."""
+        url, env = self._flower_place()
+        command = ["/bin/sh", "-c", f"exec {procfile_command('flower')}"]
+        with Child(command, env=env, log_path=self.logs / "flower.log") as flower:
+
+            def hears() -> bool:
+                assert_running(flower)
+                try:
+                    answer = httpx.get(f"{url}/api/workers", params={"status": "true"})
+                except httpx.TransportError:
+                    return False
+                return answer.status_code == 200 and bool(answer.json().get(worker.node_name))
+
+            eventually(hears, START_TIMEOUT_S, interval_s=0.1, message="Flower has heard of the worker")
+            yield url
+
+    @cached_property
+    def celery(self) -> Celery:
+        """A Celery app that knows nothing of ours but the address of its Redis."""
+        app = Celery("somebody-else", broker=self.redis.url, backend=self.redis.url, set_as_current=False)
+        self._closing.callback(app.close)
+        return app
+
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `python <arguments>` in this environment to its end."""
         done = subprocess.run(
@@ -131,32 +164,30 @@ class Stack:
         """Register the example models, each as version 1."""
         self.run("-m", "registry.examples")
 
-    def deploy(self, model_name: str, wait_s: int = 60, **wanted: Any) -> dict[str, Any]:
-        """Deploy, wait until it is active, and return its view."""
-        answer = self.api.post(
-            "/deployments/deploy", json={"model_name": model_name, **wanted}, headers={"Prefer": f"wait={wait_s}"}
-        )
-        assert answer.status_code == 201, answer.text
-        view: dict[str, Any] = answer.json()
-        return view
-
-    def job(self, job_id: str, wait_s: int = 30) -> dict[str, Any]:
-        """Wait for a job's end; return its document."""
-        answer = self.api.get(f"/jobs/{job_id}", params={"wait": wait_s})
-        assert answer.status_code == 200, answer.text
-        document: dict[str, Any] = json.loads(answer.text)
-        return document
-
-    def show_logs(self, lines: int = 60) -> None:
-        """Print the end of every process's log: for a test that failed."""
+    def last_logs(self, lines: int = 60) -> str:
+        """Return the end of every process's log: for a test that failed."""
+        found = []
         for path in sorted([*self.logs.glob("*.log"), self.redis.log_path]):
             if path.exists():
                 text = "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-                print(f"----- {path.name}\n{text}")
+                found.append(f"----- {path.name}\n{text}")
+        return "\n".join(found)
+
+    def _flower_place(self) -> tuple[str, dict[str, str]]:
+        port = free_port()
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return f"http://127.0.0.1:{port}", {**self.env, "QUEUECAST_FLOWER_PORT": str(port), "PATH": programs}
 
     def _started(self, child: Child) -> Child:
         self._closing.callback(child.stop)
         return child
+
+
+def procfile_command(name: str) -> str:
+    """Return the command that the Procfile has for a process."""
+    lines = (REPOSITORY / "Procfile").read_text().splitlines()
+    [command] = [line.partition(": ")[2] for line in lines if line.startswith(f"{name}: ")]
+    return command
 
 
 def assert_running(child: Child) -> None:

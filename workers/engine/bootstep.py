@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from celery import bootsteps, signals
@@ -25,7 +26,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         super().__init__(consumer, **kwargs)
         self._outbox = Outbox()
         self._engine: Engine | None = None
-        self._asked_to_end = False
+        self._requests_to_end = itertools.count()
 
     def start(self, consumer: Any) -> None:
         """Start the engine, or after a reconnect go on sending its events.
@@ -45,9 +46,9 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
 
     def _shutting_down(self, how: str = "", **_: Any) -> None:
         """A second signal, or one that asks for a cold shutdown, is in no mood to wait for predictions."""
-        if self._engine is not None and (self._asked_to_end or how == "Cold"):
+        # Counted in one step: a signal may come while the one before it is still being handled.
+        if self._engine is not None and (next(self._requests_to_end) or how == "Cold"):
             self._engine.hurry()
-        self._asked_to_end = True
 
     def stop(self, consumer: Any) -> None:
         """End the engine if the worker ends; a lost connection to the broker is none of its business."""

@@ -1,0 +1,61 @@
+"""The audit after a fault: every accepted job has its one right end, and nothing is left anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import httpx
+import redis
+
+from tests.support.load import Accepted
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+from workers import keys
+from workers.queues import queue_name
+
+Expected = Callable[[str], Any]
+
+
+def check(stack: Stack, endpoint_name: str, accepted: Iterable[Accepted], expected: Expected, timeout_s: float) -> None:
+    """Wait until all these jobs have ended; fail unless each has its model's own prediction and nothing is left.
+
+    Raises:
+        AssertionError: says which jobs were lost, failed or answered wrongly, or what was left.
+    """
+    jobs = list(accepted)
+    assert jobs, "nothing was accepted, so nothing is shown"
+    assert len({job.job_id for job in jobs}) == len(jobs), "two accepted jobs have the same id"
+    found = eventually(lambda: _ended(stack, jobs), timeout_s, interval_s=0.2, message="every accepted job has ended")
+    for job in jobs:
+        document = found[job.job_id]
+        assert document["status"] == "succeeded", document
+        assert document["outcome"]["prediction"] == expected(job.row), document
+    ids = [job.job_id for job in jobs]
+    eventually(lambda: leftovers(stack, endpoint_name, ids) == {}, 5, message="nothing is left of ended jobs")
+
+
+def leftovers(stack: Stack, endpoint_name: str, job_ids: Sequence[str] = ()) -> dict[str, Any]:
+    """What queues, leases and the bookkeeping of unfinished jobs still hold; empty after a quiet end."""
+    with redis.Redis.from_url(stack.redis.url) as client:
+        leased: dict[bytes, bytes] = client.hgetall(keys.LEASED)
+        prefix = f"{queue_name(endpoint_name)}\n".encode()
+        found = {
+            "queued": client.llen(queue_name(endpoint_name)),
+            "leased": sum(each.startswith(prefix) for each in leased.values()),
+            "unfinished": client.zcard(keys.unfinished(endpoint_name)),
+            "message copies": client.exists(*map(keys.message, job_ids)) if job_ids else 0,
+        }
+    return {name: value for name, value in found.items() if value}
+
+
+def _ended(stack: Stack, jobs: list[Accepted]) -> dict[str, dict[str, Any]]:
+    found = {}
+    with httpx.Client(base_url=stack.url, timeout=30) as api:
+        for job in jobs:
+            answer = api.get(f"/jobs/{job.job_id}")
+            assert answer.status_code == 200, f"job {job.job_id} is lost: {answer.text}"
+            document = answer.json()
+            assert document["status"] not in ("queued", "running"), f"job {job.job_id} is {document['status']}"
+            found[job.job_id] = document
+    return found

@@ -1,0 +1,108 @@
+"""API processes that are killed, and submits that are sent again: one job each, whoever answers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.faults import audit
+from tests.support.load import Accepted, Load
+from tests.support.models import Echo, Recorder
+from tests.support.ports import free_port
+from tests.support.processes import Child
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+
+class PatientLoad(Load):
+    """Sends each submit again, under the same idempotency key, until it is answered."""
+
+    def _submit(self, api: httpx.Client, row: str) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        while True:
+            try:
+                answer = httpx.post(f"{self.url}/predict/{self.endpoint_name}", json={"input": row}, headers=key)
+            except httpx.TransportError:
+                if self._stopping.wait(0.05):
+                    return
+                continue
+            assert answer.status_code in (200, 202), answer.text
+            self.accepted.append(Accepted(answer.json()["job_id"], row))
+            return
+
+
+def test_a_killed_api_loses_no_job_and_doubles_none(faulty: Stack, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    faulty.register("recorder", Recorder(runs))
+    faulty.start_worker()
+    faulty.deploy("recorder", endpoint_name="recorder")
+    with PatientLoad(faulty.url, "recorder") as load:
+        for _ in range(3):
+            load.wait_for(50)
+            faulty.server.kill()
+            faulty.start_server()
+        load.wait_for(50)
+    audit.check(faulty, "recorder", load.accepted, lambda row: ["", row], 20)
+    # What was sent twice, because its answer was lost with the API, ran once.
+    rows = runs.read_text().split()
+    assert sorted(rows) == sorted(set(rows))
+
+
+def test_a_long_poll_outlives_nothing_but_its_api(faulty: Stack) -> None:
+    faulty.register("echo", Echo("m"))
+    faulty.deploy("echo", endpoint_name="echo", wait_s=0)
+    job = faulty.submit("echo", "x")
+    with ThreadPoolExecutor(1) as pool:
+        poll = pool.submit(httpx.get, f"{faulty.url}/jobs/{job}", params={"wait": 30}, timeout=40)
+        faulty.server.send(signal.SIGTERM)
+        assert poll.result(10).json()["status"] == "queued"
+    assert faulty.server.wait(10) == 0
+    faulty.start_server()
+    faulty.start_worker()
+    assert faulty.job(job)["status"] == "succeeded"
+
+
+def test_two_apis_make_one_job_of_requests_with_one_key_that_come_at_once(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name)
+    port = free_port()
+    env = {**service.env, "QUEUECAST_PORT": str(port)}
+    with Child(["python", "-m", "api.serve"], env=env, log_path=service.logs / "second.log") as second:
+        second.wait_for_log("listens on")
+        urls = [f"{url}/predict/{name}" for url in (service.url, f"http://127.0.0.1:{port}")]
+        for _ in range(10):
+            answers = at_once(urls * 8, {"input": "x"}, uuid.uuid4().hex)
+            assert {answer.status_code for answer in answers} <= {200, 202}
+            assert len({answer.json()["job_id"] for answer in answers}) == 1
+    eventually(lambda: service.view(name)["request_count"] == 10, message="each key was one job")
+
+
+def at_once(urls: list[str], body: Any, key: str) -> list[httpx.Response]:
+    barrier = threading.Barrier(len(urls))
+
+    def post(url: str) -> httpx.Response:
+        barrier.wait(10)
+        return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=30)
+
+    with ThreadPoolExecutor(len(urls)) as pool:
+        return list(pool.map(post, urls))
+
+
+def test_a_key_that_was_used_for_another_body_is_refused(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name)
+    url, key = f"{service.url}/predict/{name}", {"Idempotency-Key": "one"}
+    first = httpx.post(url, json={"input": "x"}, headers=key).json()
+    refused = httpx.post(url, json={"input": "y"}, headers=key)
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "idempotency_conflict"
+    assert first["job_id"] in refused.json()["detail"]
+    assert httpx.post(url, json={"input": "x"}, headers=key).json()["job_id"] == first["job_id"]
+    # The same key for another endpoint is another key's business: names of keys are the client's own.
+    assert httpx.post(url, json={"input": "x"}, headers={"Idempotency-Key": ""}).status_code == 422

@@ -1,0 +1,140 @@
+"""Toy models for tests that cross processes, named after what they do; pickled by value."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+_LOOK_INTERVAL_S = 0.01
+#: What the toy models are tried on when they are loaded; any text fits their signature.
+EXAMPLE = "example"
+
+
+def dumped(model: object) -> bytes:
+    """Return a pickle that takes this module along, so that a model host needs nothing of the tests."""
+    here = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(here)
+    try:
+        pickled: bytes = cloudpickle.dumps(model)
+    finally:
+        cloudpickle.unregister_pickle_by_value(here)
+    return pickled
+
+
+class Echo:
+    """Answers with its own mark and the row, so that the answer itself tells which model made it."""
+
+    def __init__(self, mark: str = "", seconds: float = 0.0) -> None:
+        self.mark = mark
+        self.seconds = seconds
+
+    def __call__(self, row: Any) -> list[Any]:
+        time.sleep(self.seconds)
+        return [self.mark, row]
+
+
+class Gate(Echo):
+    """Takes a row that is the path of a file only once that file is there, and other rows at once."""
+
+    def __call__(self, row: Any) -> list[Any]:
+        if isinstance(row, str) and row.startswith("/"):
+            wait_for(row)
+        return super().__call__(row)
+
+
+class Recorder(Echo):
+    """Writes each row that it runs into a file, once another file is there if one is named."""
+
+    def __init__(self, path: Path, *, seconds: float = 0.0, gate: Path | None = None) -> None:
+        super().__init__("", seconds)
+        self.path = str(path)
+        self.gate = None if gate is None else str(gate)
+
+    def __call__(self, row: Any) -> list[Any]:
+        if row == EXAMPLE:
+            return [self.mark, row]
+        if self.gate is not None:
+            wait_for(self.gate)
+        answer = super().__call__(row)
+        with Path(self.path).open("a", encoding="utf-8") as file:
+            file.write(f"{row}\n")
+        return answer
+
+
+class Mortal(Gate):
+    """Dies of the rows "exit", "kill" and "segfault", raises at "raise", and else is a gate."""
+
+    def __call__(self, row: Any) -> list[Any]:
+        if row == "exit":
+            os._exit(7)
+        if row == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if row == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if row == "raise":
+            raise ValueError("this row is not liked")
+        return super().__call__(row)
+
+
+class SlowToLoad(Echo):
+    """Is loaded only once a file is there."""
+
+    def __init__(self, mark: str, path: Path) -> None:
+        super().__init__(mark)
+        self.path = str(path)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        wait_for(self.path)
+
+
+class LoadedInTurn(Echo):
+    """The first host that loads it waits for the file `<path>0`, the second one for `<path>1`, and so on."""
+
+    def __init__(self, mark: str, path: Path) -> None:
+        super().__init__(mark)
+        self.path = str(path)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        number = 0
+        while not _made(f"{self.path}{number}.taken"):
+            number += 1
+        wait_for(f"{self.path}{number}")
+
+
+class Unloadable:
+    """Raises when it is loaded."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raise RuntimeError("the weights are missing")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"not": "empty"}
+
+
+class DiesWhenLoaded(Unloadable):
+    """Takes its process along when it is loaded."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        os._exit(9)
+
+
+def wait_for(path: str) -> None:
+    """Wait until a file is there."""
+    while not Path(path).exists():
+        time.sleep(_LOOK_INTERVAL_S)
+
+
+def _made(path: str) -> bool:
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
