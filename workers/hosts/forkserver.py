@@ -3,13 +3,14 @@
 It is started by a worker with an environment of its own (`launcher.scrubbed_environment`), so that
 neither it nor a host ever had a broker's or a database's URL in its memory. It speaks with the worker
 over one socket: requests are five bytes, an operation and a pid; answers are lines of text.
-When the worker is gone, so is the socket, and then the hosts and this process.
+When the worker is gone, so is the socket, and then the hosts, what they have started, and this process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import errno
+import gc
 import importlib
 import os
 import select
@@ -17,9 +18,14 @@ import signal
 import socket
 import struct
 import sys
-from typing import NoReturn
+import time
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn, TextIO
 
-#: Fork a host that serves the socket sent along. Answer: "spawned <pid>".
+from workers.hosts import processes
+
+#: Fork a host that serves the socket sent along. Answer: "spawned <pid>" or "refused <reason>".
 SPAWN = b"S"
 #: Kill this host, if it still runs. Answer, once it has ended: "exited <pid> <status>".
 KILL = b"K"
@@ -27,6 +33,7 @@ REQUEST = struct.Struct(">cI")
 
 #: What most models need; whatever isn't installed is left out.
 _PRELOADED = (
+    "workers.hosts.host",
     "registry.runtimes",
     "registry.signature",
     "numpy",
@@ -36,17 +43,37 @@ _PRELOADED = (
     "sklearn.ensemble",
     "sklearn.linear_model",
 )
-_PR_SET_PDEATHSIG = 1
+#: A killed process that is still there after this long is stuck in the kernel.
+_LAST_KILLS_S = 3.0
+_LOOK_INTERVAL_S = 0.1
 
 
 def main(control_fd: int) -> None:
     """Serve a worker's requests until it closes the control socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A whole process group or cgroup may get these: how hosts end then is the worker's decision.
+        signal.signal(number, _do_nothing)
+    processes.adopt_orphans()
+    _preload()
+    with socket.socket(fileno=control_fd) as control:
+        control.set_inheritable(False)
+        _Forkserver(control).run()
+
+
+def _preload() -> None:
     for module in _PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    with socket.socket(fileno=control_fd) as control:
-        _Forkserver(control).run()
+    from registry import runtimes
+
+    runtimes.names()  # imports them
+    # What is there now stays: collecting garbage in a host must not copy the pages that it shares.
+    gc.collect()
+    gc.freeze()
+
+
+def _do_nothing(*_: object) -> None:
+    """Handle a signal. Other than SIG_IGN, this is forgotten by the programs that a model starts."""
 
 
 class _Forkserver:
@@ -58,7 +85,7 @@ class _Forkserver:
             end.setblocking(False)
 
     def run(self) -> None:
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
             while self._serve_once():
@@ -66,14 +93,14 @@ class _Forkserver:
         except (BrokenPipeError, ConnectionResetError):
             pass  # the worker is gone
         finally:
-            for pid in self._hosts:
-                self._kill(pid)
+            self._end_hosts()
 
     def _serve_once(self) -> bool:
         ready, _, _ = select.select([self._control, self._woken], [], [])
         if self._woken in ready:
             self._woken.recv(4096)
-            self._reap()
+            for pid, status in self._ended():
+                self._tell(f"exited {pid} {status}")
         return self._control not in ready or self._serve_request()
 
     def _serve_request(self) -> bool:
@@ -82,18 +109,26 @@ class _Forkserver:
             return False
         operation, pid = REQUEST.unpack(request)
         if operation == SPAWN:
-            self._spawn(socket.socket(fileno=descriptors[0]))
+            self._spawn(descriptors)
         elif pid in self._hosts:
-            self._kill(pid)
+            _kill(pid)
         return True
 
-    def _spawn(self, channel: socket.socket) -> None:
-        with channel:
-            pid = os.fork()
-            if pid == 0:
-                self._become_host(channel)
-        self._hosts.add(pid)
-        self._tell(f"spawned {pid}")
+    def _spawn(self, descriptors: list[int]) -> None:
+        if not descriptors:
+            self._tell(f"refused {os.strerror(errno.EMFILE)}")  # which is why the kernel has dropped it
+            return
+        try:
+            with socket.socket(fileno=descriptors[0]) as channel:
+                channel.set_inheritable(False)
+                pid = os.fork()
+                if pid == 0:
+                    self._become_host(channel)
+        except OSError as error:
+            self._tell(f"refused {error.strerror}")
+        else:
+            self._hosts.add(pid)
+            self._tell(f"spawned {pid}")
 
     def _become_host(self, channel: socket.socket) -> NoReturn:
         status = 1
@@ -101,42 +136,65 @@ class _Forkserver:
             os.setsid()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _die_with_parent()
+            processes.die_with_parent()
+            processes.adopt_orphans()
+            processes.die_first_without_memory()
             for end in (self._control, self._woken, self._waker):
                 end.close()
             from workers.hosts.host import serve
 
             serve(channel)
             status = 0
+        except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
+            with contextlib.suppress(BaseException):  # a model may have closed what this is written to
+                traceback.print_exc()
         finally:
-            # Never back into the forkserver's own stack, whatever the model's code has raised.
-            sys.stdout.flush()
-            sys.stderr.flush()
+            # Never back into the forkserver's own stack.
+            _flush(sys.stdout, sys.stderr)
             os._exit(status)
 
-    def _reap(self) -> None:
-        while self._hosts:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            self._hosts.discard(pid)
-            self._tell(f"exited {pid} {os.waitstatus_to_exitcode(status)}")
+    def _ended(self) -> Iterator[tuple[int, int]]:
+        """Yield pid and exit status of the hosts that have ended; what they leave behind is killed."""
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                pid = ended.si_pid
+                if pid in self._hosts:
+                    _kill(pid)  # its process group; before the wait, because then the number is free again
+                _, status = os.waitpid(pid, 0)
+                if pid in self._hosts:
+                    self._hosts.remove(pid)
+                    yield pid, os.waitstatus_to_exitcode(status)
+        # Hosts adopt the orphans of their children, so an adopted one here was a dead host's.
+        for orphan in set(processes.children(os.getpid())) - self._hosts:
+            _kill(orphan)
 
-    def _kill(self, pid: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        # It may not have got as far as its own process group.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    def _end_hosts(self) -> None:
+        for pid in self._hosts:
+            _kill(pid)
+        ends_at = time.monotonic() + _LAST_KILLS_S
+        while time.monotonic() < ends_at:
+            for _ in self._ended():
+                pass  # nobody is there to be told
+            if not self._hosts and not processes.children(os.getpid()):
+                return
+            select.select([self._woken], [], [], _LOOK_INTERVAL_S)
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(4096)
 
     def _tell(self, line: str) -> None:
         self._control.sendall(line.encode() + b"\n")
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the forkserver dies, however that comes (Linux only)."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+def _kill(pid: int) -> None:
+    """Kill a child that was not waited for yet, and its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    # It may not have got as far as its own process group.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _flush(*streams: TextIO | None) -> None:
+    for stream in filter(None, streams):
+        with contextlib.suppress(BaseException):
+            stream.flush()

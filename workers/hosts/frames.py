@@ -11,17 +11,33 @@ import struct
 from asyncio import StreamReader
 from typing import Any
 
+#: What a worker reads of a host; it has many, and the memory of one process.
+LARGEST_ANSWER_BYTES = 1 << 29
 _LENGTH = struct.Struct(">I")
+_LARGEST_BYTES = (1 << 32) - 1
+# One for all: making one costs more than to encode a small document.
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(document: Any) -> bytes:
-    """Return a frame.
+    """Return a frame. Raises as `to_json` and `framed` do."""
+    return framed(to_json(document))
+
+
+def to_json(document: Any) -> bytes:
+    """Return a document as JSON.
 
     Raises:
-        ValueError: the document holds NaN or infinity.
+        ValueError: it holds NaN, infinity, or text that is not Unicode.
         TypeError: it holds something that JSON can't say.
     """
-    content = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return _encode(document).encode()
+
+
+def framed(content: bytes) -> bytes:
+    """Return the frame of a document that is JSON already. Raises ValueError if it is larger than a frame can be."""
+    if len(content) > _LARGEST_BYTES:
+        raise ValueError(f"a frame holds at most {_LARGEST_BYTES} bytes; this document has {len(content)}")
     return _LENGTH.pack(len(content)) + content
 
 
@@ -40,8 +56,12 @@ async def read(reader: StreamReader) -> Any:
 
     Raises:
         asyncio.IncompleteReadError: the other side has closed it.
+        ValueError: what it sent is not a frame, or larger than a frame may be.
+        RecursionError: the document is nested too deeply.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > LARGEST_ANSWER_BYTES:
+        raise ValueError(f"a frame of {length} bytes, more than {LARGEST_ANSWER_BYTES}")
     return json.loads(await reader.readexactly(length))
 
 

@@ -2,85 +2,111 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import os
 import resource
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from workers.hosts import frames
+from registry.runtimes.protocol import Model
+from workers.hosts import failures, frames, surroundings
+from workers.hosts.predicting import Predictor
 
 _log = logging.getLogger("queuecast.host")
-_MESSAGE_LIMIT = 2_000
-#: ru_maxrss counts kibibytes on Linux and bytes on macOS.
-_MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def serve(channel: socket.socket) -> None:
     """Answer the worker's frames until it closes the channel."""
-    logging.basicConfig(format="[%(asctime)s: %(levelname)s/host %(process)d] %(message)s", level=logging.INFO)
+    _prepare()
+    _make_forks_ordinary(channel)
     try:
-        model = _load(channel, frames.receive(channel))
-        while model is not None:
+        predictor = _load(channel, frames.receive(channel))
+        while predictor is not None:
             request = frames.receive(channel)
-            channel.sendall(_answer(model, request["rows"], request["max_batch_size"]))
+            channel.sendall(predictor.answer(request["number"], request["rows"], request["max_batch_size"]))
     except (EOFError, ConnectionError):
         return
 
 
-def _load(channel: socket.socket, request: dict[str, Any]) -> Any:
-    """Load and warm up; tell the worker how it went, and return the model or None."""
-    from registry import runtimes
+def _prepare() -> None:
+    sys.stdout, sys.stderr = surroundings.open_output(1), surroundings.open_output(2)
+    logging.raiseExceptions = False  # a log that can't be written stops no prediction
+    logging.basicConfig(
+        format="[%(asctime)s: %(levelname)s/host %(process)d] %(message)s",
+        level=logging.INFO,
+        stream=surroundings.open_output(),
+    )
+    faulthandler.enable()
+    # A core file of a big model would keep its successor waiting.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()  # or each host would draw the same numbers
+
+
+def _make_forks_ordinary(channel: socket.socket) -> None:
+    """Let the children that the model forks be ended by signals, and know nothing of the worker's channel."""
+    ours = (signal.SIGTERM, signal.SIGINT)
+
+    def in_child() -> None:
+        channel.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        unblock()
+
+    def block() -> None:  # what comes before the child has its own handlers waits
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=in_child)
+
+
+def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
+    """Load and warm up; tell the worker how it went, and return who predicts, or None."""
     from registry.errors import RegistryError
+
+    began, pid = time.perf_counter(), os.getpid()
+    predictor: Predictor | None = None
+    try:
+        predictor = _warm(_loaded(request), request["input_example"])
+        answer: dict[str, Any] = {"ready": {"load_ms": round((time.perf_counter() - began) * 1000, 1)}}
+    except BaseException as error:  # noqa: BLE001 - whatever a model's code raises is an answer, also SystemExit
+        _log.error("the model can't be loaded\n%s", failures.trace(error))
+        flat = failures.flat(error)
+        known = isinstance(error, RegistryError)
+        answer = {
+            "failed": flat["message"] if known else f"The model can't be loaded: {flat['type']}: {flat['message']}"
+        }
+    if os.getpid() != pid:
+        os._exit(0)  # a child that the model forked and let return
+    channel.sendall(frames.encode({"number": request["number"], **answer}))
+    return predictor
+
+
+def _loaded(request: dict[str, Any]) -> Model:
+    from registry import runtimes
     from registry.signature import Signature
 
-    began = time.perf_counter()
+    signature = Signature.model_validate(request["signature"])
+    return runtimes.load(request["runtime"], Path(request["path"]), request["runtime_options"], signature)
+
+
+def _warm(model: Model, input_example: Any) -> Predictor:
+    """Predict the example: the first prediction of many models is slow, and no client shall pay for it."""
+    from registry.errors import ModelLoadFailed, RegistryError
+
     try:
-        signature = Signature.model_validate(request["signature"])
-        model = runtimes.load(request["runtime"], Path(request["path"]), request["runtime_options"], signature)
-        # The first prediction of many models is slow; no client shall pay for it.
-        if request["input_example"] is not None:
-            model.predict([request["input_example"]])
-    except BaseException as error:  # noqa: BLE001 - whatever a model's code raises is an answer, also SystemExit
-        _log.exception("the model can't be loaded")
-        flat, known = _flat(error), isinstance(error, RegistryError)
-        where = "" if known else f"The model fails on its input example: {flat['type']}: "
-        channel.sendall(frames.encode({"failed": where + flat["message"]}))
-        return None
-    load_ms = (time.perf_counter() - began) * 1000
-    memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT_BYTES
-    channel.sendall(frames.encode({"ready": {"load_ms": round(load_ms, 1), "memory_bytes": memory_bytes}}))
-    return model
-
-
-def _answer(model: Any, rows: list[Any], max_batch_size: int) -> bytes:
-    """Predict rows, at most `max_batch_size` at a time; `errors` maps the index of a bad row to what it raised."""
-    began = time.perf_counter()
-    outputs: list[Any] = []
-    errors: dict[int, dict[str, str]] = {}
-    for start in range(0, len(rows), max_batch_size):
-        outputs += _predict(model, rows[start : start + max_batch_size], start, errors)
-    predict_ms = (time.perf_counter() - began) * 1000
-    return frames.encode({"outputs": outputs, "errors": errors, "predict_ms": round(predict_ms, 3)})
-
-
-def _predict(model: Any, rows: list[Any], start: int, errors: dict[int, dict[str, str]]) -> list[Any]:
-    """A batch must equal its parts: if it fails, each row is tried alone, so that only the guilty one fails."""
-    try:
-        outputs: list[Any] = model.predict(rows)
-        if len(outputs) != len(rows):
-            raise ValueError(f"the model returned {len(outputs)} outputs for {len(rows)} rows")  # noqa: TRY301
-    except BaseException as error:  # noqa: BLE001 - as above
-        if len(rows) > 1:
-            return [output for at, row in enumerate(rows) for output in _predict(model, [row], start + at, errors)]
-        _log.exception("a prediction failed")
-        errors[start] = _flat(error)
-        return [None]
-    return outputs
-
-
-def _flat(error: BaseException) -> dict[str, str]:
-    """An exception as it crosses the process boundary; its traceback stays in this process's log."""
-    return {"type": type(error).__name__, "message": str(error)[:_MESSAGE_LIMIT]}
+        if input_example is not None:
+            model.predict([input_example])
+    except RegistryError:
+        raise
+    except BaseException as error:
+        flat = failures.flat(error)
+        raise ModelLoadFailed(f"The model fails on its input example: {flat['type']}: {flat['message']}") from error
+    return Predictor(model)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from workers.errors import HostStartFailed, WorkerError
-from workers.hosts import frames
+from workers.hosts import frames, processes
+from workers.hosts.memory_watch import MemoryWatch
 
+_log = logging.getLogger(__name__)
+
+#: Who has closed the channel is about to end; how it does so by itself says more than that it was killed.
+_OWN_END_S = 1.0
 #: A killed process that is still there after this long is stuck in the kernel; nothing can be done about it.
 _END_TIMEOUT_S = 10
+_MEBIBYTE = 1 << 20
 
 
 class HostGone(WorkerError):
@@ -25,6 +32,20 @@ class HostTooSlow(HostGone):
     """The host did not answer in time and was killed."""
 
     code = "host_too_slow"
+
+
+class HostTooBig(HostGone):
+    """The host used more memory than it may and was killed."""
+
+    code = "host_too_big"
+
+    def __init__(self, used_bytes: int, max_memory_bytes: int) -> None:
+        super().__init__(
+            f"the model host used {used_bytes / _MEBIBYTE:.0f} MiB of memory, "
+            f"more than the {max_memory_bytes / _MEBIBYTE:.0f} MiB of max_memory_mb."
+        )
+        self.used_bytes = used_bytes
+        self.max_memory_bytes = max_memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +69,59 @@ class Answer:
 
 
 class RemoteHost:
-    """One host; one request at a time."""
+    """One host; one request at a time.
 
-    def __init__(
+    Args:
+        pid: of its process.
+        reader: of the channel to it.
+        writer: of the same.
+        exited: done, with the exit status, once the process has ended.
+        kill: kills the process, soon.
+        max_memory_bytes: what it and its child processes may use (resident; what they share counts for
+            each); None is no limit. More gets it killed.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self,
         pid: int,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         exited: asyncio.Future[int],
         kill: Callable[[], None],
+        max_memory_bytes: int | None = None,
     ) -> None:
         self.pid = pid
         self.load_ms: float | None = None
-        self.memory_bytes = 0
-        #: Done, with the exit status, once the process has ended.
         self.exited = exited
         self._reader = reader
         self._writer = writer
         self._kill = kill
+        self._requests = 0
+        self._memory = MemoryWatch(pid, max_memory_bytes, self._outgrown)
+        self._too_big: HostTooBig | None = None
+        # Something that it has started may still hold the other end of the channel.
+        exited.add_done_callback(lambda _: writer.transport.abort())
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it and its child processes use now."""
+        return 0 if self.exited.done() else processes.memory_bytes(self.pid)
+
+    @property
+    def max_memory_bytes(self) -> int | None:
+        """What it may use; can be set at any time."""
+        return self._memory.limit_bytes
+
+    @max_memory_bytes.setter
+    def max_memory_bytes(self, limit_bytes: int | None) -> None:
+        self._memory.limit_bytes = limit_bytes
+
+    @property
+    def how_it_ended(self) -> str:
+        """Why the process is not there any more, e.g. "the model host was ended by SIGSEGV."."""
+        if self._too_big is not None:
+            return str(self._too_big)
+        return f"the model host {_how(self.exited.result()) if self.exited.done() else 'does not end'}."
 
     async def load(self, request: LoadRequest, timeout_s: float) -> None:
         """Load the model and predict its example once.
@@ -88,44 +144,76 @@ class RemoteHost:
             raise HostStartFailed(f"While the model was being loaded, {error}") from error
         if "failed" in answer:
             raise HostStartFailed(answer["failed"])
+        self._memory.look()
+        if self._too_big is not None:
+            await self.stop()
+            raise HostStartFailed(f"With its model loaded, {self._too_big}") from self._too_big
         self.load_ms = answer["ready"]["load_ms"]
-        self.memory_bytes = answer["ready"]["memory_bytes"]
 
     async def predict(self, rows: list[Any], max_batch_size: int, timeout_s: float) -> Answer:
-        """Predict rows.
+        """Predict rows; the time is for all of them together, and for trying them one by one if a batch fails.
 
         Raises:
             HostTooSlow: no answer in `timeout_s`; the host was killed.
-            HostGone: the host died; the message says how.
+            HostTooBig: it used more than `max_memory_bytes` and was killed.
+            HostGone: it died; the message says how.
         """
         answer = await self._ask({"rows": rows, "max_batch_size": max_batch_size}, timeout_s)
+        self._memory.look()
+        if self._too_big is not None:
+            await self.stop()  # the answer is good; the next rows need another host
         errors = {int(index): error for index, error in answer["errors"].items()}
         return Answer(answer["outputs"], errors, answer["predict_ms"])
+
+    def kill(self) -> None:
+        """End the process now; whoever waits for its answer is told that it is gone."""
+        self._kill()
 
     async def stop(self) -> None:
         """End the process, and wait until it has ended."""
         self._writer.close()
-        self._kill()
-        await asyncio.wait_for(asyncio.shield(self.exited), _END_TIMEOUT_S)
+        if not self.exited.done():
+            self._kill()
+        try:
+            await asyncio.wait_for(asyncio.shield(self.exited), _END_TIMEOUT_S)
+        except TimeoutError:
+            _log.error("model host %d was killed and does not end", self.pid)
 
     async def _ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        self._requests += 1
+        frame = frames.encode({"number": self._requests, **request})
         try:
-            async with asyncio.timeout(timeout_s):
-                self._writer.write(frames.encode(request))
-                await self._writer.drain()
-                answer: dict[str, Any] = await frames.read(self._reader)
-                return answer
+            with self._memory:
+                async with asyncio.timeout(timeout_s):
+                    self._writer.write(frame)
+                    await self._writer.drain()
+                    answer: dict[str, Any] = await frames.read(self._reader)
+            if answer["number"] != self._requests:
+                raise ValueError("it answers what nobody has asked")  # noqa: TRY301 - as what can't be read
         except TimeoutError as error:
             await self.stop()
-            raise HostTooSlow(f"the model host did not answer within {timeout_s:g} s.") from error
+            raise self._too_big or HostTooSlow(f"the model host did not answer within {timeout_s:g} s.") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
+            await asyncio.wait([self.exited], timeout=_OWN_END_S)
             await self.stop()
-            raise HostGone(f"the model host {_how(self.exited.result())}.") from error
+            raise self._too_big or HostGone(self.how_it_ended) from error
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            await self.stop()
+            raise HostGone(f"the model host sent something that is no answer: {error}.") from error
+        return answer
+
+    def _outgrown(self, used_bytes: int, limit_bytes: int) -> None:
+        self._too_big = HostTooBig(used_bytes, limit_bytes)
+        _log.warning("host %d is killed: %s", self.pid, self._too_big)
+        self._kill()
 
 
 def _how(status: int) -> str:
     if status >= 0:
         return f"ended with exit status {status}"
-    name = signal.Signals(-status).name
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # of the real-time signals only the first and the last have names
+        name = f"signal {-status}"
     hint = " (perhaps out of memory)" if name == "SIGKILL" else ""
     return f"was ended by {name}{hint}"

@@ -1,0 +1,136 @@
+"""Real hosts from a real forkserver, on an event loop of the tests' own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from registry import runtimes
+from workers.hosts import launcher as launcher_module
+from workers.hosts.launcher import HostLauncher
+from workers.hosts.remote import Answer, LoadRequest, RemoteHost
+
+_T = TypeVar("_T")
+#: What a worker has in its environment and no host may see; the value is the same for all.
+SECRET = "s3cr3t-Xh4"
+SECRETS = {
+    "DATABASE_URL": f"postgresql://queuecast:{SECRET}@127.0.0.1:1/registry",
+    "QUEUECAST_BROKER_URL": f"amqp://user:{SECRET}@127.0.0.1:1//",
+    "QUEUECAST_ARTIFACTS_URL": f"s3://bucket?key={SECRET}",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "FLOWER_BASIC_AUTH": f"admin:{SECRET}",
+}
+
+
+class Hosts:
+    """Starts hosts for a test and stops them at its end.
+
+    Attributes:
+        launcher: starts them.
+    """
+
+    def __init__(self, runner: asyncio.Runner, launcher: HostLauncher, folder: Path) -> None:
+        self.launcher = launcher
+        self._runner = runner
+        self._folder = folder
+        self._started: list[RemoteHost] = []
+
+    def run(self, work: Awaitable[_T]) -> _T:
+        """Run something on the event loop until it is done."""
+
+        async def awaited() -> _T:
+            return await work
+
+        return self._runner.run(awaited())
+
+    def request(self, model: object, input_example: Any = None, **options: Any) -> LoadRequest:
+        """Store a model; return what loads it."""
+        path = self._folder / f"model-{time.monotonic_ns()}"
+        path.write_bytes(runtimes.get("python").dump(model))
+        return LoadRequest(str(path), "python", options, {"kind": "scalar", "dtype": "float"}, input_example)
+
+    def spawn(self, max_memory_bytes: int | None = None) -> RemoteHost:
+        """Start a host without a model."""
+        host = self.run(self.launcher.spawn(max_memory_bytes))
+        self._started.append(host)
+        return host
+
+    def start(
+        self, model: object, input_example: Any = None, max_memory_bytes: int | None = None, **options: Any
+    ) -> RemoteHost:
+        """Start a host and have it load a model."""
+        host = self.spawn(max_memory_bytes)
+        self.run(host.load(self.request(model, input_example, **options), 60))
+        return host
+
+    def predict(self, host: RemoteHost, rows: list[Any], max_batch_size: int = 64, timeout_s: float = 30.0) -> Answer:
+        return self.run(host.predict(rows, max_batch_size, timeout_s))
+
+    def eventually(self, predicate: Callable[[], _T], timeout_s: float = 10.0) -> _T:
+        """Let the event loop run until something is true; return it."""
+
+        async def true() -> _T:
+            ends_at = time.monotonic() + timeout_s
+            while not (value := predicate()):
+                assert time.monotonic() < ends_at, f"not true within {timeout_s:g} s; last value: {value!r}"
+                await asyncio.sleep(0.01)
+            return value
+
+        return self.run(true())
+
+    def stop(self) -> None:
+        for host in self._started:
+            self.run(host.stop())
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def launcher(runner: asyncio.Runner) -> Iterator[HostLauncher]:
+    """One launcher for all tests, started by a worker with secrets and with sockets that could be inherited."""
+
+    async def start() -> HostLauncher:
+        launcher = HostLauncher(threads=1)
+        host = await launcher.spawn()
+        await host.stop()
+        return launcher
+
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as listening:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        listening.listen()
+        os.set_inheritable(listening.fileno(), True)
+        launcher = runner.run(start())
+    yield launcher
+    launcher.close()
+    runner.run(asyncio.sleep(0))
+
+
+@pytest.fixture
+def hosts(runner: asyncio.Runner, launcher: HostLauncher, tmp_path: Path) -> Iterator[Hosts]:
+    hosts = Hosts(runner, launcher, tmp_path)
+    yield hosts
+    hosts.stop()
+
+
+@pytest.fixture
+def own_hosts(runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    """Hosts of a forkserver that nobody else uses and that imports nothing before, for tests that end it."""
+    program = "import sys; from workers.hosts import forkserver; forkserver._PRELOADED = (); "
+    monkeypatch.setattr(launcher_module, "_PROGRAM", program + "forkserver.main(int(sys.argv[1]))")
+    launcher = HostLauncher(threads=1)
+    hosts = Hosts(runner, launcher, tmp_path)
+    yield hosts
+    launcher.close()
+    hosts.stop()

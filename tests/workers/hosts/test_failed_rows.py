@@ -1,0 +1,172 @@
+"""What a model raises or returns fails its own row, with a short and safe reason; the rows beside it are predicted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.workers.hosts import toys
+from tests.workers.hosts.conftest import Hosts
+from workers.hosts import predicting
+
+MEBIBYTE = toys.MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("act", "failure", "message"),
+    [
+        ("refuse", "ValueError", "not today"),
+        ("call_sys_exit", "SystemExit", "3"),
+        ("raise_keyboard_interrupt", "KeyboardInterrupt", ""),
+        ("raise_generator_exit", "GeneratorExit", ""),
+        ("raise_base_exception", "OwnBaseException", "neither Exception nor known"),
+        ("raise_memory_error", "MemoryError", ""),
+        ("recurse", "RecursionError", "maximum recursion depth exceeded"),
+        ("raise_unprintable", "Unprintable", "(its text can't be shown: RuntimeError)"),
+        ("raise_what_exits_when_printed", "ExitsWhenPrinted", "(its text can't be shown: SystemExit)"),
+        ("raise_half_a_surrogate_pair", "ValueError", "half: ?."),
+    ],
+)
+def test_what_a_model_raises_fails_its_row_alone(hosts: Hosts, act: str, failure: str, message: str) -> None:
+    host = hosts.start(toys.obey)
+    answer = hosts.predict(host, [1, act, 3])
+    assert answer.outputs == [2, None, 6]
+    assert answer.errors == {1: {"type": failure, "message": message}}
+    assert hosts.predict(host, [4]).outputs == [8]
+
+
+def test_out_of_memory_in_numpy_is_a_failure_like_others(hosts: Hosts) -> None:
+    answer = hosts.predict(hosts.start(toys.obey), [1, "ask_numpy_for_too_much", 3])
+    assert answer.outputs == [2, None, 6]
+    assert answer.errors[1]["type"] == "MemoryError"
+    assert "Unable to allocate" in answer.errors[1]["message"]
+
+
+def test_megabytes_of_message_are_cut(hosts: Hosts) -> None:
+    answer = hosts.predict(hosts.start(toys.obey), [1, "raise_megabytes", "raise_with_a_long_name"])
+    assert answer.outputs == [2, None, None]
+    assert answer.errors[1]["message"] == "x" * 1999 + "…"
+    assert answer.errors[2]["type"] == "E" * 199 + "…"
+
+
+def test_every_guilty_row_fails_and_no_other(hosts: Hosts) -> None:
+    rows: list[Any] = [index if index % 3 else "refuse" for index in range(200)]
+    answer = hosts.predict(hosts.start(toys.obey), rows, max_batch_size=16)
+    assert set(answer.errors) == set(range(0, 200, 3))
+    assert answer.outputs == [2 * index if index % 3 else None for index in range(200)]
+
+
+@pytest.mark.parametrize("model", [toys.fail_as_a_whole, toys.obey_all])
+def test_batch_that_fails_as_a_whole_is_tried_row_by_row(hosts: Hosts, model: Any) -> None:
+    answer = hosts.predict(hosts.start(model, vectorized=True), [1, "refuse", 3, "raise_memory_error", 5])
+    assert answer.outputs == [2, None, 6, None, 10]
+    assert {index: error["type"] for index, error in answer.errors.items()} == {1: "ValueError", 3: "MemoryError"}
+
+
+@pytest.mark.slow
+def test_rows_are_tried_one_by_one_without_what_the_failed_batch_held(hosts: Hosts) -> None:
+    limit_bytes = 700 * MEBIBYTE  # the batch alone comes to 256 MiB above what a host has
+    host = hosts.start(toys.need_memory_for_each, vectorized=True, max_memory_bytes=limit_bytes)
+    before = host.memory_bytes
+    answer = hosts.predict(host, [1] * 4)
+    assert answer.errors == {}
+    assert host.memory_bytes < before + 100 * MEBIBYTE
+
+
+@pytest.mark.parametrize("odd_one", ["fewer", "more"])
+def test_model_that_returns_too_few_or_too_many_outputs(hosts: Hosts, odd_one: str) -> None:
+    answer = hosts.predict(hosts.start(toys.too_few, vectorized=True), [1, odd_one, 3])
+    assert answer.outputs == [1, None, 3]
+    assert answer.errors[1]["type"] == "OutputInvalid"
+    assert "must return a list of 1 outputs for 1 rows" in answer.errors[1]["message"]
+
+
+@pytest.mark.parametrize("row", ["fewer", "more"])
+def test_wrong_number_of_outputs_of_a_runtime_that_does_not_look(hosts: Hosts, row: str) -> None:
+    answer = hosts.predict(hosts.start(toys.Raw(toys.too_few), vectorized=True), [1, row, 3])
+    assert answer.outputs == [1, None, 3]
+    assert "must return a list of 1 outputs for 1 rows" in answer.errors[1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("numpy scalar", 1.5), ("numpy integer", 3), ("numpy array", [0, 1, 2]), ("emoji", "\N{GRINNING FACE}")],
+)
+def test_numpy_values_are_converted_even_if_the_runtime_did_not(hosts: Hosts, name: str, output: Any) -> None:
+    answer = hosts.predict(hosts.start(toys.Raw(toys.obey)), [1, ["odd", name], 3])
+    assert answer.outputs == [2, output, 6]
+    assert answer.errors == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "failure", "part"),
+    [
+        ("nan", "OutputInvalid", "prediction is NaN"),
+        ("infinity", "OutputInvalid", "prediction is -Infinity"),
+        ("numpy nan", "OutputInvalid", "prediction[1] is NaN"),
+        ("date", "OutputInvalid", "prediction is a date"),
+        ("bytes", "OutputInvalid", "prediction is a bytes"),
+        ("set", "OutputInvalid", "prediction is a set"),
+        ("complex", "OutputInvalid", "prediction is a complex"),
+        ("generator", "OutputInvalid", "prediction is a list_iterator"),
+        ("no text", "OutputInvalid", "prediction is a NoText"),
+        ("half a surrogate pair", "OutputInvalid", "half of a surrogate pair"),
+        ("half a surrogate pair as a name", "OutputInvalid", "half of a surrogate pair"),
+        ("huge integer", "OutputInvalid", "an integer of about 6001 digits"),
+        ("long text", "OutputInvalid", "16777216 is the most"),
+    ],
+)
+@pytest.mark.parametrize("raw", [True, False])
+def test_output_that_json_can_not_say_fails_its_row_alone(
+    hosts: Hosts, name: str, failure: str, part: str, raw: bool
+) -> None:
+    answer = hosts.predict(hosts.start(toys.Raw(toys.obey) if raw else toys.obey), [1, ["odd", name], 3])
+    assert answer.outputs == [2, None, 6]
+    assert answer.errors[1]["type"] == failure
+    assert part in answer.errors[1]["message"]
+
+
+@pytest.mark.parametrize("act", [["odd", "no items"], ["odd", "no length"], ["deep"], ["endless"]])
+@pytest.mark.parametrize("raw", [True, False])
+def test_output_that_can_not_be_walked_has_a_defined_answer(hosts: Hosts, act: list[str], raw: bool) -> None:
+    host = hosts.start(toys.Raw(toys.obey) if raw else toys.obey)
+    answer = hosts.predict(host, [1, act, 3])
+    assert [answer.outputs[0], answer.outputs[2]] == [2, 6]
+    assert set(answer.errors) <= {1}
+    assert hosts.predict(host, [4]).outputs == [8]
+
+
+@pytest.mark.parametrize("outputs", ["nan", "generator", "numpy array", "date", "no items", "long text"])
+def test_outputs_as_a_whole_that_are_no_list(hosts: Hosts, outputs: str) -> None:
+    host = hosts.start(toys.Raw(toys.Returns(outputs)), vectorized=True)
+    answer = hosts.predict(host, [1, 2])
+    assert answer.outputs == [None, None]
+    assert set(answer.errors) == {0, 1}
+
+
+def test_numpy_array_of_the_right_length_is_a_list_of_outputs(hosts: Hosts) -> None:
+    answer = hosts.predict(hosts.start(toys.Raw(toys.Returns("numpy array")), vectorized=True), [1, 2, 3])
+    assert answer.outputs == [0, 1, 2]
+    assert answer.errors == {}
+
+
+def test_many_megabytes_of_outputs_arrive(hosts: Hosts) -> None:
+    answer = hosts.predict(hosts.start(toys.obey), [["long_text", 1]] * 20 + ["refuse", ["odd", "emoji"]])
+    assert [len(output or "") for output in answer.outputs] == [MEBIBYTE] * 20 + [0, 1]
+    assert {index: error["message"] for index, error in answer.errors.items()} == {20: "not today"}
+
+
+def test_batch_of_outputs_that_is_too_large_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predicting, "LARGEST_OUTPUT_BYTES", 10)
+    monkeypatch.setattr(predicting, "LARGEST_OUTPUTS_BYTES", 30)
+    errors = {0: {"type": "ValueError", "message": "was there before"}}
+    frame = predicting._frame([None, "123456", "1234567", "123456789", "12345678", 1], errors, number=7, predict_ms=1.5)
+    answer = json.loads(frame[4:])
+    assert answer["outputs"] == [None, "123456", "1234567", None, None, 1]
+    assert (answer["number"], answer["predict_ms"]) == (7, 1.5)
+    assert list(answer["errors"]) == ["0", "3", "4"]
+    assert answer["errors"]["0"]["message"] == "was there before"
+    assert answer["errors"]["3"]["message"] == "prediction has 11 bytes of JSON; 10 is the most."
+    assert "set a smaller max_batch_size" in answer["errors"]["4"]["message"]

@@ -1,0 +1,219 @@
+"""The forkserver and its hosts: started, replaced, refused, and gone with their worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from registry import runtimes
+from tests.support.environment import clean_environment
+from tests.support.processes import Child
+from tests.support.waiting import eventually
+from tests.workers.hosts import toys
+from tests.workers.hosts.conftest import Hosts
+from workers.errors import HostStartFailed
+from workers.hosts import launcher as launcher_module
+from workers.hosts.launcher import HostLauncher
+from workers.hosts.remote import HostGone
+
+
+def parent_of(pid: int) -> psutil.Process:
+    parent = psutil.Process(pid).parent()
+    assert parent is not None
+    return parent
+
+
+def test_many_hosts_are_started_at_once(hosts: Hosts) -> None:
+    request = hosts.request(toys.obey)
+
+    async def pid_by_host(number: int) -> int:
+        host = await hosts.launcher.spawn()
+        try:
+            await host.load(request, 60)
+            answer = await host.predict([number, "process_id"], 64, 60)
+            assert answer.outputs == [2 * number, host.pid]
+        finally:
+            await host.stop()
+        return host.pid
+
+    async def all_of_them() -> list[int]:
+        return await asyncio.gather(*(pid_by_host(number) for number in range(40)))
+
+    pids = hosts.run(all_of_them())
+    assert len(set(pids)) == 40
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_host_whose_start_was_given_up_ends(hosts: Hosts) -> None:
+    forkserver = parent_of(hosts.start(toys.obey).pid)
+    before = {each.pid for each in forkserver.children()}
+
+    async def give_up() -> None:
+        for pause_s in (0.0, 0.0, 0.001, 0.005, 0.01, 0.02):
+            starting = asyncio.create_task(hosts.launcher.spawn())
+            await asyncio.sleep(pause_s)
+            starting.cancel()
+            try:
+                await (await starting).stop()
+            except asyncio.CancelledError:
+                continue
+
+    hosts.run(give_up())
+    assert hosts.predict(hosts.start(toys.obey), [1]).outputs == [2]
+    hosts.eventually(lambda: len({each.pid for each in forkserver.children()} - before) == 1)
+
+
+def test_forkserver_that_dies_takes_its_hosts_along_and_is_replaced(own_hosts: Hosts) -> None:
+    idle, busy = own_hosts.start(toys.obey), own_hosts.start(toys.obey)
+    started = own_hosts.predict(idle, ["fork_child_that_lives_on"]).outputs[0]
+    old = parent_of(idle.pid)
+    old.kill()
+    with pytest.raises(HostGone, match="ended by SIGKILL"):
+        own_hosts.predict(busy, ["hang"])
+    own_hosts.eventually(idle.exited.done)
+    for pid in (idle.pid, busy.pid, started):
+        own_hosts.eventually(lambda pid=pid: not psutil.pid_exists(pid))  # type: ignore[misc]
+    host = own_hosts.start(toys.obey)
+    assert own_hosts.predict(host, [1]).outputs == [2]
+    assert parent_of(host.pid).pid != old.pid
+
+
+def test_forkserver_whose_death_nobody_has_noticed_is_replaced_by_the_next_spawn(own_hosts: Hosts) -> None:
+    forkserver = parent_of(own_hosts.start(toys.obey).pid)
+    forkserver.kill()
+    forkserver.wait()
+    # The event loop has not run since.
+    assert own_hosts.predict(own_hosts.start(toys.obey), [1]).outputs == [2]
+
+
+def test_forkserver_that_can_not_be_started_is_a_clear_failure(
+    own_hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher_module, "_PROGRAM", "raise SystemExit(1)")
+    with pytest.raises(HostStartFailed, match=r"A model host could not be started: the forkserver has ended\."):
+        own_hosts.spawn()
+
+
+def test_forkserver_that_hangs_is_killed_and_replaced(own_hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = own_hosts.start(toys.obey)
+    forkserver = parent_of(host.pid)
+    forkserver.suspend()
+    monkeypatch.setattr(launcher_module, "_SPAWN_TIMEOUT_S", 0.3)
+    with pytest.raises(HostStartFailed, match="did not answer in"):
+        own_hosts.spawn()
+    own_hosts.eventually(host.exited.done)
+    monkeypatch.undo()
+    assert own_hosts.predict(own_hosts.start(toys.obey), [1]).outputs == [2]
+    assert not psutil.pid_exists(host.pid)
+
+
+@contextmanager
+def no_more_files(process: psutil.Process) -> Iterator[None]:
+    """What a machine does whose limit of open files is reached, to one process."""
+    before = process.rlimit(resource.RLIMIT_NOFILE)
+    used = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
+    first_free = min(set(range(len(used) + 1)) - used)
+    process.rlimit(resource.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        yield
+    finally:
+        process.rlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_host_that_the_system_refuses_hurts_no_other(hosts: Hosts) -> None:
+    host = hosts.start(toys.obey)
+    with (
+        no_more_files(parent_of(host.pid)),
+        pytest.raises(HostStartFailed, match=r"A model host could not be started: Too many open files\."),
+    ):
+        hosts.spawn()
+    assert hosts.predict(host, [1]).outputs == [2]
+    assert hosts.predict(hosts.start(toys.obey), [1]).outputs == [2]
+
+
+def test_closing_ends_everything_and_starts_nothing_more(own_hosts: Hosts) -> None:
+    host = own_hosts.start(toys.obey)
+    daemon = own_hosts.predict(host, ["start_daemon"]).outputs[0]
+    forkserver = parent_of(host.pid)
+    own_hosts.launcher.close()
+    assert not [pid for pid in (host.pid, daemon, forkserver.pid) if psutil.pid_exists(pid)]
+    own_hosts.eventually(host.exited.done)
+    with pytest.raises(HostStartFailed, match="the worker stops"):
+        own_hosts.spawn()
+
+
+def test_closing_from_another_thread_while_hosts_are_started_leaves_none(own_hosts: Hosts) -> None:
+    forkserver = parent_of(own_hosts.start(toys.obey).pid)
+
+    async def close_meanwhile() -> list[object]:
+        starting = [asyncio.create_task(own_hosts.launcher.spawn()) for _ in range(10)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(own_hosts.launcher.close)
+        return await asyncio.gather(*starting, return_exceptions=True)
+
+    for found in own_hosts.run(close_meanwhile()):
+        if isinstance(found, BaseException):
+            assert isinstance(found, HostStartFailed)
+        else:
+            own_hosts.eventually(found.exited.done)  # type: ignore[attr-defined]
+    assert not psutil.pid_exists(forkserver.pid)
+
+
+def test_launcher_that_started_nothing_can_be_closed() -> None:
+    async def make_and_close() -> None:
+        HostLauncher(1).close()
+
+    asyncio.run(make_and_close())
+
+
+@pytest.fixture
+def lone_worker(tmp_path: Path) -> Iterator[Child]:
+    path = tmp_path / "model"
+    path.write_bytes(runtimes.get("python").dump(toys.obey))
+    command = ["python", "-m", "tests.workers.hosts.lone_worker", str(path)]
+    with Child(command, env=clean_environment(), log_path=tmp_path / "log") as child:
+        yield child
+
+
+def family_of(worker: Child) -> list[psutil.Process]:
+    words = worker.wait_for_log("ready", 60).split("ready", 1)[1].split()
+    hosts_and_theirs = [psutil.Process(int(word)) for word in words[:6]]
+    forkserver = parent_of(hosts_and_theirs[0].pid)
+    assert forkserver.ppid() == worker.pid
+    return [forkserver, *hosts_and_theirs]
+
+
+def none_left(processes: list[psutil.Process]) -> bool:
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+
+
+@pytest.mark.slow
+def test_killed_worker_leaves_no_host_no_forkserver_and_nothing_that_models_started(lone_worker: Child) -> None:
+    family = family_of(lone_worker)
+    family[3].suspend()  # a host that can't notice anything
+    lone_worker.kill()
+    eventually(lambda: none_left(family), message=str(family))
+
+
+@pytest.mark.slow
+def test_worker_killed_together_with_its_forkserver_leaves_no_host(lone_worker: Child) -> None:
+    [forkserver, *hosts] = family_of(lone_worker)[:4]
+    os.kill(lone_worker.pid, signal.SIGSTOP)
+    forkserver.kill()
+    lone_worker.kill()
+    eventually(lambda: none_left([forkserver, *hosts]))
+
+
+@pytest.mark.slow
+def test_worker_killed_while_the_forkserver_starts_leaves_none(lone_worker: Child) -> None:
+    found = eventually(lone_worker.descendants)
+    lone_worker.kill()
+    eventually(lambda: none_left(found))
