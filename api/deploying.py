@@ -47,7 +47,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
         endpoint_name = row.endpoint_name
         session.commit()
     with _confirming(services, [endpoint_name]), services.holding(wait_s) as held_s:
-        view = _wait_until(_settled, lambda: _view(services, endpoint_name), held_s)
+        view = _wait_until(services, _settled, lambda: _view(services, endpoint_name), held_s)
     if wait_s and view["status"] == "failed":
         raise DeploymentFailed(
             f"Endpoint {endpoint_name!r} could not be deployed: {view['reason']}", {"deployment": view}
@@ -70,7 +70,7 @@ def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list
             deployments.undeploy(session, name, wanted.backlog)
         session.commit()
     with _confirming(services, names), services.holding(wait_s) as held_s:
-        return _wait_until(all_down, lambda: [_view(services, name) for name in names], held_s)
+        return _wait_until(services, all_down, lambda: [_view(services, name) for name in names], held_s)
 
 
 def show(services: Services, endpoint_name: str) -> View:
@@ -133,13 +133,12 @@ def _settled(view: View) -> bool:
     return view["status"] in ("active", "failed")
 
 
-def _wait_until(done: Callable[[_Seen], bool], look: Callable[[], _Seen], wait_s: float) -> _Seen:
+def _wait_until(services: Services, done: Callable[[_Seen], bool], look: Callable[[], _Seen], wait_s: float) -> _Seen:
     ends_at = time.monotonic() + wait_s
     pause_s = _FIRST_LOOK_S
     while True:
         seen = look()
         left_s = ends_at - time.monotonic()
-        if left_s <= 0 or done(seen):
+        if left_s <= 0 or done(seen) or services.ending.wait(min(pause_s, left_s)):
             return seen
-        time.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, _LAST_LOOK_S)

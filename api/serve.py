@@ -7,20 +7,25 @@ that submits always find one (docs/decisions.md has the measurement).
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import sys
 import time
 from importlib.metadata import version
 from typing import Any
 
-from waitress.server import create_server
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
 
+from api import services
 from api.app import create_app
 from api.errors import AddressTaken, ApiError
 from api.settings import ApiSettings, load
+from registry.database import default_database
 from registry.errors import RegistryError
-from workers import waiting
 from workers.errors import WorkerError
+from workers.settings import load as worker_settings
 
 _log = logging.getLogger(__name__)
 
@@ -28,56 +33,93 @@ _log = logging.getLogger(__name__)
 _BACKLOG = 1_024
 #: Idle connections cost a socket each; clients keep them for a while.
 _IDLE_CONNECTION_S = 75
+#: Open files besides those of connections: the program's own, and what libraries hold.
+_FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take when the server is told to end.
 _LAST_ANSWERS_S = 5.0
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 
 
-def listening(settings: ApiSettings) -> Any:
-    """Return a server that listens, and answers once its `run` is called.
+class Server:
+    """Listens from the beginning, and answers once `run` is called.
 
     Raises:
         AddressTaken: it can't listen where the settings say.
-        SettingsWrong: an environment variable has a value that can't be used.
     """
-    threads = settings.max_held_waits + settings.request_threads
-    try:
-        return create_server(
-            create_app(settings),
-            host=settings.host,
-            port=settings.port,
-            threads=threads,
-            backlog=_BACKLOG,
-            connection_limit=2 * threads,
-            channel_timeout=_IDLE_CONNECTION_S,
-            max_request_body_size=settings.max_artifact_bytes + 2 * settings.max_body_bytes,
-            asyncore_use_poll=True,
-            ident="queuecast",
-        )
-    except OSError as error:
-        raise AddressTaken(
-            f"The HTTP API can't listen on {settings.host}:{settings.port} ({error.strerror}): another program "
-            "may have the port. QUEUECAST_PORT and QUEUECAST_HOST choose another."
-        ) from error
 
-
-class _Ending:
-    """What a signal begins: answer what is held, and end once nothing is being answered any more."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, settings: ApiSettings) -> None:
+        app = create_app(settings)
+        self._services = services.of(app)
+        self._sockets: dict[int, Any] = {}
         self._ends_at: float | None = None
+        threads = settings.max_held_waits + settings.request_threads
+        try:
+            create_server(
+                app,
+                map=self._sockets,
+                host=settings.host,
+                port=settings.port,
+                threads=threads,
+                backlog=_BACKLOG,
+                connection_limit=_room_for_connections(2 * threads),
+                channel_timeout=_IDLE_CONNECTION_S,
+                max_request_body_size=settings.max_artifact_bytes + 2 * settings.max_body_bytes,
+                ident="queuecast",
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AddressTaken(
+                f"The HTTP API can't listen on {settings.host}:{settings.port} ({reason}): another program "
+                "may have the port. QUEUECAST_PORT and QUEUECAST_HOST choose another."
+            ) from error
 
-    def __call__(self, _number: int, _frame: object) -> None:
-        now = time.monotonic()
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, as `http://host:port`."""
+        return [f"http://{each.effective_host}:{each.effective_port}" for each in self._listeners()]
+
+    def run(self) -> None:
+        """Answer requests; returns after `end`, once nothing is being answered any more."""
+        while not self._is_over():
+            wasyncore.loop(timeout=_LOOK_S, use_poll=True, map=self._sockets, count=1)
+
+    def end(self) -> None:
+        """Take no new connections, answer held polls with their jobs as they stand, and let `run` return.
+
+        Safe in a signal handler. The second time, what is still being answered is given up.
+        """
+        first = self._ends_at is None
+        self._ends_at = time.monotonic() + (_LAST_ANSWERS_S if first else 0)
+        if first:
+            self._services.release_waits()
+
+    def _is_over(self) -> bool:
         if self._ends_at is None:
-            self._ends_at = now + _LAST_ANSWERS_S
-            # Held polls answer now, with their jobs as they stand.
-            waiting.default_waiter().release()
-        elif not self._server.task_dispatcher.active_count or now >= self._ends_at:
-            raise SystemExit(0)
-        # Waitress sends answers from the loop that this has interrupted: let it go on for a moment.
-        signal.setitimer(signal.ITIMER_REAL, _LOOK_S)
+            return False
+        for listener in self._listeners():
+            wasyncore.dispatcher.close(listener)
+        channels = [each for each in self._sockets.values() if isinstance(each, HTTPChannel)]
+        # An answer is on its way until its last byte has gone to the system.
+        answering = any(each.requests or each.total_outbufs_len for each in channels)
+        return not answering or time.monotonic() >= self._ends_at
+
+    def _listeners(self) -> list[Any]:
+        return [each for each in self._sockets.values() if isinstance(each, BaseWSGIServer)]
+
+
+def _room_for_connections(wanted: int) -> int:
+    """Ask the system for enough open files; return how many connections there is room for."""
+    # Behind a connection there may be another one, to Redis.
+    files = 2 * wanted + _FILES_IN_RESERVE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return wanted
+    room = max(16, (soft - _FILES_IN_RESERVE) // 2)
+    _log.warning("The system allows %d open files: only %d connections are taken at once", soft, room)
+    return room
 
 
 def main() -> int:
@@ -85,15 +127,16 @@ def main() -> int:
     logging.basicConfig(format="[%(asctime)s: %(levelname)s/api] %(message)s", level=logging.INFO)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
-        settings = load()
-        server = listening(settings)
+        # What is set wrong is said now and not at the first request.
+        default_database()
+        worker_settings()
+        server = Server(load())
     except (ApiError, RegistryError, WorkerError) as error:
         _log.error("%s", error)
         return 1
-    ending = _Ending(server)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, ending)
-    _log.info("The HTTP API listens on http://%s:%d (Waitress %s)", settings.host, settings.port, version("waitress"))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.end())
+    _log.info("The HTTP API listens on %s (Waitress %s)", ", ".join(server.addresses), version("waitress"))
     server.run()
     return 0
 

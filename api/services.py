@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 
 from flask import Flask, current_app
 
@@ -17,6 +17,7 @@ from api.settings import ApiSettings
 from registry.artifacts import ArtifactStore
 from registry.database import Database, default_database
 from registry.settings import load as registry_settings
+from workers import waiting
 
 _EXTENSION = "queuecast"
 
@@ -27,18 +28,25 @@ class Services:
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
         self.cache = DeploymentCache(settings.deployment_cache_s)
+        #: Set when the process is about to end: nobody is held any more.
+        self.ending = Event()
         self._waits = BoundedSemaphore(settings.max_held_waits)
 
     @contextmanager
     def holding(self, wait_s: float | None) -> Iterator[float]:
         """Yield how long this request may be held: 0 if it didn't ask, or if as many as may be are held."""
-        if not wait_s or not self._waits.acquire(blocking=False):
+        if not wait_s or self.ending.is_set() or not self._waits.acquire(blocking=False):
             yield 0.0
             return
         try:
             yield wait_s
         finally:
             self._waits.release()
+
+    def release_waits(self) -> None:
+        """End every wait, now and from now on; safe in a signal handler."""
+        self.ending.set()
+        waiting.default_waiter().release()
 
     @cached_property
     def database(self) -> Database:
@@ -58,6 +66,11 @@ def install(app: Flask, services: Services) -> None:
 
 def current() -> Services:
     """Return the services of the app that answers this request."""
-    services = current_app.extensions[_EXTENSION]
+    return of(current_app)
+
+
+def of(app: Flask) -> Services:
+    """Return the services of an app."""
+    services = app.extensions[_EXTENSION]
     assert isinstance(services, Services)  # noqa: S101 - narrows the type
     return services

@@ -18,6 +18,8 @@ from workers.settings import load
 
 CONNECT_TIMEOUT_S = 0.7
 ANSWER_TIMEOUT_S = 1.7
+#: As many as a process has threads: redis-py's own limit would fail the hundred-and-first caller at once.
+_MAX_CONNECTIONS = 20_000
 
 
 def connect(url: str) -> redis.Redis:
@@ -31,6 +33,7 @@ def connect(url: str) -> redis.Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        max_connections=_MAX_CONNECTIONS,
         protocol=2,
     )
 
