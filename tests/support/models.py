@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import sys
@@ -79,6 +80,38 @@ class Mortal(Gate):
             os.kill(os.getpid(), signal.SIGSEGV)
         if row == "raise":
             raise ValueError("this row is not liked")
+        return super().__call__(row)
+
+
+class Unruly(Gate):
+    """Raises what it is asked for, and answers what JSON can't say."""
+
+    def __call__(self, row: Any) -> Any:
+        if row == "MemoryError":
+            raise MemoryError
+        if row == "numpy":
+            import numpy as np
+
+            np.ones(1 << 60)
+        if row == "SystemExit":
+            sys.exit(3)
+        if row == "KeyboardInterrupt":
+            raise KeyboardInterrupt
+        if row == "nan":
+            return float("nan")
+        if row == "date":
+            return dt.date(2026, 11, 24)
+        return super().__call__(row)
+
+
+class Hungry(Gate):
+    """Takes more and more memory at the row "eat"."""
+
+    def __call__(self, row: Any) -> list[Any]:
+        eaten = []
+        while row == "eat":
+            eaten.append(os.urandom(1 << 23))
+            time.sleep(_LOOK_INTERVAL_S)
         return super().__call__(row)
 
 

@@ -112,7 +112,7 @@ class HostSlot:
             wanted.signature.model_dump(mode="json"),
             wanted.input_example,
         )
-        host = await self._context.launcher.spawn()
+        host = await self._context.launcher.spawn(_memory_limit_bytes(wanted))
         try:
             await host.load(request, self._context.settings.load_timeout_s)
         except BaseException:
@@ -138,6 +138,7 @@ class HostSlot:
 
     async def _run(self, host: RemoteHost, batch: BatchRun) -> None:
         self._context.intake.made_room(self._deployment().endpoint_name)
+        host.max_memory_bytes = _memory_limit_bytes(self._deployment())
         self._batch = batch
         job_count, began = len(batch.jobs), time.monotonic()
         try:
@@ -181,3 +182,8 @@ class HostSlot:
             self.error = reason
             _log.error("%s", reason)
         self._on_change()
+
+
+def _memory_limit_bytes(deployment: DesiredDeployment) -> int | None:
+    limit_mb = deployment.settings.max_memory_mb
+    return None if limit_mb is None else limit_mb * 1024 * 1024
