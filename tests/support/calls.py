@@ -57,6 +57,12 @@ class Calls:
 
         return eventually(reached, timeout_s, message=f"{endpoint_name} is {status}") or {}
 
+    def serving(self, endpoint_name: str) -> set[str]:
+        """The node names of the workers that have the endpoint's current version loaded."""
+        view = self.view(endpoint_name)
+        ready = [each for each in view["workers"] if each["state"] == "ready"]
+        return {each["worker"] for each in ready if each["revision"] == view["revision"]}
+
     def submit(self, endpoint_name: str, row: Any) -> str:
         """Submit one input without waiting; return the job's id."""
         answer = self.api.post(f"/predict/{endpoint_name}", json={"input": row})

@@ -46,7 +46,8 @@ class Load:
 
     def wait_for(self, more: int, timeout_s: float = 20.0) -> None:
         """Wait until so many more jobs were accepted."""
-        self._wait(lambda goal=self.count + more: self.count >= goal, timeout_s, f"{more} more jobs are accepted")
+        goal = self.count + more
+        self._wait(lambda: self.count >= goal, timeout_s, f"{more} more jobs are accepted")
 
     def wait_for_refusals(self, more: int = 1, timeout_s: float = 20.0) -> None:
         """Wait until so many more jobs were refused."""

@@ -142,8 +142,9 @@ class Stack(Calls):
 
     @cached_property
     def celery(self) -> Celery:
-        """A Celery app that knows nothing of ours but the address of its Redis."""
-        app = Celery("somebody-else", broker=self.redis.url, backend=self.redis.url, set_as_current=False)
+        """A Celery app that knows nothing of ours but the addresses of its broker and its Redis."""
+        broker = self.env.get("QUEUECAST_BROKER_URL", self.redis.url)
+        app = Celery("somebody-else", broker=broker, backend=self.redis.url, set_as_current=False)
         self._closing.callback(app.close)
         return app
 

@@ -1,0 +1,46 @@
+"""The main path once more, with the registry on PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry import examples
+from tests.support.calls import expect, predictions
+from tests.support.load import Load
+from tests.support.models import Echo
+from tests.support.stack import Stack
+
+
+@pytest.mark.postgres
+def test_register_deploy_predict_swap_restart_and_undeploy_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    with Stack(tmp_path / "stack", database_url=postgres_url) as stack:
+        worker = stack.start_worker()
+        example = examples.build("quadratic_predictor")
+        stack.register("quadratic", example.model, example.input_example)
+        endpoint = stack.deploy("quadratic")["endpoint_name"]
+        body = {"model_name": "quadratic", "inputs": example.rows}
+        outcome = expect(200, stack.api.post("/predict", json=body, headers={"Prefer": "wait=30"}))
+        assert outcome["predictions"] == [example.model(x) for x in example.rows]
+
+        for mark in "12":
+            stack.register("echo", Echo(mark))
+        stack.deploy("echo", version="1", endpoint_name="echo-prod")
+        with Load(stack.url, "echo-prod") as load:
+            load.wait_for(20)
+            stack.deploy("echo", version="2", endpoint_name="echo-prod")
+            load.wait_for(20)
+        assert load.refused == []
+        outcomes = stack.outcomes(accepted.job_id for accepted in load.accepted)
+        assert predictions(outcomes) == [
+            [outcome["version"], accepted.row] for outcome, accepted in zip(outcomes, load.accepted, strict=True)
+        ]
+        assert [outcomes[0]["version"], outcomes[-1]["version"]] == ["1", "2"]
+
+        assert worker.terminate() == 0
+        job_id = stack.submit(endpoint, 2.5)
+        stack.start_worker()
+        assert predictions(stack.outcomes([job_id])) == [example.model(2.5)]
+        assert stack.undeploy(endpoint, "park")["status"] == "parked"
+        assert not (tmp_path / "stack" / "data" / "registry.db").exists()
