@@ -5,8 +5,10 @@ from __future__ import annotations
 #: Message header: when the job was submitted, in seconds since the epoch.
 SUBMITTED_AT_HEADER = "queuecast_submitted_at"
 
-#: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out.
+#: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out. On RabbitMQ the tag is the job's id.
 LEASES = "queuecast:leases"
+#: Hash: endpoint -> submit time (s) of the job that was fetched last, where the broker doesn't show its queues.
+HEADS = "queuecast:heads"
 #: Hash: delivery tag -> queue name, newline, message; what a lease gives back when it runs out.
 LEASED = "queuecast:leased"
 #: List: messages that are no task messages, newest first, bounded.

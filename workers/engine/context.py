@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from registry.artifacts import ArtifactCache
 from workers.engine.events import Outbox
-from workers.engine.intake import Intake
 from workers.engine.messages import QueuedJob
+from workers.engine.taking import Intake
 from workers.hosts.launcher import HostLauncher
 from workers.settings import WorkerSettings
 

@@ -44,15 +44,25 @@ class Endpoint:
         return self.desired.endpoint_name
 
     @property
-    def credit(self) -> int:
-        """How many more jobs it can use now: a batch for each host, and one that gathers meanwhile."""
+    def capacity(self) -> int:
+        """How many jobs it can use at once: a batch for each host, and one that gathers meanwhile."""
         if self.retired or self.desired.intent is Intent.PARK:
             return 0
         if self.desired.intent is Intent.REJECT:
             return _REJECTED_AT_ONCE
         if self._current is None or len(self._delayed) >= _MOST_DELAYED:
             return 0
-        return self.desired.settings.max_batch_size * (self._current.ready_hosts + 1) - len(self._batcher)
+        return self.desired.settings.max_batch_size * (self._current.ready_hosts + 1)
+
+    @property
+    def credit(self) -> int:
+        """How many more jobs it can use now."""
+        return self.capacity - len(self._batcher)
+
+    @property
+    def delayed(self) -> int:
+        """How many jobs it holds whose time has not come."""
+        return len(self._delayed)
 
     @property
     def running_jobs(self) -> list[QueuedJob]:
@@ -84,9 +94,9 @@ class Endpoint:
             self._context.intake.ring(self.name)
             return
         self._stop_hosts()
+        self._context.intake.ring(self.name)
         if desired.intent is Intent.REJECT and not self.retired:
             self._reject(self._taken_back())
-            self._context.intake.ring(self.name)
         else:
             self._give_back(self._taken_back())
 

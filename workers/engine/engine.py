@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import redis.asyncio
@@ -26,11 +27,12 @@ from workers.engine.cancellation import Cancellation
 from workers.engine.context import Context
 from workers.engine.endpoint import Endpoint
 from workers.engine.events import Outbox
-from workers.engine.intake import Intake
+from workers.engine.intake import RedisIntake
 from workers.engine.listener import Listener
 from workers.engine.reconciler import Reconciler
 from workers.engine.sweeper import Sweeper
-from workers.errors import JobNotCancellable, JobNotFound
+from workers.engine.taking import Intake
+from workers.errors import JobNotCancellable, JobNotFound, SettingsWrong
 from workers.hosts.launcher import HostLauncher
 from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.settings import WorkerSettings
@@ -44,11 +46,17 @@ _REPORT_DELAY_S = 0.02
 
 
 class Engine:
-    """Serves the deployments of one worker group until it is closed; `start` and `close` may block."""
+    """Serves the deployments of one worker group until it is closed; `start` and `close` may block.
+
+    Raises:
+        SettingsWrong: what the broker needs is not installed.
+    """
 
     def __init__(
         self, worker_name: str, settings: WorkerSettings, outbox: Outbox, is_revoked: Callable[[str], bool]
     ) -> None:
+        if settings.broker_is_amqp and find_spec("aiormq") is None:
+            raise SettingsWrong("RabbitMQ as a broker needs more packages: pip install 'queuecast[rabbitmq]'.")
         self.endpoints: dict[str, Endpoint] = {}
         self._worker_name = worker_name
         self._settings = settings
@@ -96,9 +104,9 @@ class Engine:
 
     async def _serve(self) -> None:
         self._loop, self._closing, self._hurried = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-        records, queues = _connect(self._settings.redis_url), _connect(self._settings.queue_url)
-        context = self._context(records, queues)
-        reconciler = Reconciler(context, self.endpoints, queues, self._desired)
+        records = _connect(self._settings.redis_url)
+        context = self._context(records)
+        reconciler = Reconciler(context, self.endpoints, self._desired)
         cancellation = Cancellation(records, self.endpoints)
         intake = context.intake
         fetching = asyncio.create_task(intake.run())
@@ -111,7 +119,7 @@ class Engine:
                 Listener(records, [keys.CANCEL_CHANNEL], cancellation.nudge).run(),
                 reconciler.run(),
                 cancellation.run(),
-                Sweeper(records, intake.leases, self._settings).run(),
+                Sweeper(records, intake.source, self._settings).run(),
                 self._report(context),
             )
         ]
@@ -122,16 +130,24 @@ class Engine:
         await intake.close()
         await asyncio.wait([*tasks, fetching])
         await self._wind_up(context)
-        for client in {records, queues}:
-            await client.aclose()
+        await intake.disconnect()
+        await records.aclose()
 
-    def _context(self, records: redis.asyncio.Redis, queues: redis.asyncio.Redis) -> Context:
+    def _intake(self, records: redis.asyncio.Redis) -> Intake:
+        if self._settings.broker_is_amqp:
+            # Its library is an extra.
+            from workers.engine.amqp_intake import AmqpIntake
+
+            return AmqpIntake(records, self.endpoints, self._settings, self._worker_name)
+        return RedisIntake(_connect(self._settings.queue_url), self.endpoints, self._settings.lease_s)
+
+    def _context(self, records: redis.asyncio.Redis) -> Context:
         where = registry_settings()
         return Context(
             worker_name=self._worker_name,
             settings=self._settings,
             records=records,
-            intake=Intake(queues, self.endpoints, self._settings.lease_s),
+            intake=self._intake(records),
             outbox=self._outbox,
             launcher=HostLauncher(self._settings.host_threads),
             artifacts=ArtifactCache(where.artifact_cache_dir, ArtifactStore(where.artifacts_url)),

@@ -34,6 +34,7 @@ class BatchRun:
 
     async def run(self, host: RemoteHost) -> list[QueuedJob]:
         """Bring the jobs to their ends; return those that have to run again."""
+        self.jobs = [job for job in self.jobs if self._context.intake.keeps(job)]
         self._drop_unwanted()
         suspects = await self._claim()
         self._drop_invalid()

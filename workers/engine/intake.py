@@ -1,4 +1,4 @@
-"""Taking jobs from the queues: as many of each endpoint as it can use, and holding their leases.
+"""Taking jobs from queues in Redis: as many of each endpoint as it can use, and holding their leases.
 
 Every endpoint has its own credit, so that a slow one with a long backlog never keeps its neighbours'
 jobs waiting. Redis tells when something is queued; a look each second makes up for what is missed.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
 
 from redis import RedisError, ResponseError
 from redis.asyncio import Redis
@@ -17,6 +16,7 @@ from redis.asyncio import Redis
 from workers.engine.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.listener import Listener
 from workers.engine.messages import MessageUnreadable, QueuedJob, parse
+from workers.engine.taking import Taker
 from workers.queues import queue_name
 
 _log = logging.getLogger(__name__)
@@ -31,22 +31,11 @@ _KEYSPACE_FLAGS = {"K", "l"}
 _RENEWED_AT_ONCE = 1_000
 
 
-class Taker(Protocol):
-    """An endpoint, as the intake sees it."""
-
-    @property
-    def credit(self) -> int:
-        """How many more jobs it can use now."""
-
-    def receive(self, jobs: list[QueuedJob]) -> None:
-        """Take over jobs that were fetched for it."""
-
-
-class Intake:
-    """The queues of one worker's endpoints; belongs to one event loop."""
+class RedisIntake:
+    """The `Intake` of queues in Redis."""
 
     def __init__(self, client: Redis, takers: Mapping[str, Taker], lease_s: float) -> None:
-        self.leases = Leases(client, lease_s)
+        self.leases = self.source = Leases(client, lease_s)
         self._client = client
         self._takers = takers
         self._lease_s = lease_s
@@ -74,6 +63,10 @@ class Intake:
         if endpoint_name in self._filled:
             self._rung.set()
 
+    def keeps(self, _job: QueuedJob) -> bool:
+        """Whether a job that waits is still this worker's; its lease says so."""
+        return True
+
     async def ack(self, jobs: Iterable[QueuedJob]) -> None:
         """End the leases of jobs that have terminal records."""
         tags = [job.tag for job in jobs]
@@ -86,12 +79,23 @@ class Intake:
             await self.leases.give_back(tags)
             self._held.difference_update(tags)
 
+    async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
+        """Return how many jobs of each endpoint nobody has fetched."""
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for name in endpoint_names:
+                pipeline.llen(queue_name(name))
+            return dict(zip(endpoint_names, await pipeline.execute(), strict=True))
+
     async def close(self) -> None:
         """Fetch nothing any more; what was being fetched has been delivered when this returns."""
         self._closed = True
         self._rung.set()
         async with self._fetching:
             pass
+
+    async def disconnect(self) -> None:
+        """End the connection to Redis."""
+        await self._client.aclose()
 
     async def run(self) -> None:
         """Fetch until closed."""

@@ -99,7 +99,7 @@ return #tags
 FETCHED_AT_ONCE_BYTES = 16 * 1024 * 1024
 _EXPIRED_AT_ONCE = 100
 _SUBMITTED_AT = re.compile(rb'"%b": ?([\d.]+)' % keys.SUBMITTED_AT_HEADER.encode())
-_MALFORMED_KEPT = 1_000
+MALFORMED_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Leases:
         """Keep a message that is no job where an operator finds it, and end its lease."""
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.lpush(keys.MALFORMED, leased.message)
-            pipeline.ltrim(keys.MALFORMED, 0, _MALFORMED_KEPT - 1)
+            pipeline.ltrim(keys.MALFORMED, 0, MALFORMED_KEPT - 1)
             pipeline.zrem(keys.LEASES, leased.tag)
             pipeline.hdel(keys.LEASED, leased.tag)
             await pipeline.execute()

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis import RedisError
-from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryError
 from workers import keys
 from workers.engine.context import Context
 from workers.engine.endpoint import Endpoint
-from workers.queues import queue_name
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +30,10 @@ class Reconciler:
         self,
         context: Context,
         endpoints: dict[str, Endpoint],
-        queues: Redis,
         read_desired: Callable[[], list[DesiredDeployment]],
     ) -> None:
         self._context = context
         self._endpoints = endpoints
-        self._queues = queues
         self._read_desired = read_desired
         self._nudged = asyncio.Event()
         self._quiet_since: dict[str, float] = {}
@@ -70,7 +66,8 @@ class Reconciler:
     async def _reconcile(self) -> bool:
         """Make one pass; tell whether something is winding down."""
         desired = {each.endpoint_name: each for each in await asyncio.to_thread(self._read_desired)}
-        backlogs = await self._backlogs([each for each in desired.values() if each.intent is not Intent.SERVE])
+        winding_down = [each.endpoint_name for each in desired.values() if each.intent is not Intent.SERVE]
+        backlogs = await self._context.intake.depths(winding_down)
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
@@ -89,13 +86,6 @@ class Reconciler:
         limits: dict[Any, Any] = {each.endpoint_name: each.settings.max_queue_length for each in desired}
         if limits:
             await self._context.records.hset(keys.LIMITS, mapping=limits)
-
-    async def _backlogs(self, desired: list[DesiredDeployment]) -> dict[str, int]:
-        names = [each.endpoint_name for each in desired]
-        async with self._queues.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.llen(queue_name(name))
-            return dict(zip(names, await pipeline.execute(), strict=True))
 
     def _wind_down(self, backlogs: dict[str, int]) -> bool:
         """End endpoints that have nothing to do any more; tell whether there are others on their way."""

@@ -1,0 +1,100 @@
+"""What Redis is told of jobs that RabbitMQ has delivered, so that lost ones can be told from those that are held.
+
+RabbitMQ itself gives a dead worker's jobs to others; but it doesn't show what is in a queue, nor who has
+what. So workers say which jobs they hold, under leases that they renew, and how far each queue was read:
+jobs come out of a queue in the order of their submission, give or take some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from kombu.exceptions import OperationalError
+from redis.asyncio import Redis
+
+from workers import broker, keys, rabbitmq
+from workers.engine.amqp_connection import BrokerGone
+from workers.engine.leases import MALFORMED_KEPT
+from workers.engine.messages import QueuedJob
+from workers.queues import queue_name
+from workers.redis_client import script
+
+#: KEYS: leases, heads. ARGV: seconds, endpoint, submit time of the last ("" for not known), job ids.
+_TOOK = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1e6
+for i = 4, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) end
+"""
+
+#: KEYS: leases. ARGV: seconds, job ids. Forgets all leases that have run out, whoever held them.
+_RENEW = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1e6
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+"""
+
+
+class AmqpSource:
+    """The queues of a RabbitMQ, as the sweeper sees them, and what this worker tells of its jobs."""
+
+    def __init__(self, records: Redis, lease_s: float) -> None:
+        self._records = records
+        self._lease_s = lease_s
+
+    async def took(self, endpoint_name: str, jobs: Sequence[QueuedJob]) -> None:
+        """Say that this worker holds jobs that it was given."""
+        last = jobs[-1].submitted_at
+        values = [self._lease_s, endpoint_name, "" if last is None else last, *(job.job_id for job in jobs)]
+        await script(self._records, _TOOK)([keys.LEASES, keys.HEADS], values)
+
+    async def let_go(self, job_ids: Sequence[str]) -> None:
+        """Say that this worker holds jobs no more."""
+        await self._records.zrem(keys.LEASES, *job_ids)
+
+    async def renew(self, job_ids: Sequence[str]) -> None:
+        """Say that this worker still holds jobs."""
+        await script(self._records, _RENEW)([keys.LEASES], [self._lease_s, *job_ids])
+
+    async def put_aside(self, message: bytes) -> None:
+        """Keep a message that is no job where an operator finds it."""
+        async with self._records.pipeline(transaction=True) as pipeline:
+            pipeline.lpush(keys.MALFORMED, message)
+            pipeline.ltrim(keys.MALFORMED, 0, MALFORMED_KEPT - 1)
+            await pipeline.execute()
+
+    async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
+        """Return how many jobs of each endpoint nobody has fetched. Raises BrokerGone."""
+        queues = [queue_name(name) for name in endpoint_names]
+        try:
+            depth_of = await asyncio.to_thread(rabbitmq.depths, queues) if queues else {}
+        except OperationalError as error:
+            raise BrokerGone(str(error)) from error
+        return {name: depth_of[queue] for name, queue in zip(endpoint_names, queues, strict=True)}
+
+    async def oldest_at(self, endpoint_name: str) -> float | None:
+        """Return when the job that left a queue last was submitted (s): what is older has left it too.
+
+        None if the queue is empty, 0 if nobody knows.
+        """
+        if not (await self.depths([endpoint_name]))[endpoint_name]:
+            return None
+        head = cast("bytes | None", await self._records.hget(keys.HEADS, endpoint_name))
+        return float(head) if head else 0.0
+
+    async def without_lease(self, job_ids: Sequence[str]) -> list[str]:
+        """Return those of the jobs that no worker holds."""
+        if not job_ids:
+            return []
+        runs_out_at = await self._records.zmscore(keys.LEASES, list(job_ids))
+        return [job_id for job_id, at in zip(job_ids, runs_out_at, strict=True) if at is None]
+
+    async def send(self, endpoint_name: str, message: bytes) -> None:
+        """Put a message into its queue. Raises BrokerGone."""
+        try:
+            await asyncio.to_thread(broker.send, queue_name(endpoint_name), message)
+        except OperationalError as error:
+            raise BrokerGone(str(error)) from error
