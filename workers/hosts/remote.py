@@ -169,10 +169,6 @@ class RemoteHost:
         """End the process now; whoever waits for its answer is told that it is gone."""
         self._kill()
 
-    def kill(self) -> None:
-        """End the process now; who waits for its answer is told that it is gone."""
-        self._kill()
-
     async def stop(self) -> None:
         """End the process, and wait until it has ended."""
         self._writer.close()
