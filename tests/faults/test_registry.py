@@ -30,7 +30,7 @@ def test_running_deployments_go_on_while_the_registry_is_away(
     stack.start_worker()
     stack.deploy("echo", endpoint_name="echo")
     assert stack.predict("echo", "before")["prediction"] == ["m", "before"]
-    postgres_cluster.stop()
+    postgres_cluster.crash()
     try:
         eventually(lambda: httpx.get(f"{stack.url}/health/ready").status_code == 503, message="the API sees it")
         for number in range(5):
@@ -39,7 +39,7 @@ def test_running_deployments_go_on_while_the_registry_is_away(
         assert refused.status_code == 503
         assert refused.json()["code"] == "registry_unavailable"
     finally:
-        postgres_cluster.start()
+        postgres_cluster.resume()
     stack.wait_for_status("echo", "active")
     stack.deploy("echo", endpoint_name="another")
     assert stack.predict("another", "after")["prediction"] == ["m", "after"]

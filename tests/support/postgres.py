@@ -53,6 +53,10 @@ class PostgresCluster:
             for path in (self._folder, password_file):
                 shutil.chown(path, self._owner)
         self._initialize(password_file)
+        return self.resume()
+
+    def resume(self) -> PostgresCluster:
+        """Start it with the data that it has."""
         options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
         options |= {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
         arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
@@ -65,11 +69,16 @@ class PostgresCluster:
         eventually(self._answers, 20, message="PostgreSQL answers")
         return self
 
+    def crash(self) -> None:
+        """End it at once, and its children too; the data stays."""
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+            self._process = None
+
     def stop(self) -> None:
         """Stop it and delete its data."""
-        if self._process:
-            self._process.send_signal(signal.SIGQUIT)  # at once, and its children too
-            self._process.wait()
+        self.crash()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def create_database(self) -> str:
