@@ -41,6 +41,11 @@ bench: $(VENV)/.installed-dev ## measure: the WSGI servers side by side (minutes
 	@$(PIP) --editable '.[bench]'
 	@$(BIN)/python bench/wsgi_servers.py
 
+MINUTES ?= 30
+.PHONY: soak
+soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (30), then audit every job
+	@$(BIN)/python bench/soak.py --minutes $(MINUTES)
+
 .PHONY: clean
 clean: ## delete .venv and all caches; data/ stays
 	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,6 +18,8 @@ _REDIS_OPTIONS = {
     "health_check_interval": 25,
 }
 _AMQP_OPTIONS = {"confirm_publish": True}
+#: On RabbitMQ a connection without a sign of life for twice as long is dead.
+_HEARTBEAT_S = 20
 
 
 def route(name: str, args: Any, kwargs: Any, *_: Any, **_more: Any) -> dict[str, str] | None:
@@ -46,6 +48,9 @@ def _configuration() -> dict[str, Any]:
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # RabbitMQ keeps a worker's control queue locked until it has noticed that the connection is dead.
+        "broker_channel_error_retry": True,
+        "broker_heartbeat": _HEARTBEAT_S,
         "broker_transport_options": _AMQP_OPTIONS if settings.broker_is_amqp else _REDIS_OPTIONS,
         "worker_pool": "solo",
         "worker_concurrency": 1,

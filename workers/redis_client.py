@@ -73,5 +73,5 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OperationalError, OSError) as error:
-        message = "The job queue (Redis) can't be reached; nothing was stored. Try again shortly."
+        message = "The job queue can't be reached; nothing was stored. Try again shortly."
         raise QueueUnavailable(message) from error

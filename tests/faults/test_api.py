@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -52,20 +51,6 @@ def test_a_killed_api_loses_no_job_and_doubles_none(faulty: Stack, tmp_path: Pat
     # What was sent twice, because its answer was lost with the API, ran once.
     rows = runs.read_text().split()
     assert sorted(rows) == sorted(set(rows))
-
-
-def test_a_long_poll_outlives_nothing_but_its_api(faulty: Stack) -> None:
-    faulty.register("echo", Echo("m"))
-    faulty.deploy("echo", endpoint_name="echo", wait_s=0)
-    job = faulty.submit("echo", "x")
-    with ThreadPoolExecutor(1) as pool:
-        poll = pool.submit(httpx.get, f"{faulty.url}/jobs/{job}", params={"wait": 30}, timeout=40)
-        faulty.server.send(signal.SIGTERM)
-        assert poll.result(10).json()["status"] == "queued"
-    assert faulty.server.wait(10) == 0
-    faulty.start_server()
-    faulty.start_worker()
-    assert faulty.job(job)["status"] == "succeeded"
 
 
 def test_two_apis_make_one_job_of_requests_with_one_key_that_come_at_once(service: Stack, name: str) -> None:

@@ -99,9 +99,7 @@ def test_a_job_that_kills_every_worker_that_takes_it_becomes_a_dead_letter(fault
     faulty.deploy("gate", endpoint_name="gate", max_attempts=2)
     job = faulty.submit("gate", str(gate))
     for number in (1, 2):
-        eventually(
-            lambda attempt=number: faulty.job(job, 0)["attempts"] == attempt, RECOVERY_S, message="it runs (again)"
-        )
+        wait_for_attempt(faulty, job, number)
         worker.kill()
         worker = faulty.start_worker(f"w{number}")
     document = faulty.job(job)
@@ -140,6 +138,10 @@ def test_a_worker_in_a_hurry_gives_back_what_runs_at_once(
     # What was given back was lost by nobody.
     assert {each["attempts"] for each in documents} == {1}
     assert hasty.descendants() == []
+
+
+def wait_for_attempt(stack: Stack, job_id: str, number: int) -> None:
+    eventually(lambda: stack.job(job_id, 0)["attempts"] == number, RECOVERY_S, message=f"attempt {number} has begun")
 
 
 class stopped:  # noqa: N801 - reads as what the processes are meanwhile

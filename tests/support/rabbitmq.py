@@ -125,7 +125,9 @@ class RabbitNode:
             RABBITMQ_LOGS="-",
             RABBITMQ_PID_FILE=str(here / "pid"),
             RABBITMQ_DIST_PORT=str(free_port()),
-            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false +S 2 +sbwt none",
+            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=(
+                "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false +S 2 +sbwt none"
+            ),
             # Makes the script become the node instead of its parent, so that there is one pid.
             RABBITMQ_ALLOW_INPUT="1",
             RABBITMQ_SERVER_START_ARGS="-noinput",

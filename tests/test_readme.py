@@ -1,0 +1,76 @@
+"""The README's settings tables: every setting that the code reads stands there, with its default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from api.cli.settings import CliSettings
+from api.settings import ApiSettings
+from registry.serving_settings import ServingSettings
+from registry.settings import RegistrySettings
+from tests.support.environment import REPOSITORY
+from workers.settings import WorkerSettings
+
+README = REPOSITORY / "README.md"
+ENVIRONMENT = (RegistrySettings, WorkerSettings, ApiSettings, CliSettings)
+#: Defaults that follow from other settings are described there in words.
+IN_WORDS = ("", Path("data"), None)
+
+
+def rows() -> dict[str, str]:
+    """What stands after the name in each table row that begins with one in code quotes."""
+    found = re.findall(r"^\| `(\w+)` \| (.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(found)
+
+
+def settings() -> Iterator[tuple[str, FieldInfo]]:
+    for settings_class in ENVIRONMENT:
+        for name, field in settings_class.model_fields.items():
+            yield str(field.validation_alias or f"QUEUECAST_{name.upper()}"), field
+    yield from ServingSettings.model_fields.items()
+
+
+@pytest.mark.parametrize(("name", "field"), list(settings()), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_setting_is_in_the_readme_with_its_default(name: str, field: FieldInfo) -> None:
+    assert name in rows(), f"{name} is missing in the README's settings"
+    default = field.get_default()
+    if field.default_factory is None and default not in IN_WORDS:
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        assert rows()[name].startswith(f"`{shown}` |"), f"the README says of {name}: {rows()[name]}"
+
+
+def test_the_readme_names_no_variable_that_nothing_reads() -> None:
+    known = {name for name, _ in settings()}
+    read_elsewhere = set(re.findall(r"QUEUECAST_[A-Z_]+", (REPOSITORY / "Procfile").read_text(encoding="utf-8")))
+    named = set(re.findall(r"QUEUECAST_[A-Z_]+", README.read_text(encoding="utf-8")))
+    assert named <= known | read_elsewhere
+
+
+def test_the_links_of_the_documents_lead_somewhere() -> None:
+    for document in (README, REPOSITORY / "CHANGELOG.md", *REPOSITORY.glob("docs/*.md")):
+        text = document.read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = target.partition("#")
+            if "://" in target:
+                continue
+            assert not path or (document.parent / path).exists(), f"{document.name} leads to {target}"
+            assert path or anchor in anchors, f"{document.name} leads to {target}"
+
+
+def test_every_limit_of_a_setting_that_the_readme_tells_is_the_one_that_is_checked() -> None:
+    def bounds(settings_class: type[BaseModel], name: str) -> tuple[float, float]:
+        found = {type(each).__name__: each for each in settings_class.model_fields[name].metadata}
+        low = found["Ge"].ge if "Ge" in found else found["Gt"].gt
+        return float(low), float(found["Le"].le)
+
+    for name in ServingSettings.model_fields:
+        low, high = map(float, re.findall(r"(?:over )?(\d+) to (\d+)", rows()[name])[0])
+        assert (low, high) == bounds(ServingSettings, name), name
