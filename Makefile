@@ -20,7 +20,7 @@ run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl
 	@exec $(BIN)/queuecast run
 
 .PHONY: test
-test: $(VENV)/.installed-dev postgresql lint ## check everything: lint, types, layers and all tests (under 10 minutes)
+test: $(VENV)/.installed-dev services lint ## check everything: lint, types, layers and all tests (under 10 minutes)
 	@$(BIN)/python -m pytest
 
 .PHONY: test-fast
@@ -51,10 +51,11 @@ clean: ## delete .venv and all caches; data/ stays
 	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# PostgreSQL's binaries for the tests: installed where that needs no question, skipped elsewhere.
-.PHONY: postgresql
-postgresql:
+# What the tests start besides Redis: installed where that needs no question, skipped elsewhere.
+.PHONY: services
+services:
 	@sh tests/support/install_postgresql.sh
+	@sh tests/support/install_chromium.sh
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none is on the PATH." >&2; exit 1; }

@@ -36,6 +36,11 @@ def submit(url: str, numbers: count[int], jobs: int) -> None:
             api.post("/predict/echo", json={"input": str(number)}).raise_for_status()
 
 
+def wait_for(stack: Stack, jobs: int) -> None:
+    """Wait until so many jobs have run."""
+    eventually(lambda: stack.view("echo")["request_count"] >= jobs, 3_600, interval_s=0.2, message="jobs run")
+
+
 def main() -> None:
     """Measure, and print the readings and the slopes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -56,9 +61,7 @@ def main() -> None:
         print("jobs done, " + ", ".join(f"{name} MiB" for name in processes))
         for step in range(1, options.steps + 1):
             goal = options.jobs * step // options.steps
-            eventually(
-                lambda goal=goal: stack.view("echo")["request_count"] >= goal, 3_600, interval_s=0.2, message="jobs run"
-            )
+            wait_for(stack, goal)
             readings.append([goal, *(each.memory_info().rss for each in processes.values())])
             print(", ".join([str(goal), *(f"{rss / 2**20:.1f}" for rss in readings[-1][1:])]), flush=True)
         for thread in submitting:

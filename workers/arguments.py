@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from registry import names
 from workers.errors import JobArgumentsWrong
+from workers.reprs import short_repr
 
 _NAMES = ("endpoint_name", "input", "inputs")
 _FORM = "predict takes (endpoint_name, input) or (endpoint_name, inputs=[…])"
@@ -21,23 +23,26 @@ class Arguments:
     many: bool
 
 
-def parse(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
-    """Read the positional and keyword arguments of one call.
+def parse(args: Any, kwargs: Any) -> Arguments:
+    """Read the positional and keyword arguments of one call, whatever a message has in their places.
 
     Raises:
         JobArgumentsWrong: they don't have one of the two forms; the message says why.
     """
-    unknown = [name for name in kwargs if name not in _NAMES]
-    if unknown or len(args) > 2:
-        raise JobArgumentsWrong(f"{_FORM}; got {len(args)} positional arguments and {sorted(kwargs)}.")
+    if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
+        raise JobArgumentsWrong(f"{_FORM}; its arguments must be a list and an object.")
+    if len(args) > 2 or not kwargs.keys() <= set(_NAMES):
+        raise JobArgumentsWrong(
+            f"{_FORM}; got {len(args)} positional arguments and {short_repr(sorted(map(str, kwargs)))}."
+        )
     given = dict(zip(_NAMES, args, strict=False))
     twice = given.keys() & kwargs.keys()
     if twice:
         raise JobArgumentsWrong(f"{_FORM}; {min(twice)!r} is given twice.")
     given.update(kwargs)
     endpoint_name = given.get("endpoint_name")
-    if not isinstance(endpoint_name, str) or not endpoint_name:
-        raise JobArgumentsWrong(f"{_FORM}; endpoint_name must be a text that is not empty.")
+    if not names.could_exist(endpoint_name):
+        raise JobArgumentsWrong(f"{_FORM}; no endpoint can have the name {short_repr(endpoint_name)}.")
     return Arguments(endpoint_name, *_rows(given))
 
 

@@ -145,13 +145,13 @@ def test_a_host_crash_costs_seconds_at_most(service: Stack, name: str) -> None:
     service.register(name, Echo("m"))
     view = service.deploy(name, endpoint_name=name)
     load_s = view["workers"][0]["load_ms"] / 1000
-    took_s = []
+    took_s, killed = [], set()
     for _ in range(3):
-        [pid] = eventually(lambda: service.view(name)["workers"][0]["pids"], message="the host is up")
-        os.kill(pid, signal.SIGKILL)
+        pids = eventually(lambda: set(service.view(name)["workers"][0]["pids"]) - killed, message="a new host is up")
+        killed |= pids
+        os.kill(*pids, signal.SIGKILL)
         began = time.monotonic()
         assert service.predict(name, "x")["prediction"] == ["m", "x"]
         took_s.append(time.monotonic() - began)
-        service.wait_for_status(name, "active")
     # The bound that the issue sets; what it really takes is in docs/reliability.md.
     assert min(took_s) < 2 + load_s, took_s

@@ -91,15 +91,11 @@ def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) 
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
         args, kwargs = envelope.arguments()
-        if not isinstance(args, list) or not isinstance(kwargs, dict):
-            raise JobArgumentsWrong("The message's arguments must be a list and an object.")
     except EnvelopeUnreadable as error:
         raise JobArgumentsWrong(str(error)) from error
     read = arguments.parse(args, kwargs)
     if read.endpoint_name != job.endpoint_name:
-        raise JobArgumentsWrong(
-            f"A job of {read.endpoint_name[:100]!r} was sent to the queue of {job.endpoint_name!r}."
-        )
+        raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
     job.rows, job.many = read.rows, read.many
 
 

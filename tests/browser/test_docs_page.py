@@ -1,0 +1,56 @@
+"""The page at /docs in a real browser: it lists, sends and shows, and asks no other host."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.browser import Page
+from tests.support.stack import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+#: What stands in the open card of an endpoint.
+ANSWER = "document.querySelector('#Endpoints details[open] .answer').innerText"
+
+
+def button(text: str) -> str:
+    return (
+        f"[...document.querySelectorAll('#Endpoints details[open] button')].find(each => each.textContent === '{text}')"
+    )
+
+
+def test_an_endpoint_is_listed_with_its_example_and_answers_it(stack: Stack, page: Page) -> None:
+    stack.register_examples()
+    stack.start_worker()
+    stack.deploy("binary_classifier", endpoint_name="classifier_prod")
+    page.open(f"{stack.url}/docs")
+    page.wait_for("document.querySelector('#Endpoints details .path').textContent === '/predict/classifier_prod'")
+    assert "[0.5,0.8,0.2]" in page.value("document.querySelector('#Endpoints details[open] textarea').value")
+    assert page.value("[...document.querySelectorAll('h2')].map(each => each.textContent).join()") == (
+        "Endpoints,Predictions,Jobs,Dead letters,Deployments,Models,Health"
+    )
+
+    page.value(f"{button('Send')}.click()")
+    page.wait_for(f"{ANSWER}.includes('202 ')")
+    page.value(f"{button('Wait for this job')}.click()")
+    page.wait_for(f"{ANSWER}.includes('malignant')")
+    page.value(f"{button('As curl')}.click()")
+    assert f"{stack.url}/predict/classifier_prod" in page.value(
+        "document.querySelector('#Endpoints details[open] .buttons + pre').textContent"
+    )
+
+    stack.undeploy("classifier_prod")
+    page.open(f"{stack.url}/docs")
+    page.wait_for("document.querySelector('#Endpoints p').textContent.startsWith('No endpoint takes predictions')")
+    assert {url.split("/")[2] for url in page.requested if url.startswith("http")} == {f"127.0.0.1:{stack.port}"}
+    assert page.said == []
+
+
+def test_a_description_that_cannot_be_read_is_said(stack: Stack, page: Page) -> None:
+    page.open(f"{stack.url}/docs")
+    page.wait_for("document.querySelectorAll('details').length > 10")
+    page.value("(window.fetch = () => Promise.reject(new Error('gone')), null)")
+    page.value("document.querySelector('#Health details').open = true")
+    page.wait_for("document.querySelector('#Health details[open] .send') !== null")
+    page.value("document.querySelector('#Health details[open] .send').click()")
+    page.wait_for("document.querySelector('#Health details[open] .answer').innerText.includes('No answer: gone')")

@@ -1,0 +1,123 @@
+"""A headless Chromium for tests, driven over the DevTools protocol."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
+
+from tests.support.environment import clean_environment
+from tests.support.ports import free_port
+from tests.support.processes import Child
+from tests.support.waiting import eventually
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+#: Headless, and without calls to its makers.
+_OPTIONS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --disable-dev-shm-usage
+"""
+
+
+def program() -> str | None:
+    """Return the browser that is installed, or None."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+class Page:
+    """One page of a browser; a context manager that starts and ends both.
+
+    Attributes:
+        requested: the URL of every request that the page has made.
+        said: what it wrote to its console, and exceptions that nobody caught.
+    """
+
+    def __init__(self, browser: str, folder: Path) -> None:
+        self.requested: list[str] = []
+        self.said: list[str] = []
+        self._port = free_port()
+        options = f"{_OPTIONS} --remote-debugging-port={self._port} --user-data-dir={folder}/profile"
+        self._command = [browser, *options.split()]
+        self._folder = folder
+        self._number = 0
+        self._closing = ExitStack()
+        self._connection: Connection
+
+    def __enter__(self) -> Self:
+        log_path = self._folder / "chromium.log"
+        self._closing.enter_context(Child(self._command, env=clean_environment(), log_path=log_path))
+        self._connection = self._closing.enter_context(connect(self._address(), max_size=None))
+        for domain in ("Page", "Network", "Runtime"):
+            self._call(f"{domain}.enable")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def open(self, url: str) -> None:
+        """Go to a URL."""
+        self._call("Page.navigate", url=url)
+
+    def size(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Make the page so many CSS pixels large, and perhaps prefer dark colours."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self._call("Emulation.setEmulatedMedia", features=features)
+
+    def value(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression."""
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str, timeout_s: float = 15.0) -> Any:
+        """Wait until an expression is true; return its value."""
+        return eventually(lambda: self.value(expression), timeout_s, message=expression)
+
+    def screenshot(self, path: Path) -> None:
+        """Write a PNG of the whole page."""
+        answer = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def _address(self) -> str:
+        def target() -> str | None:
+            try:
+                pages = httpx.get(f"http://127.0.0.1:{self._port}/json/list").json()
+            except httpx.TransportError:
+                return None
+            return next((each["webSocketDebuggerUrl"] for each in pages if each["type"] == "page"), None)
+
+        url = eventually(target, 30, message="the browser answers")
+        assert url is not None
+        return url
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._connection.recv(timeout=30))
+            if message.get("id") == self._number:
+                assert "error" not in message, message
+                result: dict[str, Any] = message["result"]
+                return result
+            self._note(message)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        match event.get("method"):
+            case "Network.requestWillBeSent":
+                self.requested.append(event["params"]["request"]["url"])
+            case "Runtime.exceptionThrown" | "Runtime.consoleAPICalled":
+                self.said.append(json.dumps(event["params"])[:1_000])

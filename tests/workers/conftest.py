@@ -1,0 +1,51 @@
+"""What tests of the workers package share: this process's clients of an empty Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from workers import submission
+from workers.redis_client import records_client
+from workers.submission import Accepted
+
+T = TypeVar("T")
+
+
+class WithRedis(Protocol):
+    def __call__(self, what: Callable[[Redis], Awaitable[T]]) -> T: ...
+
+
+@pytest.fixture
+def store(redis_url: str) -> redis.Redis:
+    """The client of records and queues; its Redis is empty."""
+    return records_client()
+
+
+@pytest.fixture
+def with_redis(redis_url: str) -> WithRedis:
+    """Runs what needs a client of the engine's kind on an event loop of its own."""
+
+    def run(what: Callable[[Redis], Awaitable[T]]) -> T:
+        async def done() -> T:
+            async with Redis.from_url(redis_url) as client:
+                return await what(client)
+
+        return asyncio.run(done())
+
+    return run
+
+
+def submit(endpoint_name: str = "adding", row: Any = 1, **more: Any) -> Accepted:
+    """Submit a job with one row."""
+    return submission.submit((endpoint_name, row), {}, **more)
+
+
+def submit_ids(count: int, endpoint_name: str = "adding") -> list[str]:
+    """Submit jobs one after the other; return their ids, oldest first."""
+    return [submit(endpoint_name, number).job_id for number in range(count)]
