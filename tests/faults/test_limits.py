@@ -122,3 +122,15 @@ def test_revoke_does_what_cancel_does(service: Stack, name: str, tmp_path: Path,
     gate.touch()
     assert service.job(running)["status"] == ("cancelled" if terminate else "succeeded")
     assert service.predict(name, "next")["prediction"] == ["m", "next"]
+
+
+def test_terminate_from_the_command_line_of_celery_stops_a_running_job(
+    service: Stack, name: str, tmp_path: Path
+) -> None:
+    service.register(name, Gate("m"))
+    service.deploy(name, endpoint_name=name)
+    job = service.submit(name, str(tmp_path / "gate"))
+    service.wait_until_running([job])
+    service.run("-m", "celery", "-A", "workers.app", "control", "terminate", "KILL", job)
+    assert service.job(job)["status"] == "cancelled"
+    assert service.predict(name, "next")["prediction"] == ["m", "next"]

@@ -1,4 +1,4 @@
-"""What `celery inspect`, `revoke` and Flower ask a worker about its queues and jobs, answered by the engine."""
+"""What remote control and Flower ask a worker about its queues and jobs, or tell it to do, done by the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def of(engine: Engine) -> None:
     for name in ("active_queues", "active", "reserved"):
         celerys = Panel.data[name]
         Panel.data[name] = _joined(celerys, _ANSWERS[name], engine)
-    Panel.data["revoke"] = _revoking(Panel.data["revoke"], engine)
+    Panel.data["revoke"] = revoke = _revoking(Panel.data["revoke"], engine)
+    Panel.data["terminate"] = _terminating(revoke)
 
 
 def _joined(celerys: Any, ours: Any, engine: Engine) -> Any:
@@ -32,6 +33,13 @@ def _revoking(celerys: Any, engine: Engine) -> Any:
         return celerys(state, task_id, *args, terminate=terminate, **kwargs)
 
     return revoke
+
+
+def _terminating(revoke: Any) -> Any:
+    def terminate(state: Any, signal: Any, task_id: Any, **_: Any) -> Any:
+        return revoke(state, task_id, terminate=True, signal=signal)
+
+    return terminate
 
 
 def _queues(engine: Engine) -> list[dict[str, Any]]:
