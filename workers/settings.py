@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.errors import SettingsWrong
 
 DAY_S = 86_400
 _AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class WorkerSettings(BaseSettings):
@@ -42,6 +44,15 @@ class WorkerSettings(BaseSettings):
     #: Threads that numerical libraries may use in each model host.
     host_threads: int = Field(default=1, ge=1, le=256)
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in _REDIS_SCHEMES:
+            raise ValueError("a URL such as redis://127.0.0.1:6379/0 is needed")
+        _ = parts.port  # raises if it is no number
+        return value
+
     @property
     def queues_beside_records(self) -> bool:
         """Whether queues and records are in the same Redis, so that one step can change both."""
@@ -70,5 +81,6 @@ def load() -> WorkerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "QUEUECAST_" + str(first["loc"][0]).upper()
-        value = os.environ.get(name)
-        raise SettingsWrong(f"{name}={value!r}: {first['msg']}") from error
+        # A URL is not repeated: it may hold a password.
+        given = name if name.endswith("_URL") else f"{name}={os.environ.get(name)!r}"
+        raise SettingsWrong(f"{given}: {first['msg']}") from error

@@ -266,7 +266,9 @@ def test_a_taken_port_is_named_with_its_variable(serve: Callable[..., Served], t
         ("QUEUECAST_HOST", "no such host"),
         ("QUEUECAST_MAX_HELD_WAITS", "-1"),
         ("QUEUECAST_RESULT_TTL_S", "never"),
-        ("DATABASE_URL", "nonsense://"),
+        ("DATABASE_URL", "nonsense://:secret@here"),
+        ("QUEUECAST_REDIS_URL", "nonsense://:secret@here"),
+        ("QUEUECAST_REDIS_URL", "redis://:secret@here:port"),
     ],
 )
 def test_a_wrong_setting_is_named_before_anything_is_served(tmp_path: Path, variable: str, value: str) -> None:
@@ -275,4 +277,5 @@ def test_a_wrong_setting_is_named_before_anything_is_served(tmp_path: Path, vari
         assert child.wait() == 1
         log = child.log()
     assert variable in log
+    assert "secret" not in log
     assert "Traceback" not in log
