@@ -41,7 +41,6 @@ _ERRORS = {
     429: "The queue is full; try again after Retry-After.",
     422: "A field, or the input, can't be accepted; the answer names it.",
     500: "The prediction failed, or the server did.",
-    501: "The server lacks the optional part that this needs.",
     503: "Redis or the registry can't be reached; try again after Retry-After.",
     507: "The registry's or the artifact store's disk is full.",
 }
@@ -126,9 +125,22 @@ def _query_parameters(operation: Operation) -> list[Json]:
         return []
     schema = operation.query.model_json_schema(ref_template=_REFERENCE)
     return [
-        {"name": name, "in": "query", "required": False, "schema": _inlined(each, schema.get("$defs", {}))}
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": _without_null(_inlined(each, schema.get("$defs", {}))),
+        }
         for name, each in schema["properties"].items()
     ]
+
+
+def _without_null(schema: Json) -> Json:
+    """Leave out what a query string can't say: such a parameter is left out itself."""
+    alternatives = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    if len(alternatives) != 1:
+        return schema
+    return {**{name: each for name, each in schema.items() if name not in ("anyOf", "default")}, **alternatives[0]}
 
 
 def _inlined(schema: Any, definitions: Json) -> Any:

@@ -89,7 +89,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Models",
         {201: answers.VersionView},
         body=schemas.Registration,
-        errors=(400, 409, 413, 415, 422, 501, 503, 507),
+        errors=(400, 409, 413, 415, 422, 503, 507),
         multipart=True,
         example={"name": "my_model", "runtime": "sklearn", "input_example": _EXAMPLE_INPUT},
     ),

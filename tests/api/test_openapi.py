@@ -149,3 +149,11 @@ def test_requests_as_the_document_describes_them_name_every_field(client: Client
         assert schemas[name]["additionalProperties"] is False, name
     assert schemas["Deploy"]["properties"]["max_batch_size"]["maximum"] == 4096
     assert json.dumps(schemas["Deploy"]["required"]) == '["model_name"]'
+
+
+def test_a_query_parameter_is_never_null(client: Client) -> None:
+    parameters = document(client)["paths"]["/jobs"]["get"]["parameters"]
+    schemas = {each["name"]: each["schema"] for each in parameters}
+    assert schemas["endpoint_name"]["type"] == "string"
+    assert schemas["status"]["enum"][0] == "queued"
+    assert "null" not in json.dumps(parameters)

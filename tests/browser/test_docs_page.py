@@ -25,7 +25,7 @@ def test_an_endpoint_is_listed_with_its_example_and_answers_it(stack: Stack, pag
     stack.deploy("binary_classifier", endpoint_name="classifier_prod")
     page.open(f"{stack.url}/docs")
     page.wait_for("document.querySelector('#Endpoints details .path').textContent === '/predict/classifier_prod'")
-    assert "[0.5,0.8,0.2]" in page.value("document.querySelector('#Endpoints details[open] textarea').value")
+    assert "[0.5, 0.8, 0.2]" in page.value("document.querySelector('#Endpoints details[open] textarea').value")
     assert page.value("[...document.querySelectorAll('h2')].map(each => each.textContent).join()") == (
         "Endpoints,Predictions,Jobs,Dead letters,Deployments,Models,Health"
     )
@@ -54,3 +54,16 @@ def test_a_description_that_cannot_be_read_is_said(stack: Stack, page: Page) -> 
     page.wait_for("document.querySelector('#Health details[open] .send') !== null")
     page.value("document.querySelector('#Health details[open] .send').click()")
     page.wait_for("document.querySelector('#Health details[open] .answer').innerText.includes('No answer: gone')")
+
+
+def test_every_operation_unfolds_and_fits_on_a_phone(stack: Stack, page: Page) -> None:
+    page.size(390, 844)
+    page.open(f"{stack.url}/docs")
+    page.wait_for("document.querySelectorAll('details').length")
+    shown = page.value("[...document.querySelectorAll('summary .path')].map(each => each.textContent)")
+    paths = stack.api.get("/openapi.json").json()["paths"]
+    assert sorted(shown) == sorted(path for path, methods in paths.items() for _ in methods)
+    page.value("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    page.wait_for("[...document.querySelectorAll('.inside')].every(each => each.innerText.includes('Send'))")
+    assert page.value("document.documentElement.scrollWidth") == 390
+    assert page.said == []
