@@ -28,10 +28,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from redis import Redis
+
+from workers.child_process import dies_with_parent
 
 ENDPOINT = "bench"
 INPUT = 2.5
 POLL_WAIT_S = 20
+#: Longer than any poll: an answer that takes longer is an error, and the bench ends whatever a server does.
+ANSWER_LIMIT_S = 40
+#: Of the server's threads, those that never hold a poll.
+FREE_THREADS = 32
 START_LIMIT_S = 30
 _CHEROOT = """
 import sys
@@ -51,9 +58,10 @@ def command(server: str, port: int, threads: int) -> list[str]:
     commands = {
         "gunicorn gthread": [*gunicorn, "-k", "gthread", "--threads", str(threads), f"{app}()"],
         "gunicorn gevent": [*gunicorn, "-k", "gevent", "--worker-connections", str(2 * threads), f"{app}()"],
+        # As `python -m api.serve` runs it.
         "waitress": [
-            *python, "-m", "waitress", "--listen", f"127.0.0.1:{port}", "--threads", str(threads),
-            "--connection-limit", str(2 * threads), "--asyncore-use-poll", "--call", app,
+            "env", f"QUEUECAST_PORT={port}", f"QUEUECAST_MAX_HELD_WAITS={threads - FREE_THREADS}",
+            f"QUEUECAST_REQUEST_THREADS={FREE_THREADS}", *python, "-m", "api.serve",
         ],
         "cheroot": [*python, "-c", _CHEROOT, str(port), str(threads)],
         "granian": [
@@ -98,7 +106,11 @@ class Client:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send one request and return status and body."""
+        """Send one request and return status and body. Raises TimeoutError after `ANSWER_LIMIT_S`."""
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            return await self._ask(method, path, body)
+
+    async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
@@ -134,7 +146,7 @@ async def poll(port: int, job_id: str, load: Load) -> None:
                 load.held -= 1
                 client.close()
             load.poll_errors += 1
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):  # a timeout is an OSError
             load.poll_errors += 1
             await asyncio.sleep(0.1)
 
@@ -146,7 +158,13 @@ async def submit(port: int, load: Load, until: float) -> str:
     body = json.dumps({"input": INPUT}).encode()
     while time.monotonic() < until:
         began = time.perf_counter()
-        status, answer = await client.ask("POST", f"/predict/{ENDPOINT}", body)
+        try:
+            status, answer = await client.ask("POST", f"/predict/{ENDPOINT}", body)
+        except (OSError, asyncio.IncompleteReadError):
+            load.errors += 1
+            client.close()
+            await client.connect()
+            continue
         load.latencies_s.append(time.perf_counter() - began)
         if status == 202:
             job_id = json.loads(answer)["job_id"]
@@ -191,7 +209,10 @@ def pss_mb(pid: int) -> float:
 def process(arguments: list[str], environment: dict[str, str], port: int, log: Path) -> Iterator[int]:
     """Run a server until the block ends; yield its process id once its port answers."""
     with log.open("ab") as output:
-        child = subprocess.Popen(arguments, env=environment, stdout=output, stderr=output)
+        child = subprocess.Popen(
+            arguments, env=environment, stdout=output, stderr=output,
+            preexec_fn=dies_with_parent(),  # noqa: PLW1509 - one system call, see there
+        )  # fmt: skip
     try:
         wait_for_port(child, port)
         yield child.pid
@@ -291,6 +312,8 @@ def main() -> None:
             deploy(environment)
             for number in range(options.rounds):
                 for server in options.servers:
+                    with Redis(port=redis_port) as client:
+                        client.flushall()  # the jobs of others would fill the queue
                     port = free_port()
                     with process(command(server, port, options.threads), environment, port, log) as pid:
                         figures[server].append(asyncio.run(measure(port, pid, options)))
