@@ -40,8 +40,9 @@ class DeploymentCache:
         except RegistryUnavailable:
             if entry is None:
                 raise
-            # What is deployed goes on being served while the registry is away.
-            return entry[1]
+            # What is deployed goes on being served while the registry is away; and not every job asks
+            # whether it is back, which may take as long as its time limit.
+            deployment = entry[1]
         with self._lock:
             # What was read before a `clear` may be older than the change that caused it.
             if generation == self._generation:

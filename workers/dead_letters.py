@@ -9,19 +9,20 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis.asyncio import Redis as AsyncRedis
 
-from workers import arguments, envelopes, keys
+from workers import arguments, envelopes, jobs, keys
 from workers.documents import Failure
 from workers.envelopes import EnvelopeUnreadable
-from workers.errors import DeadLetterNotFound, JobArgumentsWrong
-from workers.jobs import Job, JobState
+from workers.errors import DeadLetterNotFound, IdempotencyConflict, JobArgumentsWrong
+from workers.jobs import Job
 from workers.redis_client import records_client, translated_errors
-from workers.submission import Limits, submit
+from workers.submission import Idempotency, Limits
 
 _PAGE = 500
 
@@ -99,8 +100,10 @@ def newest(endpoint_name: str | None = None, limit: int = 50) -> list[DeadLetter
 def replay(job_id: str, endpoint_name: str | None = None) -> Job:
     """Submit a dead letter's input as a new job, to its endpoint or to another one, and discard the letter.
 
+    Replayed twice at once, or again after a failure in between, it is one job.
+
     Raises:
-        DeadLetterNotFound: there is none for this job.
+        DeadLetterNotFound: there is none for this job, or it is being replayed to another endpoint.
         JobArgumentsWrong: its message can't be read.
         QueueFull, QueueUnavailable: the new job could not be stored; the letter is still there.
     """
@@ -109,10 +112,15 @@ def replay(job_id: str, endpoint_name: str | None = None) -> Job:
     if not rows:
         raise JobArgumentsWrong(f"The message of dead letter {job_id} can't be read; there is nothing to replay.")
     target = endpoint_name or letter.endpoint_name
-    args, kwargs = ((target, rows["input"]), {}) if "input" in rows else ((target,), rows)
-    accepted = submit(args, kwargs, limits=Limits())
-    discard(job_id)
-    return Job(accepted.job_id, target, JobState.QUEUED, submitted_at=accepted.submitted_at)
+    # No caller's own key can be this one: it has a line break.
+    once = Idempotency(f"replay\n{job_id}\n{letter.given_up_at}", target.encode())
+    try:
+        job = jobs.submit(target, rows, Limits(), once)
+    except IdempotencyConflict as error:
+        raise DeadLetterNotFound(job_id) from error
+    with suppress(DeadLetterNotFound):  # whoever replays it too was faster
+        discard(job_id)
+    return job
 
 
 def discard(job_id: str) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kombu.compression import decompress
 from kombu.serialization import dumps
+
+from workers.reprs import short_repr
 
 _JSON = "application/json"
 _PERSISTENT = 2
@@ -32,17 +35,24 @@ class Envelope(NamedTuple):
     properties: dict[str, Any]
 
     def arguments(self) -> tuple[Any, Any]:
-        """Return args and kwargs. Raises EnvelopeUnreadable."""
+        """Return what stands in the places of args and kwargs. Raises EnvelopeUnreadable."""
         if self.content_type != _JSON:
             raise EnvelopeUnreadable(f"The message is {self.content_type}; only JSON is read here.")
         try:
             body = base64.b64decode(self.body) if self.properties.get("body_encoding") == "base64" else self.body
-            if compression := self.headers.get("compression"):
-                body = decompress(body, compression)  # type: ignore[no-untyped-call]
-            args, kwargs, _embedded = json.loads(body)
-        except (ValueError, TypeError, KeyError, LookupError, RecursionError) as error:
+            args, kwargs, _embedded = json.loads(self._decompressed(body))
+        except (ValueError, TypeError, RecursionError) as error:
             raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
         return args, kwargs
+
+    def _decompressed(self, body: Any) -> Any:
+        compression = self.headers.get("compression")
+        if not compression:
+            return body
+        try:
+            return decompress(body, compression)  # type: ignore[no-untyped-call]
+        except Exception as error:  # each of the compression libraries has errors of its own
+            raise EnvelopeUnreadable(f"The message's body can't be decompressed: {short_repr(error)}.") from error
 
 
 def encode(queue: str, message: Any, priority: int = 0) -> bytes:
@@ -83,6 +93,18 @@ def stored(envelope: Envelope, default: Callable[[Any], Any] | None = None) -> b
         },
         default=default,
     ).encode()
+
+
+def seconds(moment: str | None) -> float | None:
+    """Return a message's `eta` or `expires` in seconds since the epoch; without a zone it is UTC, as in Celery.
+
+    Raises:
+        ValueError, TypeError, OverflowError: it is not in ISO 8601.
+    """
+    if not moment:
+        return None
+    parsed = datetime.fromisoformat(moment)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def decode(envelope: bytes) -> Envelope:

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
 
+from celery import states
+
 from workers import documents, keys, records, submission
-from workers.errors import JobNotCancellable, JobNotFound
+from workers.errors import JobFailed, JobNotCancellable, JobNotFound
 from workers.redis_client import records_client, translated_errors
 from workers.submission import Idempotency, Limits
 
@@ -43,9 +45,11 @@ class JobState(StrEnum):
 
 _STATES = {
     documents.QUEUED: JobState.QUEUED,
-    "STARTED": JobState.RUNNING,
-    "SUCCESS": JobState.SUCCEEDED,
-    "FAILURE": JobState.FAILED,
+    states.PENDING: JobState.QUEUED,
+    states.RECEIVED: JobState.QUEUED,
+    states.SUCCESS: JobState.SUCCEEDED,
+    states.FAILURE: JobState.FAILED,
+    states.REVOKED: JobState.CANCELLED,
 }
 
 
@@ -157,13 +161,13 @@ def recent(endpoint_name: str | None = None, state: JobState | None = None, limi
 def parse(job_id: str, record: bytes) -> Job:
     """Turn a record, also one that Celery itself wrote, into a job."""
     found = json.loads(record)
-    state = _STATES.get(found["status"])
-    if state is None:
-        state = JobState.EXPIRED if found.get("reason") == documents.EXPIRED else JobState.CANCELLED
+    # Celery has more states than these, and programs may make their own: none of those is an end.
+    state = _STATES.get(found["status"], JobState.RUNNING)
+    if state is JobState.CANCELLED and found.get("reason") == documents.EXPIRED:
+        state = JobState.EXPIRED
     error = found.get("error")
     if state is JobState.FAILED and error is None:
-        result = found.get("result") or {}
-        error = {"code": "job_failed", "type": result.get("exc_type"), "message": str(result.get("exc_message"))}
+        error = _celerys_error(found.get("result"))
     return Job(
         job_id,
         found.get("endpoint_name", ""),
@@ -177,6 +181,14 @@ def parse(job_id: str, record: bytes) -> Job:
         failures=found.get("failures") or (),
         expires_at=found.get("expires_at"),
     )
+
+
+def _celerys_error(result: Any) -> dict[str, Any]:
+    """What a failed task of Celery's own says of its exception."""
+    said = result if isinstance(result, dict) else {"exc_message": result}
+    message = said.get("exc_message")
+    text = ", ".join(map(str, message)) if isinstance(message, list) else str(message)
+    return {"code": JobFailed.code, "type": str(said.get("exc_type")), "message": text}
 
 
 def _pages(endpoint_name: str | None) -> Iterator[list[str]]:
@@ -196,10 +208,13 @@ def _pages(endpoint_name: str | None) -> Iterator[list[str]]:
 def _newest(endpoint_name: str) -> Iterator[tuple[float, str]]:
     """The endpoint's jobs, newest first, read page by page as they are needed."""
     client, start = records_client(), 0
+    before: set[bytes] = set()
     while True:
         key, end = keys.recent(endpoint_name), start + _PAGE - 1
         rows = cast("list[tuple[bytes, float]]", client.zrevrange(key, start, end, withscores=True))
-        yield from ((submitted_at, job_id.decode()) for job_id, submitted_at in rows)
+        # Jobs that were submitted meanwhile have moved some of the last page into this one.
+        yield from ((submitted_at, job_id.decode()) for job_id, submitted_at in rows if job_id not in before)
+        before = {job_id for job_id, _ in rows}
         if len(rows) < _PAGE:
             return
         start += _PAGE

@@ -8,6 +8,7 @@ record is written first and taken back if the broker refuses the message.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from workers.settings import load
 
 #: What Celery would do after or around a task; the engine runs predictions and nothing else.
 _NOT_RUN = ("link", "link_error", "chain", "chord")
+#: A job's id is its message's tag, which scripts in Redis find in the JSON as it stands.
+_TASK_ID = re.compile(r"[!#-\[\]-~]{1,255}")
 #: Longer than sending to another broker takes before it fails.
 _SENDING_S = 5
 
@@ -35,16 +38,19 @@ _SENDING_S = 5
 #: request under the idempotency key is being sent to such a broker ("" for none).
 #: ARGV: job id, record, submitted at, seconds to live, length of `recent`, endpoint, message, the most
 #: unfinished jobs ("" for what `limits` says), expires at ("" for never), digest of the request and
-#: seconds to live of the idempotency key, seconds that sending may take.
-#: Returns what became of it, and a job id or a number that says more.
+#: seconds to live of the idempotency key, seconds that sending may take, how the keys of records begin.
+#: Returns what became of it, and a job id or a number that says more. An idempotency key is forgotten with
+#: the record of its job.
 _ACCEPT = """
 if KEYS[8] ~= '' then
   local known = redis.call('GET', KEYS[8])
   if known then
     local digest, job_id = string.match(known, '^(%S+) (.+)$')
-    if digest ~= ARGV[10] then return {'conflict', job_id} end
-    if KEYS[10] ~= '' and redis.call('EXISTS', KEYS[10]) == 1 then return {'sending', job_id} end
-    return {'repeated', job_id}
+    if redis.call('EXISTS', ARGV[13] .. job_id) == 1 then
+      if digest ~= ARGV[10] then return {'conflict', job_id} end
+      if KEYS[10] ~= '' and redis.call('EXISTS', KEYS[10]) == 1 then return {'sending', job_id} end
+      return {'repeated', job_id}
+    end
   end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'repeated', ARGV[1]} end
@@ -108,7 +114,7 @@ def submit(
 
     Raises:
         JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or can't be said in
-            JSON, or the options ask for callbacks.
+            JSON, or the options ask for callbacks or a `task_id` that can't be one.
         QueueFull: the endpoint has too many unfinished jobs.
         IdempotencyConflict: the idempotency key was used for another request.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
@@ -118,11 +124,13 @@ def submit(
     if asked:
         raise JobArgumentsWrong(f"predict runs no Celery callbacks, and was sent with {', '.join(asked)}.")
     job_id, submitted_at = task_id or uuid(), time.time()
+    if not _TASK_ID.fullmatch(job_id):
+        raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
     if limits.expires_in_s is not None:
         options["expires"] = datetime.fromtimestamp(submitted_at + limits.expires_in_s, UTC)
     message = _message(job_id, args, kwargs, submitted_at, options)
     envelope = _encoded(queue_name(endpoint_name), message, options.get("priority") or 0)
-    expires_at = _seconds(message.headers["expires"])
+    expires_at = _expires_at(message)
     job = _Job(job_id, endpoint_name, submitted_at, expires_at, envelope)
     with translated_errors():
         return _accept(job, limits.max_queue_length, idempotency)
@@ -138,18 +146,15 @@ class _Job:
 
 
 def _message(job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], now: float, options: dict[str, Any]) -> Any:
-    headers = {**(options.pop("headers", None) or {}), keys.SUBMITTED_AT_HEADER: now}
-    message = app.amqp.as_task_v2(
-        job_id,
-        TASK_NAME,
-        tuple(args),
-        dict(kwargs),
-        argsrepr=options.pop("argsrepr", short_repr(args)),
-        kwargsrepr=options.pop("kwargsrepr", short_repr(kwargs) if kwargs else "{}"),
-        origin=_origin(),
-        **options,
-    )
-    message.headers.update(headers)
+    headers = options.pop("headers", None) or {}
+    options.setdefault("argsrepr", short_repr(args))
+    options.setdefault("kwargsrepr", short_repr(kwargs) if kwargs else "{}")
+    try:
+        message = app.amqp.as_task_v2(job_id, TASK_NAME, tuple(args), dict(kwargs), origin=_origin(), **options)
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+        raise JobArgumentsWrong(f"The options of this call can't be used: {error}.") from error
+    # Celery's own win: a caller's "id" would make another job of the message than of its record.
+    message.headers.update({**headers, **message.headers, keys.SUBMITTED_AT_HEADER: now})
     return message
 
 
@@ -190,6 +195,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         "" if idempotency is None else _digest(idempotency.request),
         settings.result_ttl_s,
         _SENDING_S,
+        keys.record(""),
     ]
     what, more = (each.decode() for each in script(records_client(), _ACCEPT)(names, values))
     if what == "full":
@@ -213,12 +219,15 @@ def _send(job: _Job, scope: str | None) -> None:
         records_client().delete(keys.sending(scope))
 
 
+def _expires_at(message: Any) -> float | None:
+    try:
+        return envelopes.seconds(message.headers["expires"])
+    except ValueError as error:
+        raise JobArgumentsWrong(f"The options of this call can't be used: {error}.") from error
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _seconds(moment: str | None) -> float | None:
-    return datetime.fromisoformat(moment).timestamp() if moment else None
 
 
 @lru_cache(maxsize=1)

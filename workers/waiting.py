@@ -28,14 +28,14 @@ _MGET_LIMIT = 500
 class _Watch:
     """One waiting caller."""
 
-    __slots__ = ("began", "done", "due", "job", "job_id")
+    __slots__ = ("began", "done", "due", "job_id", "record")
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.began = time.monotonic()
         self.due = self.began + FIRST_LOOK_S
         self.done = threading.Event()
-        self.job: Job | None = None
+        self.record: bytes | None = None
 
     def looked_at(self, now: float) -> None:
         self.due = now + min(max((now - self.began) * _PATIENCE, FIRST_LOOK_S), LAST_LOOK_S)
@@ -68,7 +68,8 @@ class Waiter:
         finally:
             with self._lock:
                 self._watches.discard(watch)
-        return watch.job or jobs.get(job_id)
+        # Parsed here, and not by the thread that all others wait for.
+        return jobs.get(job_id) if watch.record is None else jobs.parse(job_id, watch.record)
 
     def release(self) -> None:
         """End every wait, now and from now on: this process is about to end. Safe in a signal handler."""
@@ -116,7 +117,7 @@ class Waiter:
             if record is not None and not documents.is_terminal(record):
                 continue
             # A record that is gone by now ends the wait too: the caller's last look says so.
-            watch.job = jobs.parse(watch.job_id, record) if record is not None else None
+            watch.record = record
             watch.done.set()
             with self._lock:
                 self._watches.discard(watch)

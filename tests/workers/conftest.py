@@ -10,7 +10,7 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from workers import submission
+from workers import envelopes, keys, submission
 from workers.redis_client import records_client
 from workers.submission import Accepted
 
@@ -49,3 +49,10 @@ def submit(endpoint_name: str = "adding", row: Any = 1, **more: Any) -> Accepted
 def submit_ids(count: int, endpoint_name: str = "adding") -> list[str]:
     """Submit jobs one after the other; return their ids, oldest first."""
     return [submit(endpoint_name, number).job_id for number in range(count)]
+
+
+def message_of(store: redis.Redis, job_id: str) -> envelopes.Envelope:
+    """The copy of a job's message."""
+    copy = store.get(keys.message(job_id))
+    assert isinstance(copy, bytes)
+    return envelopes.decode(copy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from workers import arguments, envelopes, queues
@@ -11,6 +10,9 @@ from workers.documents import Failure
 from workers.envelopes import Envelope, EnvelopeUnreadable
 from workers.errors import JobArgumentsWrong
 from workers.keys import SUBMITTED_AT_HEADER
+
+#: The year 10,000, in seconds since the epoch: there is no date after it.
+_END_OF_TIME = 253_402_300_800.0
 
 
 class MessageUnreadable(Exception):
@@ -74,6 +76,7 @@ def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) 
         raise MessageUnreadable(f"a message of task {str(task)[:100]!r}; only {queues.TASK_NAME!r} runs here")
     if not isinstance(job_id, str) or not job_id:
         raise MessageUnreadable("a task message without an id")
+    job_id.encode()  # half a surrogate pair can't be part of a key
     return QueuedJob(
         tag=tag,
         job_id=job_id,
@@ -81,9 +84,9 @@ def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) 
         message=message,
         rows=[],
         many=False,
-        submitted_at=_number(headers.get(SUBMITTED_AT_HEADER)),
-        not_before=_seconds(headers.get("eta")),
-        expires_at=_seconds(headers.get("expires")),
+        submitted_at=_moment(headers.get(SUBMITTED_AT_HEADER)),
+        not_before=envelopes.seconds(headers.get("eta")),
+        expires_at=envelopes.seconds(headers.get("expires")),
         event_fields=_event_fields(headers),
     )
 
@@ -99,15 +102,11 @@ def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     job.rows, job.many = read.rows, read.many
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _seconds(moment: str | None) -> float | None:
-    if not moment:
+def _moment(value: Any) -> float | None:
+    """A time that can be written down; what a header says instead of one is ignored."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
-    parsed = datetime.fromisoformat(moment)
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    return float(value) if 0 < value < _END_OF_TIME else None
 
 
 def _event_fields(headers: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,9 @@ _CLOCK_SLACK_S = 10.0
 _LOOKED_AT_ONCE = 200
 
 #: KEYS: the record, the copy of its message, unfinished. ARGV: job id, now (s).
-#: Returns the message if the job is unfinished, and dates it anew; forgets a job that has ended or has no record.
+#: Dates the job anew if it is unfinished, and returns its message; forgets a job that has ended or has no record.
+#: (There is no copy of a message that came straight from a Celery program. Its lease keeps it, under a tag of
+#: its own.)
 _LOST = (
     STATUS_OF
     + """
@@ -38,9 +40,8 @@ if not status or terminal(status) then
   redis.call('ZREM', KEYS[3], ARGV[1])
   return false
 end
-local message = redis.call('GET', KEYS[2])
-if message then redis.call('ZADD', KEYS[3], 'XX', ARGV[2], ARGV[1]) end
-return message
+redis.call('ZADD', KEYS[3], 'XX', ARGV[2], ARGV[1])
+return redis.call('GET', KEYS[2])
 """
 )
 
