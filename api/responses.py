@@ -10,7 +10,7 @@ from flask import Response
 
 from api.deploying import all_down
 from api.submitting import Submitted
-from workers.jobs import Job, JobState
+from workers.jobs import JobState
 
 
 def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -47,13 +47,6 @@ def submitted(result: Submitted, wait_s: float | None) -> Response:
         "url": url,
     }
     return document(accepted, 202, headers)
-
-
-def replayed(job: Job) -> Response:
-    """Return 202 and where the outcome will be."""
-    url = f"/jobs/{job.job_id}"
-    accepted = {"job_id": job.job_id, "status": job.state.value, "endpoint_name": job.endpoint_name, "url": url}
-    return document(accepted, 202, {"Location": url})
 
 
 def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:

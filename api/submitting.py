@@ -6,6 +6,8 @@ Both forms, a URL per endpoint and the universal URL, differ in the first step a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import DeploymentNotFound
-from workers import jobs, status, waiting
+from workers import dead_letters, jobs, status, waiting
 from workers.errors import QueueFull, QueueUnavailable
 from workers.jobs import Job, JobState
 from workers.submission import Idempotency, Limits
@@ -66,6 +68,24 @@ def submit_to_model(
             `submit_to_endpoint`.
     """
     return _submit(services, _serving_model(services, prediction), prediction, wait_s, idempotency_key)
+
+
+def replay(services: Services, job_id: str, endpoint_name: str | None) -> Submitted:
+    """Submit a dead letter's input as a new job, to its endpoint or to another one, and discard the letter.
+
+    Raises:
+        DeadLetterNotFound: there is none for this job.
+        JobArgumentsWrong: its message can't be read.
+        EndpointNotDeployed, InputInvalid, TooManyJobs, QueueUnavailable: as for `submit_to_endpoint`; the
+            letter is still there.
+    """
+    letter = dead_letters.get(job_id)
+    deployment = _serving_endpoint(services, endpoint_name or letter.endpoint_name)
+    if rows := letter.rows():
+        _check_input(deployment, Prediction(**rows))
+    with _room(deployment):
+        job = dead_letters.replay(job_id, deployment.endpoint_name, _limits(deployment))
+    return Submitted(job, deployment)
 
 
 def _serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
@@ -122,17 +142,29 @@ def _submit(
 
 
 def _accepted(deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None) -> Job:
-    settings = deployment.settings
-    limits = Limits(settings.max_queue_length, prediction.expires_in_s or settings.expires_in_s)
     idempotency = None
     if idempotency_key is not None:
         # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
         request = [deployment.endpoint_name, prediction.model_dump(exclude_unset=True)]
         idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
+    with _room(deployment):
+        return jobs.submit(
+            deployment.endpoint_name, prediction.rows, _limits(deployment, prediction.expires_in_s), idempotency
+        )
+
+
+def _limits(deployment: DesiredDeployment, expires_in_s: float | None = None) -> Limits:
+    settings = deployment.settings
+    return Limits(settings.max_queue_length, expires_in_s or settings.expires_in_s)
+
+
+@contextmanager
+def _room(deployment: DesiredDeployment) -> Iterator[None]:
+    """Say of a full queue when there will be room."""
     try:
-        return jobs.submit(deployment.endpoint_name, prediction.rows, limits, idempotency)
+        yield
     except QueueFull as error:
-        wait_s = status.room_in_s(deployment.endpoint_name, settings.max_queue_length)
+        wait_s = status.room_in_s(deployment.endpoint_name, deployment.settings.max_queue_length)
         raise TooManyJobs(str(error), {"endpoint_name": deployment.endpoint_name}, wait_s) from error
 
 

@@ -97,7 +97,7 @@ def newest(endpoint_name: str | None = None, limit: int = 50) -> list[DeadLetter
     return letters[:limit]
 
 
-def replay(job_id: str, endpoint_name: str | None = None) -> Job:
+def replay(job_id: str, endpoint_name: str | None = None, limits: Limits | None = None) -> Job:
     """Submit a dead letter's input as a new job, to its endpoint or to another one, and discard the letter.
 
     Replayed twice at once, or again after a failure in between, it is one job.
@@ -115,7 +115,7 @@ def replay(job_id: str, endpoint_name: str | None = None) -> Job:
     # No caller's own key can be this one: it has a line break.
     once = Idempotency(f"replay\n{job_id}\n{letter.given_up_at}", target.encode())
     try:
-        job = jobs.submit(target, rows, Limits(), once)
+        job = jobs.submit(target, rows, limits or Limits(), once)
     except IdempotencyConflict as error:
         raise DeadLetterNotFound(job_id) from error
     with suppress(DeadLetterNotFound):  # whoever replays it too was faster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api import responses
+from api import responses, services, submitting
 from api.requests import body, query
 from api.schemas import DeadLetterList, NoQuery, Replay
 from workers import dead_letters
@@ -29,7 +29,7 @@ def show_dead_letter(job_id: str) -> Response:
 @blueprint.post("/<job_id>/replay")
 def replay_dead_letter(job_id: str) -> Response:
     """Submit its input again as a new job, to the same or to another endpoint."""
-    return responses.replayed(dead_letters.replay(job_id, body(Replay).endpoint_name))
+    return responses.submitted(submitting.replay(services.current(), job_id, body(Replay).endpoint_name), None)
 
 
 @blueprint.delete("/<job_id>")

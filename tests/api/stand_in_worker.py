@@ -66,14 +66,14 @@ class StandInWorker:
         now = time.time()
         failures = [documents.Failure(attempt=1, worker=NAME, at=now, reason=reason)]
 
-        async def keep(redis: Redis) -> None:
-            message = await redis.get(keys.message(job_id))
-            assert isinstance(message, bytes)
-            await dead_letters.keep(redis, [DeadLetter(job_id, endpoint_name, message, failures, now - 1, now)])
-
-        self._do(keep)
+        message = self._do(lambda redis: redis.get(keys.message(job_id)))
+        self.keep(DeadLetter(job_id, endpoint_name, message, failures, now - 1, now))
         record = documents.failed(job_id, endpoint_name, PoisonJob(reason), now - 1, now, attempts=1, failures=failures)
         self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.FAILED, 1_000.0))
+
+    def keep(self, letter: DeadLetter) -> None:
+        """Put a dead letter into the store."""
+        self._do(lambda redis: dead_letters.keep(redis, [letter]))
 
     def report(
         self,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import NAME, StandInWorker
+from workers import dead_letters
 
 REASON = "The host was killed by signal 11."
 
@@ -56,6 +57,37 @@ def test_a_replay_is_a_new_job_with_the_same_input(client: Client, adding: View,
         assert client.get(f"/dead-letters/{job_id}").status_code == 404
         worker.give_up(answer.json["job_id"], endpoint_name, REASON)
         assert client.get(f"/dead-letters/{answer.json['job_id']}").json["inputs"] == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"endpoint_name": "ghost"}, 404, "endpoint_not_deployed"),
+        ({"endpoint_name": "text"}, 422, "input_invalid"),
+        ({"endpoint_name": "full"}, 429, "queue_full"),
+        ({"colour": "red"}, 422, "request_invalid"),
+    ],
+)
+def test_a_replay_that_is_refused_keeps_the_letter(
+    client: Client, adding: View, worker: StandInWorker, body: Any, status: int, code: str
+) -> None:
+    job_id = poison(client, worker)
+    client.register("text", input_example="words")
+    client.deploy("text", "text")
+    client.deploy("full", max_queue_length=1)
+    client.submit("full")
+    answer = client.post(f"/dead-letters/{job_id}/replay", json=body)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+    assert (status == 429) == ("Retry-After" in answer.headers)
+    assert client.get(f"/dead-letters/{job_id}").json["input"] == [1, 2]
+
+
+def test_two_replays_at_once_are_one_job(client: Client, adding: View, worker: StandInWorker) -> None:
+    job_id = poison(client, worker)
+    letter = dead_letters.get(job_id)
+    first = client.post(f"/dead-letters/{job_id}/replay", json={}).json["job_id"]
+    worker.keep(letter)  # as the second sees it that comes before the first has discarded it
+    assert client.post(f"/dead-letters/{job_id}/replay", json={}).json["job_id"] == first
 
 
 def test_a_discarded_letter_is_gone(client: Client, adding: View, worker: StandInWorker) -> None:
