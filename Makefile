@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-FAST := not slow and not postgres and not browser
+FAST := not slow and not postgres and not rabbitmq and not browser
 
 .PHONY: help
 help: ## show this list
@@ -55,6 +55,7 @@ clean: ## delete .venv and all caches; data/ stays
 .PHONY: services
 services:
 	@sh tests/support/install_postgresql.sh
+	@sh tests/support/install_rabbitmq.sh
 	@sh tests/support/install_chromium.sh
 
 $(BIN)/python:
@@ -72,5 +73,5 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable '.[dev,onnx,skops]'
+	@$(PIP) --editable '.[dev,onnx,rabbitmq,skops]'
 	@touch $@
