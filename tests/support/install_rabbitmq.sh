@@ -21,3 +21,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq --yes --no-install-recommends rabbitmq-server >/dev/null
+# Nor with the next start of the machine.
+if command -v systemctl >/dev/null 2>&1; then
+    systemctl --quiet disable rabbitmq-server.service epmd.socket epmd.service >/dev/null 2>&1 || true
+fi

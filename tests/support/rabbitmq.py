@@ -6,12 +6,18 @@ import secrets
 import shutil
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import amqp
+
+import psutil
+
 from tests.support.environment import clean_environment
 from tests.support.ports import free_port
-from tests.support.processes import Child
+from tests.support.processes import Child, living
 from tests.support.waiting import eventually
 
 _START_TIMEOUT_S = 60.0
@@ -46,6 +52,19 @@ class RabbitNode:
         return f"amqp://{_USER}:{self._password}@127.0.0.1:{self.port}//"
 
     @property
+    def parameters(self) -> dict[str, str]:
+        """How `amqp.Connection` reaches it."""
+        return {"host": f"127.0.0.1:{self.port}", "userid": _USER, "password": self._password}
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """Its processes, and those that they have started, that live now."""
+        started = [child for child in (self._server, self._epmd) if child is not None]
+        return living(psutil.Process(child.pid) for child in started if child.running) + [
+            process for child in started for process in child.descendants()
+        ]
+
+    @property
     def log_path(self) -> Path:
         """What the node has logged."""
         return self._folder / "rabbitmq.log"
@@ -60,6 +79,16 @@ class RabbitNode:
         self._server = Child([str(self._program)], env=self._environment(), log_path=self.log_path)
         eventually(self._answers, _START_TIMEOUT_S, interval_s=0.1, message="RabbitMQ answers")
         return self
+
+    def queues(self) -> dict[str, dict[str, Any]]:
+        """What the node says of each of its queues by itself: `messages_ready`, `messages_unacknowledged`, `type`."""
+        columns = ["name", "messages_ready", "messages_unacknowledged", "type"]
+        command = [str(self._program.with_name("rabbitmqctl")), "--quiet", "--formatter", "json", "list_queues"]
+        done = subprocess.run(
+            [*command, *columns], env=self._environment(), capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return {queue.pop("name"): queue for queue in json.loads(done.stdout)}
 
     def kill(self) -> None:
         """Kill the node without a warning; `start` brings it back with its data."""
@@ -84,6 +113,18 @@ class RabbitNode:
         if self._epmd is not None:
             self._epmd.stop()
             self._epmd = None
+
+    @contextmanager
+    def channel(self) -> Iterator[amqp.Channel]:
+        """A channel of the node, for what an operator or another program does."""
+        credentials = {"userid": _USER, "password": self._password}
+        with amqp.Connection(f"127.0.0.1:{self.port}", **credentials) as connection:
+            yield connection.channel()
+
+    def depth(self, queue: str) -> int:
+        """How many messages of a queue nobody has fetched."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
 
     def __enter__(self) -> Self:
         self.start()

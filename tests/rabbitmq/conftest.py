@@ -1,0 +1,68 @@
+"""Services whose jobs wait in a RabbitMQ of the tests' own; records stay in Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.support.rabbitmq import RabbitNode, script
+from tests.support.stack import Stack
+
+HERE = Path(__file__).parent
+LEASE_S = 2.0
+FAST = {
+    "QUEUECAST_LEASE_S": str(LEASE_S),
+    "QUEUECAST_SWEEP_INTERVAL_S": "0.5",
+    "QUEUECAST_RECONCILE_INTERVAL_S": "0.5",
+    "QUEUECAST_SHUTDOWN_GRACE_S": "2",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of these start a whole service, and RabbitMQ with it."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.rabbitmq)
+
+
+@pytest.fixture(scope="package")
+def program() -> Path:
+    """RabbitMQ's script; a missing one skips on a laptop and fails in CI."""
+    found = script()
+    if found is None:
+        message = "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="package")
+def rabbit(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """One node for all tests of this folder."""
+    with RabbitNode(program, tmp_path_factory.mktemp("rabbitmq") / "node") as node:
+        yield node
+
+
+@pytest.fixture(scope="package")
+def service(rabbit: RabbitNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A service on that node with one worker, which nobody stops."""
+    with Stack(tmp_path_factory.mktemp("service"), env={**FAST, "QUEUECAST_BROKER_URL": rabbit.url}) as running:
+        running.start_worker("worker")
+        yield running
+
+
+@pytest.fixture(scope="package")
+def _numbers() -> Iterator[int]:
+    return count(1)
+
+
+@pytest.fixture
+def name(_numbers: Iterator[int]) -> str:
+    """A name that nothing in the service has: for the test's model, endpoint, worker group and workers."""
+    return f"toy{next(_numbers)}"
