@@ -4,8 +4,8 @@
 
 Each round starts every server anew, one after the other, on SQLite and a private Redis. No worker
 runs, so every job stays queued and every poll is held. Measured from one asyncio client process:
-submits per second with nobody polling, the same with the polls held, and the memory (PSS) of the
-server's processes at that moment. The first submits warm the server up and do not count.
+submits per second with nobody polling, the same with the polls held, and then also the processor time
+for each submit, and the memory (PSS) of the server's processes. The first submits warm the server up and do not count.
 """
 
 from __future__ import annotations
@@ -183,26 +183,35 @@ async def submits(port: int, clients: int, seconds: float, load: Load) -> str:
 async def measure(port: int, pid: int, options: argparse.Namespace) -> dict[str, float]:
     """Return one server's figures of one round."""
     job_id = await submits(port, options.submitters, 2, Load())
-    alone = Load()
+    alone, polled = Load(), Load()
     await submits(port, options.submitters, options.seconds, alone)
-    polled = Load()
     pollers = [asyncio.create_task(poll(port, job_id, polled)) for _ in range(options.pollers)]
     await asyncio.sleep(3)  # a part of the load, not a wait for something: the polls settle
-    memory_mb = pss_mb(pid)
+    memory_mb, used_s = pss_mb(pid), cpu_s(pid)
     await submits(port, options.submitters, options.seconds, polled)
-    held = polled.held
+    held, used_s = polled.held, cpu_s(pid) - used_s
     for poller in pollers:
         poller.cancel()
     await asyncio.gather(*pollers, return_exceptions=True)
     quiet = {f"quiet_{name}": value for name, value in alone.figures(options.seconds).items()}
-    return {**quiet, **polled.figures(options.seconds), "held": held, "pss_mb": memory_mb}
+    cpu_ms = used_s * 1000 / max(1, len(polled.latencies_s))
+    return {**quiet, **polled.figures(options.seconds), "cpu_ms": cpu_ms, "held": held, "pss_mb": memory_mb}
 
 
 def pss_mb(pid: int) -> float:
     """Return the memory of a process and its children, shared pages counted once."""
+    return float(sum(each.memory_full_info().pss for each in family(pid))) / 2**20
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process and its children have used."""
+    return float(sum(sum(each.cpu_times()[:2]) for each in family(pid)))
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and its children."""
     parent = psutil.Process(pid)
-    found = [parent, *parent.children(recursive=True)]
-    return float(sum(each.memory_full_info().pss for each in found)) / 2**20
+    return [parent, *parent.children(recursive=True)]
 
 
 @contextlib.contextmanager
@@ -274,12 +283,13 @@ def report(server: str, rounds: list[dict[str, float]]) -> str:
     """Return a table row of medians."""
     median = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     spread = [each["submits_per_s"] for each in rounds]
+    errors = sum(each["errors"] + each["quiet_errors"] for each in rounds)
     return (
         f"| {server} | {median['quiet_submits_per_s']:.0f} "
         f"| {median['quiet_p50_ms']:.1f} / {median['quiet_p99_ms']:.1f} "
         f"| {median['submits_per_s']:.0f} ({min(spread):.0f} to {max(spread):.0f}) "
         f"| {median['p50_ms']:.1f} / {median['p99_ms']:.1f} "
-        f"| {median['held']:.0f} | {sum(each['errors'] + each['quiet_errors'] for each in rounds):.0f} "
+        f"| {median['cpu_ms']:.2f} | {median['held']:.0f} | {errors:.0f} "
         f"| {median['pss_mb']:.0f} |"
     )
 
@@ -319,9 +329,10 @@ def main() -> None:
                         figures[server].append(asyncio.run(measure(port, pid, options)))
                     print(f"round {number + 1}: {server}: {figures[server][-1]}", file=sys.stderr)
     print(
-        "| server | submits/s, quiet | p50 / p99 ms | submits/s, polls held | p50 / p99 ms | held | errors | PSS MB |"
+        "| server | submits/s, quiet | p50 / p99 ms | submits/s, polls held | p50 / p99 ms | CPU ms each | held "
+        "| errors | PSS MB |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for server, rounds in figures.items():
         print(report(server, rounds))
 
