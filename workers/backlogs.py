@@ -8,19 +8,23 @@ from dataclasses import dataclass
 
 from workers import keys, rabbitmq
 from workers.keys import SUBMITTED_AT_HEADER
-from workers.queues import queue_name
+from workers.queues import LUA_PRIORITY_LISTS, queue_name
 from workers.redis_client import queue_client, records_client, script
 from workers.settings import load
 
-#: KEYS: queues. Returns length and submit time of the oldest message ("" if it has none) of each;
+#: KEYS: queues. Returns length and submit time of the next message ("" if it has none) of each;
 #: the time is cut out here, so that a large message doesn't travel for it.
 _READ = f"""
 local answers = {{}}
 for _, queue in ipairs(KEYS) do
-  local depth = redis.call('LLEN', queue)
-  local oldest = depth > 0 and redis.call('LINDEX', queue, -1)
+  local depth, oldest = 0, false
+  for _, suffix in ipairs({LUA_PRIORITY_LISTS}) do
+    depth = depth + redis.call('LLEN', queue .. suffix)
+    oldest = oldest or redis.call('LINDEX', queue .. suffix, -1)
+  end
+  local at = oldest and string.match(oldest, '"{SUBMITTED_AT_HEADER}": ?([%d.]+)')
   answers[#answers + 1] = depth
-  answers[#answers + 1] = oldest and string.match(oldest, '"{SUBMITTED_AT_HEADER}": ?([%d.]+)') or ''
+  answers[#answers + 1] = tonumber(at or '') and at or ''
 end
 return answers
 """

@@ -108,6 +108,14 @@ def test_a_task_message_with_wrong_arguments_fails_its_job(
     assert service.predict(endpoint, "next")["prediction"] == ["m", "next"]
 
 
+@pytest.mark.parametrize("priority", [0, 3, 5, 6, 9])
+def test_a_message_with_a_priority_is_run_whatever_list_kombu_puts_it_into(
+    service: Stack, endpoint: str, priority: int
+) -> None:
+    result = service.celery.send_task("predict", args=[endpoint, "x"], queue=queue_name(endpoint), priority=priority)
+    assert result.get(timeout=20)["prediction"] == ["m", "x"]
+
+
 def test_messages_for_an_endpoint_that_is_not_deployed_wait_in_its_queue(service: Stack, name: str) -> None:
     app = service.celery
     result = app.send_task("predict", args=[name, "x"], queue=queue_name(name))

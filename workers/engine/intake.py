@@ -17,7 +17,7 @@ from workers.engine.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.listener import Listener
 from workers.engine.messages import MessageUnreadable, QueuedJob, parse
 from workers.engine.taking import Taker
-from workers.queues import queue_name
+from workers.queues import PRIORITY_LISTS, queue_name
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +83,10 @@ class RedisIntake:
         """Return how many jobs of each endpoint nobody has fetched."""
         async with self._client.pipeline(transaction=False) as pipeline:
             for name in endpoint_names:
-                pipeline.llen(queue_name(name))
-            return dict(zip(endpoint_names, await pipeline.execute(), strict=True))
+                for suffix in PRIORITY_LISTS:
+                    pipeline.llen(queue_name(name) + suffix)
+            lengths, lists = await pipeline.execute(), len(PRIORITY_LISTS)
+        return {name: sum(lengths[lists * at : lists * (at + 1)]) for at, name in enumerate(endpoint_names)}
 
     async def close(self) -> None:
         """Fetch nothing any more; what was being fetched has been delivered when this returns."""
@@ -126,7 +128,7 @@ class RedisIntake:
                 held = self.held
                 for start in range(0, len(held), _RENEWED_AT_ONCE):
                     await self.leases.renew(held[start : start + _RENEWED_AT_ONCE])
-                if expired := await self.leases.expire():
+                while expired := await self.leases.expire():
                     _log.warning("%d jobs of workers that are gone went back to their queues", expired)
             except (RedisError, OSError) as error:
                 _log.warning("can't renew leases (%s); trying again", error)
