@@ -62,8 +62,15 @@ def _curl(url: str, endpoint_name: str, example: Any) -> str:
 
 
 def _celery(settings: CliSettings, endpoint_name: str, example: Any) -> str:
-    code = f"from workers.tasks import predict; print(predict.delay({endpoint_name!r}, {example!r}).get(timeout=10))"
+    call = f"predict.delay({_python_text(endpoint_name)}, {_python_text(example)})"
+    code = f"from workers.tasks import predict; print({call}.get(timeout=10))"
     return f"{_redis_variable(settings)}{_python()} -c {shlex.quote(code)}"
+
+
+def _python_text(value: Any) -> str:
+    """Return a literal with double quotes if it can be had: the shell wants the single ones."""
+    text = repr(value)
+    return text if '"' in text else text.replace("'", '"')
 
 
 def _python() -> str:
