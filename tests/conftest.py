@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -14,6 +15,10 @@ from tests.support.environment import forget_cached_settings, ours
 from tests.support.ports import free_port
 from tests.support.stack import Stack
 from workers.embedded_redis import EmbeddedRedis
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("queuecast", deadline=None)
+hypothesis.settings.load_profile("queuecast")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import pytest
 import redis
+from celery import Celery
 from redis.asyncio import Redis
 
 from workers import envelopes, keys, submission
@@ -25,6 +26,14 @@ class WithRedis(Protocol):
 def store(redis_url: str) -> redis.Redis:
     """The client of records and queues; its Redis is empty."""
     return records_client()
+
+
+@pytest.fixture
+def bare_app(redis_url: str) -> Iterator[Celery]:
+    """A Celery app of somebody else, without any code of ours."""
+    app = Celery("somebody", broker=redis_url, backend=redis_url, set_as_current=False)
+    yield app
+    app.close()
 
 
 @pytest.fixture

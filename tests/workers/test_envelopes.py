@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,14 +25,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-
-
-@pytest.fixture
-def bare_app(redis_url: str) -> Iterator[Celery]:
-    """A Celery app of somebody else."""
-    app = Celery("somebody", broker=redis_url, backend=redis_url)
-    yield app
-    app.close()
 
 
 def newest(store: redis.Redis, queue: str) -> Any:
