@@ -1,4 +1,4 @@
-"""The audit after a fault, with RabbitMQ's own counts: every accepted job has its one right end, and nothing is left."""
+"""The audit after a fault, with RabbitMQ's own counts: every accepted job has its right end, and nothing is left."""
 
 from __future__ import annotations
 

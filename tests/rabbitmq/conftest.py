@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.conftest import StartWorker
 from tests.support.rabbitmq import RabbitNode, script
-from tests.support.stack import Stack
+from tests.support.stack import Stack, Worker
 
 HERE = Path(__file__).parent
 LEASE_S = 2.0
@@ -66,3 +67,18 @@ def _numbers() -> Iterator[int]:
 def name(_numbers: Iterator[int]) -> str:
     """A name that nothing in the service has: for the test's model, endpoint, worker group and workers."""
     return f"toy{next(_numbers)}"
+
+
+@pytest.fixture
+def group_worker(service: Stack, name: str) -> Iterator[StartWorker]:
+    """Start a worker of the test's own group, or of another, which ends with the test."""
+    started: list[Worker] = []
+
+    def start(letter: str = "a", group: str = name, **env: str) -> Worker:
+        worker = service.start_worker(f"{name}{letter}", group=group, env=env)
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.stop()

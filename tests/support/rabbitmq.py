@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import amqp
-
 import psutil
 
 from tests.support.environment import clean_environment
@@ -50,11 +51,6 @@ class RabbitNode:
     def url(self) -> str:
         """The broker's URL."""
         return f"amqp://{_USER}:{self._password}@127.0.0.1:{self.port}//"
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """How `amqp.Connection` reaches it."""
-        return {"host": f"127.0.0.1:{self.port}", "userid": _USER, "password": self._password}
 
     @property
     def processes(self) -> list[psutil.Process]:
