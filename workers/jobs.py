@@ -178,7 +178,7 @@ def parse(job_id: str, record: bytes) -> Job:
         attempts=found.get("attempts") or 0,
         outcome=found["result"] if state is JobState.SUCCEEDED else None,
         error=error,
-        failures=found.get("failures") or (),
+        failures=tuple(found.get("failures") or ()),
         expires_at=found.get("expires_at"),
     )
 

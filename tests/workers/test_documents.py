@@ -1,0 +1,202 @@
+"""Records: what is written is read again, by us and by any Celery program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers import documents, errors, jobs, keys
+from workers.documents import Failure
+from workers.errors import JobFailed, WorkerError
+from workers.jobs import Job, JobState
+
+TEXTS = st.text(st.characters(), max_size=20)  # also half surrogate pairs, quotes and line breaks
+IDS = st.text(min_size=1, max_size=20)
+TIMES = st.floats(1, 4e9)
+MAYBE_TIMES = st.none() | TIMES
+FAILURES = st.lists(
+    st.builds(Failure, attempt=st.integers(1, 20), worker=TEXTS, at=TIMES, reason=TEXTS), max_size=3
+).map(tuple)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=10,
+)
+OUTCOMES = st.fixed_dictionaries({"endpoint_name": IDS, "attempts": st.integers(1, 20), "prediction": JSON})
+
+
+def the_classes(root: type[JobFailed] = JobFailed) -> list[type[JobFailed]]:
+    return [root, *(each for below in root.__subclasses__() for each in the_classes(below))]
+
+
+ERRORS = st.builds(lambda kind, text: kind(text), st.sampled_from(the_classes()), TEXTS)
+
+
+@given(IDS, IDS, MAYBE_TIMES, MAYBE_TIMES)
+def test_queued_jobs_are_read_again(job_id: str, name: str, sent: float | None, expires: float | None) -> None:
+    record = documents.queued(job_id, name, sent, expires)
+    assert not documents.is_terminal(record)
+    expected = Job(job_id, name, JobState.QUEUED, submitted_at=sent, expires_at=expires)
+    assert read(job_id, record) == expected
+
+
+@given(IDS, IDS, MAYBE_TIMES, TIMES, TEXTS, st.integers(1, 20), FAILURES)
+def test_running_jobs_are_read_again(
+    job_id: str,
+    name: str,
+    submitted_at: float | None,
+    at: float,
+    worker: str,
+    attempts: int,
+    failures: tuple[Failure, ...],
+) -> None:
+    record = documents.started(
+        job_id, name, submitted_at, at, worker=worker, attempts=attempts, failures=failures
+    )  # fmt: skip
+    assert not documents.is_terminal(record)
+    assert read(job_id, record) == Job(
+        job_id, name, JobState.RUNNING,
+        submitted_at=submitted_at, started_at=at, attempts=attempts, failures=failures,
+    )  # fmt: skip
+
+
+@given(IDS, OUTCOMES, MAYBE_TIMES, TIMES, TIMES, FAILURES)
+def test_succeeded_jobs_are_read_again(
+    job_id: str,
+    outcome: dict[str, Any],
+    sent: float | None,
+    began: float,
+    ended: float,
+    failures: tuple[Failure, ...],
+) -> None:
+    record = documents.succeeded(job_id, outcome, sent, began, ended, failures=failures)
+    assert documents.is_terminal(record)
+    assert read(job_id, record) == Job(
+        job_id, outcome["endpoint_name"], JobState.SUCCEEDED, submitted_at=sent, started_at=began,
+        finished_at=ended, attempts=outcome["attempts"], outcome=outcome, failures=failures,
+    )  # fmt: skip
+
+
+@given(IDS, IDS, ERRORS, MAYBE_TIMES, TIMES, MAYBE_TIMES, st.integers(0, 20), FAILURES)
+def test_failed_jobs_are_read_again(
+    job_id: str,
+    name: str,
+    error: JobFailed,
+    submitted_at: float | None,
+    ended: float,
+    began: float | None,
+    attempts: int,
+    failures: tuple[Failure, ...],
+) -> None:
+    record = documents.failed(
+        job_id, name, error, submitted_at, ended, started_at=began, attempts=attempts, failures=failures
+    )
+    assert documents.is_terminal(record)
+    assert read(job_id, record) == Job(
+        job_id, name, JobState.FAILED, submitted_at=submitted_at, started_at=began, finished_at=ended,
+        attempts=attempts, error={"code": error.code, "type": type(error).__name__, "message": str(error)},
+        failures=failures,
+    )  # fmt: skip
+
+
+@given(IDS, IDS, st.sampled_from([documents.CANCELLED, documents.EXPIRED]), MAYBE_TIMES, TIMES)
+def test_withdrawn_jobs_are_read_again(
+    job_id: str, name: str, reason: str, submitted_at: float | None, ended: float
+) -> None:
+    record = documents.revoked(job_id, name, reason, submitted_at, ended)
+    assert documents.is_terminal(record)
+    assert read(job_id, record) == Job(
+        job_id, name, JobState(reason), submitted_at=submitted_at, finished_at=ended
+    )  # fmt: skip
+
+
+def read(job_id: str, record: bytes) -> Job:
+    """Parse a record; what the HTTP API shows of it is JSON with times that anybody can read."""
+    job = jobs.parse(job_id, record)
+    assert job.state.terminal == documents.is_terminal(record)
+    document = job.document()
+    json.dumps(document, allow_nan=False).encode()
+    for name in ("submitted_at", "started_at", "finished_at", "expires_at"):
+        assert (document[name] is None) == (getattr(job, name) is None)
+    return job
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_outcome_that_is_no_json_is_not_written(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        documents.succeeded("id", {"endpoint_name": "a", "attempts": 1, "prediction": number}, 1.0, 1.0, 1.0)
+
+
+def result_of(store: redis.Redis, bare_app: Celery, record: bytes) -> AsyncResult[Any]:
+    store.set(keys.record("id"), record)
+    return AsyncResult("id", app=bare_app)
+
+
+def test_a_bare_celery_app_reads_jobs_on_their_way(store: redis.Redis, bare_app: Celery) -> None:
+    result = result_of(store, bare_app, documents.queued("id", "adding", 1.0))
+    assert (result.status, result.ready()) == ("QUEUED", False)
+    record = documents.started("id", "adding", 1.0, 2.0, worker="w@1", attempts=1)
+    result = result_of(store, bare_app, record)
+    assert (result.status, result.ready(), result.info) == ("STARTED", False, {"hostname": "w@1"})
+
+
+def test_a_bare_celery_app_reads_an_outcome(store: redis.Redis, bare_app: Celery) -> None:
+    outcome = {"endpoint_name": "adding", "attempts": 1, "prediction": [1, {"é": None}]}
+    result = result_of(store, bare_app, documents.succeeded("id", outcome, 1.0, 2.0, 86_400.5))
+    assert (result.status, result.get(timeout=5)) == ("SUCCESS", outcome)
+    assert result.date_done is not None
+    assert result.date_done.isoformat() == "1970-01-02T00:00:00.500000+00:00"
+    assert list(result.children or []) == []
+
+
+@pytest.mark.parametrize("kind", the_classes(), ids=lambda kind: kind.__name__)
+def test_celery_raises_the_class_that_a_job_failed_with(
+    store: redis.Redis, bare_app: Celery, kind: type[JobFailed]
+) -> None:
+    error = kind("it's “broken”\n")
+    result = result_of(store, bare_app, documents.failed("id", "adding", error, 1.0, 2.0))
+    assert result.status == "FAILURE"
+    with pytest.raises(kind) as caught:
+        result.get(timeout=5)
+    assert type(caught.value) is kind
+    assert str(caught.value) == str(error)
+
+
+@pytest.mark.parametrize("reason", [documents.CANCELLED, documents.EXPIRED])
+def test_celery_raises_its_own_class_for_what_was_taken_back(store: redis.Redis, bare_app: Celery, reason: str) -> None:
+    result = result_of(store, bare_app, documents.revoked("id", "adding", reason, 1.0, 2.0))
+    assert (result.status, result.ready(), result.failed()) == ("REVOKED", True, False)
+    with pytest.raises(TaskRevokedError, match=reason):
+        result.get(timeout=5)
+
+
+def test_a_program_without_our_code_gets_a_class_of_the_same_name(store: redis.Redis, redis_url: str) -> None:
+    store.set(keys.record("id"), documents.failed("id", "adding", errors.HostDied("it died"), 1.0, 2.0))
+    program = f"""
+from celery import Celery
+app = Celery(backend={redis_url!r})
+try:
+    app.AsyncResult("id").get(timeout=5)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd="/", capture_output=True, text=True, timeout=60, check=True
+    )  # fmt: skip
+    assert done.stdout == "HostDied it died\n"
+
+
+def test_errors_of_the_package_have_codes_of_their_own() -> None:
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, WorkerError)]
+    codes = [each.code for each in kinds]
+    assert len(set(codes)) == len(codes)

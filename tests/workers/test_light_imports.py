@@ -1,0 +1,56 @@
+"""What other programs import of the package is light, in an interpreter that has imported nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.environment import REPOSITORY, clean_environment
+
+LIGHT = ["app", "tasks", "jobs", "queues", "status", "submission", "dead_letters", "waiting", "backlogs", "settings"]
+HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "waitress"}
+
+
+def imported_by(statement: str) -> set[str]:
+    program = f"import json, sys; before = set(sys.modules)\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=clean_environment(),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_light_module_loads_no_engine_no_flask_and_no_numpy(name: str) -> None:
+    modules = imported_by(f"import workers.{name}")
+    assert f"workers.{name}" in modules
+    assert not {each for each in modules if each.startswith(("workers.engine", "workers.hosts", "api"))}
+    assert not {each.partition(".")[0] for each in modules} & HEAVY
+
+
+def test_the_task_is_ready_to_be_sent_and_still_light() -> None:
+    statement = "from workers.tasks import predict; predict.s('adding', 1); assert predict.name == 'predict'"
+    modules = imported_by(statement)
+    assert not {each for each in modules if each.startswith(("workers.engine", "workers.hosts", "sqlalchemy"))}
+    assert not {each.partition(".")[0] for each in modules} & HEAVY
+
+
+def test_importing_reads_no_environment_and_reaches_no_server() -> None:
+    program = "import workers.tasks, workers.jobs, workers.waiting; print('fine')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=clean_environment(QUEUECAST_LEASE_S="what"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "fine\n"
+
+
+def test_calling_the_function_itself_says_how_jobs_are_sent() -> None:
+    from workers.errors import WorkerError
+    from workers.tasks import predict
+
+    with pytest.raises(WorkerError, match=r"predict\.delay"):
+        predict("adding", 1)
