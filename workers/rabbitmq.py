@@ -9,6 +9,7 @@ Queues are declared as Celery declares them, durable and without arguments, so t
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -21,6 +22,9 @@ from kombu.exceptions import OperationalError
 
 from workers.app import app
 from workers.redis_client import CONNECT_TIMEOUT_S
+from workers.settings import load
+
+_log = logging.getLogger(__name__)
 
 #: Together with the time to connect this stays under the two seconds of a submit.
 _ANSWER_TIMEOUT_S = 1.2
@@ -34,13 +38,13 @@ _Result = TypeVar("_Result")
 class _Line:
     """One connection with one channel; used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str, connect_timeout_s: float) -> None:
         options = {
             "confirm_publish": True,
             "read_timeout": _ANSWER_TIMEOUT_S,
             "write_timeout": _ANSWER_TIMEOUT_S,
         }
-        settings = app.connection_for_write(connect_timeout=CONNECT_TIMEOUT_S, transport_options=options)
+        settings = app.connection_for_write(url, connect_timeout=connect_timeout_s, transport_options=options)
         self._connection = settings.transport.establish_connection()
         self._channel = self._connection.channel()
         self._known: set[str] = set()
@@ -107,9 +111,21 @@ def _on_a_line(work: Callable[[_Line], _Result]) -> _Result:
                 raise
             except (AMQPError, OSError):
                 _close_all(lines)
-        return _use(_Line(), lines, work)
+        return _use(_new_line(), lines, work)
     except (AMQPError, OSError) as error:
         raise OperationalError(f"RabbitMQ: {error or type(error).__name__}") from error
+
+
+def _new_line() -> _Line:
+    """Connect to the first node that can be reached; together they have the time that one has."""
+    *others, last = load().queue_url.split(";")
+    timeout_s = CONNECT_TIMEOUT_S / (len(others) + 1)
+    for url in others:
+        try:
+            return _Line(url, timeout_s)
+        except (AMQPError, OSError) as error:
+            _log.info("a node of RabbitMQ can't be reached (%s); trying the next one", error)
+    return _Line(last, timeout_s)
 
 
 def _use(line: _Line, lines: deque[_Line], work: Callable[[_Line], _Result]) -> _Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ from celery import Celery
 from tests.rabbitmq import audit
 from tests.support.calls import expect, predictions
 from tests.support.models import Echo, Gate
+from tests.support.ports import free_port
 from tests.support.rabbitmq import RabbitNode
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers.queues import queue_name
 
+#: Sends a job as a Python program with our package does.
+DELAY = """
+import json, sys
+from workers.tasks import predict
+print(json.dumps(predict.delay(sys.argv[1], "a").get(timeout=30)["prediction"]))
+"""
 ROWS = [f"row {number}" for number in range(200)]
 
 
@@ -73,6 +81,17 @@ def test_a_cancelled_job_never_runs(service: Stack, rabbit: RabbitNode, name: st
     eventually(lambda: audit.leftovers(service, rabbit, name, waiting) == {}, message="nothing is left")
 
 
-def test_nothing_of_amqp_is_loaded_where_redis_is_the_broker(service: Stack) -> None:
+def test_everybody_goes_to_the_next_node_where_the_first_cannot_be_reached(
+    service: Stack, rabbit: RabbitNode, name: str
+) -> None:
+    service.register(name, Echo("m"))
+    urls = f"amqp://127.0.0.1:{free_port()}//;{rabbit.url}"
+    service.start_worker(f"{name}a", group=name, env={"QUEUECAST_BROKER_URL": urls})
+    service.deploy(name, endpoint_name=name, worker_group=name)
+    program = f"import os; os.environ['QUEUECAST_BROKER_URL'] = {urls!r}; " + DELAY
+    assert json.loads(service.run("-c", program, name).stdout) == ["m", "a"]
+
+
+def test_the_extra_is_loaded_only_by_a_worker_that_takes_jobs_from_rabbitmq(service: Stack) -> None:
     program = "import sys, workers.engine.engine; print('aiormq' in sys.modules)"
     assert service.run("-c", program).stdout.strip() == "False"
