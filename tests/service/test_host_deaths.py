@@ -33,6 +33,7 @@ def test_a_job_that_kills_its_host_fails_and_its_batch_mates_succeed(
     mates = service.submit_all(name, "abc")
     deadly = service.submit(name, row)
     mates += service.submit_all(name, "def")
+    service.wait_until_reserved(worker, [*mates, deadly])
     gate.touch()
 
     outcomes = service.outcomes(mates)

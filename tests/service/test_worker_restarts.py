@@ -53,8 +53,7 @@ def test_sigterm_gives_queued_jobs_to_the_other_worker_at_once_and_finishes_the_
     running = service.submit(name, str(gate))
     service.wait_until_running([running])
     waiting = service.submit_all(name, "ab")
-    inspect = service.celery.control.inspect(destination=[leaving.node_name], timeout=5)
-    eventually(lambda: len(inspect.reserved()[leaving.node_name]) == 2, message="it has taken the other jobs")
+    service.wait_until_reserved(leaving, waiting)
     staying = group_worker("b")
     eventually(lambda: len(service.serving(name)) == 2, message="both workers serve it")
 

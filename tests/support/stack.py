@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +147,15 @@ class Stack(Calls):
         app = Celery("somebody-else", broker=broker, backend=self.redis.url, set_as_current=False)
         self._closing.callback(app.close)
         return app
+
+    def wait_until_reserved(self, worker: Worker, job_ids: Iterable[str]) -> None:
+        """Wait until a worker has taken these jobs from their queue and lets them wait for a host."""
+        inspect = self.celery.control.inspect(destination=[worker.node_name], timeout=5)
+        wanted = set(job_ids)
+        eventually(
+            lambda: wanted <= {job["id"] for job in (inspect.reserved() or {}).get(worker.node_name, [])},
+            message=f"{worker.node_name} has taken the jobs",
+        )
 
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `python <arguments>` in this environment to its end."""
