@@ -1,0 +1,238 @@
+"""Faults injected into real workers and a real RabbitMQ: every accepted job has the one right end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from tests.faults import audit
+from tests.rabbitmq.conftest import LEASE_S
+from tests.support.calls import Document, expect, predictions
+from tests.support.load import Load
+from tests.support.models import Echo, Gate, Recorder
+from tests.support.rabbitmq import RabbitNode
+from tests.support.stack import Stack, Worker
+from tests.support.waiting import eventually
+from workers import keys
+from workers.queues import queue_name
+
+RECOVERY_S = LEASE_S + 10
+#: Older than the sweeper's patience, whatever its settings.
+LONG_AGO_S = 3_600
+
+StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+def group_worker(service: Stack, name: str) -> Iterator[StartWorker]:
+    """Start a worker of the test's own group, which ends with the test."""
+    started: list[Worker] = []
+
+    def start(letter: str, **env: str) -> Worker:
+        started.append(service.start_worker(f"{name}{letter}", group=name, env=env))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+def echoed(row: str) -> list[str]:
+    return ["m", row]
+
+
+def check_refused(answer: httpx.Response) -> None:
+    assert expect(503, answer)["code"] == "queue_unavailable"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.elapsed.total_seconds() < 2, "the issue's bound for a submit without a broker"
+
+
+def test_killed_workers_lose_no_job(service: Stack, name: str, group_worker: StartWorker) -> None:
+    service.register(name, Echo("m", seconds=0.002))
+    group_worker("a")
+    service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=8)
+    with Load(service.url, name) as load:
+        for letter in "ab":
+            load.wait_for(60)
+            service.workers[-1].kill()
+            group_worker(letter)
+        load.wait_for(60)
+    assert load.refused == []
+    audit.check(service, name, load.accepted, echoed, RECOVERY_S)
+
+
+def test_jobs_of_a_killed_worker_come_back_and_only_the_one_that_ran_has_lost_an_attempt(
+    service: Stack, name: str, group_worker: StartWorker, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    service.register(name, Gate("m"))
+    victim = group_worker("a")
+    service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=4)
+    jobs = [service.submit(name, str(gate))]
+    service.wait_until_running(jobs)
+    jobs += service.submit_all(name, "abcdefghi")
+    heir = group_worker("b")
+    eventually(lambda: len(service.serving(name)) == 2, message="the heir is ready")
+    victim.kill()
+    gate.touch()
+    documents = service.ended(jobs)
+    assert {each["status"] for each in documents} == {"succeeded"}
+    assert {each["outcome"]["worker"] for each in documents} == {heir.node_name}
+    assert [each["attempts"] for each in documents] == [2] + [1] * 9
+    assert victim.node_name in documents[0]["failures"][0]["reason"]
+
+
+def test_sigterm_gives_queued_jobs_back_at_once_and_finishes_the_running_one(
+    service: Stack, name: str, group_worker: StartWorker, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    leaving = group_worker("a", QUEUECAST_SHUTDOWN_GRACE_S="30")
+    service.register(name, Gate("m"))
+    service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=2)
+    running = service.submit(name, str(gate))
+    service.wait_until_running([running])
+    waiting = service.submit_all(name, "abc")
+    eventually(lambda: held(service, waiting) == set(waiting), message="it has taken the other jobs")
+    staying = group_worker("b")
+    eventually(lambda: len(service.serving(name)) == 2, message="both workers serve it")
+    leaving.send(signal.SIGTERM)
+    outcomes = service.outcomes(waiting)
+    assert {outcome["worker"] for outcome in outcomes} == {staying.node_name}
+    assert {outcome["attempts"] for outcome in outcomes} == {1}
+    assert leaving.running, "its last job still runs"
+    gate.touch()
+    [outcome] = service.outcomes([running])
+    assert (outcome["worker"], outcome["attempts"]) == (leaving.node_name, 1)
+    assert leaving.wait() == 0
+
+
+def held(service: Stack, job_ids: list[str]) -> set[str]:
+    """Those of the jobs that workers say they hold."""
+    with redis.Redis.from_url(service.redis.url) as client:
+        runs_out_at = client.zmscore(keys.LEASES, job_ids)
+    return {job_id for job_id, at in zip(job_ids, runs_out_at, strict=True) if at is not None}
+
+
+@pytest.mark.timeout(120)
+def test_rabbitmq_is_killed_and_restarted_under_load(
+    service: Stack, rabbit: RabbitNode, name: str, tmp_path: Path
+) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    service.register(name, Echo("m", seconds=0.002))
+    service.deploy(name, endpoint_name=name, max_batch_size=8)
+    recorder = f"{name}-recorder"
+    service.register(recorder, Recorder(runs, gate=gate))
+    service.deploy(recorder, endpoint_name=recorder)
+    through = service.submit(recorder, "a")
+    service.wait_until_running([through])
+    with Load(service.url, name) as load:
+        load.wait_for(60)
+        rabbit.kill()
+        load.pause_s = 0.2
+        load.wait_for_refusals(3)
+        assert service.job(load.accepted[0].job_id)["status"] == "succeeded"
+        rabbit.start()
+        load.pause_s = 0.003
+        load.wait_for(60)
+    for answer in load.refused:
+        check_refused(answer)
+    audit.check(service, name, load.accepted, echoed, RECOVERY_S)
+
+    # The connection over which it came was lost while it ran: it runs on, and is acknowledged over the new one.
+    gate.touch()
+    [outcome] = service.outcomes([through])
+    assert outcome["attempts"] == 1
+    assert runs.read_text().split() == ["a"]
+    eventually(lambda: audit.leftovers(service, recorder, [through]) == {}, message="nothing is left")
+    assert [rabbit.depth(queue_name(each)) for each in (name, recorder)] == [0, 0]
+    ping = service.celery.control.inspect(destination=[service.workers[0].node_name], timeout=1)
+    eventually(lambda: bool(ping.ping()), 20, message="remote control answers again")
+
+
+def test_a_submit_to_a_rabbitmq_that_does_not_answer_fails_in_time_and_may_be_repeated(
+    service: Stack, rabbit: RabbitNode, name: str
+) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name)
+    service.predict(name, "before")
+
+    def submit() -> httpx.Response:
+        headers = {"Idempotency-Key": f"key of {name}"}
+        return service.api.post(f"/predict/{name}", json={"input": "a"}, headers=headers)
+
+    rabbit.freeze()
+    try:
+        for _ in range(2):
+            check_refused(submit())
+    finally:
+        rabbit.thaw()
+    answer = eventually(lambda: accepted(submit()), message="the same key is accepted now")
+    assert service.job(answer["job_id"])["outcome"]["prediction"] == ["m", "a"]
+    assert submit().json()["job_id"] == answer["job_id"], "and from now on it is that job"
+
+
+def accepted(answer: httpx.Response) -> Document | None:
+    document: Document | None = answer.json() if answer.status_code == 202 else None
+    return document
+
+
+def test_jobs_go_on_whose_queue_is_deleted_under_them(
+    service: Stack, rabbit: RabbitNode, name: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    service.register(name, Gate("m"))
+    service.deploy(name, endpoint_name=name, max_batch_size=4)
+    jobs = [service.submit(name, str(gate))]
+    service.wait_until_running(jobs)
+    jobs += service.submit_all(name, "abc")
+    eventually(lambda: held(service, jobs) == set(jobs), message="all are taken")
+    with rabbit.channel() as channel:
+        channel.queue_delete(queue_name(name))
+    assert service.submit(name, "after"), "a publisher declares it again"
+    gate.touch()
+    assert predictions(service.outcomes(jobs)) == [["m", row] for row in (str(gate), *"abc")]
+    assert service.predict(name, "later")["prediction"] == ["m", "later"]
+
+
+def test_lost_messages_are_sent_again_also_when_others_wait(
+    service: Stack, rabbit: RabbitNode, name: str, group_worker: StartWorker, tmp_path: Path
+) -> None:
+    gate, queue = tmp_path / "gate", queue_name(name)
+    service.register(name, Gate("m"))
+    service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=1, wait_s=0)
+    lost = service.submit_all(name, "abc")
+    with rabbit.channel() as channel:
+        assert channel.queue_purge(queue) == len(lost)
+    with redis.Redis.from_url(service.redis.url) as client:
+        # The queue is empty: the jobs are nowhere.
+        client.zincrby(keys.unfinished(name), -LONG_AGO_S, lost[0])
+        eventually(lambda: rabbit.depth(queue) == 1, message="the first is sent again")
+        # It isn't, but what was submitted later has left it.
+        group_worker("a")
+        blocking = service.submit(name, str(gate))
+        service.wait_until_running([blocking])
+        waiting = service.submit_all(name, "defgh")
+        eventually(lambda: rabbit.depth(queue) == len(waiting) - 1, message="one is taken, the others wait")
+        client.zincrby(keys.unfinished(name), -LONG_AGO_S, lost[1])
+        eventually(lambda: rabbit.depth(queue) == len(waiting), message="the second is sent again")
+    gate.touch()
+    found = service.outcomes([*lost[:2], blocking, *waiting])
+    assert predictions(found) == [["m", row] for row in ("a", "b", str(gate), *"defgh")]
+    assert {each["attempts"] for each in found} == {1}
+    assert service.job(lost[2], wait_s=0)["status"] == "queued", "it is too young to be called lost"
+
+
+def test_a_worker_whose_name_is_still_taken_waits_until_it_is_free(
+    service: Stack, name: str, group_worker: StartWorker
+) -> None:
+    first = group_worker("a")
+    second = service.start_worker(f"{name}a", group=name, wait=False)
+    second.wait_for_log("RESOURCE_LOCKED")
+    first.kill()
+    second.wait_until_ready()
+    assert second.terminate() == 0
