@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.service.conftest import StartWorker
+from tests.support.processes import living
 from tests.support.rabbitmq import RabbitNode, script
 from tests.support.stack import Stack, Worker
+from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent
 LEASE_S = 2.0
@@ -45,9 +47,12 @@ def program() -> Path:
 
 @pytest.fixture(scope="package")
 def rabbit(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
-    """One node for all tests of this folder."""
+    """One node for all tests of this folder; nothing of it, nor of its port mapper, is left behind."""
     with RabbitNode(program, tmp_path_factory.mktemp("rabbitmq") / "node") as node:
         yield node
+        started = node.processes
+    assert len(started) > 1, "the node and its port mapper"
+    eventually(lambda: not living(started), message="all of it has ended")
 
 
 @pytest.fixture(scope="package")
