@@ -46,7 +46,7 @@ class DeploymentCache:
         with self._lock:
             # What was read before a `clear` may be older than the change that caused it.
             if generation == self._generation:
-                if len(self._entries) >= self._max_entries:
+                if key not in self._entries and len(self._entries) >= self._max_entries:
                     self._entries.clear()
                 self._entries[key] = (self._clock() + self._ttl_s, deployment)
         return deployment
