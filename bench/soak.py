@@ -227,7 +227,7 @@ def soak(stack: Stack, options: argparse.Namespace, runs: Path) -> dict[str, Any
     finally:
         traffic.stopping.set()
         submitting.join()
-    problems = audited(stack, traffic)
+    problems, slowest_job_s = audited(stack, traffic)
     executed = Counter(row for row in runs.read_text().split() if row.startswith("row-"))
     return {
         "minutes": options.minutes,
@@ -248,17 +248,20 @@ def soak(stack: Stack, options: argparse.Namespace, runs: Path) -> dict[str, Any
             for kind, found in sorted(recoveries.items())
         },
         "longest_recovery_s": round(max(map(max, recoveries.values())), 2) if recoveries else None,
+        "slowest_job_s": slowest_job_s,
         "problems": problems,
         "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
         "date": time.strftime("%Y-%m-%d"),
     }
 
 
-def audited(stack: Stack, traffic: Traffic) -> list[str]:
-    """Return what the audit finds wrong: nothing, hopefully."""
-    problems = []
+def audited(stack: Stack, traffic: Traffic) -> tuple[list[str], float]:
+    """Return what the audit finds wrong (nothing, hopefully), and how long the slowest job took, in seconds."""
+    problems: list[str] = []
+    slowest_job_s = 0.0
     try:
-        audit.check(stack, ENDPOINT, traffic.accepted, lambda row: ["", row], AUDIT_LIMIT_S)
+        documents = audit.check(stack, ENDPOINT, traffic.accepted, lambda row: ["", row], AUDIT_LIMIT_S)
+        slowest_job_s = max(each["outcome"]["timing"]["total_ms"] for each in documents) / 1000
         problems += [
             f"a poison job ended otherwise: {document}"
             for document in stack.ended(traffic.poison)
@@ -275,7 +278,7 @@ def audited(stack: Stack, traffic: Traffic) -> list[str]:
     hosts = [each.pid for each in family if each.is_running() and each.parent() and each.children() == []]
     if len(hosts) > len([worker for worker in stack.workers if worker.running]):
         problems.append(f"host processes are left: {hosts}")
-    return problems
+    return problems, round(slowest_job_s, 2)
 
 
 def main() -> int:

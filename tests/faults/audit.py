@@ -17,8 +17,12 @@ from workers.queues import queue_name
 Expected = Callable[[str], Any]
 
 
-def check(stack: Stack, endpoint_name: str, accepted: Iterable[Accepted], expected: Expected, timeout_s: float) -> None:
+def check(
+    stack: Stack, endpoint_name: str, accepted: Iterable[Accepted], expected: Expected, timeout_s: float
+) -> list[dict[str, Any]]:
     """Wait until all these jobs have ended; fail unless each has its model's own prediction and nothing is left.
+
+    Returns the jobs' documents.
 
     Raises:
         AssertionError: says which jobs were lost, failed or answered wrongly, or what was left.
@@ -33,6 +37,7 @@ def check(stack: Stack, endpoint_name: str, accepted: Iterable[Accepted], expect
         assert document["outcome"]["prediction"] == expected(job.row), document
     ids = [job.job_id for job in jobs]
     eventually(lambda: leftovers(stack, endpoint_name, ids) == {}, 5, message="nothing is left of ended jobs")
+    return list(found.values())
 
 
 def leftovers(stack: Stack, endpoint_name: str, job_ids: Sequence[str] = ()) -> dict[str, Any]:
