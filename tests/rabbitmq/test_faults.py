@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -11,35 +10,19 @@ import pytest
 import redis
 
 from tests.faults import audit
-from tests.rabbitmq.conftest import LEASE_S
+from tests.rabbitmq import audit as queues
+from tests.service.conftest import StartWorker
 from tests.support.calls import Document, expect, predictions
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Recorder
 from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack, Worker
+from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues import queue_name
 
-RECOVERY_S = LEASE_S + 10
 #: Older than the sweeper's patience, whatever its settings.
 LONG_AGO_S = 3_600
-
-StartWorker = Callable[..., Worker]
-
-
-@pytest.fixture
-def group_worker(service: Stack, name: str) -> Iterator[StartWorker]:
-    """Start a worker of the test's own group, which ends with the test."""
-    started: list[Worker] = []
-
-    def start(letter: str, **env: str) -> Worker:
-        started.append(service.start_worker(f"{name}{letter}", group=name, env=env))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.stop()
 
 
 def echoed(row: str) -> list[str]:
@@ -52,7 +35,7 @@ def check_refused(answer: httpx.Response) -> None:
     assert answer.elapsed.total_seconds() < 2, "the issue's bound for a submit without a broker"
 
 
-def test_killed_workers_lose_no_job(service: Stack, name: str, group_worker: StartWorker) -> None:
+def test_killed_workers_lose_no_job(service: Stack, rabbit: RabbitNode, name: str, group_worker: StartWorker) -> None:
     service.register(name, Echo("m", seconds=0.002))
     group_worker("a")
     service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=8)
@@ -63,7 +46,7 @@ def test_killed_workers_lose_no_job(service: Stack, name: str, group_worker: Sta
             group_worker(letter)
         load.wait_for(60)
     assert load.refused == []
-    audit.check(service, name, load.accepted, echoed, RECOVERY_S)
+    queues.check(service, rabbit, name, load.accepted, echoed)
 
 
 def test_jobs_of_a_killed_worker_come_back_and_only_the_one_that_ran_has_lost_an_attempt(
@@ -135,13 +118,16 @@ def test_rabbitmq_is_killed_and_restarted_under_load(
         rabbit.kill()
         load.pause_s = 0.2
         load.wait_for_refusals(3)
+        health = expect(503, service.api.get("/health/ready"))
+        assert {part for part, each in health["parts"].items() if each["status"] != "ready"} == {"rabbitmq"}
         assert service.job(load.accepted[0].job_id)["status"] == "succeeded"
         rabbit.start()
+        assert service.api.get("/health/ready").status_code == 200
         load.pause_s = 0.003
         load.wait_for(60)
     for answer in load.refused:
         check_refused(answer)
-    audit.check(service, name, load.accepted, echoed, RECOVERY_S)
+    queues.check(service, rabbit, name, load.accepted, echoed)
 
     # The connection over which it came was lost while it ran: it runs on, and is acknowledged over the new one.
     gate.touch()
@@ -171,7 +157,7 @@ def test_a_submit_to_a_rabbitmq_that_does_not_answer_fails_in_time_and_may_be_re
             check_refused(submit())
     finally:
         rabbit.thaw()
-    answer = eventually(lambda: accepted(submit()), message="the same key is accepted now")
+    answer = eventually(lambda: accepted(submit()), message="the same key is accepted now") or {}
     assert service.job(answer["job_id"])["outcome"]["prediction"] == ["m", "a"]
     assert submit().json()["job_id"] == answer["job_id"], "and from now on it is that job"
 
