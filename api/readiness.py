@@ -9,8 +9,10 @@ from typing import Any
 from api.services import Services
 from registry import versions
 from registry.errors import RegistryError
-from workers import redis_client
+from workers import rabbitmq, redis_client
 from workers.errors import WorkerError
+from workers.queues import CONTROL_QUEUE
+from workers.settings import load
 
 
 def check(services: Services) -> dict[str, Any]:
@@ -19,6 +21,8 @@ def check(services: Services) -> dict[str, Any]:
         "redis": _part(_ask_redis),
         "database": _part(lambda: _ask_database(services)),
     }
+    if load().broker_is_amqp:
+        parts["rabbitmq"] = _part(_ask_rabbitmq)
     ready = all(part["status"] == "ready" for part in parts.values())
     return {"status": "ready" if ready else "unavailable", "parts": parts}
 
@@ -26,6 +30,11 @@ def check(services: Services) -> dict[str, Any]:
 def _ask_redis() -> None:
     with redis_client.translated_errors():
         redis_client.records_client().ping()
+
+
+def _ask_rabbitmq() -> None:
+    with redis_client.translated_errors():
+        rabbitmq.depths([CONTROL_QUEUE])
 
 
 def _ask_database(services: Services) -> None:

@@ -79,19 +79,6 @@ def test_a_celery_app_without_our_code_may_be_the_first_to_declare_the_queue(
     assert service.predict(name, "ours")["prediction"] == ["1", "ours"]
 
 
-def test_a_queue_that_somebody_has_declared_as_a_quorum_queue_is_used_as_it_is(
-    service: Stack, rabbit: RabbitNode, name: str
-) -> None:
-    with rabbit.channel() as channel:
-        arguments = {"x-queue-type": "quorum"}
-        channel.queue_declare(queue_name(name), durable=True, auto_delete=False, arguments=arguments)
-    service.register(name, Echo("1", seconds=0.002))
-    service.deploy(name, endpoint_name=name, max_batch_size=4)
-    with Load(service.url, name) as load:
-        load.wait_for(40)
-    audit.check(service, name, load.accepted, lambda row: ["1", row], 20)
-
-
 def test_messages_that_are_no_jobs_are_put_aside(service: Stack, rabbit: RabbitNode, name: str) -> None:
     service.register(name, Echo("1"))
     service.deploy(name, endpoint_name=name)
