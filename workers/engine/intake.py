@@ -40,7 +40,8 @@ class RedisIntake:
         self._takers = takers
         self._lease_s = lease_s
         self._look_s = _LOOK_S
-        self._held: set[str] = set()
+        #: In the order in which they were fetched.
+        self._held: dict[str, None] = {}
         #: Endpoints whose queue may hold something.
         self._filled: set[str] = set()
         self._rung = asyncio.Event()
@@ -50,7 +51,7 @@ class RedisIntake:
 
     @property
     def held(self) -> list[str]:
-        """The tags of all jobs that this worker holds."""
+        """The tags of all jobs that this worker holds, oldest first."""
         return list(self._held)
 
     def ring(self, endpoint_name: str) -> None:
@@ -71,13 +72,13 @@ class RedisIntake:
         """End the leases of jobs that have terminal records."""
         tags = [job.tag for job in jobs]
         await self.leases.ack(tags)
-        self._held.difference_update(tags)
+        self._let_go(tags)
 
     async def give_back(self, tags: list[str]) -> None:
         """Put jobs back into their queues, for another worker or another time."""
         if tags:
             await self.leases.give_back(tags)
-            self._held.difference_update(tags)
+            self._let_go(tags)
 
     async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
         """Return how many jobs of each endpoint nobody has fetched."""
@@ -164,7 +165,7 @@ class RedisIntake:
                 self._filled.add(name)
             # A job that is here already and was sent once more: one lease, and one run, are enough.
             new = {each.tag: each for each in leased if each.tag not in self._held}
-            self._held.update(new)
+            self._held.update(dict.fromkeys(new))
             await self._deliver(name, list(new.values()))
 
     async def _deliver(self, endpoint_name: str, fetched: list[Leased]) -> None:
@@ -175,12 +176,16 @@ class RedisIntake:
             except MessageUnreadable as error:
                 _log.error("put aside a message of queue %s: %s", queue_name(endpoint_name), error)
                 await self.leases.put_aside(leased)
-                self._held.discard(leased.tag)
+                self._let_go([leased.tag])
         taker = self._takers.get(endpoint_name)
         if taker is None:
             await self.give_back([job.tag for job in jobs])
         else:
             taker.receive(jobs)
+
+    def _let_go(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            self._held.pop(tag, None)
 
     def _credit(self, endpoint_name: str) -> int:
         taker = self._takers.get(endpoint_name)

@@ -26,9 +26,10 @@ now = now[1] + now[2] / 1e6
 
 #: A message's own tag, the same each time that it is fetched. The last one in it is kombu's; one before
 #: it is in a header of the sender's own. (Anchored: otherwise a long message without one costs quadratic time.)
+#: Printable ASCII, which is what JSON writes: other bytes could not be read, nor what was fetched with them.
 _TAG = """
 local function tag_of(message)
-  return string.match(message, '^.*"delivery_tag": ?"([^"]+)"') or redis.sha1hex(message)
+  return string.match(message, '^.*"delivery_tag": ?"([!#-~]+)"') or redis.sha1hex(message)
 end
 """
 
@@ -44,6 +45,7 @@ end
 
 #: KEYS: leases, leased, queues. ARGV: seconds, bytes after which no more are taken, then how many to take
 #: of each queue. Returns index of the queue, tag, message; again and again.
+#: Each lease ends a microsecond after the one before it, so that `_EXPIRE` knows their order.
 _FETCH = (
     _NOW
     + _TAG
@@ -56,9 +58,9 @@ for i = 3, #KEYS do
     local message, list = pop(KEYS[i])
     if not message then break end
     local tag = tag_of(message)
-    redis.call('ZADD', KEYS[1], now + ARGV[1], tag)
-    redis.call('HSET', KEYS[2], tag, list .. '\\n' .. message)
     local n = #taken
+    redis.call('ZADD', KEYS[1], now + ARGV[1] + n / 3e6, tag)
+    redis.call('HSET', KEYS[2], tag, list .. '\\n' .. message)
     taken[n + 1], taken[n + 2], taken[n + 3] = i - 3, tag, message
     wanted, left = wanted - 1, left - #message
   end
@@ -67,11 +69,11 @@ return taken
 """
 )
 
-#: KEYS: leases. ARGV: seconds, tags. A lease that is gone is not taken up again.
+#: KEYS: leases. ARGV: seconds, tags in the order of `_FETCH`. A lease that is gone is not taken up again.
 _RENEW = (
     _NOW
     + """
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', now + ARGV[1], ARGV[i]) end
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', now + ARGV[1] + i / 1e6, ARGV[i]) end
 """
 )
 
@@ -97,12 +99,13 @@ for i = #ARGV, 1, -1 do give_back(ARGV[i]) end
 )
 
 #: KEYS: leases, leased. ARGV: how many at most. Returns how many leases had run out.
+#: The last ones are given back first, so that of all, in however many steps, the oldest is next in the queue.
 _EXPIRE = (
     _NOW
     + _GIVE_BACK_ONE
     + """
-local tags = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
-for i = #tags, 1, -1 do give_back(tags[i]) end
+local tags = redis.call('ZREVRANGEBYSCORE', KEYS[1], now, '-inf', 'LIMIT', 0, ARGV[1])
+for _, tag in ipairs(tags) do give_back(tag) end
 return #tags
 """
 )
