@@ -54,7 +54,8 @@ def test_a_job_that_kills_its_host_fails_and_its_batch_mates_succeed(
 
 def test_a_stream_of_deadly_jobs_holds_up_but_does_not_hurt_the_others(service: Stack, name: str) -> None:
     service.register(name, Mortal("1"))
-    service.deploy(name, endpoint_name=name, max_attempts=2)
+    # Even with one attempt only: a batch that was lost is held against none of its jobs.
+    service.deploy(name, endpoint_name=name, max_attempts=1)
     good, deadly = [], []
     for number in range(10):
         good.append(service.submit(name, f"row {number}"))

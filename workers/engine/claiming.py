@@ -71,9 +71,10 @@ class Claims:
             job.attempts, job.failures = before.get("attempts") or 1, before.get("failures") or []
             job.failed(worker, self._started_at, f"Worker {worker} was lost while it ran this job.")
             _log.warning("job %s was lost with worker %s (attempt %d)", job.job_id, worker, job.attempts)
-        if len(job.failures) >= self._deployment.settings.max_attempts:
-            claimed.ends.append(endings.poison(self._context, job, self._started_at))
-            return
+            if len(job.failures) >= self._deployment.settings.max_attempts:
+                claimed.ends.append(endings.poison(self._context, job, self._started_at))
+                return
+        # Otherwise its batch was lost with a host here, and only alone can it show whether it is to blame.
         job.attempts += 1
         record, records = self._record(job, job.attempts), self._context.records
         mine = await persistently("claim a job", lambda: outcomes.claim_again(records, job.job_id, expected, record))
