@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
+from registry import names
 from registry.serving_settings import ServingSettings
 from workers.jobs import JobState
 
@@ -17,9 +19,17 @@ def _text_of_number(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-#: Names are checked for their letters by the registry, which owns that rule.
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input_type=str)]
+def _name(max_length: int) -> Any:
+    """A name as the document describes it; the registry, which owns the rule, checks its letters."""
+    described: dict[str, Any] = {"pattern": f"^{names.PATTERN}$"}
+    return Field(min_length=1, max_length=max_length, json_schema_extra=described)
+
+
+Name = Annotated[str, _name(names.MAX_MODEL_NAME_LENGTH)]
+EndpointName = Annotated[str, _name(names.MAX_ENDPOINT_NAME_LENGTH)]
+#: Nothing is found under a name that nothing can have.
+EndpointFilter = Annotated[str, Field(min_length=1, max_length=names.MAX_ENDPOINT_NAME_LENGTH)]
+VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input_type=Name)]
 
 
 class _Request(BaseModel):
@@ -30,8 +40,18 @@ class NoQuery(_Request):
     """An address that takes no parameters."""
 
 
+def _describe_rows(schema: dict[str, Any]) -> None:
+    """Say in a schema what `Prediction` checks by itself."""
+    schema["oneOf"] = [{"required": ["input"]}, {"required": ["inputs"]}]
+    one, many = schema["properties"]["input"], schema["properties"]["inputs"]
+    del one["default"], many["default"]
+    many.update(next(each for each in many.pop("anyOf") if each["type"] == "array"))
+
+
 class Prediction(_Request):
     """One input, or a list of inputs: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_rows)
 
     input: Any = Field(default=None, description="One input, as the model's signature says.")
     inputs: list[Any] | None = Field(default=None, min_length=1, description="Several inputs, predicted as one job.")
@@ -70,7 +90,7 @@ class Deploy(ServingSettings):
 
     model_name: Name
     version: VersionName | None = Field(default=None, description="The latest registered one by default.")
-    endpoint_name: Name | None = Field(default=None, description="`<model_name>-v<version>` by default.")
+    endpoint_name: EndpointName | None = Field(default=None, description="`<model_name>-v<version>` by default.")
     worker_group: Name | None = Field(default=None, description="The workers that serve it; `default` by default.")
 
     @property
@@ -80,10 +100,26 @@ class Deploy(ServingSettings):
         return named or None
 
 
+_TEXT: JsonDict = {"type": "string"}
+_NULL: JsonDict = {"type": "null"}
+
+
 class Undeploy(_Request):
     """Which deployment(s) to take down, and what becomes of the jobs that wait."""
 
-    endpoint_name: Name | None = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["endpoint_name"],
+                    "properties": {"endpoint_name": _TEXT, "model_name": _NULL, "version": _NULL},
+                },
+                {"required": ["model_name"], "properties": {"endpoint_name": _NULL, "model_name": _TEXT}},
+            ]
+        }
+    )
+
+    endpoint_name: EndpointName | None = None
     model_name: Name | None = None
     version: VersionName | None = Field(default=None, description="Every deployed version of the model by default.")
     backlog: Literal["drain", "reject", "park"] = Field(
@@ -121,14 +157,14 @@ class JobCancel(_Request):
 class DeadLetterList(_Request):
     """Parameters of `GET /dead-letters`."""
 
-    endpoint_name: Name | None = None
+    endpoint_name: EndpointFilter | None = None
     limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
 
 
 class Replay(_Request):
     """Where to send a dead letter again."""
 
-    endpoint_name: Name | None = Field(default=None, description="The endpoint that it was sent to by default.")
+    endpoint_name: EndpointName | None = Field(default=None, description="The endpoint that it was sent to by default.")
 
 
 class JobWait(_Request):
@@ -140,6 +176,6 @@ class JobWait(_Request):
 class JobList(_Request):
     """Parameters of `GET /jobs`."""
 
-    endpoint_name: Name | None = None
+    endpoint_name: EndpointFilter | None = None
     status: JobState | None = None
     limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)

@@ -14,7 +14,9 @@ MAX_GROUP_NAME_LENGTH = 100
 #: The group of workers and deployments that name none.
 DEFAULT_WORKER_GROUP = "default"
 
-_ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: Of every name, as a regular expression for all of it.
+PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
+_ALLOWED = re.compile(PATTERN)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 #: `/models/stats` and `/deployments/deploy` are addresses of their own.
 _RESERVED_MODEL_NAMES = frozenset({"stats"})

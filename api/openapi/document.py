@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.openapi.answers import InvalidRequest, Problem
 from api.openapi.operations import OPERATIONS, Operation
+from api.schemas import Prediction
 from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
@@ -30,7 +31,7 @@ _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "A repeated submit with the same key and body is the same job; up to 255 characters.",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"},
 }
 _ERRORS = {
     400: "The body is not JSON.",
@@ -192,15 +193,17 @@ def _responses(operation: Operation) -> Json:
     return described
 
 
+@lru_cache(maxsize=1)
+def _any_prediction() -> Json:
+    return Prediction.model_json_schema()
+
+
 def _endpoint(row: DesiredDeployment) -> Json:
     general = _operation("predictions.predict_endpoint", "", "")
     one = row.signature.json_schema()
-    schema = {
-        "type": "object",
-        "properties": {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}},
-        "oneOf": [{"required": ["input"]}, {"required": ["inputs"]}],
-        "additionalProperties": False,
-    }
+    schema = _any_prediction()
+    rows = {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}}
+    schema = {**schema, "properties": {**schema["properties"], **rows}}
     content: Json = {"schema": schema}
     if row.input_example is not None:
         content["example"] = {"input": row.input_example}

@@ -273,3 +273,14 @@ def test_deployments_are_listed_by_name(client: Client) -> None:
     listed = client.get("/deployments").json["deployments"]
     assert [each["endpoint_name"] for each in listed] == ["adding", "middle", "zebra"]
     assert listed[0] == client.get("/deployments/adding").json
+
+
+def test_an_endpoint_with_the_longest_name_that_there_is_can_be_named_everywhere(client: Client) -> None:
+    name = "e" * 128
+    client.register()
+    client.deploy(name)
+    assert client.post(f"/predict/{name}", json={"input": [1, 2]}).status_code == 202
+    assert len(client.get(f"/jobs?endpoint_name={name}").json["jobs"]) == 1
+    assert client.get(f"/dead-letters?endpoint_name={name}").json["dead_letters"] == []
+    answer = client.post("/deployments/undeploy", json={"endpoint_name": name, "backlog": "park"})
+    assert answer.status_code == 200, answer.text
