@@ -71,6 +71,7 @@ def test_host_whose_start_was_given_up_ends(hosts: Hosts) -> None:
     hosts.eventually(lambda: len({each.pid for each in forkserver.children()} - before) == 1)
 
 
+@pytest.mark.slow
 def test_forkserver_that_dies_takes_its_hosts_along_and_is_replaced(own_hosts: Hosts) -> None:
     idle, busy = own_hosts.start(toys.obey), own_hosts.start(toys.obey)
     started = own_hosts.predict(idle, ["fork_child_that_lives_on"]).outputs[0]
@@ -102,6 +103,7 @@ def test_forkserver_that_can_not_be_started_is_a_clear_failure(
         own_hosts.spawn()
 
 
+@pytest.mark.slow
 def test_forkserver_that_hangs_is_killed_and_replaced(own_hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     host = own_hosts.start(toys.obey)
     forkserver = parent_of(host.pid)

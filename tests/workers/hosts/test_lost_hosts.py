@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.workers.hosts import toys
+from tests.workers.hosts.acts.sizes import MEBIBYTE
 from tests.workers.hosts.conftest import Hosts
 from workers.errors import HostStartFailed
 from workers.hosts.remote import HostGone, HostTooSlow
@@ -64,7 +65,7 @@ def test_host_that_does_not_read_is_killed_in_time(hosts: Hosts) -> None:
     host = hosts.start(toys.obey)
     psutil.Process(host.pid).suspend()
     with pytest.raises(HostTooSlow):
-        hosts.predict(host, [["long_text", "x" * (4 * toys.MEBIBYTE)]], timeout_s=0.3)
+        hosts.predict(host, [["long_text", "x" * (4 * MEBIBYTE)]], timeout_s=0.3)
     assert not psutil.pid_exists(host.pid)
 
 

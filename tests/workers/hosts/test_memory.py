@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from tests.workers.hosts import toys
+from tests.workers.hosts.acts.sizes import LONG_S, MEBIBYTE
 from tests.workers.hosts.conftest import Hosts
 from workers.errors import HostStartFailed
 from workers.hosts import memory_watch, processes
 from workers.hosts.remote import HostGone, HostTooBig
 
-MEBIBYTE = toys.MEBIBYTE
 #: What a host uses by itself is some 100 MiB, most of it shared with the others.
 LIMIT_BYTES = 400 * MEBIBYTE
 
@@ -62,7 +62,7 @@ def test_limit_can_be_set_while_the_host_runs(hosts: Hosts) -> None:
     assert host.exited.done()
 
 
-@pytest.mark.parametrize("hang_s", [0, toys.LONG_S])
+@pytest.mark.parametrize("hang_s", [0, LONG_S])
 def test_model_that_is_too_big_when_it_is_loaded_fails_to_load(hosts: Hosts, hang_s: float) -> None:
     host = hosts.spawn(max_memory_bytes=LIMIT_BYTES)
     with pytest.raises(

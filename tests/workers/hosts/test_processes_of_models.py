@@ -35,6 +35,35 @@ def test_child_that_returns_from_a_prediction_ends_and_never_answers(hosts: Host
     assert hosts.predict(host, ["process_id"]).outputs == [host.pid]
 
 
+def test_child_that_returns_predicts_no_further_rows(hosts: Hosts, tmp_path: Path) -> None:
+    host, notes = hosts.start(toys.obey), tmp_path / "notes"
+    for act in ("fork_and_raise", "fork_and_exit"):
+        assert hosts.predict(host, [act, ["note", str(notes)]]).outputs == ["parent", host.pid]
+    hosts.predict(host, ["fork_and_return"] + [["note", str(notes)]] * 2, max_batch_size=1)
+    hosts.eventually(lambda: not children_of(host.pid))
+    assert notes.read_text().split() == [str(host.pid)] * 4
+
+
+def test_child_of_a_model_has_no_channel_to_the_worker(hosts: Hosts) -> None:
+    [child] = hosts.predict(hosts.start(toys.obey), ["fork_child_that_lives_on"]).outputs
+
+    def sockets() -> list[str]:
+        found = [str(each.readlink()) for each in Path(f"/proc/{child}/fd").iterdir()]
+        assert found
+        return [what for what in found if what.startswith("socket:")]
+
+    hosts.eventually(lambda: not sockets())
+
+
+def test_what_a_model_started_is_left_alone_while_its_host_lives(hosts: Hosts) -> None:
+    host, neighbour = hosts.start(toys.obey), hosts.start(toys.obey)
+    daemon = psutil.Process(hosts.predict(host, ["start_daemon"]).outputs[0])
+    assert daemon.ppid() == host.pid
+    hosts.run(neighbour.stop())
+    hosts.start(toys.obey)
+    assert daemon.is_running()
+
+
 @pytest.mark.parametrize("act", ["fork_and_return", "fork_and_raise", "fork_in_c_and_return"])
 def test_child_that_returns_from_loading_ends(hosts: Hosts, act: str) -> None:
     host = hosts.start(toys.obey, act)
