@@ -119,6 +119,18 @@ def test_dropped_connections_lose_nothing(faulty: Stack) -> None:
     assert worker.running
 
 
+def test_a_worker_that_is_told_to_end_while_redis_is_down_ends(faulty: Stack) -> None:
+    faulty.register("echo", Echo("m"))
+    worker = faulty.start_worker()
+    faulty.deploy("echo", endpoint_name="echo")
+    faulty.redis.stop()
+    # Celery's own heartbeat, each two seconds, has met the closed door by then.
+    worker.wait_for_log("can't report")
+    worker.wait_for_log("Trying again")
+    assert worker.terminate(20) == 0
+    eventually(lambda: worker.descendants() == [], message="nothing of it is left")
+
+
 def test_a_worker_waits_for_a_redis_that_is_not_there_yet(faulty: Stack) -> None:
     faulty.register("echo", Echo("m"))
     faulty.redis.stop()

@@ -17,6 +17,16 @@ from workers.errors import SettingsWrong
 from workers.settings import load
 
 
+def _never_retry(dispatcher: Any) -> None:
+    """Have events that can't be sent kept for later.
+
+    Celery's heartbeat retries for ever on Celery's own thread, which then hears of no signal: a worker that
+    is told to end while the broker is away would never do it.
+    """
+    send = dispatcher.send
+    dispatcher.send = lambda *args, **fields: send(*args, **{**fields, "retry": False})
+
+
 class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
     """Runs the engine for as long as the worker lives, through any number of broker reconnects."""
 
@@ -36,6 +46,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         """
         if consumer.hub is None:
             raise SettingsWrong("A Queuecast worker needs Celery's event loop: start it with --pool solo.")
+        _never_retry(consumer.event_dispatcher)
         # call_soon may be called from another thread, and wakes the loop.
         self._outbox.ring = lambda: consumer.hub.call_soon(self._outbox.flush, consumer.event_dispatcher)
         if self._engine is None:
