@@ -16,6 +16,7 @@ from tests.faults import audit
 from tests.support.load import Load
 from tests.support.models import Echo, Gate
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 #: A submit must say within two seconds that it could not be stored; half a second is for the way.
 ANSWER_S = 2.5
