@@ -1,16 +1,22 @@
-"""Deployments and reports of workers as tests need them, without a registry or a worker."""
+"""Deployments, reports and parts of an engine as tests need them, without a registry or a worker."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.serving_settings import ServingSettings
 from registry.signature import Signature
+from workers.engine.context import Context
+from workers.engine.events import Outbox
+from workers.engine.messages import QueuedJob
 from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
+from workers.settings import load
 
 _LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -78,3 +84,88 @@ def worker_report(
         "started_at": 1.0,
         "endpoints": endpoints or {},
     }
+
+
+class RecordingIntake:
+    """Takes note of what is acknowledged and given back; holds nothing."""
+
+    def __init__(self) -> None:
+        self.acked: list[str] = []
+        self.given_back: list[str] = []
+        self.rung: list[str] = []
+        self.queued: dict[str, int] = {}
+        self.source = None
+
+    @property
+    def held(self) -> list[str]:
+        return []
+
+    def ring(self, endpoint_name: str) -> None:
+        self.rung.append(endpoint_name)
+
+    def made_room(self, endpoint_name: str) -> None:
+        self.rung.append(endpoint_name)
+
+    def keeps(self, job: QueuedJob) -> bool:
+        return True
+
+    async def ack(self, jobs: Iterable[QueuedJob]) -> None:
+        self.acked += [job.job_id for job in jobs]
+
+    async def give_back(self, tags: list[str]) -> None:
+        self.given_back += tags
+
+    async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
+        return {name: self.queued.get(name, 0) for name in endpoint_names}
+
+
+class RecordingDispatcher:
+    """Takes note of the events that Celery would send."""
+
+    enabled = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
+        self.sent.append((type, fields))
+
+
+def context(records: Redis, worker_name: str = "w@1", intake: Any = None) -> Context:
+    """What the parts of one worker's engine share, as far as they need no hosts."""
+    chosen: Any = RecordingIntake() if intake is None else intake
+    return Context(
+        worker_name=worker_name,
+        settings=load(),
+        records=records,
+        intake=chosen,
+        outbox=Outbox(),
+        launcher=None,  # type: ignore[arg-type]
+        artifacts=None,  # type: ignore[arg-type]
+        is_revoked=lambda _job_id: False,
+    )
+
+
+def events(context: Context) -> list[tuple[str, str]]:
+    """The events that are on their way: type and job id."""
+    dispatcher = RecordingDispatcher()
+    context.outbox.flush(dispatcher)
+    return [(type_, fields["uuid"]) for type_, fields in dispatcher.sent]
+
+
+def queued_job(job_id: str = "job", rows: int = 1, *, alone: bool = False, **more: Any) -> QueuedJob:
+    """A job as an engine holds it."""
+    return QueuedJob(
+        tag=job_id,
+        job_id=job_id,
+        endpoint_name="adding",
+        message=b"as it stood in the queue",
+        rows=[1.0] * rows,
+        many=rows > 1,
+        submitted_at=more.pop("submitted_at", 1_000.0),
+        not_before=None,
+        expires_at=more.pop("expires_at", None),
+        event_fields={"uuid": job_id},
+        alone=alone,
+        **more,
+    )

@@ -165,23 +165,26 @@ class RedisIntake:
                 self._filled.add(name)
             # A job that is here already and was sent once more: one lease, and one run, are enough.
             new = {each.tag: each for each in leased if each.tag not in self._held}
-            self._held.update(dict.fromkeys(new))
             await self._deliver(name, list(new.values()))
 
     async def _deliver(self, endpoint_name: str, fetched: list[Leased]) -> None:
-        jobs = []
+        jobs, unreadable = [], []
         for leased in fetched:
             try:
                 jobs.append(parse(leased.tag, endpoint_name, leased.message))
             except MessageUnreadable as error:
                 _log.error("put aside a message of queue %s: %s", queue_name(endpoint_name), error)
-                await self.leases.put_aside(leased)
-                self._let_go([leased.tag])
+                unreadable.append(leased)
+        # Held is what a taker has, and nothing else: should Redis fail now, the leases of the rest run out.
+        tags = [job.tag for job in jobs]
         taker = self._takers.get(endpoint_name)
-        if taker is None:
-            await self.give_back([job.tag for job in jobs])
-        else:
+        if taker is not None:
+            self._held.update(dict.fromkeys(tags))
             taker.receive(jobs)
+        else:
+            await self.give_back(tags)
+        for leased in unreadable:
+            await self.leases.put_aside(leased)
 
     def _let_go(self, tags: Iterable[str]) -> None:
         for tag in tags:

@@ -33,8 +33,10 @@ def start(task: Any, _app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
         if message.delivery_info.get("routing_key") == queue:
             consumer.cancel_task_queue(queue)
         body = message.body if isinstance(message.body, bytes) else message.body.encode()
+        # kombu has decompressed the body already.
+        headers = {name: value for name, value in message.headers.items() if name != "compression"}
         try:
-            broker.publish(queue, body, message.headers, message.content_type, message.properties)
+            broker.publish(queue, body, headers, message.content_type, message.properties)
         except OperationalError as error:
             # One that Celery takes for what it is: it connects anew, and gets the message again.
             raise ConnectionError(f"a message could not be forwarded: {error}") from error
