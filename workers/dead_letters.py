@@ -11,12 +11,11 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis.asyncio import Redis as AsyncRedis
 
-from workers import arguments, envelopes, jobs, keys
+from workers import arguments, documents, envelopes, jobs, keys
 from workers.documents import Failure
 from workers.envelopes import EnvelopeUnreadable
 from workers.errors import DeadLetterNotFound, IdempotencyConflict, JobArgumentsWrong
@@ -43,9 +42,9 @@ class DeadLetter:
         found: dict[str, Any] = {
             "job_id": self.job_id,
             "endpoint_name": self.endpoint_name,
-            "submitted_at": _iso(self.submitted_at),
-            "given_up_at": _iso(self.given_up_at),
-            "failures": [{**each, "at": _iso(each["at"])} for each in self.failures],
+            "submitted_at": documents.iso(self.submitted_at),
+            "given_up_at": documents.iso(self.given_up_at),
+            "failures": [{**each, "at": documents.iso(each["at"])} for each in self.failures],
         }
         return {**found, **self.rows()} if with_input else found
 
@@ -154,7 +153,3 @@ def _stored(letter: DeadLetter) -> bytes:
 def _parsed(stored: bytes) -> DeadLetter:
     found = json.loads(stored)
     return DeadLetter(**{**found, "message": base64.b64decode(found["message"])})
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

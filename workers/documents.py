@@ -41,6 +41,11 @@ def is_terminal(record: bytes) -> bool:
     return record.startswith(_TERMINAL_BEGINNINGS)
 
 
+def iso(seconds: float | None) -> str | None:
+    """Return a time of a record as people read it: ISO 8601, UTC, to the millisecond."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
 def _record(  # noqa: PLR0913 - what a record says, each by name
     status: str,
     job_id: str,

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
 
@@ -76,12 +75,12 @@ class Job:
             "job_id": self.job_id,
             "endpoint_name": self.endpoint_name,
             "status": self.state.value,
-            "submitted_at": _iso(self.submitted_at),
-            "started_at": _iso(self.started_at),
-            "finished_at": _iso(self.finished_at),
-            "expires_at": _iso(self.expires_at),
+            "submitted_at": documents.iso(self.submitted_at),
+            "started_at": documents.iso(self.started_at),
+            "finished_at": documents.iso(self.finished_at),
+            "expires_at": documents.iso(self.expires_at),
             "attempts": self.attempts,
-            "failures": [{**each, "at": _iso(each["at"])} for each in self.failures],
+            "failures": [{**each, "at": documents.iso(each["at"])} for each in self.failures],
             "outcome": self.outcome,
             "error": self.error,
         }
@@ -218,7 +217,3 @@ def _newest(endpoint_name: str) -> Iterator[tuple[float, str]]:
         if len(rows) < _PAGE:
             return
         start += _PAGE
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
