@@ -51,14 +51,16 @@ StartWorker = Callable[..., Worker]
 
 @pytest.fixture
 def group_worker(service: Stack, name: str) -> Iterator[StartWorker]:
-    """Start a worker of the test's own group, or of another, which ends with the test."""
+    """Start a worker of the test's own group, which ends with the test; one of another group is stopped by the test."""
     started: list[Worker] = []
 
-    def start(letter: str = "a", group: str = name, **env: str) -> Worker:
-        worker = service.start_worker(f"{name}{letter}", group=group, env=env)
+    def start(letter: str = "a", group: str = name, *, wait: bool = True, **env: str) -> Worker:
+        worker = service.start_worker(f"{name}{letter}", group=group, env=env, wait=wait)
         started.append(worker)
         return worker
 
     yield start
     for worker in started:
+        if worker.running:
+            worker.kill()  # the quickest end; nobody needs what it has
         worker.stop()

@@ -144,7 +144,8 @@ def read_until(terminal: int, text: str) -> str:
 
 def test_undeploy_waits_until_it_is_down(service: Stack, name: str, registered: str) -> None:
     service.deploy("iris", endpoint_name=name)
-    done = service.queuecast("undeploy", name, "--backlog", "reject")
-    assert done.stdout == f"{name} is down (queued jobs: reject).\n"
-    assert service.api.get(f"/deployments/{name}").status_code == 404
+    done = service.queuecast("undeploy", name, "--backlog", "park")
+    assert done.stdout == f"{name} is down (queued jobs: park).\n"
+    view = service.view(name)
+    assert (view["status"], view["workers"]) == ("parked", [])
     assert as_json(service, "undeploy", "--model", name, exit_code=FAILED)["code"] == "deployment_not_found"

@@ -66,16 +66,17 @@ def test_it_is_degraded_when_one_of_two_workers_has_failed(
     service.wait_for_status(name, "active")
 
 
-def test_a_parked_deployment_is_listed_and_an_undeployed_one_is_not(service: Stack, name: str) -> None:
+def test_a_parked_deployment_is_listed_until_it_is_undeployed_for_good(service: Stack, name: str) -> None:
     service.register(name, Echo("1"))
-    for endpoint in (f"{name}-parked", f"{name}-gone"):
-        service.deploy(name, endpoint_name=endpoint)
-    assert service.undeploy(f"{name}-parked", "park")["status"] == "parked"
-    assert service.undeploy(f"{name}-gone", "reject")["status"] == "undeployed"
+    service.deploy(name, endpoint_name=name)
+    assert service.undeploy(name, "park")["status"] == "parked"
 
-    def listed() -> dict[str, str]:
+    def listed() -> list[str]:
         views = service.api.get("/deployments").json()["deployments"]
-        return {view["endpoint_name"]: view["status"] for view in views if view["model_name"] == name}
+        return [view["status"] for view in views if view["endpoint_name"] == name]
 
-    assert listed() == {f"{name}-parked": "parked"}
-    assert service.api.get(f"/deployments/{name}-gone").status_code == 404
+    assert listed() == ["parked"]
+    # Nothing waits and no worker has it, so that there is nothing to wind down.
+    assert service.undeploy(name, "drain")["status"] == "undeployed"
+    assert listed() == []
+    assert service.api.get(f"/deployments/{name}").status_code == 404

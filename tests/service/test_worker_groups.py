@@ -22,6 +22,7 @@ def pair(service: Stack) -> Iterator[set[str]]:
     workers: list[Worker] = [service.start_worker(f"{PAIR}-{letter}", group=PAIR, wait=False) for letter in "ab"]
     yield {worker.node_name for worker in workers}
     for worker in workers:
+        worker.kill()
         worker.stop()
 
 

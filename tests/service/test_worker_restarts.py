@@ -13,34 +13,46 @@ from tests.support.processes import living
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
+#: Between the jobs of a load that a worker keeps up with easily.
+SLOW_S = 0.03
 
-def test_workers_serve_what_is_deployed_whenever_they_start(
+
+def test_a_worker_serves_what_is_deployed_whenever_it_starts_and_loses_nothing_when_it_ends(
     service: Stack, name: str, group_worker: StartWorker
 ) -> None:
-    service.register(name, Echo("1"))
-    service.deploy(name, endpoint_name=name, worker_group=name, wait_s=0)
-    early = service.submit_all(name, "ab")
-    first = group_worker("a")
-    assert predictions(service.outcomes(early)) == [["1", "a"], ["1", "b"]]
+    service.register(name, Echo("1", seconds=0.01))
+    service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=4, wait_s=0)
+    with Load(service.url, name, pause_s=SLOW_S) as load:
+        load.wait_for(10)
+        assert job_states(service, load) == {"queued"}
+        worker = group_worker()
+        service.outcomes([load.accepted[0].job_id])
 
-    family = first.descendants()
-    assert family, "a forkserver and a host"
-    assert first.terminate() == 0
-    assert living(family) == []
-    assert service.view(name)["status"] == "deploying"
-    meanwhile = service.submit_all(name, "cd")
-    assert {service.job(job_id, wait_s=0)["status"] for job_id in meanwhile} == {"queued"}
+        load.pause_s = 0.0  # more than it can do, so that it has its hands full when it is told to end
+        load.wait_for(40)
+        load.pause_s = SLOW_S
+        family = worker.descendants()
+        assert family, "a forkserver and a host"
+        assert worker.terminate() == 0
+        assert living(family) == []
+        view = service.view(name)
+        assert (view["status"], view["workers"]) == ("deploying", [])
+        late = load.count
+        load.wait_for(10)
+        assert job_states(service, load, late) == {"queued"}
 
-    again = group_worker("a")
-    outcomes = service.outcomes(meanwhile)
-    assert predictions(outcomes) == [["1", "c"], ["1", "d"]]
-    assert {outcome["worker"] for outcome in outcomes} == {again.node_name}
-    assert service.wait_for_status(name, "active")["workers"][0]["worker"] == again.node_name
-    # A forgotten deployment would also be one that a worker serves although it was undeployed meanwhile.
-    again.terminate()
-    service.undeploy(name, "park", wait_s=0)
-    parked = service.view(name)
-    assert (parked["status"], parked["workers"]) == ("parked", [])
+        group_worker()
+        service.wait_for_status(name, "active")
+        load.wait_for(5)
+    assert load.refused == []
+    outcomes = service.outcomes(accepted.job_id for accepted in load.accepted)
+    assert predictions(outcomes) == [["1", accepted.row] for accepted in load.accepted]
+    assert {outcome["attempts"] for outcome in outcomes} == {1}
+
+
+def job_states(service: Stack, load: Load, start: int = 0) -> set[str]:
+    """The states of the jobs that a load has submitted, from the one with this number on."""
+    return {service.job(accepted.job_id, wait_s=0)["status"] for accepted in list(load.accepted)[start + 1 :]}
 
 
 def test_sigterm_gives_queued_jobs_to_the_other_worker_at_once_and_finishes_the_running_one(
@@ -72,36 +84,17 @@ def test_a_job_that_outlasts_the_grace_of_a_stopping_worker_runs_on_another(
     service: Stack, name: str, group_worker: StartWorker, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    leaving = group_worker("a", QUEUECAST_SHUTDOWN_GRACE_S="0.1")
+    impatient = {"QUEUECAST_SHUTDOWN_GRACE_S": "0.1"}
+    workers = [group_worker(letter, wait=False, **impatient) for letter in "ab"]
     service.register(name, Gate("1"))
-    service.deploy(name, endpoint_name=name, worker_group=name, max_batch_size=1)
+    service.deploy(name, endpoint_name=name, worker_group=name)
+    eventually(lambda: len(service.serving(name)) == 2, 30, message="both workers serve it")
     running = service.submit(name, str(gate))
     service.wait_until_running([running])
-    staying = group_worker("b")
-    eventually(lambda: len(service.serving(name)) == 2, message="both workers serve it")
+    active = service.celery.control.inspect([worker.node_name for worker in workers], timeout=5).active()
+    leaving, staying = sorted(workers, key=lambda worker: not active[worker.node_name])
     assert leaving.terminate() == 0
     gate.touch()
     [outcome] = service.outcomes([running])
     assert outcome["worker"] == staying.node_name
     assert outcome["prediction"] == ["1", str(gate)]
-
-
-def test_a_worker_that_is_restarted_under_load_loses_and_refuses_nothing(
-    service: Stack, name: str, group_worker: StartWorker
-) -> None:
-    service.register(name, Echo("1", seconds=0.02))
-    service.deploy(name, endpoint_name=name, max_batch_size=2)
-    with Load(service.url, name, pause_s=0.05) as load:
-        for _ in range(2):
-            worker = group_worker(group="default")
-            eventually(lambda: len(service.serving(name)) == 2, message="both workers serve it")
-            load.pause_s = 0.0  # more than one worker can do, so that both have their hands full
-            load.wait_for(60)
-            load.pause_s = 0.05
-            assert worker.terminate() == 0
-        load.wait_for(5)
-    assert load.refused == []
-    outcomes = service.outcomes(accepted.job_id for accepted in load.accepted)
-    assert predictions(outcomes) == [["1", accepted.row] for accepted in load.accepted]
-    assert {outcome["attempts"] for outcome in outcomes} == {1}
-    assert {outcome["worker"] for outcome in outcomes} == {worker.node_name, service.workers[0].node_name}
