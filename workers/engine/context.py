@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
+_CANCEL_AGAIN_S = 0.1
 
 
 @dataclass
@@ -62,6 +63,19 @@ class Context:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("a step of the engine failed", exc_info=error)
+
+
+async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: redis-py sends under `asyncio.wait_for`, which up to Python 3.11 forgets a
+    cancellation that comes just when the sending is done.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
 
 
 async def persistently(what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:

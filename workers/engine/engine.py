@@ -24,7 +24,7 @@ from registry.settings import load as registry_settings
 from workers import jobs, keys, reports
 from workers.engine import outcomes
 from workers.engine.cancellation import Cancellation
-from workers.engine.context import Context
+from workers.engine.context import Context, cancelled
 from workers.engine.endpoint import Endpoint
 from workers.engine.events import Outbox
 from workers.engine.intake import RedisIntake
@@ -125,10 +125,9 @@ class Engine:
         ]
         self._running.set()
         await self._closing.wait()
-        for task in tasks:
-            task.cancel()
+        await cancelled(tasks)
         await intake.close()
-        await asyncio.wait([*tasks, fetching])
+        await asyncio.wait([fetching])
         await self._wind_up(context)
         await intake.disconnect()
         await records.aclose()

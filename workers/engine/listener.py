@@ -53,9 +53,9 @@ class Listener:
         self._heard(" ".join(self._patterns).encode())
         tail = b""
         while True:
-            chunk = await self._read(connection)
-            self._heard(tail + chunk)
-            tail = chunk[-_OVERLAP_BYTES:]
+            seen = tail + await self._read(connection)
+            self._heard(seen)
+            tail = seen[-_OVERLAP_BYTES:]
 
     async def _read(self, connection: AbstractConnection) -> bytes:
         reader = connection._reader  # noqa: SLF001 - the one private name of a library; a test pins it

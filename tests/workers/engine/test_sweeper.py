@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from workers import jobs, keys
 from workers.engine import outcomes, sweeper
+from workers.engine.context import cancelled
 from workers.engine.leases import Leases
 from workers.engine.outcomes import Claim
 from workers.engine.sweeper import Sweeper
@@ -186,7 +187,7 @@ def test_a_round_that_another_worker_has_made_is_skipped(store: redis.Redis, wit
             store.delete(keys.SWEPT)
             while not swept:
                 await asyncio.sleep(0.01)
-        task.cancel()
+        await cancelled([task])
 
     with_redis(run)
     assert store.pttl(keys.SWEPT) <= 90
@@ -225,7 +226,7 @@ def test_a_round_that_fails_is_followed_by_another(
             while len(source.asked) < 3:
                 await asyncio.sleep(0.01)
         assert not task.done()
-        task.cancel()
+        await cancelled([task])
 
     with caplog.at_level(logging.WARNING, "workers.engine.sweeper"):
         with_redis(run)

@@ -1,0 +1,109 @@
+"""Events on their way to Flower."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from celery.worker import state
+
+from tests.workers.stand_ins import RecordingDispatcher, queued_job
+from workers.engine import events as events_module
+from workers.engine.events import Outbox
+from workers.errors import HostDied
+
+
+def sent(outbox: Outbox) -> list[tuple[str, dict[str, Any]]]:
+    dispatcher = RecordingDispatcher()
+    outbox.flush(dispatcher)
+    return dispatcher.sent
+
+
+def test_a_jobs_life_is_told_in_order() -> None:
+    outbox, job = Outbox(), queued_job("a")
+    before = time.time()
+    outbox.received([job, queued_job("b")])
+    outbox.started([job])
+    outbox.succeeded(job, {"prediction": 3}, 0.25)
+    found = sent(outbox)
+    assert [(type_, fields["uuid"]) for type_, fields in found] == [
+        ("task-received", "a"), ("task-received", "b"), ("task-started", "a"), ("task-succeeded", "a"),
+    ]  # fmt: skip
+    assert found[3][1].items() >= {"runtime": 0.25, "result": "{'prediction': 3}"}.items()
+    assert all(before <= fields["timestamp"] <= time.time() for _, fields in found)
+    assert sent(outbox) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, {"terminated": False, "expired": False}),
+        ({"expired": True}, {"terminated": False, "expired": True}),
+        ({"terminated": True}, {"terminated": True, "expired": False}),
+    ],
+)
+def test_what_was_taken_back_is_told_with_the_reason(arguments: dict[str, bool], expected: dict[str, bool]) -> None:
+    outbox = Outbox()
+    outbox.revoked(queued_job(), **arguments)
+    [(type_, fields)] = sent(outbox)
+    assert type_ == "task-revoked"
+    assert fields.items() >= expected.items()
+
+
+def test_a_failure_is_told_as_flower_shows_it() -> None:
+    outbox = Outbox()
+    outbox.failed(queued_job(), HostDied("it's dead"))
+    [(type_, fields)] = sent(outbox)
+    assert (type_, fields["exception"], fields["traceback"]) == ("task-failed", 'HostDied("it\'s dead")', "it's dead")
+
+
+def test_it_rings_once_until_it_is_emptied() -> None:
+    rung: list[bool] = []
+    outbox = Outbox()
+    outbox.ring = lambda: rung.append(True)
+    outbox.started([])
+    assert rung == []
+    outbox.started([queued_job()])
+    outbox.started([queued_job()])
+    assert rung == [True]
+    sent(outbox)
+    outbox.started([queued_job()])
+    assert rung == [True, True]
+
+
+def test_received_jobs_are_in_celerys_own_statistics() -> None:
+    before = state.total_count["predict"]
+    outbox = Outbox()
+    outbox.received([queued_job(), queued_job()])
+    outbox.flush(None)
+    assert state.total_count["predict"] == before + 2
+
+
+def test_without_anybody_who_listens_events_are_dropped() -> None:
+    outbox, dispatcher = Outbox(), RecordingDispatcher()
+    dispatcher.enabled = False
+    outbox.started([queued_job()])
+    outbox.flush(dispatcher)
+    assert dispatcher.sent == []
+    assert sent(outbox) == []
+
+
+def test_what_can_not_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "_KEPT", 3)
+    outbox = Outbox()
+    outbox.started([queued_job(f"{number}") for number in range(10)])
+    assert [fields["uuid"] for _, fields in sent(outbox)] == ["7", "8", "9"]
+
+
+def test_an_error_of_the_dispatcher_reaches_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(RecordingDispatcher):
+        def send(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
+            raise KeyError(type)
+
+    outbox = Outbox()
+    outbox.started([queued_job()])
+    with caplog.at_level(logging.WARNING):
+        outbox.flush(Broken())
+    assert "events could not be sent" in caplog.text

@@ -1,0 +1,359 @@
+"""The intake: each endpoint's jobs as it can use them, held under leases, from real queues."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from tests.workers.conftest import WithRedis, submit, submit_ids
+from workers import keys
+from workers.embedded_redis import EmbeddedRedis
+from workers.engine import intake as intake_module
+from workers.engine.context import cancelled
+from workers.engine.intake import RedisIntake
+from workers.engine.messages import QueuedJob
+from workers.queues import queue_name
+
+QUEUE = queue_name("adding")
+LEASE_S = 20.0
+SOON_S = 15.0
+
+
+class RecordingTaker:
+    """Takes jobs as far as it is told to."""
+
+    def __init__(self, capacity: int = 100) -> None:
+        self.capacity = capacity
+        self.delayed = 0
+        self.jobs: list[QueuedJob] = []
+
+    @property
+    def credit(self) -> int:
+        return self.capacity - len(self.jobs)
+
+    @property
+    def ids(self) -> list[str]:
+        return [job.job_id for job in self.jobs]
+
+    def receive(self, jobs: list[QueuedJob]) -> None:
+        self.jobs += jobs
+
+
+class Running:
+    """A running intake and what it has on its loop."""
+
+    def __init__(self, intake: RedisIntake, takers: dict[str, RecordingTaker]) -> None:
+        self.intake = intake
+        self.takers = takers
+
+    async def until(self, true: Callable[[], object]) -> None:
+        async with asyncio.timeout(SOON_S):
+            while not true():
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(
+    client: Redis, lease_s: float = LEASE_S, listen: bool = False, **capacities: int
+) -> AsyncIterator[Running]:
+    takers = {name: RecordingTaker(capacity) for name, capacity in capacities.items()}
+    intake = RedisIntake(client, takers, lease_s)
+    tasks = [
+        asyncio.create_task(work) for work in (intake.run(), intake.renew(), *([intake.listen()] if listen else []))
+    ]
+    for name in takers:
+        intake.ring(name)
+    try:
+        yield Running(intake, takers)
+    finally:
+        await intake.close()
+        await cancelled(tasks[1:])
+        await tasks[0]
+
+
+def test_an_endpoint_gets_its_jobs_oldest_first_and_no_more_than_it_can_use(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    ids = submit_ids(5)
+
+    async def take(client: Redis) -> None:
+        async with running(client, adding=3) as now:
+            adding = now.takers["adding"]
+            await now.until(lambda: len(adding.jobs) == 3)
+            assert adding.ids == now.intake.held == ids[:3]
+            assert store.llen(QUEUE) == 2
+            done = adding.jobs[:2]
+            del adding.jobs[:2]
+            await now.intake.ack(done)
+            now.intake.made_room("adding")
+            await now.until(lambda: adding.ids == ids[2:])
+            assert now.intake.held == ids[2:]
+
+    with_redis(take)
+    assert store.zcard(keys.LEASES) == 3
+
+
+def test_a_slow_endpoint_with_a_backlog_keeps_nobody_waiting(store: redis.Redis, with_redis: WithRedis) -> None:
+    submit_ids(200, "slow")
+    ids = submit_ids(20, "fast")
+
+    async def take(client: Redis) -> None:
+        async with running(client, slow=1, fast=50) as now:
+            await now.until(lambda: now.takers["fast"].ids == ids)
+            assert len(now.takers["slow"].jobs) == 1
+
+    with_redis(take)
+    assert store.llen(queue_name("slow")) == 199
+
+
+def test_a_job_that_is_queued_later_is_heard_of(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "_LOOK_S", 1_000.0)
+
+    async def take(client: Redis) -> None:
+        async with running(client, listen=True, adding=10, other=10) as now:
+            await now.until(store.pubsub_numpat)
+            for expected in (1, 2):
+                await asyncio.to_thread(submit)
+                await now.until(lambda expected=expected: len(now.takers["adding"].jobs) == expected)  # type: ignore[misc]
+            assert now.takers["other"].jobs == []
+
+    with_redis(take)
+
+
+def test_redis_is_told_to_tell_of_queued_jobs_beside_what_it_tells_already(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    before = told(store)
+    store.config_set("notify-keyspace-events", "Ex")
+
+    async def listen(client: Redis) -> None:
+        async with running(client, listen=True, adding=10) as now:
+            await now.until(store.pubsub_numpat)
+
+    try:
+        with_redis(listen)
+        assert set(told(store)) == set("ElxK")
+    finally:
+        store.config_set("notify-keyspace-events", before)
+
+
+def told(store: redis.Redis) -> str:
+    return store.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
+
+
+def test_where_redis_may_not_be_told_the_queues_are_looked_at_often(
+    store: redis.Redis, redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.acl_setuser("worker", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-config"])
+
+    async def take() -> None:
+        async with (
+            Redis.from_url(redis_server.url, username="worker", password="any") as client,
+            running(client, listen=True, adding=10) as now,
+        ):
+            await now.until(lambda: "doesn't tell of queued jobs" in caplog.text)
+            await asyncio.to_thread(submit)
+            await now.until(lambda: len(now.takers["adding"].jobs) == 1)
+
+    try:
+        with caplog.at_level(logging.WARNING):
+            asyncio.run(take())
+    finally:
+        store.acl_deluser("worker")
+
+
+def test_a_message_that_is_sent_again_while_it_is_held_is_one_job(store: redis.Redis, with_redis: WithRedis) -> None:
+    [job_id] = submit_ids(1)
+    message = store.get(keys.message(job_id)) or b""
+
+    async def take(client: Redis) -> None:
+        async with running(client, adding=10) as now:
+            adding = now.takers["adding"]
+            await now.until(lambda: adding.jobs)
+            store.lpush(QUEUE, message, message)
+            now.intake.ring("adding")
+            await now.until(lambda: not store.llen(QUEUE))
+            [after] = await asyncio.to_thread(submit_ids, 1)
+            now.intake.ring("adding")
+            await now.until(lambda: adding.ids == [job_id, after])
+            await now.intake.ack(adding.jobs)
+
+    with_redis(take)
+    assert not store.exists(QUEUE, keys.LEASES, keys.LEASED)
+
+
+def test_two_copies_that_are_fetched_at_once_are_one_job(store: redis.Redis, with_redis: WithRedis) -> None:
+    [job_id] = submit_ids(1)
+    store.lpush(QUEUE, store.get(keys.message(job_id)) or b"")
+
+    async def take(client: Redis) -> None:
+        async with running(client, adding=10) as now:
+            await now.until(lambda: now.takers["adding"].jobs)
+            assert now.takers["adding"].ids == now.intake.held == [job_id]
+
+    with_redis(take)
+
+
+def test_what_is_no_message_is_put_aside_and_the_jobs_around_it_are_taken(
+    store: redis.Redis, with_redis: WithRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    [before] = submit_ids(1)
+    store.lpush(QUEUE, "no message")
+    [after] = submit_ids(1)
+
+    async def take(client: Redis) -> None:
+        async with running(client, adding=10) as now:
+            await now.until(lambda: store.llen(keys.MALFORMED))
+            assert now.takers["adding"].ids == now.intake.held == [before, after]
+
+    with_redis(take)
+    assert store.lrange(keys.MALFORMED, 0, -1) == [b"no message"]
+    assert store.zcard(keys.LEASES) == 2
+    assert "put aside a message of queue predict.adding" in caplog.text
+
+
+def test_a_malformed_message_that_can_not_be_put_aside_keeps_no_job_from_its_taker(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.lpush(QUEUE, "no message")
+    [job_id] = submit_ids(1)
+    failed: list[object] = []
+
+    async def take(client: Redis) -> None:
+        async with running(client, lease_s=0.2, adding=10) as now:
+            put_aside = now.intake.leases.put_aside
+
+            async def away(leased: object) -> None:
+                failed.append(leased)
+                raise redis.ConnectionError("away")
+
+            monkeypatch.setattr(now.intake.leases, "put_aside", away)
+            await now.until(lambda: failed)
+            await now.until(lambda: now.takers["adding"].ids == [job_id])
+            assert now.intake.held == [job_id]
+            monkeypatch.setattr(now.intake.leases, "put_aside", put_aside)
+            # Its lease has run out by then, so that it comes again.
+            await now.until(lambda: store.llen(keys.MALFORMED) == 1)
+
+    with_redis(take)
+
+
+def test_jobs_for_an_endpoint_that_is_gone_by_now_go_back(store: redis.Redis, with_redis: WithRedis) -> None:
+    ids = submit_ids(3)
+
+    async def take(client: Redis) -> None:
+        async with running(client, adding=10) as now:
+            fetch = now.intake.leases.fetch
+            gone = now.takers.pop("adding")
+
+            async def fetch_slowly(wanted: dict[str, int]) -> object:
+                fetched = await fetch(wanted)
+                now.takers.clear()
+                return fetched
+
+            now.intake.leases.fetch = fetch_slowly  # type: ignore[method-assign, assignment]
+            now.takers["adding"] = gone
+            now.intake.ring("adding")
+            await now.until(lambda: not now.takers)
+            await now.until(lambda: store.llen(QUEUE) == 3)
+            assert (gone.jobs, now.intake.held) == ([], [])
+
+    with_redis(take)
+    assert store.lindex(QUEUE, -1) == store.get(keys.message(ids[0]))
+
+
+def test_given_back_jobs_are_the_next_ones(store: redis.Redis, with_redis: WithRedis) -> None:
+    ids = submit_ids(4)
+
+    async def take(client: Redis) -> None:
+        async with running(client, adding=2) as now:
+            await now.until(lambda: len(now.takers["adding"].jobs) == 2)
+            now.takers["adding"].capacity = 0
+            await now.intake.give_back(now.intake.held)
+            assert now.intake.held == []
+
+    with_redis(take)
+    assert store.llen(QUEUE) == 4
+    assert store.lindex(QUEUE, -1) == store.get(keys.message(ids[0]))
+
+
+def test_leases_are_renewed_while_the_worker_lives_and_run_out_when_it_does_not(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    [job_id] = submit_ids(1)
+
+    async def hold(client: Redis) -> None:
+        async with running(client, lease_s=0.4, adding=1) as now:
+            await now.until(lambda: now.takers["adding"].jobs)
+            first = store.zscore(keys.LEASES, job_id)
+            assert first is not None
+            # Twice as long as the lease.
+            await now.until(lambda: (store.zscore(keys.LEASES, job_id) or 0) > first + 0.8)
+            assert store.llen(QUEUE) == 0
+
+    async def another(client: Redis) -> None:
+        async with running(client, lease_s=0.4, adding=1) as now:
+            now.intake.ring("adding")
+            await now.until(lambda: store.zcard(keys.LEASES) == 0 or now.takers["adding"].ids == [job_id])
+
+    with_redis(hold)
+    with_redis(another)
+
+
+def test_a_closed_intake_fetches_nothing_and_what_it_was_fetching_has_arrived(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    submit_ids(5)
+
+    async def close(client: Redis) -> None:
+        takers = {"adding": RecordingTaker(2)}
+        intake = RedisIntake(client, takers, LEASE_S)
+        intake.ring("adding")
+        fetching = asyncio.create_task(intake.run())
+        await asyncio.sleep(0)
+        await intake.close()
+        await fetching
+        assert len(takers["adding"].jobs) == store.zcard(keys.LEASES)
+        takers["adding"].capacity = 10
+        intake.ring("adding")
+        await intake.run()
+        assert len(takers["adding"].jobs) <= 2
+
+    with_redis(close)
+
+
+def test_a_restart_of_redis_is_got_over(
+    store: redis.Redis, redis_server: EmbeddedRedis, with_redis: WithRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def survive(client: Redis) -> None:
+        async with running(client, listen=True, adding=10) as now:
+            await now.until(store.pubsub_numpat)
+            redis_server.stop()
+            now.intake.ring("adding")
+            await now.until(lambda: "can't fetch jobs" in caplog.text)
+            redis_server.start()
+            job_id = (await asyncio.to_thread(submit)).job_id
+            await now.until(lambda: now.takers["adding"].ids == [job_id])
+
+    with caplog.at_level(logging.WARNING):
+        with_redis(survive)
+    assert store.ping()
+
+
+def test_depths_are_what_nobody_has_fetched(store: redis.Redis, with_redis: WithRedis) -> None:
+    submit_ids(3)
+
+    async def depths(client: Redis) -> dict[str, int]:
+        intake = RedisIntake(client, {}, LEASE_S)
+        await intake.leases.fetch({"adding": 1})
+        return await intake.depths(["adding", "other"])
+
+    assert with_redis(depths) == {"adding": 2, "other": 0}
