@@ -99,11 +99,11 @@ def test_a_policy_can_be_changed_while_the_backlog_waits(service: Stack, name: s
 def test_every_job_ends_when_an_endpoint_is_undeployed_and_deployed_again_under_load(
     service: Stack, name: str, backlog: str
 ) -> None:
-    service.register(name, Echo("1", seconds=0.01))
+    service.register(name, Echo("1", seconds=0.05))
     service.register(name, Echo("2", seconds=0.001))
     service.deploy(name, version="1", endpoint_name=name, max_batch_size=1)
     with Load(service.url, name) as load:
-        load.wait_for(60)
+        load.wait_for(40)
         service.undeploy(name, backlog, wait_s=0)
         load.wait_for_refusals(10)
         service.deploy(name, version="2", endpoint_name=name)
