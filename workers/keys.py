@@ -22,6 +22,9 @@ REPORTS = "queuecast:reports"
 NUDGE_CHANNEL = "queuecast:nudge"
 #: Channel: a running job was cancelled by force.
 CANCEL_CHANNEL = "queuecast:cancel"
+#: Channel: jobs have ended; each message is their ids, with `ENDED_SEPARATOR` in between.
+ENDED_CHANNEL = "queuecast:ended"
+ENDED_SEPARATOR = "\n"
 #: Set: endpoints that have ever had a job.
 ENDPOINTS = "queuecast:endpoints"
 #: Hash: endpoint -> the most jobs of it that may be unfinished at once.

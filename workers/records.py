@@ -23,11 +23,19 @@ local function terminal(status)
 end
 """
 
+#: Tells whoever waits that jobs have ended; a Lua function of a list of ids.
+TELL_ENDED = f"""
+local function tell_ended(ids)
+  if #ids > 0 then redis.call('PUBLISH', '{keys.ENDED_CHANNEL}', table.concat(ids, {keys.ENDED_SEPARATOR!r})) end
+end
+"""
+
 #: KEYS: the record, the copy of its message, unfinished, expiring, counts.
 #: ARGV: job id, the terminal record, seconds to live, kind, whether a running job may be taken back too.
 #: Returns the status that stood; the record is replaced only if that allows it.
 WITHDRAW = (
     STATUS_OF
+    + TELL_ENDED
     + """
 local status = status_of(redis.call('GET', KEYS[1]))
 if status == 'QUEUED' or (status == 'STARTED' and ARGV[5] == '1') then
@@ -37,6 +45,7 @@ if status == 'QUEUED' or (status == 'STARTED' and ARGV[5] == '1') then
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('ZREM', KEYS[4], ARGV[1])
   redis.call('HINCRBY', KEYS[5], ARGV[4], 1)
+  tell_ended({ARGV[1]})
 end
 return status
 """

@@ -1,7 +1,8 @@
-"""Waiting for jobs: one thread looks for all that wait in this process.
+"""Waiting for jobs: one subscription wakes all that wait in this process.
 
-Polling with one MGET holds through restarts of Redis, where subscriptions would be lost without a
-word, and costs the same for one waiting client as for hundreds.
+Whoever ends jobs publishes their ids, a batch in one message. A watch stands before its job is looked
+at, so that an end is seen in the record, or heard of, or both. What is published while the connection is
+lost is looked for once it is back, and a look each second makes up for whatever else is missed.
 """
 
 from __future__ import annotations
@@ -9,47 +10,80 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from functools import lru_cache
+from typing import Any
 
-from workers import documents, jobs, records
+import redis
+from redis.client import PubSub
+
+from workers import documents, jobs, keys, records
 from workers.errors import QueueUnavailable
 from workers.jobs import Job
-from workers.redis_client import translated_errors
+from workers.redis_client import records_client, translated_errors
 
 _log = logging.getLogger(__name__)
 
-FIRST_LOOK_S = 0.002
-LAST_LOOK_S = 0.05
-#: A job that has been waited for this long is looked for a tenth as often as it was waited for.
-_PATIENCE = 0.1
+#: How often what has been waited for this long already is looked for without having been heard of.
+_LOOK_S = 1.0
+#: Silence after which the connection is asked whether it lives, and once more after which it is given up.
+_SILENCE_S = 10.0
+_PAUSE_S = 0.5
 _MGET_LIMIT = 500
 
 
-class _Watch:
-    """One waiting caller."""
+class Watch:
+    """One caller that waits for one job."""
 
-    __slots__ = ("began", "done", "due", "job_id", "record")
+    __slots__ = ("_waiter", "began", "done", "job_id", "record", "submitted")
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, waiter: Waiter, job_id: str) -> None:
+        self._waiter = waiter
         self.job_id = job_id
         self.began = time.monotonic()
-        self.due = self.began + FIRST_LOOK_S
         self.done = threading.Event()
         self.record: bytes | None = None
+        #: Whether there is, or was, such a job.
+        self.submitted = False
 
-    def looked_at(self, now: float) -> None:
-        self.due = now + min(max((now - self.began) * _PATIENCE, FIRST_LOOK_S), LAST_LOOK_S)
+    def wait(self, timeout_s: float) -> Job:
+        """Return the job as soon as it has ended, or as it stands after `timeout_s`.
+
+        Raises:
+            JobNotFound: the id is unknown.
+            QueueUnavailable: Redis can't be reached at the end of the wait.
+        """
+        self.submitted = True
+        if timeout_s > 0:
+            self._waiter.listen()
+            self.done.wait(timeout_s)
+        # Parsed here, and not by the thread that all others wait for.
+        return jobs.get(self.job_id) if self.record is None else jobs.parse(self.job_id, self.record)
 
 
 class Waiter:
-    """Wakes every caller of `wait` when its job has ended; safe to use from many threads."""
+    """Wakes every caller when its job has ended; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._watches: set[_Watch] = set()
+        self._watches: dict[str, set[Watch]] = {}
         self._lock = threading.Lock()
-        self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
         self._released = False
+        self._next_look = 0.0
+
+    @contextmanager
+    def watching(self, job_id: str) -> Iterator[Watch]:
+        """Yield a watch that misses no end from now on, also of a job that is still to be submitted."""
+        watch = Watch(self, job_id)
+        with self._lock:
+            self._watches.setdefault(job_id, set()).add(watch)
+        if self._released:
+            watch.done.set()
+        try:
+            yield watch
+        finally:
+            self._forget(watch)
 
     def wait(self, job_id: str, timeout_s: float) -> Job:
         """Return the job as soon as it has ended, or as it stands after `timeout_s`.
@@ -58,69 +92,95 @@ class Waiter:
             JobNotFound: the id is unknown.
             QueueUnavailable: Redis can't be reached, at the beginning or at the end of the wait.
         """
-        job = jobs.get(job_id)
-        if job.state.terminal or timeout_s <= 0 or self._released:
-            return job
-        watch = _Watch(job_id)
-        self._add(watch)
-        try:
-            watch.done.wait(timeout_s)
-        finally:
-            with self._lock:
-                self._watches.discard(watch)
-        # Parsed here, and not by the thread that all others wait for.
-        return jobs.get(job_id) if watch.record is None else jobs.parse(job_id, watch.record)
+        with self.watching(job_id) as watch:
+            job = jobs.get(job_id)
+            return job if job.state.terminal or timeout_s <= 0 else watch.wait(timeout_s)
 
     def release(self) -> None:
         """End every wait, now and from now on: this process is about to end. Safe in a signal handler."""
         self._released = True
-        for watch in list(self._watches):
-            watch.done.set()
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                watch.done.set()
 
-    def _add(self, watch: _Watch) -> None:
+    def listen(self) -> None:
+        """Have the thread that hears of ended jobs run."""
+        if self._thread is not None:
+            return
         with self._lock:
-            self._watches.add(watch)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="queuecast-waiter", daemon=True)
                 self._thread.start()
-        self._wanted.set()
+
+    def _forget(self, watch: Watch) -> None:
+        with self._lock:
+            watches = self._watches.get(watch.job_id, set())
+            watches.discard(watch)
+            if not watches:
+                self._watches.pop(watch.job_id, None)
 
     def _run(self) -> None:
-        while True:
-            self._wanted.wait()
-            self._wanted.clear()
-            while pause_s := self._look():
-                self._wanted.wait(pause_s)
-                self._wanted.clear()
+        while not self._released:
+            try:
+                with closing(records_client().pubsub()) as subscription:  # type: ignore[no-untyped-call]
+                    self._listen(subscription)
+            except (redis.RedisError, OSError) as error:
+                # The callers go on waiting: Redis may be back before their time is over.
+                _log.warning("not hearing of the ends of %d awaited jobs (%s); trying again", len(self._watches), error)
+                time.sleep(_PAUSE_S)
 
-    def _look(self) -> float:
-        """Look for the jobs that are due; return the seconds to the next look, 0 if nobody waits."""
-        now = time.monotonic()
-        with self._lock:
-            due = [watch for watch in self._watches if watch.due <= now][:_MGET_LIMIT]
-        try:
-            with translated_errors():
-                self._wake(due, records.read([watch.job_id for watch in due]))
-        except QueueUnavailable as error:
-            # The callers go on waiting: Redis may be back before their time is over.
-            _log.warning("can't look for %d awaited jobs: %s", len(due), error)
-        now = time.monotonic()
-        for watch in due:
-            watch.looked_at(now)
-        with self._lock:
-            if not self._watches:
-                return 0
-            return max(min(watch.due for watch in self._watches) - now, FIRST_LOOK_S / 2)
+    def _listen(self, subscription: PubSub) -> None:
+        subscription.subscribe(keys.ENDED_CHANNEL)
+        heard_at, asked = time.monotonic(), False
+        while not self._released:
+            message = subscription.get_message(timeout=_LOOK_S)
+            now = time.monotonic()
+            if message is not None:
+                heard_at, asked = now, False
+                self._heard(message)
+            elif now - heard_at > _SILENCE_S:
+                if asked:
+                    raise redis.ConnectionError("Redis does not answer")
+                subscription.ping()
+                heard_at, asked = now, True
+            self._look_regularly(now)
 
-    def _wake(self, watches: list[_Watch], found: list[bytes | None]) -> None:
-        for watch, record in zip(watches, found, strict=True):
-            if record is not None and not documents.is_terminal(record):
-                continue
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message["type"] == "message":
+            ids = message["data"].decode(errors="replace").split(keys.ENDED_SEPARATOR)
+            self._look([job_id for job_id in ids if job_id in self._watches])
+        elif message["type"] == "subscribe":
+            # Also after a connection that was lost: what was published before has to be looked for.
+            self._look(list(self._watches))
+
+    def _look_regularly(self, now: float) -> None:
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_S
+            self._look([job_id for job_id, each in list(self._watches.items()) if _is_old(each, now)])
+
+    def _look(self, job_ids: list[str]) -> None:
+        for start in range(0, len(job_ids), _MGET_LIMIT):
+            some = job_ids[start : start + _MGET_LIMIT]
+            try:
+                with translated_errors():
+                    found = records.read(some)
+            except QueueUnavailable as error:
+                _log.warning("can't look for %d awaited jobs: %s", len(job_ids) - start, error)
+                return
+            for job_id, record in zip(some, found, strict=True):
+                if record is None or documents.is_terminal(record):
+                    self._wake(job_id, record)
+
+    def _wake(self, job_id: str, record: bytes | None) -> None:
+        for watch in list(self._watches.get(job_id, ())):
             # A record that is gone by now ends the wait too: the caller's last look says so.
-            watch.record = record
-            watch.done.set()
-            with self._lock:
-                self._watches.discard(watch)
+            if record is not None or watch.submitted:
+                watch.record = record
+                watch.done.set()
+
+
+def _is_old(watches: Iterable[Watch], now: float) -> bool:
+    return any(now - watch.began > _LOOK_S for watch in list(watches))
 
 
 @lru_cache(maxsize=1)

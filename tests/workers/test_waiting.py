@@ -13,7 +13,7 @@ import redis
 
 from tests.support.waiting import eventually
 from tests.workers.conftest import submit, submit_ids
-from workers import jobs, keys
+from workers import documents, jobs, keys, submission
 from workers.embedded_redis import EmbeddedRedis
 from workers.errors import JobNotFound, QueueUnavailable
 from workers.jobs import Job, JobState
@@ -35,15 +35,23 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@pytest.fixture
+def hearing_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked for regularly: what isn't heard of is missed."""
+    monkeypatch.setattr(Waiter, "_look_regularly", lambda *_: None)
+
+
 def waiting(waiter: Waiter, count: int) -> None:
-    eventually(lambda: len(waiter._watches) == count, message=f"{count} callers wait")
+    eventually(lambda: sum(map(len, waiter._watches.values())) == count, message=f"{count} callers wait")
 
 
-def looked(waiter: Waiter) -> None:
-    """Wait until a look has passed that began after this call."""
-    [watch] = waiter._watches
-    due = watch.due
-    eventually(lambda: watch.due > due, message="it was looked for")
+def subscribed(store: redis.Redis) -> None:
+    eventually(lambda: store.pubsub_numsub(keys.ENDED_CHANNEL)[0][1] == 1, message="somebody listens")
+
+
+def looks(store: redis.Redis) -> int:
+    """Count the looks for records so far."""
+    return int(store.info("commandstats").get("cmdstat_mget", {"calls": 0})["calls"])
 
 
 def test_an_outcome_that_is_there_already_is_returned_at_once(store: redis.Redis, waiter: Waiter) -> None:
@@ -57,10 +65,73 @@ def test_an_end_during_the_wait_ends_it(store: redis.Redis, waiter: Waiter, pool
     job_id = submit().job_id
     waits = pool.submit(waiter.wait, job_id, LONG_S)
     waiting(waiter, 1)
-    looked(waiter)
+    subscribed(store)
     cancelled = jobs.cancel(job_id)
     assert waits.result(10) == cancelled
     assert not waiter._watches
+
+
+def test_an_end_is_heard_of_without_a_look(
+    store: redis.Redis, hearing_only: None, waiter: Waiter, pool: ThreadPoolExecutor
+) -> None:
+    ids = submit_ids(100)
+    waits = [pool.submit(waiter.wait, job_id, LONG_S) for job_id in ids]
+    waiting(waiter, 100)
+    subscribed(store)
+    before = looks(store)
+    cancelled = jobs.cancel(ids[7])
+    assert waits[7].result(10) == cancelled
+    # One by `cancel`, one for the record of the job that has ended; none for the 99 others.
+    assert looks(store) - before == 2
+    waiter.release()
+
+
+def test_an_end_before_the_first_subscription_is_found(store: redis.Redis, hearing_only: None, waiter: Waiter) -> None:
+    job_id = submit().job_id
+    with waiter.watching(job_id) as watch:
+        cancelled = jobs.cancel(job_id)
+        assert watch.wait(10) == cancelled
+
+
+def test_a_watch_may_stand_before_its_job_is_submitted(store: redis.Redis, hearing_only: None, waiter: Waiter) -> None:
+    with waiter.watching("first") as watch:
+        waiter.listen()
+        subscribed(store)
+        submission.submit(("quad", 1.0), {}, task_id="first")
+        cancelled = jobs.cancel("first")
+        assert watch.wait(10) == cancelled
+
+
+def test_a_look_for_a_job_that_is_not_submitted_yet_ends_no_wait(store: redis.Redis, waiter: Waiter) -> None:
+    with waiter.watching("first") as watch:
+        waiter._look(["first"])
+        assert not watch.done.is_set()
+
+
+def test_an_end_while_the_subscription_is_lost_is_found(
+    store: redis.Redis, hearing_only: None, waiter: Waiter, pool: ThreadPoolExecutor
+) -> None:
+    job_id = submit().job_id
+    waits = pool.submit(waiter.wait, job_id, LONG_S)
+    waiting(waiter, 1)
+    subscribed(store)
+    with store.pipeline(transaction=True) as pipeline:  # in one step: the subscription can't be back before
+        pipeline.client_kill_filter(_type="pubsub")
+        record = documents.revoked(job_id, "quad", documents.CANCELLED, None, 1.0)
+        pipeline.set(keys.record(job_id), record)
+        pipeline.execute()
+    assert waits.result(10).state is JobState.CANCELLED
+
+
+def test_an_end_that_nobody_tells_of_is_looked_for(
+    store: redis.Redis, waiter: Waiter, pool: ThreadPoolExecutor
+) -> None:
+    job_id = submit().job_id
+    waits = pool.submit(waiter.wait, job_id, LONG_S)
+    waiting(waiter, 1)
+    subscribed(store)
+    store.set(keys.record(job_id), documents.revoked(job_id, "quad", documents.CANCELLED, None, 1.0))
+    assert waits.result(10).state is JobState.CANCELLED
 
 
 def test_a_job_that_does_not_end_is_returned_as_it_stands(store: redis.Redis, waiter: Waiter) -> None:
@@ -115,19 +186,14 @@ def test_many_wait_for_one_job(store: redis.Redis, waiter: Waiter, pool: ThreadP
     assert [each.result(10) for each in waits] == [cancelled] * 20
 
 
-def test_while_nobody_waits_nobody_looks(store: redis.Redis, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses_s = []
-    look = waiter._look
-
-    def counted() -> float:
-        pauses_s.append(look())
-        return pauses_s[-1]
-
-    monkeypatch.setattr(waiter, "_look", counted)
-    for looks in (1, 2):
-        waiter.wait(submit().job_id, 0.05)
-        eventually(lambda: pauses_s[-1] == 0, message="the thread rests until somebody waits")
-        assert pauses_s.count(0) == looks
+def test_while_nobody_waits_nobody_looks(store: redis.Redis, waiter: Waiter) -> None:
+    waiter.wait(submit().job_id, 0.05)
+    subscribed(store)
+    ids = submit_ids(10)
+    before = looks(store)
+    for job_id in ids:
+        jobs.cancel(job_id)
+    assert looks(store) - before == len(ids)  # those of `cancel`
 
 
 def test_a_wait_goes_on_through_a_restart_of_redis(

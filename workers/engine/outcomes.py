@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from workers import documents, keys, statistics
 from workers.engine.messages import QueuedJob
-from workers.records import STATUS_OF
+from workers.records import STATUS_OF, TELL_ENDED
 from workers.redis_client import script
 from workers.settings import load
 
@@ -71,8 +71,9 @@ end
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
 _FINISH = (
     STATUS_OF
+    + TELL_ENDED
     + """
-local written, n = {}, (#KEYS - 4) / 2
+local written, ended, n = {}, {}, (#KEYS - 4) / 2
 local unfinished, expiring, counts, latencies = KEYS[2 * n + 1], KEYS[2 * n + 2], KEYS[2 * n + 3], KEYS[2 * n + 4]
 for i = 1, n do
   local at = 5 * i - 2
@@ -90,9 +91,11 @@ for i = 1, n do
       redis.call('HINCRBY', latencies, ARGV[at + 4], 1)
     end
     written[i] = 1
+    ended[#ended + 1] = ARGV[at]
   end
 end
 redis.call('EXPIRE', latencies, ARGV[2])
+tell_ended(ended)
 return written
 """
 )
