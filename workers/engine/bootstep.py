@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -17,12 +18,19 @@ from workers.errors import SettingsWrong
 from workers.settings import load
 
 
-def _never_retry(dispatcher: Any) -> None:
-    """Have events that can't be sent kept for later.
+#: Events in one message; Celery's own 24 cost more in messages than the events themselves do.
+_EVENTS_AT_ONCE = 500
+#: How long events gather: what wakes Celery's thread costs as much as dozens of them.
+_GATHERING_S = 0.05
+
+
+def _prepare(dispatcher: Any) -> None:
+    """Have events sent many at a time, and those that can't be sent kept for later.
 
     Celery's heartbeat retries for ever on Celery's own thread, which then hears of no signal: a worker that
     is told to end while the broker is away would never do it.
     """
+    dispatcher.buffer_limit = _EVENTS_AT_ONCE
     send = dispatcher.send
     dispatcher.send = lambda *args, **fields: send(*args, **{**fields, "retry": False})
 
@@ -46,14 +54,18 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         """
         if consumer.hub is None:
             raise SettingsWrong("A Queuecast worker needs Celery's event loop: start it with --pool solo.")
-        _never_retry(consumer.event_dispatcher)
-        # call_soon may be called from another thread, and wakes the loop.
-        self._outbox.ring = lambda: consumer.hub.call_soon(self._outbox.flush, consumer.event_dispatcher)
+        _prepare(consumer.event_dispatcher)
+        self._outbox.ring = lambda: self._flush_soon(consumer)
         if self._engine is None:
             signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._outbox, lambda job_id: job_id in state.revoked)
             self._engine.start()
             inspection.of(self._engine)
+
+    def _flush_soon(self, consumer: Any) -> None:
+        """Called on the engine's thread; `call_soon` may be, and wakes Celery's loop."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(_GATHERING_S, consumer.hub.call_soon, self._outbox.flush, consumer.event_dispatcher)
 
     def _shutting_down(self, how: str = "", **_: Any) -> None:
         """A second signal, or one that asks for a cold shutdown, is in no mood to wait for predictions."""
