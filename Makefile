@@ -39,8 +39,15 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## measure: the WSGI servers side by side (minutes)
-	@$(PIP) --editable '.[bench]'
+bench: $(VENV)/.installed-bench ## measure Queuecast beside tutorial Celery; writes docs/performance.md (under 15 minutes)
+	@$(BIN)/python -m bench --write-docs
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.installed-bench ## the most telling figures alone, as a table (under 2 minutes)
+	@$(BIN)/python -m bench --quick
+
+.PHONY: bench-servers
+bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI servers (minutes)
 	@$(BIN)/python bench/wsgi_servers.py
 
 MINUTES ?= 30
@@ -76,4 +83,9 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need …"
 	@$(PIP) --editable '.[dev,onnx,rabbitmq,skops]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@echo "Installing what the bench needs …"
+	@$(PIP) --editable '.[bench]'
 	@touch $@

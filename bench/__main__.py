@@ -1,0 +1,104 @@
+"""`make bench`: Queuecast and what people would use instead, side by side on one machine.
+
+Such as:
+  python -m bench                               everything, in under 15 minutes
+  python -m bench --quick                       the most telling figures, in under 2 minutes
+  python -m bench --only drain,closed --rounds 5
+  python -m bench --quick --only latency --systems queuecast
+
+Three systems are started as processes of their own, each with a private Redis: Queuecast; "tutorial", which is
+Flask, gunicorn and Celery as their tutorials put them together (bench/tutorial); and "floor", a bare loop on
+redis-py, one by one and in batches of 64 (bench/floor). Each round measures every figure on all of them, in
+alternating order. Ratios are of values of the same round, and the median of those is what the table says: the
+machine's speed is in both. Run it on a machine that does nothing else.
+
+The table goes to stdout, progress to stderr. Exit code 1 if a figure failed; the table says which and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from bench import machine, report
+from bench.catalogue import FIGURES, QUICK_FIGURES, SYSTEMS
+from bench.report import Results
+from bench.running import run
+from bench.scale import FULL, QUICK, TINY, Scale
+
+_PAGE = machine.REPOSITORY / "docs" / "performance.md"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    head, _, rest = (__doc__ or "").partition("\n")
+    made = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=head,
+        epilog=rest + "\nfigures:\n" + "\n".join(f"  {name:<14}{text}" for name, (text, _) in FIGURES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--quick", action="store_true", help="fewer figures, rounds and jobs: under 2 minutes")
+    made.add_argument(
+        "--tiny", action="store_true", help="so few jobs that the numbers say nothing: a test of the bench"
+    )
+    made.add_argument("--only", type=_figures, metavar="FIGURE,…", help="these figures alone (names below)")
+    made.add_argument("--systems", type=_systems, default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS))
+    made.add_argument("--rounds", type=int, help="how often each figure is measured")
+    made.add_argument("--output", type=Path, help="the JSON file (default: docs/performance.json of a full run)")
+    made.add_argument("--write-docs", action="store_true", help=f"put the table into {_PAGE.relative_to(Path.cwd())}"
+                      if _PAGE.is_relative_to(Path.cwd()) else "put the table into docs/performance.md")  # fmt: skip
+    return made
+
+
+def _figures(text: str) -> list[str]:
+    return _chosen(text, list(FIGURES), "figure")
+
+
+def _systems(text: str) -> list[str]:
+    return _chosen(text, list(SYSTEMS), "system")
+
+
+def _chosen(text: str, known: list[str], what: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no {what} {', '.join(unknown)}; there are {', '.join(known)}")
+    return names
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    scale = TINY if options.tiny else QUICK if options.quick else FULL
+    return replace(scale, rounds=options.rounds) if options.rounds else scale
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit("ended by a signal")
+
+
+def main() -> int:
+    """Run the bench; return the exit code."""
+    options = parser().parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    scale = _scale(options)
+    figures = options.only or (QUICK_FIGURES if options.quick or options.tiny else list(FIGURES))
+    results = Results(machine.about("python -m bench " + " ".join(sys.argv[1:]), scale.rounds))
+    with contextlib.redirect_stdout(sys.stderr):  # whatever else prints, the table alone goes to stdout
+        complete = run(figures, options.systems, scale, results)
+    print(report.markdown(results))
+    whole = figures == list(FIGURES) and not options.quick
+    output = options.output or (_PAGE.with_suffix(".json") if whole else None)
+    if output:
+        report.write_json(results, output)
+    if options.write_docs:
+        report.write_docs(results, _PAGE)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Every figure by name, with a line about it, and the systems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.figures import draining, many_rows, submitting, waiting
+from bench.figures.measurement import Measurement
+from bench.scale import Scale
+from bench.systems.base import System
+
+SideBySide = Callable[[System, Scale], Iterator[Measurement]]
+#: Starts services of its own in a folder; gets the folder of the pickled models.
+Alone = Callable[[Path, Path, Scale], Iterator[Measurement]]
+
+SYSTEMS = ("queuecast", "tutorial", "floor", "floor-64")
+SIDE_BY_SIDE: dict[str, tuple[str, SideBySide]] = {
+    "submit": ("submits per second over HTTP, 16 and 64 clients", submitting.submit),
+    "bulk": ("jobs per second of bulk submits", submitting.bulk),
+    "drain": ("jobs per second of a full queue", draining.drain),
+    "drain-quiet": ("the same without job events", draining.drain_without_events),
+    "closed": ("jobs per second, and CPU of a job, of 64 clients that wait", waiting.closed),
+    "latency": ("p50, p95, p99 of one client", waiting.latency),
+    "steady": ("p50, p95, p99, and CPU of a job, at 50 jobs/s", waiting.steady),
+    "rows": ("rows per second of jobs with 1, 64 and 1,024 rows", many_rows.rows),
+}
+ALONE: dict[str, tuple[str, Alone]] = {}
+FIGURES: dict[str, tuple[str, SideBySide | Alone]] = {**SIDE_BY_SIDE, **ALONE}
+QUICK_FIGURES = ["submit", "bulk", "drain", "closed", "latency"]

@@ -1,0 +1,14 @@
+"""What a figure yields."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Measurement(NamedTuple):
+    """One value of one metric (see bench/metrics.py); a figure of its own services names the system too."""
+
+    metric: str
+    model: str
+    value: float
+    system: str = ""

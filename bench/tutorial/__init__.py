@@ -1,0 +1,1 @@
+"""The baseline: Flask and Celery put together as their tutorials do."""
