@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kombu.compression import decompress
-from kombu.serialization import dumps
 
 from workers.reprs import short_repr
 
@@ -53,18 +52,6 @@ class Envelope(NamedTuple):
             return decompress(body, compression)  # type: ignore[no-untyped-call]
         except Exception as error:  # each of the compression libraries has errors of its own
             raise EnvelopeUnreadable(f"The message's body can't be decompressed: {short_repr(error)}.") from error
-
-
-def encode(queue: str, message: Any, priority: int = 0) -> bytes:
-    """Return the envelope of a message as Celery's `as_task_v2` makes it; its delivery tag is the job's id.
-
-    Raises:
-        kombu.exceptions.EncodeError: the arguments can't be said in JSON.
-    """
-    content_type, _, body = dumps(message.body, serializer="json")  # type: ignore[no-untyped-call]
-    content = body if isinstance(body, bytes) else body.encode()
-    properties = {**message.properties, "priority": priority}
-    return stored(wrap(queue, content, content_type, message.headers, properties))
 
 
 def wrap(

@@ -6,6 +6,8 @@ import reprlib
 
 _LIMIT = 500
 _LONG_BITS = 1_024
+#: Of what stands in every message: enough to know an input again.
+_TEXT_LIMIT_BYTES = 250
 
 
 class _Short(reprlib.Repr):
@@ -29,3 +31,10 @@ _repr = _Short()
 def short_repr(value: object) -> str:
     """Return a bounded text of a value."""
     return _repr.repr(value)[:_LIMIT]
+
+
+def short_text(content: bytes) -> str:
+    """Return the beginning of a JSON text, for what is known as such already: it costs next to nothing."""
+    if len(content) <= _TEXT_LIMIT_BYTES:
+        return content.decode()
+    return content[:_TEXT_LIMIT_BYTES].decode(errors="ignore") + "…"

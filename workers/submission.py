@@ -12,22 +12,17 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from celery.utils import uuid
 
-from workers import arguments, broker, documents, envelopes, keys, records
-from workers.app import app
+from workers import arguments, broker, documents, fast_json, keys, prepared_messages, records
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull, QueueUnavailable
-from workers.queues import TASK_NAME, queue_name
+from workers.prepared_messages import Call
+from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
-from workers.reprs import short_repr
 from workers.settings import load
 
-#: What Celery would do after or around a task; the engine runs predictions and nothing else.
-_NOT_RUN = ("link", "link_error", "chain", "chord")
 #: A job's id is its message's tag, which scripts in Redis find in the JSON as it stands.
 _TASK_ID = re.compile(r"[!#-\[\]-~]{1,255}")
 #: Longer than sending to another broker takes before it fails.
@@ -120,20 +115,25 @@ def submit(
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     endpoint_name = arguments.parse(args, kwargs).endpoint_name
-    asked = sorted(name for name in _NOT_RUN if options.get(name))
-    if asked:
-        raise JobArgumentsWrong(f"predict runs no Celery callbacks, and was sent with {', '.join(asked)}.")
-    job_id, submitted_at = task_id or uuid(), time.time()
+    prepared = prepared_messages.prepare(options, expires=limits.expires_in_s is not None)
+    job_id = task_id or uuid()
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
-    if limits.expires_in_s is not None:
-        options["expires"] = datetime.fromtimestamp(submitted_at + limits.expires_in_s, UTC)
-    message = _message(job_id, args, kwargs, submitted_at, options)
-    envelope = _encoded(queue_name(endpoint_name), message, options.get("priority") or 0)
-    expires_at = _expires_at(message)
-    job = _Job(job_id, endpoint_name, submitted_at, expires_at, envelope)
+    call = Call(job_id, endpoint_name, said(args), said(kwargs) if kwargs else b"{}", time.time(), limits.expires_in_s)
+    envelope, expires_at = prepared.envelope(call)
+    job = _Job(job_id, endpoint_name, call.submitted_at, expires_at, envelope)
     with translated_errors():
         return _accept(job, limits.max_queue_length, idempotency)
+
+
+def said(value: Any) -> bytes:
+    """Return arguments in JSON. Raises JobArgumentsWrong if they can't be said so."""
+    from kombu.exceptions import EncodeError
+
+    try:
+        return fast_json.as_celery(value)
+    except (EncodeError, TypeError, ValueError, RecursionError) as error:
+        raise JobArgumentsWrong(f"The input can't be said in JSON: {error}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,28 +143,6 @@ class _Job:
     submitted_at: float
     expires_at: float | None
     envelope: bytes
-
-
-def _message(job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], now: float, options: dict[str, Any]) -> Any:
-    headers = options.pop("headers", None) or {}
-    options.setdefault("argsrepr", short_repr(args))
-    options.setdefault("kwargsrepr", short_repr(kwargs) if kwargs else "{}")
-    try:
-        message = app.amqp.as_task_v2(job_id, TASK_NAME, tuple(args), dict(kwargs), origin=_origin(), **options)
-    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
-        raise JobArgumentsWrong(f"The options of this call can't be used: {error}.") from error
-    # Celery's own win: a caller's "id" would make another job of the message than of its record.
-    message.headers.update({**headers, **message.headers, keys.SUBMITTED_AT_HEADER: now})
-    return message
-
-
-def _encoded(queue: str, message: Any, priority: int) -> bytes:
-    from kombu.exceptions import EncodeError
-
-    try:
-        return envelopes.encode(queue, message, priority)
-    except (EncodeError, TypeError, ValueError) as error:
-        raise JobArgumentsWrong(f"The input can't be said in JSON: {error}.") from error
 
 
 def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | None) -> Accepted:
@@ -219,19 +197,5 @@ def _send(job: _Job, scope: str | None) -> None:
         records_client().delete(keys.sending(scope))
 
 
-def _expires_at(message: Any) -> float | None:
-    try:
-        return envelopes.seconds(message.headers["expires"])
-    except ValueError as error:
-        raise JobArgumentsWrong(f"The options of this call can't be used: {error}.") from error
-
-
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def _origin() -> str:
-    from celery.utils.nodenames import anon_nodename
-
-    return str(anon_nodename())

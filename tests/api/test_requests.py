@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from api import requests
@@ -85,6 +87,61 @@ def test_json_that_no_program_can_rely_on_is_refused_with_the_reason(text: bytes
 
 def test_json_at_the_depth_limit_is_read() -> None:
     assert requests.json_text(b"[" * 64 + b"]" * 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"[123456789012345678901234567890]", [123456789012345678901234567890]),
+        (b"[18446744073709551616, -0, 1E5]", [18446744073709551616, 0, 1e5]),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'["\\ud800"]', ["\ud800"]),
+        (b'"\\ud83d\\ude00"', "\U0001f600"),
+        (b" [1]\r\n", [1]),
+        (b"9" * 4_300, int("9" * 4_300)),
+    ],
+)
+def test_json_is_read_as_python_reads_it(text: bytes, value: object) -> None:
+    assert requests.json_text(text) == requests.json_text(text.decode()) == value
+
+
+PIECES = [
+    *(
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        '"',
+        "\\",
+        "\\ud800",
+        "\\udc00",
+        "\\u0041",
+        "1",
+        "0",
+        "-",
+        ".",
+        "e",
+        "+",
+        "9" * 400,
+    ),
+    *("null", "true", "NaN", "Infinity", "é", "\x00", " ", "\n", "\ufeff", '"a"', "[1, 2.5]", '{"a": 1}', "1e400"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join).map(str.encode) | st.binary(max_size=12))
+def test_what_is_read_quickly_is_read_the_same_with_care(text: bytes) -> None:
+    try:
+        quickly = requests._decoder.decode(text)
+    except ValueError:  # all of msgspec's own are
+        return
+    assert repr(quickly) == repr(requests._careful_decoder.decode(text.decode()))
+
+
+def test_an_error_says_where_it_is() -> None:
+    with pytest.raises(JsonInvalid, match=r"line 1 column 17 \(char 16\)"):
+        requests.json_text(b'{"input": [1, 2,, 3]}')
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "null", "true"])

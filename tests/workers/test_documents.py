@@ -200,3 +200,10 @@ def test_errors_of_the_package_have_codes_of_their_own() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, WorkerError)]
     codes = [each.code for each in kinds]
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("status", sorted(documents.TERMINAL))
+def test_an_end_is_known_by_its_first_bytes_with_and_without_a_space(status: str) -> None:
+    assert documents.is_terminal(f'{{"status": "{status}", "result": null}}'.encode())
+    assert documents.is_terminal(f'{{"status":"{status}","result":null}}'.encode())
+    assert not documents.is_terminal(f'{{"status": "{status}ES"}}'.encode())

@@ -39,6 +39,7 @@ def newest(store: redis.Redis, queue: str) -> Any:
         (["adding", [0.5, "é", None]], {}, {}),
         (["adding"], {"inputs": [1, {"a": [True]}]}, {}),
         (["adding", 1], {}, {"expires": datetime(2031, 1, 1, tzinfo=UTC), "eta": datetime(2030, 1, 1, tzinfo=UTC)}),
+        (["adding", {"b": 2}], {}, {"root_id": "r", "headers": {"%s": "100%", "%(id)b": '"'}}),
         (["adding", 1], {}, {"headers": {"trace": "t"}, "shadow": "s", "group_id": "g", "priority": 0}),
     ],
 )
