@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,6 +44,9 @@ class ServingSettings(BaseModel):
         ge=1,
         le=31_536_000,
         description="How long outcomes are kept; QUEUECAST_RESULT_TTL_S by default.",
+    )
+    events: Literal["full", "sampled", "off"] = Field(
+        default="full", description="Which jobs Flower and `celery events` hear of: every one, a sample, or none."
     )
 
     @classmethod

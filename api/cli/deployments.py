@@ -21,6 +21,11 @@ _UNDEPLOY_TIMEOUT_S = 120.0
 @click.option("--endpoint", "endpoint_name", help="The name to call it by.  [default: MODEL-vVERSION]")
 @click.option("--group", "worker_group", help="The worker group that serves it.  [default: default]")
 @click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
+@click.option(
+    "--events",
+    type=click.Choice(["full", "sampled", "off"]),
+    help="Which jobs Flower and `celery events` hear of.  [default: full]",
+)
 @waits("until it is active", _DEPLOY_TIMEOUT_S)
 @calls_service
 def deploy(
@@ -36,7 +41,7 @@ def deploy(
 
     On an endpoint that exists, this swaps to the new version without refusing a job.
     Serving settings: max_batch_size, max_batch_delay_ms, hosts, timeout_s, max_memory_mb,
-    max_attempts, max_queue_length, expires_in_s, result_ttl_s.
+    max_attempts, max_queue_length, expires_in_s, result_ttl_s, events.
 
     \b
     Examples:

@@ -28,6 +28,13 @@ def test_deploy_waits_until_it_is_active(service: FakeService, command: Command)
     }  # fmt: skip
 
 
+def test_deploy_has_options_for_settings_that_are_words(service: FakeService, command: Command) -> None:
+    service.on("POST", "/deployments/deploy", view("deploying"), status=202)
+    assert command("deploy", "m", "--no-wait", "--events", "sampled").exit_code == 0
+    assert service.received[0].json == {"model_name": "m", "events": "sampled"}
+    assert "'full', 'sampled', 'off'" in command("deploy", "m", "--events", "some").stderr
+
+
 def test_a_deployment_that_fails_is_exit_code_1_with_the_workers_reason(service: FakeService, command: Command) -> None:
     service.on("POST", "/deployments/deploy", view("deploying"), status=202)
     service.on("GET", "/deployments/prod", view("failed", "The checksum doesn't match."))

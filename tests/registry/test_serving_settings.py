@@ -19,6 +19,7 @@ def test_defaults() -> None:
         "max_queue_length": 100_000,
         "expires_in_s": None,
         "result_ttl_s": None,
+        "events": "full",
     }
 
 
@@ -35,6 +36,8 @@ def test_defaults() -> None:
         ("timeout_s", 0),
         ("timeout_s", float("inf")),
         ("max_attempts", 21),
+        ("events", "some"),
+        ("events", True),
         ("batch_size", 4),
     ],
 )
