@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.errors import SettingsInvalid
 
+EventsSetting = Literal["full", "sampled", "off"]
+
 
 class ServingSettings(BaseModel):
     """The settings of one deployment; every one has a default and bounds."""
@@ -45,8 +47,9 @@ class ServingSettings(BaseModel):
         le=31_536_000,
         description="How long outcomes are kept; QUEUECAST_RESULT_TTL_S by default.",
     )
-    events: Literal["full", "sampled", "off"] = Field(
-        default="full", description="Which jobs Flower and `celery events` hear of: every one, a sample, or none."
+    events: EventsSetting = Field(
+        default="full",
+        description="Which jobs Flower and `celery events` hear of: every one, one of 100 and all that fail, or none.",
     )
 
     @classmethod

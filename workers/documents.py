@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from functools import lru_cache
+from typing import TypedDict
 
+import msgspec
 from celery import states
+from msgspec import UNSET, Raw, UnsetType
 
 from workers import fast_json
 from workers.errors import JobFailed, WorkerError
@@ -27,6 +30,8 @@ _QUEUED = (
     b'{"status": "QUEUED", "result": null, "traceback": null, "children": [], "date_done": null, "task_id": %b, '
     b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b}'
 )
+
+_encode = msgspec.json.Encoder().encode
 
 CANCELLED = "cancelled"
 EXPIRED = "expired"
@@ -52,32 +57,64 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def _record(  # noqa: PLR0913 - what a record says, each by name
-    status: str,
-    job_id: str,
-    endpoint_name: str,
-    *,
-    result: Any = None,
-    submitted_at: float | None,
-    finished_at: float | None = None,
-    **more: Any,
-) -> bytes:
-    date_done = datetime.fromtimestamp(finished_at, UTC).isoformat() if finished_at else None
-    said = {
-        "traceback": None,
-        "children": [],
-        "date_done": date_done,
-        "task_id": job_id,
-        "endpoint_name": endpoint_name,
-        "submitted_at": submitted_at,
-        "finished_at": finished_at,
-        **more,
-    }
-    return b'{"status": "%b", "result": %b, %b' % (
-        status.encode(),
-        fast_json.strict(result),
-        fast_json.finite(said)[1:],
-    )
+class Timing(msgspec.Struct):
+    """How long a job took, in ms: from its submit to its batch, in the host with its batch, from submit to end."""
+
+    queued_ms: float
+    predict_ms: float
+    total_ms: float
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """The outcome document, as the contract with Celery programs has it; predictions stay the JSON that they are."""
+
+    prediction: Raw | UnsetType = UNSET
+    predictions: list[Raw] | UnsetType = UNSET
+    endpoint_name: str
+    model_name: str
+    version: str
+    worker: str
+    batch_size: int
+    timing: Timing
+    attempts: int
+
+
+class _Record(msgspec.Struct, kw_only=True):
+    """A record, in its order."""
+
+    status: str
+    result: Raw
+    traceback: None = None
+    children: tuple[()] = ()
+    date_done: str | None = None
+    task_id: str
+    endpoint_name: str
+    submitted_at: float | None
+    finished_at: float | None = None
+    started_at: float | UnsetType | None = UNSET
+    attempts: int | UnsetType = UNSET
+    failures: Sequence[Failure] | UnsetType = UNSET
+    error: dict[str, str] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+def outcome(document: Outcome) -> bytes:
+    """Return an outcome document as JSON."""
+    return _encode(document)
+
+
+def _written(record: _Record) -> bytes:
+    if record.finished_at:
+        record.date_done = datetime.fromtimestamp(record.finished_at, UTC).isoformat()
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # half a surrogate pair, in an id or in what an error says
+        said = {name: value for name, value in msgspec.structs.asdict(record).items() if value is not UNSET}
+        return b'{"status":%b,"result":%b,%b' % (
+            fast_json.strict(said.pop("status")),
+            bytes(said.pop("result")),
+            fast_json.finite(said)[1:],
+        )
 
 
 def queued(job_id: str, endpoint_name: str, submitted_at: float | None, expires_at: float | None = None) -> bytes:
@@ -86,7 +123,7 @@ def queued(job_id: str, endpoint_name: str, submitted_at: float | None, expires_
     return _QUEUED % tuple(map(fast_json.finite, values))
 
 
-def started(  # noqa: PLR0913 - as above
+def started(  # noqa: PLR0913 - what a record says, each by name
     job_id: str,
     endpoint_name: str,
     submitted_at: float | None,
@@ -97,38 +134,49 @@ def started(  # noqa: PLR0913 - as above
     failures: Sequence[Failure] = (),
 ) -> bytes:
     """The record while a model host has the job; it counts the attempts, also for other workers."""
-    return _record(
-        states.STARTED,
-        job_id,
-        endpoint_name,
-        result={"hostname": worker},
-        submitted_at=submitted_at,
-        started_at=started_at,
-        attempts=attempts,
-        failures=list(failures),
+    return _written(
+        _Record(
+            status=states.STARTED,
+            result=_holder(worker),
+            task_id=job_id,
+            endpoint_name=endpoint_name,
+            submitted_at=submitted_at,
+            started_at=started_at,
+            attempts=attempts,
+            failures=failures,
+        )
     )
 
 
-def succeeded(  # noqa: PLR0913 - as above
+@lru_cache(maxsize=64)
+def _holder(worker: str) -> Raw:
+    return Raw(fast_json.strict({"hostname": worker}))
+
+
+def succeeded(  # noqa: PLR0913, PLR0917 - as above
     job_id: str,
-    outcome: dict[str, Any],
+    endpoint_name: str,
+    outcome: bytes,
     submitted_at: float | None,
     started_at: float,
     finished_at: float,
     *,
+    attempts: int = 1,
     failures: Sequence[Failure] = (),
 ) -> bytes:
-    """The record of a job with an outcome; the outcome document is what `AsyncResult.get()` returns."""
-    return _record(
-        states.SUCCESS,
-        job_id,
-        outcome["endpoint_name"],
-        result=outcome,
-        submitted_at=submitted_at,
-        started_at=started_at,
-        finished_at=finished_at,
-        attempts=outcome["attempts"],
-        failures=list(failures),
+    """The record of a job with an outcome: a document in JSON, which is what `AsyncResult.get()` returns."""
+    return _written(
+        _Record(
+            status=states.SUCCESS,
+            result=Raw(outcome),
+            task_id=job_id,
+            endpoint_name=endpoint_name,
+            submitted_at=submitted_at,
+            finished_at=finished_at,
+            started_at=started_at,
+            attempts=attempts,
+            failures=failures,
+        )
     )
 
 
@@ -145,28 +193,36 @@ def failed(  # noqa: PLR0913 - as above
 ) -> bytes:
     """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
     name = type(error).__name__
-    return _record(
-        states.FAILURE,
-        job_id,
-        endpoint_name,
-        result={"exc_type": name, "exc_message": [str(error)], "exc_module": JobFailed.__module__},
-        error={"code": error.code, "type": name, "message": str(error)},
-        submitted_at=submitted_at,
-        started_at=started_at,
-        finished_at=finished_at,
-        attempts=attempts,
-        failures=list(failures),
+    return _written(
+        _Record(
+            status=states.FAILURE,
+            result=_raised(name, str(error), JobFailed.__module__),
+            task_id=job_id,
+            endpoint_name=endpoint_name,
+            submitted_at=submitted_at,
+            finished_at=finished_at,
+            started_at=started_at,
+            attempts=attempts,
+            failures=failures,
+            error={"code": error.code, "type": name, "message": str(error)},
+        )
     )
 
 
 def revoked(job_id: str, endpoint_name: str, reason: str, submitted_at: float | None, finished_at: float) -> bytes:
     """The record of a job that was taken back: `reason` is `CANCELLED` or `EXPIRED`."""
-    return _record(
-        states.REVOKED,
-        job_id,
-        endpoint_name,
-        result={"exc_type": "TaskRevokedError", "exc_message": [reason], "exc_module": "celery.exceptions"},
-        reason=reason,
-        submitted_at=submitted_at,
-        finished_at=finished_at,
+    return _written(
+        _Record(
+            status=states.REVOKED,
+            result=_raised("TaskRevokedError", reason, "celery.exceptions"),
+            task_id=job_id,
+            endpoint_name=endpoint_name,
+            submitted_at=submitted_at,
+            finished_at=finished_at,
+            reason=reason,
+        )
     )
+
+
+def _raised(name: str, message: str, module: str) -> Raw:
+    return Raw(fast_json.strict({"exc_type": name, "exc_message": [message], "exc_module": module}))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from kombu.compression import decompress
 
+from workers import fast_json
 from workers.reprs import short_repr
 
 _JSON = "application/json"
@@ -39,7 +40,7 @@ class Envelope(NamedTuple):
             raise EnvelopeUnreadable(f"The message is {self.content_type}; only JSON is read here.")
         try:
             body = base64.b64decode(self.body) if self.properties.get("body_encoding") == "base64" else self.body
-            args, kwargs, _embedded = json.loads(self._decompressed(body))
+            args, kwargs, _embedded = fast_json.loads(self._decompressed(body))
         except (ValueError, TypeError, RecursionError) as error:
             raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
         return args, kwargs
@@ -97,7 +98,7 @@ def seconds(moment: str | None) -> float | None:
 def decode(envelope: bytes) -> Envelope:
     """Read an envelope. Raises EnvelopeUnreadable."""
     try:
-        found = json.loads(envelope)
+        found = fast_json.loads(envelope)
         headers, properties = found["headers"], found["properties"]
         if not isinstance(headers, dict) or not isinstance(properties, dict):
             raise EnvelopeUnreadable("headers and properties must be objects")

@@ -71,6 +71,8 @@ class Waiter:
         self._thread: threading.Thread | None = None
         self._released = False
         self._next_look = 0.0
+        #: Whether it hears of ended jobs, and has looked for those that ended before it did.
+        self.listening = False
 
     @contextmanager
     def watching(self, job_id: str) -> Iterator[Watch]:
@@ -152,6 +154,7 @@ class Waiter:
         elif message["type"] == "subscribe":
             # Also after a connection that was lost: what was published before has to be looked for.
             self._look(list(self._watches))
+            self.listening = True
 
     def _look_regularly(self, now: float) -> None:
         if now >= self._next_look:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
@@ -19,7 +20,8 @@ def template(app: Any, queue: str, task: str, args: tuple[Any, ...], **headers: 
     """Return the message of a call as it stands in the queue, with `ID_MARK` for its id."""
     message = app.amqp.as_task_v2(ID_MARK, task, args, {}, origin="bench@bench")
     message.headers.update(headers)
-    return envelopes.encode(queue, message)
+    body = json.dumps(message.body).encode()
+    return envelopes.stored(envelopes.wrap(queue, body, "application/json", message.headers, message.properties))
 
 
 def ids(count: int) -> list[str]:

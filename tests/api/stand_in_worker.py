@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -46,7 +47,7 @@ class StandInWorker:
             "timing": {"queued_ms": 1.5, "predict_ms": 0.5, "total_ms": 2.0},
             "attempts": 1,
         }
-        record = documents.succeeded(job_id, outcome, now - 0.002, now - 0.001, now)
+        record = documents.succeeded(job_id, endpoint_name, json.dumps(outcome).encode(), now - 0.002, now - 0.001, now)
         self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.SUCCEEDED, 2.0))
 
     def fail(self, job_id: str, endpoint_name: str, message: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import redis
 
 from tests.support.models import Echo
 from tests.support.stack import Stack
-from workers import envelopes
-from workers.app import app
+from workers.prepared_messages import Call, prepare
 from workers.queues import queue_name
 
 BACKLOG = 100_000
@@ -33,11 +33,9 @@ def test_a_backlog_of_100_000_slow_jobs_delays_no_neighbour(faulty: Stack) -> No
 
 def fill(client: redis.Redis, endpoint_name: str, count: int) -> None:
     """Put jobs onto a queue as a bare Celery program would, faster."""
-    message = app.amqp.as_task_v2("0" * 36, "predict", (endpoint_name, "x"), {}, argsrepr="", kwargsrepr="")
-    template = json.loads(envelopes.encode(queue_name(endpoint_name), message))
+    message = prepare({})
+    args = json.dumps([endpoint_name, "x"]).encode()
     for start in range(0, count, 1_000):
-        batch = []
-        for number in range(start, start + 1_000):
-            template["headers"]["id"] = template["properties"]["delivery_tag"] = f"{number:036d}"
-            batch.append(json.dumps(template))
-        client.lpush(queue_name(endpoint_name), *batch)
+        numbers = range(start, start + 1_000)
+        calls = (Call(f"{number:036d}", endpoint_name, args, b"{}", time.time()) for number in numbers)
+        client.lpush(queue_name(endpoint_name), *(message.envelope(call)[0] for call in calls))

@@ -45,8 +45,8 @@ class Changes:
 
     def succeed(self) -> None:
         now = time.time()
-        outcome = {"prediction": 3, "endpoint_name": NAME, "attempts": 1}
-        record = documents.succeeded(self._job_id, outcome, now, now, now)
+        outcome = b'{"prediction": 3}'
+        record = documents.succeeded(self._job_id, NAME, outcome, now, now, now)
         self._finish(Finish(self._job_id, record, statistics.Kind.SUCCEEDED, 1.0))
 
     def fail(self) -> None:

@@ -45,8 +45,8 @@ def waiting(waiter: Waiter, count: int) -> None:
     eventually(lambda: sum(map(len, waiter._watches.values())) == count, message=f"{count} callers wait")
 
 
-def subscribed(store: redis.Redis) -> None:
-    eventually(lambda: store.pubsub_numsub(keys.ENDED_CHANNEL)[0][1] == 1, message="somebody listens")
+def subscribed(waiter: Waiter) -> None:
+    eventually(lambda: waiter.listening, message="the waiter listens")
 
 
 def looks(store: redis.Redis) -> int:
@@ -65,7 +65,7 @@ def test_an_end_during_the_wait_ends_it(store: redis.Redis, waiter: Waiter, pool
     job_id = submit().job_id
     waits = pool.submit(waiter.wait, job_id, LONG_S)
     waiting(waiter, 1)
-    subscribed(store)
+    subscribed(waiter)
     cancelled = jobs.cancel(job_id)
     assert waits.result(10) == cancelled
     assert not waiter._watches
@@ -77,7 +77,7 @@ def test_an_end_is_heard_of_without_a_look(
     ids = submit_ids(100)
     waits = [pool.submit(waiter.wait, job_id, LONG_S) for job_id in ids]
     waiting(waiter, 100)
-    subscribed(store)
+    subscribed(waiter)
     before = looks(store)
     cancelled = jobs.cancel(ids[7])
     assert waits[7].result(10) == cancelled
@@ -96,7 +96,7 @@ def test_an_end_before_the_first_subscription_is_found(store: redis.Redis, heari
 def test_a_watch_may_stand_before_its_job_is_submitted(store: redis.Redis, hearing_only: None, waiter: Waiter) -> None:
     with waiter.watching("first") as watch:
         waiter.listen()
-        subscribed(store)
+        subscribed(waiter)
         submission.submit(("quad", 1.0), {}, task_id="first")
         cancelled = jobs.cancel("first")
         assert watch.wait(10) == cancelled
@@ -114,7 +114,7 @@ def test_an_end_while_the_subscription_is_lost_is_found(
     job_id = submit().job_id
     waits = pool.submit(waiter.wait, job_id, LONG_S)
     waiting(waiter, 1)
-    subscribed(store)
+    subscribed(waiter)
     with store.pipeline(transaction=True) as pipeline:  # in one step: the subscription can't be back before
         pipeline.client_kill_filter(_type="pubsub")
         record = documents.revoked(job_id, "quad", documents.CANCELLED, None, 1.0)
@@ -129,7 +129,7 @@ def test_an_end_that_nobody_tells_of_is_looked_for(
     job_id = submit().job_id
     waits = pool.submit(waiter.wait, job_id, LONG_S)
     waiting(waiter, 1)
-    subscribed(store)
+    subscribed(waiter)
     store.set(keys.record(job_id), documents.revoked(job_id, "quad", documents.CANCELLED, None, 1.0))
     assert waits.result(10).state is JobState.CANCELLED
 
@@ -188,7 +188,7 @@ def test_many_wait_for_one_job(store: redis.Redis, waiter: Waiter, pool: ThreadP
 
 def test_while_nobody_waits_nobody_looks(store: redis.Redis, waiter: Waiter) -> None:
     waiter.wait(submit().job_id, 0.05)
-    subscribed(store)
+    subscribed(waiter)
     ids = submit_ids(10)
     before = looks(store)
     for job_id in ids:

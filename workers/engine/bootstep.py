@@ -17,7 +17,6 @@ from workers.engine.events import Outbox
 from workers.errors import SettingsWrong
 from workers.settings import load
 
-
 #: Events in one message; Celery's own 24 cost more in messages than the events themselves do.
 _EVENTS_AT_ONCE = 500
 #: How long events gather: what wakes Celery's thread costs as much as dozens of them.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from registry.deployments import DesiredDeployment
 from workers import dead_letters, documents
 from workers.dead_letters import DeadLetter
+from workers.documents import Outcome
 from workers.engine import outcomes
 from workers.engine.context import Context, persistently
 from workers.engine.messages import QueuedJob
@@ -41,11 +41,21 @@ async def write(context: Context, deployment: DesiredDeployment, endings: Sequen
             ending.tell()
 
 
-def succeeded(context: Context, job: QueuedJob, outcome: dict[str, Any], started_at: float, now: float) -> Ending:
+def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: float, now: float) -> Ending:
     """The end of a job with an outcome (times: seconds since the epoch)."""
-    record = documents.succeeded(job.job_id, outcome, job.submitted_at, started_at, now, failures=job.failures)
-    finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome["timing"]["total_ms"])
-    return Ending(job, finish, lambda: context.outbox.succeeded(job, outcome, now - started_at))
+    text = documents.outcome(outcome)
+    record = documents.succeeded(
+        job.job_id,
+        job.endpoint_name,
+        text,
+        job.submitted_at,
+        started_at,
+        now,
+        attempts=job.attempts,
+        failures=job.failures,
+    )
+    finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome.timing.total_ms)
+    return Ending(job, finish, lambda: context.outbox.succeeded(job, text, now - started_at))
 
 
 def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float) -> Ending:

@@ -107,7 +107,7 @@ class Endpoint:
 
     def receive(self, jobs: list[QueuedJob]) -> None:
         """Take over jobs that were fetched from the queue."""
-        self._context.outbox.received(jobs)
+        self._context.outbox.received(jobs, self.desired.settings.events)
         if self.retired or self.desired.intent is Intent.PARK:
             self._give_back(jobs)
         elif self.desired.intent is Intent.REJECT:

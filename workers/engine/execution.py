@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+
+from msgspec import UNSET
 
 from registry.deployments import DesiredDeployment
 from registry.errors import InputInvalid
 from workers import documents
+from workers.documents import Outcome, Timing
 from workers.engine import endings
 from workers.engine.claiming import Claims
 from workers.engine.context import Context
@@ -157,31 +159,31 @@ class BatchRun:
         for job in self.jobs:
             rows = range(start, start + len(job.rows))
             start = rows.stop
-            bad = next((row for row in rows if row in answer.errors), None)
+            bad = next((row for row in rows if row in answer.errors), None) if answer.errors else None
             if bad is None:
                 outcome = self._outcome(job, answer, rows, now)
                 ends.append(endings.succeeded(self._context, job, outcome, self._started_at, now))
             else:
                 where = f"inputs[{bad - rows.start}]: " if job.many else ""
-                error = PredictionFailed(f"{where}{answer.errors[bad]['type']}: {answer.errors[bad]['message']}")
+                error = PredictionFailed(f"{where}{answer.errors[bad].type}: {answer.errors[bad].message}")
                 ends.append(endings.failed(self._context, job, error, self._started_at, now))
         return ends
 
-    def _outcome(self, job: QueuedJob, answer: Answer, rows: range, now: float) -> dict[str, Any]:
-        """The outcome document, as the contract with Celery programs has it."""
+    def _outcome(self, job: QueuedJob, answer: Answer, rows: range, now: float) -> Outcome:
         outputs = answer.outputs[rows.start : rows.stop]
         submitted_at = job.submitted_at or self._started_at
-        return {
-            **({"predictions": outputs} if job.many else {"prediction": outputs[0]}),
-            "endpoint_name": self._deployment.endpoint_name,
-            "model_name": self._deployment.model_name,
-            "version": self._deployment.version,
-            "worker": self._context.worker_name,
-            "batch_size": len(answer.outputs),
-            "timing": {
-                "queued_ms": round(max(0.0, self._started_at - submitted_at) * 1000, 3),
-                "predict_ms": answer.predict_ms,
-                "total_ms": round(max(0.0, now - submitted_at) * 1000, 3),
-            },
-            "attempts": job.attempts,
-        }
+        return Outcome(
+            prediction=UNSET if job.many else outputs[0],
+            predictions=outputs if job.many else UNSET,
+            endpoint_name=self._deployment.endpoint_name,
+            model_name=self._deployment.model_name,
+            version=self._deployment.version,
+            worker=self._context.worker_name,
+            batch_size=len(answer.outputs),
+            timing=Timing(
+                queued_ms=round(max(0.0, self._started_at - submitted_at) * 1000, 3),
+                predict_ms=answer.predict_ms,
+                total_ms=round(max(0.0, now - submitted_at) * 1000, 3),
+            ),
+            attempts=job.attempts,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.serving_settings import EventsSetting
 from workers import arguments, envelopes, queues
 from workers.documents import Failure
 from workers.envelopes import Envelope, EnvelopeUnreadable
@@ -41,6 +42,8 @@ class QueuedJob:
     failures: list[Failure] = field(default_factory=list)
     #: An attempt was lost: it must not share a batch, so that the blame is its own.
     alone: bool = False
+    #: What Flower is told of it.
+    events: EventsSetting = "full"
     #: Why it can't be run, if it can't.
     fault: JobArgumentsWrong | None = None
 

@@ -58,7 +58,8 @@ _UNCLAIM = (
     + """
 for i = 1, #KEYS do
   local record = redis.call('GET', KEYS[i])
-  if status_of(record) == 'STARTED' and string.find(record, '"hostname": "' .. ARGV[1] .. '"', 1, true) then
+  local mine = record and string.match(record, '"hostname": ?"([^"]*)"') == ARGV[1]
+  if mine and status_of(record) == 'STARTED' then
     redis.call('SET', KEYS[i], ARGV[i + 2], 'EX', ARGV[2])
   end
 end

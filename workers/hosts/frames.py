@@ -51,18 +51,17 @@ def receive(channel: socket.socket) -> Any:
     return json.loads(_exactly(channel, length))
 
 
-async def read(reader: StreamReader) -> Any:
-    """Return the next document from a stream.
+async def read(reader: StreamReader) -> bytes:
+    """Return the next document from a stream, as JSON.
 
     Raises:
         asyncio.IncompleteReadError: the other side has closed it.
-        ValueError: what it sent is not a frame, or larger than a frame may be.
-        RecursionError: the document is nested too deeply.
+        ValueError: what it sent is larger than a frame may be.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > LARGEST_ANSWER_BYTES:
         raise ValueError(f"a frame of {length} bytes, more than {LARGEST_ANSWER_BYTES}")
-    return json.loads(await reader.readexactly(length))
+    return await reader.readexactly(length)
 
 
 def _exactly(channel: socket.socket, size_bytes: int) -> bytearray:

@@ -7,7 +7,10 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
 
 from workers.errors import HostStartFailed, WorkerError
 from workers.hosts import frames, processes
@@ -59,13 +62,37 @@ class LoadRequest:
     input_example: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One output for each row; `errors` has type and message for the index of each row that failed."""
+class RowError(msgspec.Struct, frozen=True):
+    """What a model raised for one row."""
 
-    outputs: list[Any]
-    errors: dict[int, dict[str, str]]
+    type: str
+    message: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One output, in JSON, for each row; `errors` has type and message for the index of each row that failed."""
+
+    number: int
+    outputs: list[Raw]
+    errors: dict[int, RowError]
     predict_ms: float
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    load_ms: float
+
+
+class _Loaded(msgspec.Struct, frozen=True):
+    """The answer to a `LoadRequest`: the model is ready, or why it is not."""
+
+    number: int
+    ready: _Ready | None = None
+    failed: str = ""
+
+
+_Answer = TypeVar("_Answer", Answer, _Loaded)
+_predicted = msgspec.json.Decoder(Answer)
+_loaded = msgspec.json.Decoder(_Loaded)
 
 
 class RemoteHost:
@@ -139,16 +166,17 @@ class RemoteHost:
                     "input_example": request.input_example,
                 },
                 timeout_s,
+                _loaded.decode,
             )
         except HostGone as error:
             raise HostStartFailed(f"While the model was being loaded, {error}") from error
-        if "failed" in answer:
-            raise HostStartFailed(answer["failed"])
+        if answer.ready is None:
+            raise HostStartFailed(answer.failed)
         self._memory.look()
         if self._too_big is not None:
             await self.stop()
             raise HostStartFailed(f"With its model loaded, {self._too_big}") from self._too_big
-        self.load_ms = answer["ready"]["load_ms"]
+        self.load_ms = answer.ready.load_ms
 
     async def predict(self, rows: list[Any], max_batch_size: int, timeout_s: float) -> Answer:
         """Predict rows; the time is for all of them together, and for trying them one by one if a batch fails.
@@ -158,12 +186,11 @@ class RemoteHost:
             HostTooBig: it used more than `max_memory_bytes` and was killed.
             HostGone: it died; the message says how.
         """
-        answer = await self._ask({"rows": rows, "max_batch_size": max_batch_size}, timeout_s)
+        answer = await self._ask({"rows": rows, "max_batch_size": max_batch_size}, timeout_s, _predicted.decode)
         self._memory.look()
         if self._too_big is not None:
             await self.stop()  # the answer is good; the next rows need another host
-        errors = {int(index): error for index, error in answer["errors"].items()}
-        return Answer(answer["outputs"], errors, answer["predict_ms"])
+        return answer
 
     def kill(self) -> None:
         """End the process now; whoever waits for its answer is told that it is gone."""
@@ -179,7 +206,7 @@ class RemoteHost:
         except TimeoutError:
             _log.error("model host %d was killed and does not end", self.pid)
 
-    async def _ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    async def _ask(self, request: dict[str, Any], timeout_s: float, decode: Callable[[bytes], _Answer]) -> _Answer:
         self._requests += 1
         frame = frames.encode({"number": self._requests, **request})
         try:
@@ -187,8 +214,8 @@ class RemoteHost:
                 async with asyncio.timeout(timeout_s):
                     self._writer.write(frame)
                     await self._writer.drain()
-                    answer: dict[str, Any] = await frames.read(self._reader)
-            if answer["number"] != self._requests:
+                    answer = decode(await frames.read(self._reader))
+            if answer.number != self._requests:
                 raise ValueError("it answers what nobody has asked")  # noqa: TRY301 - as what can't be read
         except TimeoutError as error:
             await self.stop()

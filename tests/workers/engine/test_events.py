@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from celery.worker import state
 
+from registry.serving_settings import EventsSetting
 from tests.workers.stand_ins import RecordingDispatcher, queued_job
 from workers.engine import events as events_module
 from workers.engine.events import Outbox
+from workers.engine.messages import QueuedJob
 from workers.errors import HostDied
 
 
@@ -26,14 +28,57 @@ def test_a_jobs_life_is_told_in_order() -> None:
     before = time.time()
     outbox.received([job, queued_job("b")])
     outbox.started([job])
-    outbox.succeeded(job, {"prediction": 3}, 0.25)
+    outbox.succeeded(job, b'{"prediction":3}', 0.25)
     found = sent(outbox)
     assert [(type_, fields["uuid"]) for type_, fields in found] == [
         ("task-received", "a"), ("task-received", "b"), ("task-started", "a"), ("task-succeeded", "a"),
     ]  # fmt: skip
-    assert found[3][1].items() >= {"runtime": 0.25, "result": "{'prediction': 3}"}.items()
+    assert found[3][1].items() >= {"runtime": 0.25, "result": '{"prediction":3}'}.items()
     assert all(before <= fields["timestamp"] <= time.time() for _, fields in found)
     assert sent(outbox) == []
+
+
+def ends_of(outbox: Outbox, number: int, events: EventsSetting) -> list[QueuedJob]:
+    """Have so many jobs received and succeed."""
+    jobs = [queued_job(f"job-{each}") for each in range(number)]
+    outbox.received(jobs, events)
+    outbox.started(jobs)
+    for job in jobs:
+        outbox.succeeded(job, b"{}", 0.25)
+    return jobs
+
+
+def test_where_events_are_off_nothing_is_told() -> None:
+    outbox = Outbox()
+    [job] = ends_of(outbox, 1, "off")
+    outbox.failed(job, HostDied("it died"))
+    outbox.revoked(job)
+    assert sent(outbox) == []
+
+
+def test_a_sample_tells_the_whole_life_of_one_job_in_a_hundred() -> None:
+    outbox = Outbox()
+    ends_of(outbox, 2_000, "sampled")
+    types_of: dict[str, list[str]] = {}
+    for type_, fields in sent(outbox):
+        types_of.setdefault(fields["uuid"], []).append(type_)
+    assert 5 <= len(types_of) <= 60
+    assert all(types == ["task-received", "task-started", "task-succeeded"] for types in types_of.values())
+    again = Outbox()
+    ends_of(again, 2_000, "sampled")
+    assert {fields["uuid"] for _, fields in sent(again)} == set(types_of)  # on any worker
+
+
+def test_what_goes_wrong_is_told_of_every_job_beside_a_sample() -> None:
+    outbox = Outbox()
+    jobs = [queued_job(f"job-{each}") for each in range(200)]
+    outbox.received(jobs, "sampled")
+    for job in jobs:
+        outbox.failed(job, HostDied("it died"))
+    told = [(type_, fields["uuid"]) for type_, fields in sent(outbox)]
+    for job in jobs:
+        assert told.index(("task-received", job.job_id)) < told.index(("task-failed", job.job_id))
+        assert told.count(("task-received", job.job_id)) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,8 +121,7 @@ def test_it_rings_once_until_it_is_emptied() -> None:
 def test_received_jobs_are_in_celerys_own_statistics() -> None:
     before = state.total_count["predict"]
     outbox = Outbox()
-    outbox.received([queued_job(), queued_job()])
-    outbox.flush(None)
+    outbox.received([queued_job(), queued_job()], "off")
     assert state.total_count["predict"] == before + 2
 
 

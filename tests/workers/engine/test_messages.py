@@ -95,7 +95,7 @@ def test_a_submitted_job_is_read_as_it_was_sent(store: redis.Redis) -> None:
     assert job.submitted_at == accepted.submitted_at
     assert job.expires_at == pytest.approx(accepted.submitted_at + 60, abs=1)
     assert job.not_before == pytest.approx(accepted.submitted_at + 5, abs=1)
-    assert job.event_fields["args"] == "('adding', [1, 'é'])"
+    assert job.event_fields["args"] == '["adding",[1,"é"]]'
 
 
 def test_a_job_of_a_bare_celery_app_is_read(store: redis.Redis, bare_app: Celery) -> None:

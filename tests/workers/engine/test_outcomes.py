@@ -31,8 +31,8 @@ def claim(with_redis: WithRedis, *job_ids: str, worker: str = "w@1") -> list[str
 
 
 def success(job_id: str, prediction: Any = 3, latency_ms: float = 5.0) -> Finish:
-    outcome = {"prediction": prediction, "endpoint_name": NAME, "attempts": 1}
-    record = documents.succeeded(job_id, outcome, 1.0, 2.0, 3.0)
+    outcome = json.dumps({"prediction": prediction}).encode()
+    record = documents.succeeded(job_id, NAME, outcome, 1.0, 2.0, 3.0)
     return Finish(job_id, record, statistics.Kind.SUCCEEDED, latency_ms)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +29,20 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "FLOWER_BASIC_AUTH": f"admin:{SECRET}",
 }
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a host answered, with its outputs and errors as plain values."""
+
+    outputs: list[Any]
+    errors: dict[int, dict[str, str]]
+    predict_ms: float
+
+    @classmethod
+    def of(cls, answer: Answer) -> Predicted:
+        errors = {row: {"type": error.type, "message": error.message} for row, error in answer.errors.items()}
+        return cls([json.loads(bytes(each)) for each in answer.outputs], errors, answer.predict_ms)
 
 
 class Hosts:
@@ -70,8 +86,10 @@ class Hosts:
         self.run(host.load(self.request(model, input_example, **options), 60))
         return host
 
-    def predict(self, host: RemoteHost, rows: list[Any], max_batch_size: int = 64, timeout_s: float = 30.0) -> Answer:
-        return self.run(host.predict(rows, max_batch_size, timeout_s))
+    def predict(
+        self, host: RemoteHost, rows: list[Any], max_batch_size: int = 64, timeout_s: float = 30.0
+    ) -> Predicted:
+        return Predicted.of(self.run(host.predict(rows, max_batch_size, timeout_s)))
 
     def eventually(self, predicate: Callable[[], _T], timeout_s: float = 10.0) -> _T:
         """Let the event loop run until something is true; return it."""

@@ -18,7 +18,7 @@ async def main(path: str) -> None:
     launcher = HostLauncher(threads=1)
     hosts = await asyncio.gather(*(_loaded(launcher, path) for _ in range(3)))
     answer = await hosts[0].predict(ACTS, 64, 30)
-    print("ready", *(host.pid for host in hosts), *answer.outputs[1:], flush=True)
+    print("ready", *(host.pid for host in hosts), *(bytes(each).decode() for each in answer.outputs[1:]), flush=True)
     await hosts[1].predict(["hang"], 64, 600)
 
 

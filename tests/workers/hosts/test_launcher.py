@@ -18,7 +18,7 @@ from tests.support.environment import clean_environment
 from tests.support.processes import Child
 from tests.support.waiting import eventually
 from tests.workers.hosts import toys
-from tests.workers.hosts.conftest import Hosts
+from tests.workers.hosts.conftest import Hosts, Predicted
 from workers.errors import HostStartFailed
 from workers.hosts import launcher as launcher_module
 from workers.hosts.launcher import HostLauncher
@@ -39,7 +39,7 @@ def test_many_hosts_are_started_at_once(hosts: Hosts) -> None:
         try:
             await host.load(request, 60)
             answer = await host.predict([number, "process_id"], 64, 60)
-            assert answer.outputs == [2 * number, host.pid]
+            assert Predicted.of(answer).outputs == [2 * number, host.pid]
         finally:
             await host.stop()
         return host.pid

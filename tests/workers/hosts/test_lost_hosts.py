@@ -89,8 +89,8 @@ def test_neighbours_do_not_notice_a_dead_host(hosts: Hosts) -> None:
     ("sent", "reason"),
     [
         ("\xff\xff\xff\xff", "a frame of 4294967295 bytes, more than"),
-        ("\0\0\0\2{}", "'number'"),
-        ("\0\0\0\x04oops", "Expecting value"),
+        ("\0\0\0\2{}", "required field `number`"),
+        ("\0\0\0\x04oops", "malformed"),
         ('\0\0\0\x5b{"number":1,"outputs":["stale"],"errors":{},"predict_ms":1}' + " " * 33, "nobody has asked"),
     ],
 )
