@@ -30,13 +30,15 @@ from pathlib import Path
 import psutil
 from redis import Redis
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.load_client import Client, request
+from bench.resources import cpu_s, pss_mib
 from workers.child_process import dies_with_parent
 
 ENDPOINT = "bench"
 INPUT = 2.5
 POLL_WAIT_S = 20
-#: Longer than any poll: an answer that takes longer is an error, and the bench ends whatever a server does.
-ANSWER_LIMIT_S = 40
 #: Of the server's threads, those that never hold a poll.
 FREE_THREADS = 32
 START_LIMIT_S = 30
@@ -95,58 +97,21 @@ class Load:
         }
 
 
-class Client:
-    """One keep-alive connection that speaks as much HTTP/1.1 as is needed here."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    async def connect(self) -> None:
-        """Open the connection."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send one request and return status and body. Raises TimeoutError after `ANSWER_LIMIT_S`."""
-        async with asyncio.timeout(ANSWER_LIMIT_S):
-            return await self._ask(method, path, body)
-
-    async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
-        lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:])}
-        length = headers.get(b"content-length")
-        content = await (self._reader.readexactly(int(length)) if length else self._chunks())
-        return int(lines[0].split()[1]), content
-
-    async def _chunks(self) -> bytes:
-        content = b""
-        while size := int(await self._reader.readline(), 16):
-            content += await self._reader.readexactly(size)
-            await self._reader.readexactly(2)
-        await self._reader.readexactly(2)
-        return content
-
-    def close(self) -> None:
-        """Drop the connection."""
-        self._writer.close()
-
-
 async def poll(port: int, job_id: str, load: Load) -> None:
     """Hold one long poll after the other until cancelled."""
-    client = Client(port)
+    client, held = Client(port), request("GET", f"/jobs/{job_id}?wait={POLL_WAIT_S}")
     while True:
         try:
             await client.connect()
             load.held += 1
             try:
-                while (await client.ask("GET", f"/jobs/{job_id}?wait={POLL_WAIT_S}"))[0] == 200:
+                while (await client.ask(held))[0] == 200:
                     pass
             finally:
                 load.held -= 1
                 client.close()
             load.poll_errors += 1
-        except (OSError, asyncio.IncompleteReadError):  # a timeout is an OSError
+        except OSError:  # a timeout is one
             load.poll_errors += 1
             await asyncio.sleep(0.1)
 
@@ -155,12 +120,12 @@ async def submit(port: int, load: Load, until: float) -> str:
     """Submit jobs one after the other until that time; return the last job's id."""
     client, job_id = Client(port), ""
     await client.connect()
-    body = json.dumps({"input": INPUT}).encode()
+    encoded = request("POST", f"/predict/{ENDPOINT}", json.dumps({"input": INPUT}).encode())
     while time.monotonic() < until:
         began = time.perf_counter()
         try:
-            status, answer = await client.ask("POST", f"/predict/{ENDPOINT}", body)
-        except (OSError, asyncio.IncompleteReadError):
+            status, answer = await client.ask(encoded)
+        except OSError:
             load.errors += 1
             client.close()
             await client.connect()
@@ -187,7 +152,7 @@ async def measure(port: int, pid: int, options: argparse.Namespace) -> dict[str,
     await submits(port, options.submitters, options.seconds, alone)
     pollers = [asyncio.create_task(poll(port, job_id, polled)) for _ in range(options.pollers)]
     await asyncio.sleep(3)  # a part of the load, not a wait for something: the polls settle
-    memory_mb, used_s = pss_mb(pid), cpu_s(pid)
+    memory_mb, used_s = pss_mib(pid), cpu_s(pid)
     await submits(port, options.submitters, options.seconds, polled)
     held, used_s = polled.held, cpu_s(pid) - used_s
     for poller in pollers:
@@ -196,22 +161,6 @@ async def measure(port: int, pid: int, options: argparse.Namespace) -> dict[str,
     quiet = {f"quiet_{name}": value for name, value in alone.figures(options.seconds).items()}
     cpu_ms = used_s * 1000 / max(1, len(polled.latencies_s))
     return {**quiet, **polled.figures(options.seconds), "cpu_ms": cpu_ms, "held": held, "pss_mb": memory_mb}
-
-
-def pss_mb(pid: int) -> float:
-    """Return the memory of a process and its children, shared pages counted once."""
-    return float(sum(each.memory_full_info().pss for each in family(pid))) / 2**20
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process and its children have used."""
-    return float(sum(sum(each.cpu_times()[:2]) for each in family(pid)))
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """Return a process and its children."""
-    parent = psutil.Process(pid)
-    return [parent, *parent.children(recursive=True)]
 
 
 @contextlib.contextmanager
