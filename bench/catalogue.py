@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.figures import draining, many_rows, submitting, waiting
+from bench.figures import backlogs, draining, many_deployments, many_rows, memory, starting, submitting, waiting
 from bench.figures.measurement import Measurement
 from bench.scale import Scale
 from bench.systems.base import System
@@ -25,6 +25,11 @@ SIDE_BY_SIDE: dict[str, tuple[str, SideBySide]] = {
     "steady": ("p50, p95, p99, and CPU of a job, at 50 jobs/s", waiting.steady),
     "rows": ("rows per second of jobs with 1, 64 and 1,024 rows", many_rows.rows),
 }
-ALONE: dict[str, tuple[str, Alone]] = {}
+ALONE: dict[str, tuple[str, Alone]] = {
+    "memory": ("memory of a service with one small model", memory.memory),
+    "start": ("seconds to the first answer of API, worker and a new deployment", starting.starts),
+    "deployments": ("drain of one of 1 to 300 deployments on one worker", many_deployments.deployments),
+    "backlog": ("submits and drain with 1,000 to 1,000,000 jobs waiting", backlogs.backlogs),
+}
 FIGURES: dict[str, tuple[str, SideBySide | Alone]] = {**SIDE_BY_SIDE, **ALONE}
 QUICK_FIGURES = ["submit", "bulk", "drain", "closed", "latency"]

@@ -52,6 +52,22 @@ class Queuecast(System):
     def __exit__(self, *_: object) -> None:
         self.stack.__exit__(None)
 
+    def stop_api(self) -> None:
+        """End the API's process."""
+        self.stack.server.stop()
+
+    def start_api(self) -> None:
+        """Start it again; returns when it is ready."""
+        self.stack.start_server()
+
+    def stop_worker(self) -> None:
+        """End the worker."""
+        self.stack.workers.pop().stop()
+
+    def start_worker(self) -> None:
+        """Start it again; returns at once."""
+        self.stack.start_worker(wait=False)
+
     def register(self, name: str) -> None:
         """Register a version of a model."""
         each = all_models()[name]

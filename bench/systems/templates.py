@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from workers import envelopes
 #: Stands where each message has its own id: as long as a uuid, and in no row.
 ID_MARK = "ffffffff-ffff-4fff-bfff-ffffffffffff"
 CHUNK = 1_000
+_numbers = itertools.count()
 
 
 def template(app: Any, queue: str, task: str, args: tuple[Any, ...], **headers: Any) -> bytes:
@@ -42,6 +44,7 @@ def push(client: redis.Redis, queue: str, text: bytes, job_ids: Sequence[str]) -
 
 
 def push_many(client: redis.Redis, queue: str, text: bytes, count: int) -> None:
-    """Put so many messages with made-up ids into a queue."""
+    """Put so many messages into a queue, with ids that nothing else has."""
     for start in range(0, count, CHUNK):
-        push(client, queue, text, [f"{number:036d}" for number in range(start, min(start + CHUNK, count))])
+        size = min(CHUNK, count - start)
+        push(client, queue, text, [f"{number:036d}" for number in itertools.islice(_numbers, size)])

@@ -45,9 +45,8 @@ class Tutorial(System):
     def __enter__(self) -> Self:
         try:
             self.service.__enter__()
-            node = f"tutorial-{self.port}@%h"
-            self.service.start_worker([*_WORKER.split(), "--hostname", node])
-            self.service.start_web()
+            self.start_worker()
+            self.start_api()
             self.try_model(self._models[0])
         except BaseException:
             self.__exit__()
@@ -57,6 +56,22 @@ class Tutorial(System):
     def __exit__(self, *_: object) -> None:
         self._app.close()
         self.service.__exit__()
+
+    def stop_api(self) -> None:
+        """End the web server."""
+        self.service.web.stop()
+
+    def start_api(self) -> None:
+        """Start it (again); returns when it listens."""
+        self.service.start_web()
+
+    def stop_worker(self) -> None:
+        """End the worker."""
+        self.service.workers.pop().stop()
+
+    def start_worker(self) -> None:
+        """Start it (again); returns at once."""
+        self.service.start_worker([*_WORKER.split(), "--hostname", f"tutorial-{self.port}@%h"])
 
     def try_model(self, model: str) -> None:
         """Run one job, which waits until the worker has its models and consumes."""
