@@ -21,15 +21,19 @@ import argparse
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from bench import machine, report
+from bench import breakdown, machine, report
 from bench.catalogue import FIGURES, QUICK_FIGURES, SYSTEMS
+from bench.figures import curves
+from bench.plots import BATCH_PLOT, LOAD_PLOT, draw
 from bench.report import Results
 from bench.running import run
 from bench.scale import FULL, QUICK, TINY, Scale
+from bench.summary import Sample
 
 _PAGE = machine.REPOSITORY / "docs" / "performance.md"
 
@@ -51,8 +55,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--systems", type=_systems, default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS))
     made.add_argument("--rounds", type=int, help="how often each figure is measured")
     made.add_argument("--output", type=Path, help="the JSON file (default: docs/performance.json of a full run)")
-    made.add_argument("--write-docs", action="store_true", help=f"put the table into {_PAGE.relative_to(Path.cwd())}"
-                      if _PAGE.is_relative_to(Path.cwd()) else "put the table into docs/performance.md")  # fmt: skip
+    made.add_argument(
+        "--write-docs", action="store_true", help="put table, breakdown and plots into docs/performance.md"
+    )
     return made
 
 
@@ -81,6 +86,21 @@ def _leave(_number: int, _frame: object) -> NoReturn:
     raise SystemExit("ended by a signal")
 
 
+def sections(samples: Sequence[Sample]) -> list[str]:
+    """Return what follows the table on the page: the breakdown and the plots, as far as they were measured."""
+    found = []
+    if steps := breakdown.table(samples):
+        found.append("### Where the time of one job goes\n\n" + "\n".join(steps))
+    measured = {each.metric for each in samples}
+    for metric, title, name in (
+        (curves.LOAD_P50, "Latency against load", LOAD_PLOT),
+        (curves.BATCH_RATE, "Throughput against the size of batch", BATCH_PLOT),
+    ):
+        if metric in measured:
+            found.append(f"### {title}\n\n![{title}](images/{name})")
+    return found
+
+
 def main() -> int:
     """Run the bench; return the exit code."""
     options = parser().parse_args()
@@ -96,7 +116,8 @@ def main() -> int:
     if output:
         report.write_json(results, output)
     if options.write_docs:
-        report.write_docs(results, _PAGE)
+        draw(results.samples, _PAGE.parent / "images")
+        report.write_docs(results, _PAGE, sections(results.samples))
     return 0 if complete else 1
 
 

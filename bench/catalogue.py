@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.figures import backlogs, draining, many_deployments, many_rows, memory, starting, submitting, waiting
+from bench import breakdown
+from bench.figures import backlogs, curves, draining, many_deployments, many_rows, memory, starting, submitting, waiting
 from bench.figures.measurement import Measurement
 from bench.scale import Scale
 from bench.systems.base import System
@@ -30,6 +31,9 @@ ALONE: dict[str, tuple[str, Alone]] = {
     "start": ("seconds to the first answer of API, worker and a new deployment", starting.starts),
     "deployments": ("drain of one of 1 to 300 deployments on one worker", many_deployments.deployments),
     "backlog": ("submits and drain with 1,000 to 1,000,000 jobs waiting", backlogs.backlogs),
+    "breakdown": ("where the time of one job goes, step by step", breakdown.breakdown),
+    "load": ("p50 and p95 of a forest's jobs against offered load (a plot)", curves.load),
+    "batch": ("a forest's throughput and predict time against max_batch_size (a plot)", curves.batch),
 }
 FIGURES: dict[str, tuple[str, SideBySide | Alone]] = {**SIDE_BY_SIDE, **ALONE}
 QUICK_FIGURES = ["submit", "bulk", "drain", "closed", "latency"]

@@ -42,11 +42,11 @@ class Runner:
         """Measure figures that start services of their own, one after the other."""
         for figure in figures:
             with self._noting(figure):
-                numbers: dict[tuple[str, str, str], int] = {}
+                numbers: dict[tuple[str, str, str, float], int] = {}
                 for found in ALONE[figure][1](folder / figure, pickles, self._scale):
-                    key = (found.metric, found.model, found.system)
+                    key = (found.metric, found.model, found.system, found.at)
                     numbers[key] = numbers.get(key, -1) + 1
-                    self._keep(Sample(found.metric, found.model, found.system, numbers[key], found.value))
+                    self._keep(Sample(*key[:3], numbers[key], found.value, found.at))
 
     def _keep(self, sample: Sample) -> None:
         self._results.samples.append(sample)

@@ -19,6 +19,8 @@ class Sample(NamedTuple):
     system: str
     round: int
     value: float
+    #: Where on a curve it is; 0 for what is on none.
+    at: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,3 +12,5 @@ class Measurement(NamedTuple):
     model: str
     value: float
     system: str = ""
+    #: Where on a curve it is: the offered load, or the size of batch.
+    at: float = 0.0
