@@ -101,6 +101,14 @@ def sections(samples: Sequence[Sample]) -> list[str]:
     return found
 
 
+def _run(figures: Sequence[str], systems: Sequence[str], scale: Scale, results: Results) -> bool:
+    try:
+        return run(figures, systems, scale, results)
+    except KeyboardInterrupt:
+        results.note("**Ended early**, by Ctrl-C.")
+        return False
+
+
 def main() -> int:
     """Run the bench; return the exit code."""
     options = parser().parse_args()
@@ -109,13 +117,13 @@ def main() -> int:
     figures = options.only or (QUICK_FIGURES if options.quick or options.tiny else list(FIGURES))
     results = Results(machine.about("python -m bench " + " ".join(sys.argv[1:]), scale.rounds))
     with contextlib.redirect_stdout(sys.stderr):  # whatever else prints, the table alone goes to stdout
-        complete = run(figures, options.systems, scale, results)
+        complete = _run(figures, options.systems, scale, results)
     print(report.markdown(results))
     whole = figures == list(FIGURES) and not options.quick
-    output = options.output or (_PAGE.with_suffix(".json") if whole else None)
+    output = options.output or (_PAGE.with_suffix(".json") if whole and complete else None)
     if output:
         report.write_json(results, output)
-    if options.write_docs:
+    if options.write_docs and complete:
         draw(results.samples, _PAGE.parent / "images")
         report.write_docs(results, _PAGE, sections(results.samples))
     return 0 if complete else 1

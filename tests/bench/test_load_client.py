@@ -1,0 +1,88 @@
+"""The benchmark's HTTP client reads answers however they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from bench.load_client import Load, closed_loop, open_loop, parsed, request
+
+LENGTH = b"HTTP/1.1 202 ACCEPTED\r\ncontent-LENGTH: 5\r\nX: y\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(("answer", "status"), [(LENGTH, 202), (CHUNKED, 200)])
+def test_an_answer_is_read_once_its_last_byte_is_there(answer: bytes, status: int) -> None:
+    assert all(parsed(answer[:end]) is None for end in range(len(answer) - 1))
+    assert parsed(answer) == (status, b"hello")
+
+
+def test_a_request_has_its_length_and_headers() -> None:
+    expected = b"POST /a HTTP/1.1\r\nHost: bench\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nhi"
+    assert request("POST", "/a", b"hi", Content_Type="text/plain") == expected
+
+
+class Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(404 if self.path == "/lost" else 200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def server() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
+        running.daemon_threads = True
+        running.block_on_close = False
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield running.server_address[1]
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def test_a_closed_loop_sends_as_many_requests_as_it_is_told() -> None:
+    with server() as port:
+        load = asyncio.run(closed_loop(port, request("GET", "/"), clients=3, seconds=30, status=200, requests=20))
+    assert (len(load.latencies_s), load.errors) == (20, 0)
+    assert load.check().quantile_ms(99) >= load.quantile_ms(50) > 0
+
+
+def test_an_open_loop_sends_at_its_rate_and_waits_for_the_answers() -> None:
+    with server() as port:
+        load = asyncio.run(open_loop(port, request("GET", "/"), rate_per_s=100, seconds=0.2, status=200))
+    assert (load.answers, load.errors) == (20, 0)
+
+
+def test_a_wrong_status_is_an_error_and_too_many_of_them_are_raised() -> None:
+    with server() as port:
+        load = asyncio.run(closed_loop(port, request("GET", "/lost"), clients=1, seconds=30, status=200, requests=3))
+    with pytest.raises(RuntimeError, match="3 of 3 requests went wrong, such as: HTTP 404"):
+        load.check()
+
+
+def test_nobody_who_listens_is_an_error() -> None:
+    with server() as port:
+        pass
+    load = asyncio.run(closed_loop(port, request("GET", "/"), clients=2, seconds=1, status=200))
+    assert load.errors == 2
+    with pytest.raises(RuntimeError, match="Connect call failed"):
+        load.check()
+
+
+def test_no_answers_at_all_are_an_error() -> None:
+    with pytest.raises(RuntimeError):
+        Load().check()
