@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from api import problems, request_ids, services
-from api.routes import dead_letters, deployments, docs, health, jobs, models, openapi, predictions
+from api.routes import dead_letters, deployments, docs, health, jobs, models, openapi, predictions, v2
 from api.settings import ApiSettings, load
 
 
@@ -21,6 +21,6 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     services.install(app, services.Services(settings))
     request_ids.install(app)
     problems.install(app)
-    for resource in (models, deployments, predictions, jobs, dead_letters, health, openapi, docs):
+    for resource in (models, deployments, predictions, jobs, dead_letters, health, openapi, docs, v2):
         app.register_blueprint(resource.blueprint)
     return app

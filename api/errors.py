@@ -55,6 +55,12 @@ class MediaTypeWrong(ApiError):
     code = "media_type_wrong"
 
 
+class RequestMalformed(ApiError):
+    """The body's bytes are not what its headers say."""
+
+    code = "request_malformed"
+
+
 class RequestInvalid(ApiError):
     """Fields are missing, unknown or of the wrong kind; names each of them."""
 
@@ -122,10 +128,29 @@ class JobWithdrawn(JobUnsuccessful):
     code = "job_withdrawn"
 
 
+class JobUnfinished(ApiError):
+    """The wait is over and the job is not; `job_id` is where to fetch its outcome later."""
+
+    code = "job_unfinished"
+
+
+class DeploymentUnready(ApiError):
+    """The wait is over, and no worker has loaded yet what was to be deployed."""
+
+    code = "deployment_unready"
+
+
+class Unsupported(ApiError):
+    """A part of the protocol that this server doesn't have."""
+
+    code = "unsupported"
+
+
 #: The only place that knows the HTTP status of a domain error; the nearest class counts.
 STATUS: Mapping[type[Exception], int] = {
     JsonInvalid: 400,
     MediaTypeWrong: 415,
+    RequestMalformed: 400,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
     TooManyJobs: 429,
@@ -134,6 +159,9 @@ STATUS: Mapping[type[Exception], int] = {
     DeploymentFailed: 409,
     PredictionFailed: 500,
     JobWithdrawn: 409,
+    JobUnfinished: 504,
+    DeploymentUnready: 503,
+    Unsupported: 501,
     registry_errors.NameInvalid: 422,
     registry_errors.SettingsInvalid: 422,
     registry_errors.SignatureInvalid: 422,

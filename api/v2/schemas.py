@@ -1,0 +1,66 @@
+"""What requests of the protocol may say; members that nobody knows are passed over, as it asks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Parameters = dict[str, Any]
+Length = Annotated[int, Field(strict=True, ge=0)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class InputTensor(_Request):
+    """One input: its elements as `data`, or as `parameters.binary_data_size` bytes after the JSON."""
+
+    name: str
+    shape: list[Length] = Field(max_length=16)
+    datatype: str = Field(description="BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64 or BYTES.")
+    parameters: Parameters = Field(default_factory=dict)
+    data: Any = Field(default=None, description="The elements, row-major, nested or flat.")
+
+
+class RequestedOutput(_Request):
+    """One output that is wanted; `parameters.binary_data` asks for its bytes after the JSON."""
+
+    name: str
+    parameters: Parameters = Field(default_factory=dict)
+
+
+class InferParameters(_Request):
+    """The parameters of a request that this server reads; it passes over all others."""
+
+    timeout: int = Field(default=0, ge=0, strict=True, description="Longest wait in microseconds; 0 for the default.")
+    priority: int = Field(default=0, ge=0, strict=True, description="1 is the highest; 0 for the default.")
+    binary_data_output: bool = Field(default=False, description="All outputs as bytes after the JSON.")
+
+
+class InferRequest(_Request):
+    """Inputs to predict with."""
+
+    id: str | None = None
+    parameters: InferParameters = Field(default_factory=InferParameters)
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1_000)
+    outputs: list[RequestedOutput] | None = Field(default=None, max_length=1_000)
+
+
+class IndexRequest(_Request):
+    """Which models to list."""
+
+    ready: bool = Field(default=False, description="Only those that are ready.")
+
+
+class LoadRequest(_Request):
+    """How to load: `parameters.config` is a model configuration as JSON text."""
+
+    parameters: Parameters = Field(default_factory=dict)
+
+
+class UnloadRequest(_Request):
+    """How to unload; the protocol's `unload_dependents` means nothing here, where no model depends on another."""
+
+    parameters: Parameters = Field(default_factory=dict)
