@@ -16,6 +16,8 @@ from registry.errors import RegistryError
 from workers.errors import WorkerError
 
 MEDIA_TYPE = "application/problem+json"
+#: Addresses of the Open Inference Protocol, whose clients read the member `error` alone.
+_PROTOCOL = "/v2"
 #: Soon enough to go on without a person, late enough for a restarted service.
 RETRY_AFTER_S = 2
 _log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None =
         "detail": detail,
         "code": code,
     }
+    if request.path.startswith(_PROTOCOL + "/") or request.path == _PROTOCOL:
+        document["error"] = detail
     response = Response(json.dumps(document, default=str), status, mimetype=MEDIA_TYPE)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

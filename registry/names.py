@@ -18,9 +18,9 @@ DEFAULT_WORKER_GROUP = "default"
 PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _ALLOWED = re.compile(PATTERN)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
-#: `/models/stats` and `/deployments/deploy` are addresses of their own.
+#: `/models/stats`, `/v2/models/stats` and `/deployments/deploy` are addresses of their own.
 _RESERVED_MODEL_NAMES = frozenset({"stats"})
-_RESERVED_ENDPOINT_NAMES = frozenset({"deploy", "undeploy"})
+_RESERVED_ENDPOINT_NAMES = frozenset({"deploy", "undeploy", "stats"})
 _SHOWN_LENGTH = 60
 
 

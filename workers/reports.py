@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import redis
 from redis.asyncio import Redis as AsyncRedis
 
+from registry.output_columns import OutputDescription
 from workers import keys
 from workers.redis_client import script
 
@@ -47,6 +48,8 @@ class VersionReport(TypedDict):
     pids: list[int]
     memory_bytes: int
     load_ms: float | None
+    #: What the model answers, as its input example shows; None if that is unknown.
+    outputs: list[OutputDescription] | None
 
 
 class EndpointReport(TypedDict):

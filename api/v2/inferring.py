@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from api import submitting
-from api.errors import FieldProblem, JobUnfinished, RequestInvalid
+from api.errors import JobUnfinished
 from api.requests import json_text, validated
 from api.schemas import Prediction
 from api.services import Services
 from api.v2 import inputs, naming, outputs
-from api.v2.outputs import ONLY_OUTPUT, OutputTensor
-from api.v2.schemas import InferParameters, InferRequest, InputTensor, RequestedOutput
+from api.v2.schemas import InferParameters, InferRequest, InputTensor
 from api.v2.wire import Body
 from registry.deployments import DesiredDeployment
 from workers.jobs import Job, JobState
@@ -47,14 +46,14 @@ def infer(services: Services, name: str, version: str | None, body: Body, idempo
         services, deployment.endpoint_name, Prediction(inputs=rows), wait_s, idempotency_key
     )
     outcome = _outcome(submitted.job, wait_s)
-    tensors = _wanted(outputs.tensors_of(outcome["predictions"]), request.outputs, submitted.job.job_id)
+    tensors = outputs.tensors_of(outcome["predictions"], request.outputs or ())
     content = {
         "model_name": name,
         "model_version": outcome["version"],
         **({} if request.id is None else {"id": request.id}),
         "parameters": {"job_id": submitted.job.job_id, "endpoint_name": outcome["endpoint_name"]},
     }
-    return Inference(content, [_described(each) for each in tensors], _binary(request, tensors))
+    return Inference(content, tensors, _binary(request, tensors))
 
 
 def _understood(deployment: DesiredDeployment, body: Body) -> tuple[InferRequest, list[Any]]:
@@ -87,31 +86,8 @@ def _outcome(job: Job, wait_s: float) -> dict[str, Any]:
     )
 
 
-def _wanted(
-    tensors: list[OutputTensor], requested: list[RequestedOutput] | None, job_id: str
-) -> list[OutputTensor]:
-    if not requested:
-        return tensors
-    by_name = {each.name: each for each in tensors}
-    if len(requested) == 1 and list(by_name) == [ONLY_OUTPUT]:
-        # As with inputs: an output that has no name of its own goes by the name that it is asked for.
-        by_name = {requested[0].name: OutputTensor(**{**vars(tensors[0]), "name": requested[0].name})}
-    for index, each in enumerate(requested):
-        if each.name not in by_name:
-            known = ", ".join(by_name)[:500]
-            problem = FieldProblem(
-                f"outputs[{index}].name", f"is {each.name[:100]!r}; job {job_id} has the outputs {known}"
-            )
-            raise RequestInvalid([problem])
-    return [by_name[name] for name in dict.fromkeys(each.name for each in requested)]
-
-
-def _binary(request: InferRequest, tensors: list[OutputTensor]) -> frozenset[str]:
+def _binary(request: InferRequest, tensors: list[dict[str, Any]]) -> frozenset[str]:
+    """Return the names of the outputs that are wanted as bytes; what an output itself says goes first."""
+    own = {each.name: each.parameters.get("binary_data") for each in request.outputs or ()}
     of_all = request.parameters.binary_data_output
-    own = {each.name: each.parameters["binary_data"] for each in request.outputs or () if "binary_data" in each.parameters}
-    return frozenset(each.name for each in tensors if own.get(each.name, of_all))
-
-
-def _described(tensor: OutputTensor) -> dict[str, Any]:
-    described = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": tensor.values}
-    return {**described, "parameters": tensor.parameters} if tensor.parameters else described
+    return frozenset(each["name"] for each in tensors if (of_all if own.get(each["name"]) is None else own[each["name"]]))

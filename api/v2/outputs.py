@@ -1,90 +1,68 @@
-"""Predictions to output tensors; knows neither HTTP nor jobs.
-
-A prediction that is an object gives an output for each of its members, anything else gives one output. The
-first dimension is the batch, as in inputs. What no datatype can say is JSON text in BYTES.
-"""
+"""Predictions as output tensors, and what metadata says of them; knows neither HTTP nor jobs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-#: What the output of a model is called whose prediction is no object.
-ONLY_OUTPUT = "output"
+from api.errors import FieldProblem, RequestInvalid
+from api.v2.datatypes import OF_DTYPE
+from api.v2.schemas import RequestedOutput
+from registry.input_checks import Dtype
+from registry.output_columns import ONLY_OUTPUT, Column, columns_of
+
 #: The output parameter that says: each element is JSON text.
-AS_JSON = "json"
-#: The output parameter that names what stands in each column, as a list in JSON text.
-KEYS = "keys"
-_INT64, _UINT64 = range(-(2**63), 2**63), range(2**64)
-_DATATYPES = {frozenset({bool}): "BOOL", frozenset({str}): "BYTES"}
-_NUMBERS = frozenset({int, float})
+_AS_JSON = "json"
+#: The output parameter that names what stands in the last dimension: a list, as JSON text.
+_KEYS = "keys"
 
 
-@dataclass(frozen=True)
-class OutputTensor:
-    """One output: its elements are in row-major order, and its first dimension is the batch."""
+def tensors_of(predictions: Sequence[Any], requested: Sequence[RequestedOutput]) -> list[dict[str, Any]]:
+    """Return the outputs that are requested, all of them by default; `data` is flat, in row-major order.
 
-    name: str
-    datatype: str
-    shape: list[int]
-    values: list[Any]
-    parameters: dict[str, Any]
+    Raises:
+        RequestInvalid: a requested output is not there; names those that are.
+    """
+    return [_tensor(each) for each in _wanted(columns_of(predictions), requested)]
 
 
-def tensors_of(predictions: Sequence[Any]) -> list[OutputTensor]:
-    """Return the outputs that say what these predictions, one or more, say."""
-    names = _common_keys(predictions)
-    if not names:
-        return [_tensor(ONLY_OUTPUT, list(predictions))]
-    return [_tensor(name, [each[name] for each in predictions]) for name in names]
+def described(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
+    """Return what metadata says of an input or output; the first dimension is the batch."""
+    return {"name": name, "datatype": OF_DTYPE[Dtype(dtype)], "shape": [-1, *shape]}
 
 
-def _common_keys(values: Sequence[Any]) -> list[str] | None:
-    """Return the keys of objects that all have the same ones, in the first one's order."""
-    if not all(isinstance(each, dict) for each in values):
-        return None
-    first = values[0]
-    return list(first) if all(each.keys() == first.keys() for each in values) else None
+def parameters_of(keys: Sequence[str] | None, *, as_json: bool) -> Mapping[str, Any]:
+    """Return the parameters of an output."""
+    if as_json:
+        return {_AS_JSON: True}
+    return {} if keys is None else {_KEYS: json.dumps(keys)}
 
 
-def _tensor(name: str, values: list[Any]) -> OutputTensor:
-    keys = _common_keys(values)
-    if keys:
-        plain = _plain(name, [[each[key] for key in keys] for each in values], {KEYS: json.dumps(keys)})
-    else:
-        plain = _plain(name, values, {})
-    if plain is not None:
-        return plain
-    texts = [json.dumps(each, allow_nan=False, separators=(",", ":")) for each in values]
-    return OutputTensor(name, "BYTES", [len(values)], texts, {AS_JSON: True})
+def _wanted(columns: list[Column], requested: Sequence[RequestedOutput]) -> list[Column]:
+    if not requested:
+        return columns
+    by_name = {each.name: each for each in columns}
+    if len(requested) == 1 and list(by_name) == [ONLY_OUTPUT]:
+        # As with inputs: an output that has no name of its own goes by the name that it is asked for.
+        by_name = {requested[0].name: replace(columns[0], name=requested[0].name)}
+    problems = [
+        FieldProblem(f"outputs[{index}].name", f"is {each.name[:100]!r}; the outputs are {', '.join(by_name)[:500]}")
+        for index, each in enumerate(requested)
+        if each.name not in by_name
+    ]
+    if problems:
+        raise RequestInvalid(problems)
+    return [by_name[name] for name in dict.fromkeys(each.name for each in requested)]
 
 
-def _plain(name: str, values: list[Any], parameters: dict[str, Any]) -> OutputTensor | None:
-    """Return a tensor of values, or equally long lists (of lists) of values, of one kind; None if they aren't."""
-    shape = [len(values)]
-    while values and all(isinstance(each, list) for each in values):
-        lengths = set(map(len, values))
-        if len(lengths) != 1:
-            return None
-        shape += lengths
-        values = list(chain.from_iterable(values))
-    datatype = _datatype(values)
-    if datatype == "FP64":
-        values = list(map(float, values))
-    return None if datatype is None else OutputTensor(name, datatype, shape, values, parameters)
-
-
-def _datatype(values: list[Any]) -> str | None:
-    types = frozenset(map(type, values))
-    if types in _DATATYPES:
-        return _DATATYPES[types]
-    if not types or not types <= _NUMBERS:
-        return None
-    if float in types:
-        return "FP64"
-    if min(values) in _INT64 and max(values) in _INT64:
-        return "INT64"
-    return "UINT64" if min(values) in _UINT64 and max(values) in _UINT64 else None
+def _tensor(column: Column) -> dict[str, Any]:
+    tensor = {
+        "name": column.name,
+        "datatype": OF_DTYPE[column.dtype],
+        "shape": column.shape,
+        "data": column.values,
+    }
+    parameters = parameters_of(column.keys, as_json=column.as_json)
+    return {**tensor, "parameters": dict(parameters)} if parameters else tensor

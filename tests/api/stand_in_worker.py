@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from registry.output_columns import description_of
 from workers import dead_letters, documents, keys, reports, statistics
 from workers.dead_letters import DeadLetter
 from workers.engine import outcomes
@@ -96,6 +97,7 @@ class StandInWorker:
             "pids": [4_711] * ready,
             "memory_bytes": 50_000_000 * ready,
             "load_ms": LOAD_MS if ready else None,
+            "outputs": description_of(3.5) if ready else None,
         }
         self._endpoints[view["endpoint_name"]] = {
             "versions": [version],

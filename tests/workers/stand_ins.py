@@ -64,6 +64,7 @@ def version_report(state: HostsState, *, revision: int = 1, **more: Any) -> Vers
         "pids": [4_711] * ready,
         "memory_bytes": 0,
         "load_ms": None,
+        "outputs": None,
     }
     return {**report, **more}  # type: ignore[typeddict-item]
 

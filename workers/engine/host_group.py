@@ -108,6 +108,7 @@ class HostGroup:
             "pids": [host.pid for host in hosts],
             "memory_bytes": sum(host.memory_bytes for host in hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),
+            "outputs": next((host.outputs for host in hosts), None),
         }
 
     def _changed(self) -> None:

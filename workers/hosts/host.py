@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from registry.output_columns import OutputDescription, description_of
 from registry.runtimes.protocol import Model
 from workers.hosts import failures, frames, surroundings
 from workers.hosts.predicting import Predictor
@@ -74,8 +75,11 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
     began, pid = time.perf_counter(), os.getpid()
     predictor: Predictor | None = None
     try:
-        predictor = _warm(_loaded(request), request["input_example"])
-        answer: dict[str, Any] = {"ready": {"load_ms": round((time.perf_counter() - began) * 1000, 1)}}
+        model = _loaded(request)
+        outputs = _warm(model, request["input_example"])
+        predictor = Predictor(model)
+        load_ms = round((time.perf_counter() - began) * 1000, 1)
+        answer: dict[str, Any] = {"ready": {"load_ms": load_ms, "outputs": outputs}}
     except BaseException as error:  # noqa: BLE001 - whatever a model's code raises is an answer, also SystemExit
         _log.error("the model can't be loaded\n%s", failures.trace(error))
         flat = failures.flat(error)
@@ -97,16 +101,30 @@ def _loaded(request: dict[str, Any]) -> Model:
     return runtimes.load(request["runtime"], Path(request["path"]), request["runtime_options"], signature)
 
 
-def _warm(model: Model, input_example: Any) -> Predictor:
-    """Predict the example: the first prediction of many models is slow, and no client shall pay for it."""
+def _warm(model: Model, input_example: Any) -> list[OutputDescription] | None:
+    """Predict the example, and return what its answer shows of the model's outputs.
+
+    The first prediction of many models is slow, and no client shall pay for it.
+    """
     from registry.errors import ModelLoadFailed, RegistryError
 
+    if input_example is None:
+        return None
     try:
-        if input_example is not None:
-            model.predict([input_example])
+        answers = model.predict([input_example])
     except RegistryError:
         raise
     except BaseException as error:
         flat = failures.flat(error)
         raise ModelLoadFailed(f"The model fails on its input example: {flat['type']}: {flat['message']}") from error
-    return Predictor(model)
+    return _described(answers)
+
+
+def _described(answers: Any) -> list[OutputDescription] | None:
+    from registry.runtimes.outputs import rows_to_json
+
+    try:
+        [answer] = rows_to_json(answers, 1)
+        return description_of(answer)
+    except BaseException:  # noqa: BLE001 - as its predictions will say; reading them may call code of the model's classes
+        return None

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
+from registry.output_columns import OutputDescription
 from workers.errors import HostStartFailed, WorkerError
 from workers.hosts import frames, processes
 from workers.hosts.memory_watch import MemoryWatch
@@ -80,6 +81,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 class _Ready(msgspec.Struct, frozen=True):
     load_ms: float
+    outputs: list[OutputDescription] | None
 
 
 class _Loaded(msgspec.Struct, frozen=True):
@@ -119,6 +121,8 @@ class RemoteHost:
     ) -> None:
         self.pid = pid
         self.load_ms: float | None = None
+        #: What the model answers, as its input example shows; None if that is unknown.
+        self.outputs: list[OutputDescription] | None = None
         self.exited = exited
         self._reader = reader
         self._writer = writer
@@ -176,7 +180,7 @@ class RemoteHost:
         if self._too_big is not None:
             await self.stop()
             raise HostStartFailed(f"With its model loaded, {self._too_big}") from self._too_big
-        self.load_ms = answer.ready.load_ms
+        self.load_ms, self.outputs = answer.ready.load_ms, answer.ready.outputs
 
     async def predict(self, rows: list[Any], max_batch_size: int, timeout_s: float) -> Answer:
         """Predict rows; the time is for all of them together, and for trying them one by one if a batch fails.
