@@ -75,6 +75,11 @@ class RequestInvalid(ApiError):
             },
         )
 
+    @classmethod
+    def of(cls, field: str, message: str) -> RequestInvalid:
+        """Return the error about one field."""
+        return cls([FieldProblem(field, message)])
+
 
 class EndpointNotDeployed(ApiError):
     """Nothing takes new jobs under this name."""

@@ -129,7 +129,9 @@ def list_models(session: Session) -> list[ModelSummary]:
 def list_names(session: Session) -> list[tuple[str, str]]:
     """Return the model name and the version name of every version, by model, oldest first."""
     live = select(VersionRow.model_name, VersionRow.version).where(VersionRow.deleted_at.is_(None))
-    return [(row.model_name, row.version) for row in session.execute(live.order_by(VersionRow.model_name, VersionRow.id))]
+    return [
+        (row.model_name, row.version) for row in session.execute(live.order_by(VersionRow.model_name, VersionRow.id))
+    ]
 
 
 def get_model(session: Session, name: str) -> Model:

@@ -12,7 +12,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.openapi.answers import InvalidRequest, Problem
-from api.openapi.operations import OPERATIONS, Operation
+from api.openapi.operation import Operation
+from api.openapi.operations import OPERATIONS
+from api.openapi.v2 import TAG as V2_TAG
 from api.schemas import Prediction
 from api.services import Services
 from registry import deployments
@@ -43,6 +45,8 @@ _ERRORS = {
     422: "A field, or the input, can't be accepted; the answer names it.",
     500: "The prediction failed, or the server did.",
     503: "Redis or the registry can't be reached; try again after Retry-After.",
+    501: "This server doesn't have this part of the protocol.",
+    504: "The job has not ended within the wait; the answer says where its outcome will be.",
     507: "The registry's or the artifact store's disk is full.",
 }
 
@@ -75,7 +79,7 @@ def describe_routes(app: Flask) -> Json:
         },
         "tags": [
             {"name": name}
-            for name in ("Endpoints", "Predictions", "Jobs", "Dead letters", "Deployments", "Models", "Health")
+            for name in ("Endpoints", "Predictions", "Jobs", "Dead letters", "Deployments", "Models", V2_TAG, "Health")
         ],
         "paths": paths,
         "components": {"schemas": _component_schemas()},
@@ -161,7 +165,7 @@ def _request_body(operation: Operation, body: type[BaseModel]) -> Json:
         content: Json = {"schema": schema}
         if operation.example is not None:
             content["example"] = operation.example
-        return {"required": True, "content": {"application/json": content}}
+        return {"required": not operation.body_optional, "content": {"application/json": content}}
     parts = {
         "type": "object",
         "required": ["artifact", "metadata"],
@@ -186,10 +190,13 @@ def _responses(operation: Operation) -> Json:
         if answer is not None:
             reference = {"$ref": _REFERENCE.format(model=answer.__name__)}
             described[str(status)]["content"] = {"application/json": {"schema": reference}}
+        if operation.answers_bytes:
+            described[str(status)]["content"]["application/octet-stream"] = {}
     for status in (*operation.errors, 500):
         name = InvalidRequest.__name__ if status == 422 else Problem.__name__
         content = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model=name)}}}
-        described[str(status)] = {"description": _ERRORS[status], "content": content}
+        known = described.get(str(status), {"description": _ERRORS[status], "content": {}})
+        described[str(status)] = {**known, "content": {**known["content"], **content}}
     return described
 
 

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-from pydantic import BaseModel
 
 from api import schemas
 from api.openapi import answers
+from api.openapi.operation import Operation
+from api.openapi.v2 import V2_OPERATIONS
 
 _EXAMPLE_INPUT = [0.5, 0.8, 0.2]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One route: its tag, what it takes and what it answers; None as an answer is an empty body."""
-
-    tag: str
-    answers: Mapping[int, type[BaseModel] | None]
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    #: Status codes of errors beside those that every route may have.
-    errors: tuple[int, ...] = ()
-    takes_prefer_wait: bool = False
-    takes_idempotency_key: bool = False
-    multipart: bool = False
-    example: Any = field(default=None, hash=False)
 
 
 #: Flask endpoint -> operation. Addresses for browsers (`/`, `/docs`) are not part of the document.
@@ -101,4 +83,5 @@ OPERATIONS: Mapping[str, Operation] = {
     "health.live": Operation("Health", {200: answers.Live}),
     "health.ready": Operation("Health", {200: answers.Ready, 503: answers.Ready}),
     "openapi.openapi": Operation("Health", {200: answers.Document}, errors=(503,)),
+    **V2_OPERATIONS,
 }

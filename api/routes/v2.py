@@ -33,14 +33,14 @@ def ready() -> Response:
 
 
 @blueprint.get("/models/<name>")
-@blueprint.get("/models/<name>/versions/<version>")
+@blueprint.get("/models/<name>/versions/<version>", endpoint="model_of_version")
 def model(name: str, version: str | None = None) -> Response:
     """Show a model's versions, inputs and outputs."""
     return responses.document(metadata.model(services.current(), name, version))
 
 
 @blueprint.get("/models/<name>/ready")
-@blueprint.get("/models/<name>/versions/<version>/ready")
+@blueprint.get("/models/<name>/versions/<version>/ready", endpoint="model_ready_of_version")
 def model_ready(name: str, version: str | None = None) -> Response:
     """Tell whether a worker has the model loaded."""
     is_ready = metadata.ready(services.current(), name, version)
@@ -48,14 +48,14 @@ def model_ready(name: str, version: str | None = None) -> Response:
 
 
 @blueprint.get("/models/<name>/config")
-@blueprint.get("/models/<name>/versions/<version>/config")
+@blueprint.get("/models/<name>/versions/<version>/config", endpoint="config_of_version")
 def config(name: str, version: str | None = None) -> Response:
     """Show the deployment as a model configuration."""
     return responses.document(metadata.config(services.current(), name, version))
 
 
 @blueprint.post("/models/<name>/infer")
-@blueprint.post("/models/<name>/versions/<version>/infer")
+@blueprint.post("/models/<name>/versions/<version>/infer", endpoint="infer_of_version")
 def infer(name: str, version: str | None = None) -> Response:
     """Predict with all rows of the inputs as one job, and wait for its end."""
     result = inferring.infer(services.current(), name, version, wire.body(), idempotency_key())
@@ -69,7 +69,7 @@ def stats() -> Response:
 
 
 @blueprint.get("/models/<name>/stats")
-@blueprint.get("/models/<name>/versions/<version>/stats")
+@blueprint.get("/models/<name>/versions/<version>/stats", endpoint="model_stats_of_version")
 def model_stats(name: str, version: str | None = None) -> Response:
     """Show the statistics of a model."""
     return responses.document(statistics.of_model(services.current(), name, version))
@@ -78,9 +78,7 @@ def model_stats(name: str, version: str | None = None) -> Response:
 @blueprint.post("/repository/index")
 def index() -> Response:
     """List endpoints and model versions with their states."""
-    return responses.document(
-        repository.index(services.current(), ready_only=wire.document(IndexRequest).ready)
-    )
+    return responses.document(repository.index(services.current(), ready_only=wire.document(IndexRequest).ready))
 
 
 @blueprint.post("/repository/models/<name>/load")
@@ -103,6 +101,6 @@ def unload(name: str) -> Response:
 @blueprint.route("/logging", methods=["GET", "POST"])
 @blueprint.route("/systemsharedmemory/<path:rest>", methods=["GET", "POST"])
 @blueprint.route("/cudasharedmemory/<path:rest>", methods=["GET", "POST"])
-def unsupported(name: str = "", rest: str = "") -> Response:
+def unsupported(**_: str) -> Response:
     """Say that this server doesn't have this part of the protocol."""
     raise Unsupported("This server has no trace settings, log settings or shared memory; GET /v2 lists what it has.")

@@ -103,7 +103,7 @@ def _encode_texts(values: Sequence[str]) -> bytes:
 
 _FLOAT_ONLY, _BOOL_ONLY, _STR_ONLY = frozenset({Dtype.FLOAT}), frozenset({Dtype.BOOL}), frozenset({Dtype.STR})
 _ALL = (
-    Datatype("BOOL", 1, _decode_booleans, lambda values: bytes(values), _BOOL_ONLY, frozenset({bool})),
+    Datatype("BOOL", 1, _decode_booleans, bytes, _BOOL_ONLY, frozenset({bool})),
     _unsigned("UINT8", "B"),
     _unsigned("UINT16", "H"),
     _unsigned("UINT32", "I"),

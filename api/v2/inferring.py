@@ -42,9 +42,8 @@ def infer(services: Services, name: str, version: str | None, body: Body, idempo
     deployment = naming.serving(services, name, version)
     request, rows = _understood(deployment, body)
     wait_s = _wait_s(services, request.parameters)
-    submitted = submitting.submit_to_endpoint(
-        services, deployment.endpoint_name, Prediction(inputs=rows), wait_s, idempotency_key
-    )
+    prediction = _prediction(rows, request.parameters)
+    submitted = submitting.submit_to_endpoint(services, deployment.endpoint_name, prediction, wait_s, idempotency_key)
     outcome = _outcome(submitted.job, wait_s)
     tensors = outputs.tensors_of(outcome["predictions"], request.outputs or ())
     content = {
@@ -65,6 +64,12 @@ def _understood(deployment: DesiredDeployment, body: Body) -> tuple[InferRequest
         return raw, inputs.rows_of_raw(deployment.signature, body.tail)
     request = validated(InferRequest, json_text(body.header))
     return request, inputs.rows_of(deployment.signature, request.inputs, body.tail)
+
+
+def _prediction(rows: list[Any], parameters: InferParameters) -> Prediction:  # noqa: ARG001 - see below
+    # The one place where `parameters.priority` (1 the highest, 0 the default) is to become the job's:
+    # jobs have no priority yet.
+    return Prediction(inputs=rows)
 
 
 def _wait_s(services: Services, parameters: InferParameters) -> float:
@@ -90,4 +95,6 @@ def _binary(request: InferRequest, tensors: list[dict[str, Any]]) -> frozenset[s
     """Return the names of the outputs that are wanted as bytes; what an output itself says goes first."""
     own = {each.name: each.parameters.get("binary_data") for each in request.outputs or ()}
     of_all = request.parameters.binary_data_output
-    return frozenset(each["name"] for each in tensors if (of_all if own.get(each["name"]) is None else own[each["name"]]))
+    return frozenset(
+        each["name"] for each in tensors if (of_all if own.get(each["name"]) is None else own[each["name"]])
+    )

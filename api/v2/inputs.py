@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from math import prod
 from typing import Any
 
 from api.errors import FieldProblem, RequestInvalid
-from api.v2.datatypes import DATATYPES, OF_DTYPE, Datatype
+from api.v2 import elements
+from api.v2.datatypes import DATATYPES, OF_DTYPE
 from api.v2.schemas import InputTensor
 from registry.input_checks import Dtype, Shape
 from registry.signature import Signature
 
 #: What the input of a model is called that takes one; any other name does as well.
 ONLY_INPUT = "input"
-_SHARED_MEMORY = "shared_memory_region"
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,21 @@ def rows_of(signature: Signature, tensors: Sequence[InputTensor], tail: memoryvi
     Raises:
         RequestInvalid: a tensor is missing, unknown, or doesn't hold what it says; names it.
     """
-    raws = _raws(tensors, tail)
+    raws = elements.raws_of(tensors, tail)
     fields = {each.name: each for each in fields_of(signature)}
     if signature.fields is None:
         # With one input and one tensor a name tells nothing, and every server's clients have another one.
         if len(tensors) != 1:
-            raise _problem("inputs", f"holds {len(tensors)} tensors; this model takes one")
+            raise RequestInvalid.of("inputs", f"holds {len(tensors)} tensors; this model takes one")
         return _rows(fields[ONLY_INPUT], tensors[0], raws[0], "inputs[0]")
     columns: dict[str, list[Any]] = {}
     for index, (tensor, raw) in enumerate(zip(tensors, raws, strict=True)):
         field = fields.get(tensor.name)
         if field is None or tensor.name in columns:
             known = ", ".join(fields)[:500]
-            raise _problem(f"inputs[{index}].name", f"must be each of these once: {known}; it is {tensor.name[:100]!r}")
+            raise RequestInvalid.of(
+                f"inputs[{index}].name", f"must be each of these once: {known}; it is {tensor.name[:100]!r}"
+            )
         columns[tensor.name] = _rows(field, tensor, raw, f"inputs[{index}]")
     return _records(fields, columns)
 
@@ -81,15 +82,15 @@ def rows_of_raw(signature: Signature, raw: memoryview) -> list[Any]:
     """
     fields = fields_of(signature)
     if len(fields) != 1:
-        raise _problem("inputs", f"must be named: the model takes {len(fields)}")
+        raise RequestInvalid.of("inputs", f"must be named: the model takes {len(fields)}")
     [field] = fields
     datatype = DATATYPES[field.datatype]
     if not datatype.item_bytes:  # all of it is one text, as the protocol has it
-        shape, values = [1, *(1 for _ in field.shape)], _decoded(lambda: [_text(raw)], "The body")
+        shape, values = [1] * (len(field.shape) + 1), [elements.text(raw, "inputs[0]")]
     else:
-        values = _decoded(lambda: datatype.decode(raw), "The body")
+        values = elements.unpacked(datatype, raw, "inputs[0]")
         shape = _shape_of_raw(field, len(values))
-    rows = _batch(field, shape, values, "The body")
+    rows = _batch(field, shape, values, "inputs[0]")
     return rows if signature.fields is None else [{field.name: each} for each in rows]
 
 
@@ -97,7 +98,9 @@ def _shape_of_raw(field: Field, count: int) -> list[int]:
     known = prod(length for length in field.shape if length is not None)
     free = sum(length is None for length in field.shape)
     if free > 1 or count == 0 or count % known:
-        raise _problem("inputs", f"must be named: {count} values of {field.datatype} make no shape {field.dims}")
+        raise RequestInvalid.of(
+            "inputs", f"must be named: {count} values of {field.datatype} make no shape {field.dims}"
+        )
     if not free:
         return [count // known, *field.dims]
     return [1, *(count // known if length is None else length for length in field.shape)]
@@ -109,84 +112,20 @@ def _records(fields: Mapping[str, Field], columns: Mapping[str, list[Any]]) -> l
         raise RequestInvalid([FieldProblem("inputs", f"must hold {name[:100]!r}") for name in missing[:20]])
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) > 1:
-        raise _problem("inputs", f"must have equally many rows; they have {str(counts)[:500]}")
+        raise RequestInvalid.of("inputs", f"must have equally many rows; they have {str(counts)[:500]}")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _raws(tensors: Sequence[InputTensor], tail: memoryview) -> list[memoryview | None]:
-    raws: list[memoryview | None] = []
-    at = 0
-    for index, tensor in enumerate(tensors):
-        size = tensor.parameters.get("binary_data_size")
-        if _SHARED_MEMORY in tensor.parameters:
-            raise _problem(f"inputs[{index}].parameters", "can't name shared memory here")
-        if size is None:
-            raws.append(None)
-            continue
-        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(tail) - at:
-            left = f"the body has {len(tail) - at} bytes left for it"
-            raise _problem(f"inputs[{index}].parameters.binary_data_size", f"is {str(size)[:40]}; {left}")
-        raws.append(tail[at : at + size])
-        at += size
-    if at != len(tail):
-        raise _problem("inputs", f"say they are {at} bytes after the JSON; there are {len(tail)}")
-    return raws
 
 
 def _rows(field: Field, tensor: InputTensor, raw: memoryview | None, path: str) -> list[Any]:
     datatype = DATATYPES.get(tensor.datatype)
     if datatype is None:
-        raise _problem(f"{path}.datatype", f"must be one of {', '.join(DATATYPES)}; it is {tensor.datatype[:40]!r}")
+        raise RequestInvalid.of(
+            f"{path}.datatype", f"must be one of {', '.join(DATATYPES)}; it is {tensor.datatype[:40]!r}"
+        )
     if field.dtype not in datatype.takes:
         fitting = ", ".join(name for name, each in DATATYPES.items() if field.dtype in each.takes)
-        raise _problem(f"{path}.datatype", f"must be one of {fitting} for this model; it is {tensor.datatype}")
-    if raw is None:
-        values = _listed(datatype, tensor, path)
-    else:
-        values = _unpacked(datatype, tensor, raw, path)
-    return _batch(field, tensor.shape, values, path)
-
-
-def _unpacked(datatype: Datatype, tensor: InputTensor, raw: memoryview, path: str) -> list[Any]:
-    count = prod(tensor.shape)
-    if datatype.item_bytes and len(raw) != count * datatype.item_bytes:
-        expected = f"{count * datatype.item_bytes} bytes for {datatype.name} of shape {tensor.shape}"
-        raise _problem(f"{path}.parameters.binary_data_size", f"is {len(raw)}; it must be {expected}")
-    values = _decoded(lambda: datatype.decode(raw), path)
-    if len(values) != count:
-        raise _problem(path, f"holds {len(values)} elements; its shape {tensor.shape} means {count}")
-    return values
-
-
-def _listed(datatype: Datatype, tensor: InputTensor, path: str) -> list[Any]:
-    """Return the elements of a tensor in JSON, nested or flat, in row-major order."""
-    count = prod(tensor.shape)
-    values = tensor.data if isinstance(tensor.data, list) else [tensor.data] if tensor.shape == [] else None
-    if values is None:
-        raise _problem(f"{path}.data", "must be a list, or parameters.binary_data_size say how many bytes it is")
-    depth = 0
-    while values and isinstance(values[0], list) and depth < len(tensor.shape) - 1:
-        inner = prod(tensor.shape[: depth + 1])
-        length = tensor.shape[depth + 1]
-        if len(values) != inner or not all(isinstance(each, list) and len(each) == length for each in values):
-            raise _problem(f"{path}.data", f"is nested otherwise than its shape {tensor.shape}")
-        values = list(chain.from_iterable(values))
-        depth += 1
-    if len(values) != count:
-        raise _problem(f"{path}.data", f"holds {len(values)} elements; its shape {tensor.shape} means {count}")
-    _check_elements(datatype, values, path)
-    return values
-
-
-def _check_elements(datatype: Datatype, values: list[Any], path: str) -> None:
-    wrong = set(map(type, values)) - datatype.json_types
-    if wrong:
-        found = ", ".join(sorted(each.__name__ for each in wrong))
-        raise _problem(f"{path}.data", f"must hold {datatype.name} alone; it holds {found}")
-    if values and datatype.least is not None and datatype.most is not None:
-        for each in (min(values), max(values)):
-            if not datatype.least <= each <= datatype.most:
-                raise _problem(f"{path}.data", f"holds {str(each)[:40]}, which is no {datatype.name}")
+        raise RequestInvalid.of(f"{path}.datatype", f"must be one of {fitting} for this model; it is {tensor.datatype}")
+    return _batch(field, tensor.shape, elements.of(datatype, tensor, raw, path), path)
 
 
 def _batch(field: Field, shape: Sequence[int], values: list[Any], path: str) -> list[Any]:
@@ -198,9 +137,11 @@ def _batch(field: Field, shape: Sequence[int], values: list[Any], path: str) -> 
     elif not field.shape and len(shape) == 2 and shape[1] == 1:
         count, row_shape = shape[0], []
     else:
-        raise _problem(f"{path}.shape", f"must be {[-1, *field.dims]}, where -1 is any length; it is {list(shape)}")
+        raise RequestInvalid.of(
+            f"{path}.shape", f"must be {[-1, *field.dims]}, where -1 is any length; it is {list(shape)}"
+        )
     if not count:
-        raise _problem(f"{path}.shape", "must have one row or more")
+        raise RequestInvalid.of(f"{path}.shape", "must have one row or more")
     for length in reversed(row_shape):
         values = [values[at : at + length] for at in range(0, len(values), length)]
     return values
@@ -208,21 +149,3 @@ def _batch(field: Field, shape: Sequence[int], values: list[Any], path: str) -> 
 
 def _fits(shape: Sequence[int], wanted: Shape) -> bool:
     return all(length and want in (None, length) for length, want in zip(shape, wanted, strict=True))
-
-
-def _text(raw: memoryview) -> str:
-    from api.v2.datatypes import text_of
-
-    return text_of(raw)
-
-
-def _decoded(decode: Any, path: str) -> list[Any]:
-    try:
-        values: list[Any] = decode()
-    except ValueError as error:
-        raise _problem(path, f"can't be read: {error}") from error
-    return values
-
-
-def _problem(field: str, message: str) -> RequestInvalid:
-    return RequestInvalid([FieldProblem(field, message)])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api import deploying
-from api.errors import DeploymentUnready, FieldProblem, RequestInvalid, Unsupported
+from api.errors import DeploymentUnready, RequestInvalid, Unsupported
 from api.requests import json_text, validated
 from api.schemas import Deploy, Undeploy
 from api.services import Services
@@ -40,7 +40,7 @@ def index(services: Services, *, ready_only: bool) -> list[dict[str, str]]:
 
 
 def load(services: Services, name: str, parameters: Mapping[str, Any]) -> None:
-    """Deploy the endpoint of this name again, or else the model, by default in its latest version; wait until it serves.
+    """Deploy the endpoint of this name again, or else the latest version of the model; wait until it serves.
 
     Raises:
         Unsupported: the parameters bring files along.
@@ -93,7 +93,7 @@ def _configured(text: Any) -> Iterator[tuple[str, Any]]:
         return
     config = json_text(text) if isinstance(text, str) else None
     if not isinstance(config, dict):
-        raise RequestInvalid([FieldProblem("parameters.config", "must be a JSON object, as text")])
+        raise RequestInvalid.of("parameters.config", "must be a JSON object, as text")
     if config.get("max_batch_size"):
         yield "max_batch_size", config["max_batch_size"]
     if isinstance(count := _at(config, "instance_group", 0, "count"), int):

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 Parameters = dict[str, Any]
-Length = Annotated[int, Field(strict=True, ge=0)]
+Length = Annotated[int, Field(strict=True, ge=0, le=2**31)]
+#: The protocol's unsigned integers of 64 bits.
+Unsigned = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
 
 
 class _Request(BaseModel):
@@ -34,9 +36,9 @@ class RequestedOutput(_Request):
 class InferParameters(_Request):
     """The parameters of a request that this server reads; it passes over all others."""
 
-    timeout: int = Field(default=0, ge=0, strict=True, description="Longest wait in microseconds; 0 for the default.")
-    priority: int = Field(default=0, ge=0, strict=True, description="1 is the highest; 0 for the default.")
-    binary_data_output: bool = Field(default=False, description="All outputs as bytes after the JSON.")
+    timeout: Unsigned = Field(default=0, description="Longest wait in microseconds; 0 for the default.")
+    priority: Unsigned = Field(default=0, description="1 is the highest; 0 for the default.")
+    binary_data_output: bool = Field(default=False, strict=True, description="All outputs as bytes after the JSON.")
 
 
 class InferRequest(_Request):
@@ -51,7 +53,7 @@ class InferRequest(_Request):
 class IndexRequest(_Request):
     """Which models to list."""
 
-    ready: bool = Field(default=False, description="Only those that are ready.")
+    ready: bool = Field(default=False, strict=True, description="Only those that are ready.")
 
 
 class LoadRequest(_Request):

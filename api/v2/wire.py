@@ -12,7 +12,7 @@ from flask import Response, request
 from pydantic import BaseModel
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.errors import FieldProblem, MediaTypeWrong, RequestInvalid, RequestMalformed
+from api.errors import MediaTypeWrong, RequestMalformed
 from api.requests import json_text, validated
 from api.v2.datatypes import DATATYPES
 
@@ -108,8 +108,8 @@ def _decoded(raw: bytes) -> bytes:
 
 def _set_encoded(response: Response, content: bytes) -> None:
     response.vary.add("Accept-Encoding")
-    accepted = request.accept_encodings
-    encoding = next((each for each in _ENCODINGS if each in accepted and accepted[each] > 0), None)
+    encoding = next((each for each in _ENCODINGS if request.accept_encodings.quality(each) > 0), None)
+    # Only here: the asyncio client asks for compression everywhere and can decompress inferences alone.
     if encoding is None or len(content) < _LEAST_COMPRESSED_BYTES:
         response.set_data(content)
         return
@@ -118,8 +118,3 @@ def _set_encoded(response: Response, content: bytes) -> None:
         response.set_data(gzip.compress(content, _FASTEST))
     else:
         response.set_data(zlib.compress(content, _FASTEST))
-
-
-def missing(field: str, message: str) -> RequestInvalid:
-    """Return the error about one field."""
-    return RequestInvalid([FieldProblem(field, message)])

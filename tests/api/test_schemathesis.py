@@ -43,6 +43,10 @@ BEYOND_SCHEMAS = {
     "models_register",
     "predictions_predict_endpoint",
     "predictions_predict_model",
+    "v2_infer",
+    "v2_infer_of_version",
+    "v2_load",
+    "v2_unload",
 }
 #: These take texts in their addresses, or nothing: nothing that they are told is invalid.
 NEVER_INVALID = {name for name, operation in FIXED.items() if not (operation.body or operation.query)}
