@@ -16,7 +16,7 @@ from registry.errors import RegistryError
 from workers.errors import WorkerError
 
 MEDIA_TYPE = "application/problem+json"
-#: Addresses of the Open Inference Protocol, whose clients read the member `error` alone.
+#: Addresses of the Open Inference Protocol, whose clients read `error`, some only in plain JSON.
 _PROTOCOL = "/v2"
 #: Soon enough to go on without a person, late enough for a restarted service.
 RETRY_AFTER_S = 2
@@ -42,9 +42,10 @@ def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None =
         "detail": detail,
         "code": code,
     }
-    if request.path.startswith(_PROTOCOL + "/") or request.path == _PROTOCOL:
-        document["error"] = detail
-    response = Response(json.dumps(document, default=str), status, mimetype=MEDIA_TYPE)
+    media_type = MEDIA_TYPE
+    if f"{request.path}/".startswith(f"{_PROTOCOL}/"):
+        document["error"], media_type = detail, "application/json"
+    response = Response(json.dumps(document, default=str), status, mimetype=media_type)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

@@ -15,6 +15,7 @@ from api.openapi.answers import InvalidRequest, Problem
 from api.openapi.operation import Operation
 from api.openapi.operations import OPERATIONS
 from api.openapi.v2 import TAG as V2_TAG
+from api.problems import MEDIA_TYPE
 from api.schemas import Prediction
 from api.services import Services
 from registry import deployments
@@ -96,7 +97,8 @@ def _release() -> str:
 def _component_schemas() -> Json:
     used: list[type[BaseModel]] = [Problem, InvalidRequest]
     for operation in OPERATIONS.values():
-        used += [each for each in (operation.body, *operation.answers.values()) if each is not None]
+        mentioned = (operation.body, operation.error_body, *operation.answers.values())
+        used += [each for each in mentioned if each is not None]
     schemas = models_json_schema([(each, "validation") for each in dict.fromkeys(used)], ref_template=_REFERENCE)
     components: Json = schemas[1]["$defs"]
     return components
@@ -193,11 +195,19 @@ def _responses(operation: Operation) -> Json:
         if operation.answers_bytes:
             described[str(status)]["content"]["application/octet-stream"] = {}
     for status in (*operation.errors, 500):
-        name = InvalidRequest.__name__ if status == 422 else Problem.__name__
-        content = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model=name)}}}
-        known = described.get(str(status), {"description": _ERRORS[status], "content": {}})
-        described[str(status)] = {**known, "content": {**known["content"], **content}}
+        known = described.setdefault(str(status), {"description": _ERRORS[status], "content": {}})
+        media_type, schema = _error_body(operation, status)
+        if media_type in known["content"]:
+            schema = {"anyOf": [known["content"][media_type]["schema"], schema]}
+        known["content"][media_type] = {"schema": schema}
     return described
+
+
+def _error_body(operation: Operation, status: int) -> tuple[str, Json]:
+    if operation.error_body is not None:
+        return "application/json", {"$ref": _REFERENCE.format(model=operation.error_body.__name__)}
+    name = InvalidRequest.__name__ if status == 422 else Problem.__name__
+    return MEDIA_TYPE, {"$ref": _REFERENCE.format(model=name)}
 
 
 @lru_cache(maxsize=1)

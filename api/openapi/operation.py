@@ -19,6 +19,8 @@ class Operation:
     query: type[BaseModel] | None = None
     #: Status codes of errors beside those that every route may have.
     errors: tuple[int, ...] = ()
+    #: What errors look like, in plain JSON; a problem document by default.
+    error_body: type[BaseModel] | None = None
     takes_prefer_wait: bool = False
     takes_idempotency_key: bool = False
     multipart: bool = False

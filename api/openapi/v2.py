@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from api.openapi.answers import Problem
 from api.openapi.operation import Operation
 from api.v2 import schemas
 
@@ -120,6 +122,12 @@ class V2Index(RootModel[list[V2IndexEntry]]):
     """Endpoints and model versions."""
 
 
+class V2Error(Problem):
+    """An error in the protocol's words, with the members that errors have elsewhere beside it."""
+
+    error: str = Field(description="The same as `detail`.")
+
+
 class V2Done(_Answer):
     """Nothing but that it is done."""
 
@@ -141,8 +149,7 @@ _CONFIG = Operation(TAG, {200: V2Config}, errors=(404, 503))
 _MODEL_STATS = Operation(TAG, {200: V2Statistics}, errors=(404, 503))
 _BODY_ERRORS = (400, 413, 415, 422, 503)
 
-#: Flask endpoint -> operation.
-V2_OPERATIONS: Mapping[str, Operation] = {
+_OPERATIONS: Mapping[str, Operation] = {
     "v2.server": Operation(TAG, {200: V2Server}),
     "v2.live": Operation(TAG, {200: V2Live}),
     "v2.ready": Operation(TAG, {200: V2Ready, 503: V2Ready}),
@@ -157,15 +164,32 @@ V2_OPERATIONS: Mapping[str, Operation] = {
     "v2.stats": Operation(TAG, {200: V2Statistics}, errors=(503,)),
     "v2.model_stats": _MODEL_STATS,
     "v2.model_stats_of_version": _MODEL_STATS,
-    "v2.index": Operation(TAG, {200: V2Index}, body=schemas.IndexRequest, body_optional=True, errors=_BODY_ERRORS),
+    "v2.index": Operation(
+        TAG,
+        {200: V2Index},
+        body=schemas.IndexRequest,
+        body_optional=True,
+        errors=_BODY_ERRORS,
+        example={"ready": True},
+    ),
     "v2.load": Operation(
         TAG,
         {200: V2Done},
         body=schemas.LoadRequest,
         body_optional=True,
         errors=(404, 409, 501, 507, *_BODY_ERRORS),
+        example={"parameters": {"config": '{"max_batch_size": 32}'}},
     ),
     "v2.unload": Operation(
-        TAG, {200: V2Done}, body=schemas.UnloadRequest, body_optional=True, errors=(404, 507, *_BODY_ERRORS)
+        TAG,
+        {200: V2Done},
+        body=schemas.UnloadRequest,
+        body_optional=True,
+        errors=(404, 507, *_BODY_ERRORS),
+        example={"parameters": {"unload_dependents": False}},
     ),
+}
+#: Flask endpoint -> operation.
+V2_OPERATIONS: Mapping[str, Operation] = {
+    name: replace(operation, error_body=V2Error) for name, operation in _OPERATIONS.items()
 }

@@ -16,7 +16,7 @@ from tests.api.conftest import Client, View
 from tests.api.described_client import validator
 
 #: Addresses for browsers and probes of other kinds; everything else is described.
-NOT_DESCRIBED = {"docs.docs", "docs.home"}
+NOT_DESCRIBED = {"docs.docs", "docs.home", "v2.unsupported"}
 
 
 def document(client: Client) -> dict[str, Any]:

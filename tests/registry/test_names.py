@@ -18,7 +18,7 @@ def test_other_model_names_are_refused(name: str) -> None:
     assert len(str(caught.value)) < 250
 
 
-@pytest.mark.parametrize("name", ["deploy", "undeploy"])
+@pytest.mark.parametrize("name", ["deploy", "undeploy", "stats"])
 def test_an_endpoint_can_not_be_named_like_a_route(name: str) -> None:
     with pytest.raises(NameInvalid, match="reserved"):
         names.check_endpoint_name(name)
