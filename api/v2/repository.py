@@ -14,10 +14,11 @@ from api.v2.inferring import DEFAULT_WAIT_S
 from api.v2.metadata import is_ready
 from registry import deployments, versions
 from registry.deployments import Intent
+from workers import status
 
 View = Mapping[str, Any]
 READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
-_STATES = {"deploying": LOADING, "draining": UNLOADING}
+_STATES = {status.DEPLOYING: LOADING, status.DRAINING: UNLOADING}
 #: Which of several endpoints speaks for a version.
 _BEST_FIRST = (READY, LOADING, UNLOADING, UNAVAILABLE)
 _NOT_DEPLOYED = "not deployed"
@@ -53,7 +54,7 @@ def load(services: Services, name: str, parameters: Mapping[str, Any]) -> None:
     wanted = _wanted(services, name, parameters)
     wait_s = min(DEFAULT_WAIT_S, services.settings.max_wait_s)
     view = deploying.deploy(services, wanted, wait_s)
-    if not is_ready(view):
+    if view["status"] not in (status.ACTIVE, status.DEGRADED):
         raise DeploymentUnready(
             f"{name!r} is not loaded within {wait_s:g} s: {view['reason']} "
             f"It is still wanted: GET /deployments/{view['endpoint_name']} shows what becomes of it.",
@@ -121,7 +122,7 @@ def _of_version(name: str, version: str, views: list[dict[str, Any]]) -> dict[st
 
 def _entry(name: str, version: str, view: View) -> dict[str, str]:
     state = _STATES.get(view["status"], UNAVAILABLE)
-    if is_ready(view) and state != UNLOADING and view["status"] != "parked":
+    if is_ready(view) and state != UNLOADING and view["status"] != status.PARKED:
         return _described(name, version, READY, "")
     return _described(name, version, state, view["reason"] or view["status"])
 

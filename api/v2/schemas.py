@@ -46,8 +46,8 @@ class InferRequest(_Request):
 
     id: str | None = None
     parameters: InferParameters = Field(default_factory=InferParameters)
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1_000)
-    outputs: list[RequestedOutput] | None = Field(default=None, max_length=1_000)
+    inputs: list[InputTensor] = Field(min_length=1)
+    outputs: list[RequestedOutput] | None = None
 
 
 class IndexRequest(_Request):

@@ -275,17 +275,23 @@ def test_loading_deploys_the_latest_version_and_an_endpoint_as_it_was(
     for name, parameters, endpoint_name in calls:
         path, body = f"/v2/repository/models/{name}/load", {"parameters": parameters}
         with ThreadPoolExecutor(1) as one:
+            before = _revision(client, endpoint_name)
             loading = one.submit(client.application.test_client().post, path, json=body)
-            worker.report(eventually(partial(_view, client, endpoint_name), 10) or {})
+            eventually(partial(_revised, client, endpoint_name, before), 10)
+            worker.report(client.get(f"/deployments/{endpoint_name}").json)
             assert loading.result().status_code == 200
     settings = client.get("/deployments/adder-v1").json["settings"]
     assert (settings["max_batch_size"], settings["hosts"]) == (5, 2)
     assert client.get("/v2/models/adder").json["versions"] == ["2", "1"]
 
 
-def _view(client: Client, endpoint_name: str) -> View | None:
+def _revision(client: Client, endpoint_name: str) -> int:
     answer = client.get(f"/deployments/{endpoint_name}")
-    return answer.json if answer.status_code == 200 else None
+    return int(answer.json["revision"]) if answer.status_code == 200 else 0
+
+
+def _revised(client: Client, endpoint_name: str, before: int) -> bool:
+    return _revision(client, endpoint_name) > before
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def refused(signature: Signature, *tensors: InputTensor, tail: bytes = b"") -> s
 
 @pytest.mark.parametrize("datatype", NUMPY)
 def test_raw_numbers_are_read_and_written_as_numpy_does(datatype: str) -> None:
-    bits = RNG.integers(0, 256, size=64 * 8, dtype=np.uint8)
-    values: Any = (bits & 1).astype(np.bool_) if datatype == "BOOL" else bits.view(NUMPY[datatype])
+    bits: Any = RNG.integers(0, 256, size=64 * 8, dtype=np.uint8)
+    values = (bits & 1).astype(np.bool_) if datatype == "BOOL" else bits.view(NUMPY[datatype])
     values = values[np.isfinite(values)]
     read = DATATYPES[datatype].decode(memoryview(values.tobytes()))
     assert read == values.tolist()
@@ -68,7 +68,7 @@ def test_raw_texts_are_read_and_written_with_their_lengths() -> None:
 
 @pytest.mark.parametrize("datatype", [name for name in NUMPY if name != "BOOL"])
 def test_a_model_of_numbers_takes_every_numeric_datatype(datatype: str) -> None:
-    values = np.array([1, 0, 100], dtype=NUMPY[datatype])
+    values: Any = np.array([1, 0, 100], dtype=NUMPY[datatype])
     assert rows(NUMBER, tensor([3], datatype, size=values.nbytes), tail=values.tobytes()) == [1, 0, 100]
     assert rows(NUMBER, tensor([3], datatype, values.tolist())) == [1, 0, 100]
     if datatype.startswith("FP"):
