@@ -57,12 +57,16 @@ def columns_of(predictions: Sequence[Any]) -> list[Column]:
 
 
 def description_of(prediction: Any) -> list[OutputDescription] | None:
-    """Return what one prediction shows of the model's outputs; None if that is too much to tell."""
+    """Return what one prediction shows of the model's outputs; None if that is too much to tell, or no text."""
     description: list[OutputDescription] = [
         {"name": each.name, "dtype": each.dtype, "shape": each.shape[1:], "keys": each.keys, "as_json": each.as_json}
         for each in columns_of([prediction])
     ]
-    return description if len(json.dumps(description)) <= MAX_DESCRIPTION_BYTES else None
+    try:
+        size_bytes = len(json.dumps(description, ensure_ascii=False).encode())
+    except UnicodeEncodeError:  # a name holds half of a surrogate pair
+        return None
+    return description if size_bytes <= MAX_DESCRIPTION_BYTES else None
 
 
 def _common_keys(values: Sequence[Any]) -> list[str] | None:

@@ -86,7 +86,8 @@ def _outcome(job: Job, wait_s: float) -> dict[str, Any]:
         return {**job.outcome, "predictions": [job.outcome["prediction"]]}
     url = f"/jobs/{job.job_id}"
     raise JobUnfinished(
-        f"Job {job.job_id} has not ended within {wait_s:g} s. It goes on, and GET {url} has its outcome later.",
+        f"Job {job.job_id} has not ended while this request waited, at most {wait_s:g} s. It goes on, and GET {url} "
+        "has its outcome later.",
         {"job_id": job.job_id, "job_status": job.state.value, "url": url},
     )
 

@@ -32,9 +32,10 @@ def _find(session: Session, name: str, version: str | None) -> DesiredDeployment
     try:
         return deployments.resolve(session, name, version)
     except DeploymentNotFound as error:
-        what = f"Version {version} of {name!r}" if version else f"{name!r}"
+        what = f"version {version} of {name!r}" if version else f"{name!r}"
+        # The first words are those that clients of other servers look for.
         raise EndpointNotDeployed(
-            f"{what} is not loaded: no endpoint and no deployed model is called so. "
+            f"Request for unknown model: {what} is not loaded; no endpoint and no deployed model is called so. "
             "POST /v2/repository/index lists what there is; POST /v2/repository/models/<name>/load loads a model.",
             {"model_name": name, "version": version},
         ) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from api import deploying
-from api.errors import DeploymentUnready, RequestInvalid, Unsupported
+from api.errors import ApiError, DeploymentUnready, RequestInvalid, Unsupported
 from api.requests import json_text, validated
 from api.schemas import Deploy, Undeploy
 from api.services import Services
@@ -14,6 +16,7 @@ from api.v2.inferring import DEFAULT_WAIT_S
 from api.v2.metadata import is_ready
 from registry import deployments, versions
 from registry.deployments import Intent
+from registry.errors import RegistryError
 from workers import status
 
 View = Mapping[str, Any]
@@ -22,6 +25,7 @@ _STATES = {status.DEPLOYING: LOADING, status.DRAINING: UNLOADING}
 #: Which of several endpoints speaks for a version.
 _BEST_FIRST = (READY, LOADING, UNLOADING, UNAVAILABLE)
 _NOT_DEPLOYED = "not deployed"
+_DIGITS = re.compile("[0-9]{1,18}")
 
 
 def index(services: Services, *, ready_only: bool) -> list[dict[str, str]]:
@@ -51,15 +55,9 @@ def load(services: Services, name: str, parameters: Mapping[str, Any]) -> None:
         DeploymentUnready: they haven't within the wait.
         DeploymentUnconfirmed: it is written, but Redis can't be reached.
     """
-    wanted = _wanted(services, name, parameters)
-    wait_s = min(DEFAULT_WAIT_S, services.settings.max_wait_s)
-    view = deploying.deploy(services, wanted, wait_s)
-    if view["status"] not in (status.ACTIVE, status.DEGRADED):
-        raise DeploymentUnready(
-            f"{name!r} is not loaded within {wait_s:g} s: {view['reason']} "
-            f"It is still wanted: GET /deployments/{view['endpoint_name']} shows what becomes of it.",
-            {"endpoint_name": view["endpoint_name"]},
-        )
+    with _saying_what_failed(name):
+        wanted = _wanted(services, name, parameters)
+        _deploy(services, wanted)
 
 
 def unload(services: Services, name: str) -> None:
@@ -74,6 +72,27 @@ def unload(services: Services, name: str) -> None:
     is_endpoint = endpoint is not None and endpoint.intent is Intent.SERVE
     named = {"endpoint_name": name} if is_endpoint else {"model_name": name}
     deploying.undeploy(services, validated(Undeploy, named), None)
+
+
+@contextmanager
+def _saying_what_failed(name: str) -> Iterator[None]:
+    """Begin what is raised with the words that clients of other servers look for."""
+    try:
+        yield
+    except (ApiError, RegistryError) as error:
+        error.args = (f"failed to load {name!r}: {error}", *error.args[1:])
+        raise
+
+
+def _deploy(services: Services, wanted: Deploy) -> None:
+    wait_s = min(DEFAULT_WAIT_S, services.settings.max_wait_s)
+    view = deploying.deploy(services, wanted, wait_s)
+    if view["status"] not in (status.ACTIVE, status.DEGRADED):
+        raise DeploymentUnready(
+            f"it is not loaded within {wait_s:g} s: {view['reason']} "
+            f"It is still wanted: GET /deployments/{view['endpoint_name']} shows what becomes of it.",
+            {"endpoint_name": view["endpoint_name"]},
+        )
 
 
 def _wanted(services: Services, name: str, parameters: Mapping[str, Any]) -> Deploy:
@@ -95,14 +114,19 @@ def _configured(text: Any) -> Iterator[tuple[str, Any]]:
     config = json_text(text) if isinstance(text, str) else None
     if not isinstance(config, dict):
         raise RequestInvalid.of("parameters.config", "must be a JSON object, as text")
-    if config.get("max_batch_size"):
-        yield "max_batch_size", config["max_batch_size"]
-    if isinstance(count := _at(config, "instance_group", 0, "count"), int):
+    if size := _integer(config.get("max_batch_size")):
+        yield "max_batch_size", size
+    if count := _integer(_at(config, "instance_group", 0, "count")):
         yield "hosts", count
-    if isinstance(delay := _at(config, "dynamic_batching", "max_queue_delay_microseconds"), int):
-        yield "max_batch_delay_ms", delay / 1000
+    if delay := _integer(_at(config, "dynamic_batching", "max_queue_delay_microseconds")):
+        yield "max_batch_delay_ms", delay / 1000 if isinstance(delay, int) else delay
     if chosen := _at(config, "version_policy", "specific", "versions", 0):
         yield "version", chosen
+
+
+def _integer(value: Any) -> Any:
+    """Return a number that is written as text, as these configurations may, as a number."""
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
 
 
 def _at(document: Any, *path: str | int) -> Any:

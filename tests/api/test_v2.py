@@ -94,7 +94,8 @@ def test_a_model_is_called_by_its_endpoint_or_by_its_name(
 
 @pytest.mark.parametrize("path", ["/v2/models/nope", "/v2/models/adding/versions/2", "/v2/models/adder/versions/2"])
 def test_what_is_not_deployed_is_not_found(client: Client, adding: View, path: str) -> None:
-    assert "is not loaded" in error(client.post(f"{path}/infer", json=request([[1, 2]])), 404, "endpoint_not_deployed")
+    said = error(client.post(f"{path}/infer", json=request([[1, 2]])), 404, "endpoint_not_deployed")
+    assert said.startswith("Request for unknown model")
     for what in ("", "/ready", "/config", "/stats"):
         error(client.get(f"{path}{what}"), 404, "endpoint_not_deployed")
 
@@ -103,7 +104,7 @@ def test_a_wait_that_runs_out_is_an_error_that_names_the_job(
     client: Client, adding: View, worker: StandInWorker
 ) -> None:
     answer = client.post(INFER, json=unwaited([[1, 2]]))
-    assert "has not ended within 0.001 s" in error(answer, 504, "job_unfinished")
+    assert "has not ended while this request waited, at most 0.001 s" in error(answer, 504, "job_unfinished")
     job_id, url = answer.json["job_id"], answer.json["url"]
     worker.succeed(job_id, "adding", [3], many=True)
     assert client.get(url).json["outcome"]["predictions"] == [3]
@@ -270,7 +271,11 @@ def test_loading_deploys_the_latest_version_and_an_endpoint_as_it_was(
     client: Client, adding: View, worker: StandInWorker
 ) -> None:
     client.register(version="2")
-    config = {"max_batch_size": 5, "instance_group": [{"count": 2}], "version_policy": {"specific": {"versions": [1]}}}
+    config = {
+        "max_batch_size": "5",
+        "instance_group": [{"count": 2}],
+        "version_policy": {"specific": {"versions": [1]}},
+    }
     calls = [("adder", {}, "adder-v2"), ("adder", {"config": json.dumps(config)}, "adder-v1"), ("adding", {}, "adding")]
     for name, parameters, endpoint_name in calls:
         path, body = f"/v2/repository/models/{name}/load", {"parameters": parameters}
@@ -300,13 +305,17 @@ def _revised(client: Client, endpoint_name: str, before: int) -> bool:
         ({"config": "{"}, 400, "json_invalid"),
         ({"config": "[]"}, 422, "request_invalid"),
         ({"config": '{"max_batch_size": 99999}'}, 422, "request_invalid"),
+        ({"config": '{"max_batch_size": "many"}'}, 422, "request_invalid"),
+        ({"config": '{"instance_group": [{"count": [1]}]}'}, 422, "request_invalid"),
+        ({"config": '{"dynamic_batching": {"max_queue_delay_microseconds": "x"}}'}, 422, "request_invalid"),
         ({"config": "{}", "file:1/model.onnx": "eA=="}, 501, "unsupported"),
     ],
 )
 def test_a_load_that_can_not_be_done_is_refused(
     client: Client, adding: View, parameters: View, status: int, code: str
 ) -> None:
-    error(client.post("/v2/repository/models/adder/load", json={"parameters": parameters}), status, code)
+    said = error(client.post("/v2/repository/models/adder/load", json={"parameters": parameters}), status, code)
+    assert said.startswith("failed to load 'adder': ")
 
 
 def test_loading_or_unloading_what_is_not_there_is_not_found(client: Client, adding: View) -> None:

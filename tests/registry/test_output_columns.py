@@ -73,5 +73,6 @@ def test_a_description_says_of_one_row_what_columns_say_of_many() -> None:
     ]
 
 
-def test_a_description_that_is_too_long_is_left_out() -> None:
+def test_a_description_that_is_too_long_or_no_text_is_left_out() -> None:
+    assert description_of({"\udc00": 1.0}) is None
     assert description_of({f"output {number}": 1.0 for number in range(MAX_DESCRIPTION_BYTES // 10)}) is None

@@ -219,3 +219,19 @@ def test_worker_killed_while_the_forkserver_starts_leaves_none(lone_worker: Chil
     found = eventually(lone_worker.descendants)
     lone_worker.kill()
     eventually(lambda: none_left(found))
+
+
+def test_host_says_what_its_model_answers_to_the_input_example(hosts: Hosts) -> None:
+    answer = {"score": 0.5, "labels": ["a", "b"]}
+    assert hosts.start(lambda _: answer, input_example=1.0).outputs == [
+        {"name": "score", "dtype": "float", "shape": [], "keys": None, "as_json": False},
+        {"name": "labels", "dtype": "str", "shape": [2], "keys": None, "as_json": False},
+    ]
+    assert hosts.start(lambda _: answer).outputs is None
+
+
+@pytest.mark.parametrize("answer", ["nan", "generator", "no items", "half a surrogate pair as a name"])
+def test_model_whose_answer_can_not_be_described_is_loaded_all_the_same(hosts: Hosts, answer: str) -> None:
+    host = hosts.start(toys.Raw(toys.obey), input_example=["odd", answer])
+    assert not host.outputs
+    assert hosts.predict(host, [1]).outputs == [2]
