@@ -1,22 +1,29 @@
-"""`python -m api.serve`: the HTTP API on Waitress, the server that the Procfile's `web` runs.
+"""`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
-Every held long poll has a thread of its own, and there are more threads than polls may be held, so
-that submits always find one (docs/decisions.md has the measurement).
+Every held long poll has a thread of its own, and there are more threads than polls may be held, so that
+submits always find one (docs/decisions.md has the measurement). Granian keeps the listening process under
+another one that starts and ends it; the two share a pipe, whose end says that nobody is to be held any more.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import resource
 import signal
+import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
 
-from waitress import wasyncore
-from waitress.channel import HTTPChannel
-from waitress.server import BaseWSGIServer, create_server
+from flask import Flask
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
 
 from api import services
 from api.app import create_app
@@ -32,79 +39,113 @@ _log = logging.getLogger(__name__)
 #: Connections that are waiting to be accepted, of clients that come all at once.
 _BACKLOG = 1_024
 #: Idle connections cost a socket each; clients keep them for a while.
-_IDLE_CONNECTION_S = 75
+_IDLE_CONNECTION_MS = 75_000
 #: Open files besides those of connections: the program's own, and what libraries hold.
 _FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take when the server is told to end.
-_LAST_ANSWERS_S = 5.0
-_LOOK_S = 0.1
+_LAST_ANSWERS_S = 5
+_LOOK_S = 0.02
+#: Its messages go where all others go.
+_LOGGING = {"incremental": True, "handlers": {}, "loggers": {"_granian": {}}}
 
 
 class Server:
-    """Listens from the beginning, and answers once `run` is called.
+    """Has an address, and listens there once `run` is called.
 
     Raises:
         AddressTaken: it can't listen where the settings say.
     """
 
     def __init__(self, settings: ApiSettings) -> None:
-        app = create_app(settings)
-        self._services = services.of(app)
-        self._sockets: dict[int, Any] = {}
-        self._ends_at: float | None = None
+        self.host, self.port = _free_address(settings)
+        self._settings = settings
+        # The listening process hears of the end of this pipe, however this process ends.
+        self._told, self._telling = os.pipe()
+        self._ending = False
         threads = settings.max_held_waits + settings.request_threads
-        try:
-            create_server(
-                app,
-                map=self._sockets,
-                host=settings.host,
-                port=settings.port,
-                threads=threads,
-                backlog=_BACKLOG,
-                connection_limit=_room_for_connections(2 * threads),
-                channel_timeout=_IDLE_CONNECTION_S,
-                max_request_body_size=settings.max_artifact_bytes + 2 * settings.max_body_bytes,
-                ident="queuecast",
-            )
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise AddressTaken(
-                f"The HTTP API can't listen on {settings.host}:{settings.port} ({reason}): another program "
-                "may have the port. QUEUECAST_PORT and QUEUECAST_HOST choose another."
-            ) from error
-
-    @property
-    def addresses(self) -> list[str]:
-        """Where it listens, as `http://host:port`."""
-        return [f"http://{each.effective_host}:{each.effective_port}" for each in self._listeners()]
+        self._granian = Granian(
+            "api.app:create_app",
+            address=self.host,
+            port=self.port,
+            interface=Interfaces.WSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            blocking_threads=threads,
+            backlog=_BACKLOG,
+            # What it counts are connections.
+            backpressure=_room_for_connections(2 * threads),
+            http1_settings=HTTP1Settings(header_read_timeout=_IDLE_CONNECTION_MS),
+            workers_kill_timeout=_LAST_ANSWERS_S,
+            respawn_failed_workers=True,
+            log_level=LogLevels.error,
+            log_dictconfig=_LOGGING,
+        )
+        self._granian.on_startup(self._take_signals)
 
     def run(self) -> None:
-        """Answer requests; returns after `end`, once nothing is being answered any more."""
-        while not self._is_over():
-            wasyncore.loop(timeout=_LOOK_S, use_poll=True, map=self._sockets, count=1)
+        """Answer requests until SIGTERM or SIGINT, and then what is under way.
 
-    def end(self) -> None:
-        """Take no new connections, answer held polls with their jobs as they stand, and let `run` return.
-
-        Safe in a signal handler. The second time, what is still being answered is given up.
+        The first signal ends all held waits; the second gives up what is still being answered.
         """
-        first = self._ends_at is None
-        self._ends_at = time.monotonic() + (_LAST_ANSWERS_S if first else 0)
-        if first:
-            self._services.release_waits()
+        self._granian.serve(target_loader=self._listening_app, wrap_loader=False)
 
-    def _is_over(self) -> bool:
-        if self._ends_at is None:
-            return False
-        for listener in self._listeners():
-            wasyncore.dispatcher.close(listener)
-        channels = [each for each in self._sockets.values() if isinstance(each, HTTPChannel)]
-        # An answer is on its way until its last byte has gone to the system.
-        answering = any(each.requests or each.total_outbufs_len for each in channels)
-        return not answering or time.monotonic() >= self._ends_at
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._end())
 
-    def _listeners(self) -> list[Any]:
-        return [each for each in self._sockets.values() if isinstance(each, BaseWSGIServer)]
+    def _end(self) -> None:
+        if self._ending:
+            for process in self._granian.wrks:
+                process.kill()
+            return
+        self._ending = True
+        os.close(self._telling)
+        self._granian.signal_handler_interrupt()
+
+    def _listening_app(self) -> Flask:
+        """Make the app; called in the process that listens."""
+        os.close(self._telling)
+        app = create_app(self._settings)
+        threading.Thread(target=self._stay, args=(services.of(app), os.getppid()), daemon=True).start()
+        return app
+
+    def _stay(self, held: services.Services, parent_pid: int) -> None:
+        _until(lambda: _answers(self.host, self.port))
+        _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self.host, self.port, version("granian"))
+        os.read(self._told, 1)
+        held.release_waits()
+        # Which waits for this process, unless it was killed.
+        _until(lambda: os.getppid() != parent_pid)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _free_address(settings: ApiSettings) -> tuple[str, int]:
+    """Return an address as numbers. Granian's sockets share ports, so whether it is free is found out here."""
+    try:
+        [(family, _, _, _, address), *_] = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return probe.getsockname()[:2]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AddressTaken(
+            f"The HTTP API can't listen on {settings.host}:{settings.port} ({reason}): another program "
+            "may have the port. QUEUECAST_PORT and QUEUECAST_HOST choose another."
+        ) from error
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _until(true: Callable[[], bool]) -> None:
+    while not true():
+        time.sleep(_LOOK_S)
 
 
 def _room_for_connections(wanted: int) -> int:
@@ -125,7 +166,6 @@ def _room_for_connections(wanted: int) -> int:
 def main() -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     logging.basicConfig(format="[%(asctime)s: %(levelname)s/api] %(message)s", level=logging.INFO)
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         # What is set wrong is said now and not at the first request.
         default_database()
@@ -134,9 +174,8 @@ def main() -> int:
     except (ApiError, RegistryError, WorkerError) as error:
         _log.error("%s", error)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.end())
-    _log.info("The HTTP API listens on %s (Waitress %s)", ", ".join(server.addresses), version("waitress"))
+    # The listening process is this one's copy, with all that is loaded.
+    multiprocessing.set_start_method("fork")
     server.run()
     return 0
 

@@ -14,7 +14,7 @@ import psutil
 
 from workers import redis_binary
 
-_PACKAGES = ("celery", "kombu", "redis", "hiredis", "flask", "waitress", "gunicorn", "numpy", "scikit-learn")
+_PACKAGES = ("celery", "kombu", "redis", "hiredis", "flask", "granian", "gunicorn", "numpy", "scikit-learn")
 REPOSITORY = Path(__file__).parents[1]
 
 

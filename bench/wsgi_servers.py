@@ -60,15 +60,15 @@ def command(server: str, port: int, threads: int) -> list[str]:
     commands = {
         "gunicorn gthread": [*gunicorn, "-k", "gthread", "--threads", str(threads), f"{app}()"],
         "gunicorn gevent": [*gunicorn, "-k", "gevent", "--worker-connections", str(2 * threads), f"{app}()"],
-        # As `python -m api.serve` runs it.
         "waitress": [
-            "env", f"QUEUECAST_PORT={port}", f"QUEUECAST_MAX_HELD_WAITS={threads - FREE_THREADS}",
-            f"QUEUECAST_REQUEST_THREADS={FREE_THREADS}", *python, "-m", "api.serve",
+            *python, "-m", "waitress", f"--listen=127.0.0.1:{port}", f"--threads={threads}", "--backlog=1024",
+            f"--connection-limit={2 * threads}", "--call", app,
         ],
         "cheroot": [*python, "-c", _CHEROOT, str(port), str(threads)],
+        # As `python -m api.serve` runs it.
         "granian": [
-            *python, "-m", "granian", "--interface", "wsgi", "--factory", "--port", str(port), "--no-ws", "--http", "1",
-            "--blocking-threads", str(threads), "--backpressure", str(2 * threads), "--log-level", "warning", app,
+            "env", f"QUEUECAST_PORT={port}", f"QUEUECAST_MAX_HELD_WAITS={threads - FREE_THREADS}",
+            f"QUEUECAST_REQUEST_THREADS={FREE_THREADS}", *python, "-m", "api.serve",
         ],
     }  # fmt: skip
     return commands[server]

@@ -128,7 +128,10 @@ class Waiter:
                     self._listen(subscription)
             except (redis.RedisError, OSError) as error:
                 # The callers go on waiting: Redis may be back before their time is over.
-                _log.warning("not hearing of the ends of %d awaited jobs (%s); trying again", len(self._watches), error)
+                level = logging.WARNING if self._watches else logging.DEBUG
+                _log.log(
+                    level, "not hearing of the ends of %d awaited jobs (%s); trying again", len(self._watches), error
+                )
                 time.sleep(_PAUSE_S)
 
     def _listen(self, subscription: PubSub) -> None:

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+from api import serve as api_serve
 from tests.support.environment import clean_environment
 from tests.support.ports import free_port
 from tests.support.processes import Child
@@ -51,7 +53,8 @@ class Served:
 
     def connections(self) -> int:
         """Count the connections that it has accepted."""
-        found = psutil.Process(self.child.pid).net_connections("tcp")
+        [listening] = psutil.Process(self.child.pid).children()
+        found = listening.net_connections("tcp")
         return sum(each.laddr.port == self.port and each.status == "ESTABLISHED" for each in found)
 
     def stop(self) -> None:
@@ -187,14 +190,43 @@ def test_an_idle_server_ends_with_0_whatever_connections_are_open(
 
 def test_a_second_signal_gives_up_what_is_still_being_answered(serve: Callable[..., Served]) -> None:
     served = serve()
-    with socket.create_connection(("127.0.0.1", served.port), 5) as greedy:
-        greedy.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 10_000)
-        assert greedy.recv(1)
+    with socket.create_connection(("127.0.0.1", served.port), 5) as slow:
+        # Half of a body: the request is under way until the other half comes.
+        slow.sendall(b'POST /predict/adding HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{"input": ')
+        assert served.client.get("/health/live").status_code == 200
         served.child.send(signal.SIGTERM)
         eventually(lambda: refuses_connections(served.port))
         assert served.child.running
+        began = time.monotonic()
         served.child.send(signal.SIGTERM)
         assert served.child.wait() == 0
+        assert time.monotonic() - began < api_serve._LAST_ANSWERS_S - 1
+
+
+def test_the_listening_process_ends_with_the_one_that_started_it(serve: Callable[..., Served]) -> None:
+    served = serve()
+    [listening] = psutil.Process(served.child.pid).children()
+    served.child.send(signal.SIGKILL)
+    served.child.wait()
+    eventually(lambda: refuses_connections(served.port))
+    eventually(lambda: not listening.is_running())
+
+
+def test_a_listening_process_that_was_killed_is_replaced(serve: Callable[..., Served]) -> None:
+    served = serve()
+    [listening] = psutil.Process(served.child.pid).children()
+    listening.kill()
+    eventually(lambda: answers(served), 20)
+    assert served.submit()
+    served.child.send(signal.SIGTERM)
+    assert served.child.wait() == 0
+
+
+def answers(served: Served) -> bool:
+    try:
+        return served.client.get("/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def refuses_connections(port: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.environment import REPOSITORY, clean_environment
 
 LIGHT = ["app", "tasks", "jobs", "queues", "status", "submission", "dead_letters", "waiting", "backlogs", "settings"]
-HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "waitress"}
+HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
 
 
 def imported_by(statement: str) -> set[str]:
