@@ -189,6 +189,7 @@ STATUS: Mapping[type[Exception], int] = {
     worker_errors.JobNotFound: 404,
     worker_errors.DeadLetterNotFound: 404,
     worker_errors.QueueFull: 429,
+    worker_errors.BulkTooLarge: 422,
     worker_errors.IdempotencyConflict: 422,
     worker_errors.JobNotCancellable: 409,
     worker_errors.JobArgumentsWrong: 422,

@@ -90,12 +90,12 @@ def validated(model: type[_Body], document: Any, *, prefix: str = "") -> _Body:
     """
     if not isinstance(document, dict):
         found = type(document).__name__ if document is not None else "null"
-        raise RequestInvalid([FieldProblem(prefix.rstrip("."), f"must be a JSON object, not {found}")])
+        raise RequestInvalid([FieldProblem(_place(prefix, ()), f"must be a JSON object, not {found}")])
     try:
         return model.model_validate(document)
     except ValidationError as error:
         problems = [
-            FieldProblem(prefix + _field_name(each["loc"]), _message(each))
+            FieldProblem(_place(prefix, each["loc"]), _message(each))
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise RequestInvalid(problems) from error
@@ -163,11 +163,14 @@ def _check_depth(document: Any) -> None:
         raise JsonInvalid(f"The JSON is nested more than {MAX_JSON_DEPTH} levels deep.")
 
 
-def _field_name(location: tuple[int | str, ...]) -> str:
+def _place(prefix: str, location: tuple[int | str, ...]) -> str:
+    """The name of a field; of the whole without one."""
+    if not location:
+        return prefix.rstrip(".: ")
     name = ""
     for part in location:
         name += f"[{part}]" if isinstance(part, int) else (f".{part}" if name else str(part))
-    return name
+    return prefix + name
 
 
 def _message(problem: Any) -> str:

@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 
 from api.deploying import all_down
 from api.submitting import Submitted
+from api.submitting_many import SubmittedMany
 from workers import fast_json
 from workers.jobs import JobState
 
@@ -59,6 +60,20 @@ def submitted(result: Submitted, wait_s: float | None) -> Response:
         "url": url,
     }
     return document(accepted, 202, headers)
+
+
+def submitted_many(result: SubmittedMany) -> Response:
+    """Return the ids of the jobs, in the order of the request."""
+    deployment = result.deployment
+    accepted = {
+        "job_ids": result.job_ids,
+        "count": len(result.job_ids),
+        "endpoint_name": deployment.endpoint_name,
+        "model_name": deployment.model_name,
+        "version": deployment.version,
+        "url": f"/jobs?endpoint_name={deployment.endpoint_name}",
+    }
+    return document(accepted, 202)
 
 
 def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:

@@ -54,7 +54,7 @@ def submit_to_endpoint(
         QueueUnavailable: the job could not be stored.
         JobUnsuccessful: it was waited for, and ended without an outcome.
     """
-    return _submit(services, _serving_endpoint(services, endpoint_name), prediction, wait_s, idempotency_key)
+    return _submit(services, serving_endpoint(services, endpoint_name), prediction, wait_s, idempotency_key)
 
 
 def submit_to_model(
@@ -80,15 +80,17 @@ def replay(services: Services, job_id: str, endpoint_name: str | None) -> Submit
             letter is still there.
     """
     letter = dead_letters.get(job_id)
-    deployment = _serving_endpoint(services, endpoint_name or letter.endpoint_name)
+    deployment = serving_endpoint(services, endpoint_name or letter.endpoint_name)
     if rows := letter.rows():
-        _check_input(deployment, Prediction(**rows))
+        check_input(deployment, Prediction(**rows))
     with _room(deployment):
-        job = dead_letters.replay(job_id, deployment.endpoint_name, _limits(deployment))
+        job = dead_letters.replay(job_id, deployment.endpoint_name, limits_of(deployment))
     return Submitted(job, deployment)
 
 
-def _serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
+def serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
+    """Return the deployment that takes jobs under this name. Raises EndpointNotDeployed."""
+
     def read() -> DesiredDeployment:
         with services.database.session() as session:
             found = deployments.find(session, endpoint_name)
@@ -131,7 +133,7 @@ def _submit(
     wait_s: float | None,
     idempotency_key: str | None,
 ) -> Submitted:
-    _check_input(deployment, prediction)
+    check_input(deployment, prediction)
     job = _accepted(deployment, prediction, idempotency_key)
     with services.holding(wait_s) as held_s:
         if held_s:
@@ -149,11 +151,12 @@ def _accepted(deployment: DesiredDeployment, prediction: Prediction, idempotency
         idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
     with _room(deployment):
         return jobs.submit(
-            deployment.endpoint_name, prediction.rows, _limits(deployment, prediction.expires_in_s), idempotency
+            deployment.endpoint_name, prediction.rows, limits_of(deployment, prediction.expires_in_s), idempotency
         )
 
 
-def _limits(deployment: DesiredDeployment, expires_in_s: float | None = None) -> Limits:
+def limits_of(deployment: DesiredDeployment, expires_in_s: float | None = None) -> Limits:
+    """Return what bounds a job of this deployment."""
     settings = deployment.settings
     return Limits(settings.max_queue_length, expires_in_s or settings.expires_in_s)
 
@@ -168,12 +171,15 @@ def _room(deployment: DesiredDeployment) -> Iterator[None]:
         raise TooManyJobs(str(error), {"endpoint_name": deployment.endpoint_name}, wait_s) from error
 
 
-def _check_input(deployment: DesiredDeployment, prediction: Prediction) -> None:
+def check_input(
+    deployment: DesiredDeployment, prediction: Prediction, one: str = "input", many: str = "inputs"
+) -> None:
+    """Check the input(s) of a prediction, which are called `one` and `many`. Raises InputInvalid."""
     if prediction.inputs is None:
-        deployment.signature.check(prediction.input)
+        deployment.signature.check(prediction.input, one)
         return
     for index, row in enumerate(prediction.inputs):
-        deployment.signature.check(row, path=f"inputs[{index}]")
+        deployment.signature.check(row, path=f"{many}[{index}]")
 
 
 def _wait(job: Job, wait_s: float) -> Job:

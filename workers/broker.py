@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers import envelopes, rabbitmq
 from workers.app import app
+from workers.envelopes import Envelope
 from workers.settings import load
 
 _PUBLISH_RETRIES = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
@@ -23,17 +24,42 @@ def send(queue: str, envelope: bytes) -> None:
     publish(queue, base64.b64decode(found.body), found.headers, found.content_type, found.properties)
 
 
-def publish(
-    queue: str, body: bytes, headers: dict[str, Any], content_type: str | None, properties: Mapping[str, Any]
-) -> None:
-    """Publish a task message to a queue, and return once the broker has it. Raises as `send` does."""
-    kept: dict[str, Any] = {
+def send_many(queue: str, messages: Sequence[bytes], sent: set[int]) -> None:
+    """Publish the messages of many envelopes, and note in `sent` the index of each that the broker has.
+
+    Raises:
+        kombu.exceptions.OperationalError: the broker can't be reached, or has not confirmed all of them in time.
+    """
+    if load().broker_is_amqp:
+        found = [envelopes.decode(each) for each in messages]
+        rabbitmq.publish_many(queue, [_amqp(each) for each in found], sent)
+        return
+    for index, envelope in enumerate(messages):
+        send(queue, envelope)
+        sent.add(index)
+
+
+def _amqp(envelope: Envelope) -> tuple[bytes, dict[str, Any]]:
+    """The body and the AMQP properties of a message."""
+    kept = _kept(envelope.content_type, envelope.properties)
+    return base64.b64decode(envelope.body), {"application_headers": envelope.headers, **kept}
+
+
+def _kept(content_type: str | None, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "content_type": content_type,
         "content_encoding": "utf-8",
         "priority": properties.get("priority") or None,
         "correlation_id": properties.get("correlation_id"),
         "reply_to": properties.get("reply_to"),
     }
+
+
+def publish(
+    queue: str, body: bytes, headers: dict[str, Any], content_type: str | None, properties: Mapping[str, Any]
+) -> None:
+    """Publish a task message to a queue, and return once the broker has it. Raises as `send` does."""
+    kept = _kept(content_type, properties)
     if load().broker_is_amqp:
         rabbitmq.publish(queue, body, application_headers=headers, **kept)
         return

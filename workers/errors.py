@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class WorkerError(Exception):
     """Root of everything that this package raises on purpose."""
@@ -26,13 +28,46 @@ class QueueFull(WorkerError):
 
     code = "queue_full"
 
-    def __init__(self, endpoint_name: str, unfinished: int) -> None:
+    def __init__(self, endpoint_name: str, unfinished: int, asked: int = 1) -> None:
+        room = "as many as" if asked == 1 else f"and with {asked} more there would be more than"
         super().__init__(
-            f"Endpoint {endpoint_name!r} has {unfinished} unfinished jobs, as many as its max_queue_length allows. "
+            f"Endpoint {endpoint_name!r} has {unfinished} unfinished jobs, {room} its max_queue_length allows. "
             "Try again later."
         )
         self.endpoint_name = endpoint_name
         self.unfinished = unfinished
+
+
+class BulkTooLarge(WorkerError):
+    """More jobs in one call than may be; nothing was stored."""
+
+    code = "bulk_too_large"
+
+    def __init__(self, jobs: int, most: int) -> None:
+        super().__init__(f"{jobs} jobs are too many for one call: it takes {most}, or the endpoint's max_queue_length.")
+        self.jobs = jobs
+        self.most = most
+
+
+class BulkInterrupted(QueueUnavailable):
+    """Redis or the broker was lost while many jobs were stored; `job_ids` tells which are.
+
+    It has the ids in the order of the call, None for a job that is not stored, and ends with the last that is.
+    Of `unconfirmed_job_ids`, the next ones, it is not known.
+    """
+
+    code = "bulk_interrupted"
+
+    def __init__(self, jobs: int, job_ids: Sequence[str | None], unconfirmed_job_ids: Sequence[str]) -> None:
+        stored = sum(1 for each in job_ids if each is not None)
+        super().__init__(
+            f"The job queue was lost on the way: {stored} of {jobs} jobs are stored, those in job_ids (in order, null "
+            f"for one that isn't); of the {len(unconfirmed_job_ids)} in unconfirmed_job_ids, GET /jobs/<id> tells. "
+            "With an Idempotency-Key, the same request again stores what is missing."
+        )
+        self.stored = stored
+        self.job_ids = list(job_ids)
+        self.unconfirmed_job_ids = list(unconfirmed_job_ids)
 
 
 class IdempotencyConflict(WorkerError):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import amqp
-from amqp.exceptions import AMQPError, NotFound
+from amqp.exceptions import AMQPError, MessageNacked, NotFound
 from kombu.exceptions import OperationalError
 
 from workers.app import app
@@ -33,6 +33,8 @@ _IDLE_S = 30.0
 _PERSISTENT = 2
 
 _Result = TypeVar("_Result")
+#: A body, and the properties that AMQP knows, headers as `application_headers`.
+Message = tuple[bytes, dict[str, Any]]
 
 
 class _Line:
@@ -52,15 +54,44 @@ class _Line:
 
     def publish(self, queue: str, body: bytes, **properties: Any) -> None:
         """Store a message in a queue."""
-        if queue not in self._known:
-            if self.depth(queue) is None:
-                self._channel.queue_declare(queue, durable=True, auto_delete=False)
-            self._known.add(queue)
+        self._ensure(queue)
         message = amqp.Message(body, delivery_mode=_PERSISTENT, **properties)
         # mandatory: should the queue be gone again, the message comes back and this raises
         self._channel.basic_publish(
             message, exchange="", routing_key=queue, mandatory=True, confirm_timeout=_ANSWER_TIMEOUT_S
         )
+
+    def publish_many(self, queue: str, messages: Sequence[Message], sent: set[int]) -> None:
+        """Store many messages in a queue: send them all, then wait for what RabbitMQ says of each."""
+        self._ensure(queue)
+        # A channel of its own, whose tags count these messages from 1.
+        channel = self._connection.channel()
+        channel.confirm_select()
+        left = dict(enumerate((index for index in range(len(messages)) if index not in sent), 1))
+
+        def confirmed(tag: int, multiple: bool) -> None:
+            for each in [each for each in left if each <= tag] if multiple else [tag]:
+                sent.add(left.pop(each))
+
+        def refused(_tag: int, _multiple: bool) -> None:
+            raise MessageNacked
+
+        channel.events["basic_ack"].add(confirmed)
+        channel.events["basic_nack"].add(refused)
+        for index in list(left.values()):  # the first may be confirmed while the last are sent
+            body, properties = messages[index]
+            message = amqp.Message(body, delivery_mode=_PERSISTENT, **properties)
+            # The class's own: that of this connection's channels waits for each.
+            amqp.Channel.basic_publish(channel, message, exchange="", routing_key=queue, mandatory=True)
+        while left:
+            self._connection.drain_events(timeout=_ANSWER_TIMEOUT_S)
+        channel.close()
+
+    def _ensure(self, queue: str) -> None:
+        if queue not in self._known:
+            if self.depth(queue) is None:
+                self._channel.queue_declare(queue, durable=True, auto_delete=False)
+            self._known.add(queue)
 
     def depth(self, queue: str) -> int | None:
         """Return how many messages a queue has that nobody has fetched; None if there is no such queue."""
@@ -87,6 +118,15 @@ def publish(queue: str, body: bytes, **properties: Any) -> None:
         kombu.exceptions.OperationalError: RabbitMQ can't be reached, or has not confirmed in time.
     """
     _on_a_line(lambda line: line.publish(queue, body, **properties))
+
+
+def publish_many(queue: str, messages: Sequence[Message], sent: set[int]) -> None:
+    """Store many messages in a queue, and note in `sent` the index of each that RabbitMQ has confirmed.
+
+    Raises:
+        kombu.exceptions.OperationalError: RabbitMQ can't be reached, or has not confirmed all of them in time.
+    """
+    _on_a_line(lambda line: line.publish_many(queue, messages, sent))
 
 
 def depths(queues: Sequence[str]) -> Mapping[str, int]:

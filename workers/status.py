@@ -71,8 +71,8 @@ def live_workers() -> list[WorkerReport]:
         return reports.understand(pipeline.execute())
 
 
-def room_in_s(endpoint_name: str, max_queue_length: int) -> int:
-    """Return after how many seconds a full queue will have room, from the rate at which it is served now.
+def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 1) -> int:
+    """Return after how many seconds a full queue will have room for `jobs`, from the rate at which it is served now.
 
     Raises:
         QueueUnavailable: Redis can't be reached.
@@ -81,7 +81,7 @@ def room_in_s(endpoint_name: str, max_queue_length: int) -> int:
     jobs_per_s = sum(each["jobs_per_s"] for each in reports_of if each)
     if not jobs_per_s:
         return _LONGEST_RETRY_S
-    return max(1, min(_LONGEST_RETRY_S, math.ceil(max_queue_length * _ROOM / jobs_per_s)))
+    return max(1, min(_LONGEST_RETRY_S, math.ceil(max(jobs, max_queue_length * _ROOM) / jobs_per_s)))
 
 
 def nudge() -> None:

@@ -26,7 +26,8 @@ from workers.settings import load
 #: A job's id is its message's tag, which scripts in Redis find in the JSON as it stands.
 _TASK_ID = re.compile(r"[!#-\[\]-~]{1,255}")
 #: Longer than sending to another broker takes before it fails.
-_SENDING_S = 5
+SENDING_S = 5
+STILL_SENDING = "The first request with this Idempotency-Key is still being stored. Try again shortly."
 
 #: KEYS: record, copy of the message, unfinished, recent, endpoints, expiring, limits, idempotency key
 #: ("" for none), queue ("" for one that is in another broker), what tells that the message of the first
@@ -147,7 +148,7 @@ class _Job:
 
 def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | None) -> Accepted:
     settings = load()
-    scope = None if idempotency is None else _digest(idempotency.key.encode())
+    scope = None if idempotency is None else digest(idempotency.key.encode())
     names = [
         keys.record(job.job_id),
         keys.message(job.job_id),
@@ -170,9 +171,9 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         job.envelope,
         "" if max_queue_length is None else max_queue_length,
         "" if job.expires_at is None else job.expires_at,
-        "" if idempotency is None else _digest(idempotency.request),
+        "" if idempotency is None else digest(idempotency.request),
         settings.result_ttl_s,
-        _SENDING_S,
+        SENDING_S,
         keys.record(""),
     ]
     what, more = (each.decode() for each in script(records_client(), _ACCEPT)(names, values))
@@ -181,7 +182,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
     if what == "conflict":
         raise IdempotencyConflict(more)
     if what == "sending":
-        raise QueueUnavailable("The first request with this Idempotency-Key is still being stored. Try again shortly.")
+        raise QueueUnavailable(STILL_SENDING)
     if what == "accepted" and not settings.queues_beside_records:
         _send(job, scope)
     return Accepted(more, job.endpoint_name, job.submitted_at, repeated=what == "repeated")
@@ -197,5 +198,6 @@ def _send(job: _Job, scope: str | None) -> None:
         records_client().delete(keys.sending(scope))
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Return what tells contents apart."""
     return hashlib.sha256(content).hexdigest()

@@ -6,12 +6,13 @@ predict.delay("classifier_prod", [0.5, 0.8, 0.2]).get(timeout=10)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from celery import Task
 from celery.result import AsyncResult
 
-from workers import submission
+from workers import bulk, submission
 from workers.app import app
 from workers.errors import WorkerError
 from workers.queues import TASK_NAME
@@ -40,6 +41,28 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
         accepted = submission.submit(tuple(args or ()), dict(kwargs or {}), task_id=task_id, **options)
         result: AsyncResult[Any] = self.AsyncResult(accepted.job_id)
         return result
+
+    def bulk(
+        self,
+        endpoint_name: str,
+        inputs: Iterable[Any],
+        **options: Any,
+    ) -> list[AsyncResult[Any]]:
+        """Submit one job for each input; their results come back in the same order.
+
+        `options` are those of `apply_async`, for all jobs alike. All inputs are looked at before any is stored,
+        and stored in chunks, each whole or not at all.
+
+        Raises:
+            JobArgumentsWrong: an input can't be said in JSON; nothing was stored.
+            BulkTooLarge: there are more inputs than one call may have; nothing was stored.
+            QueueFull: the endpoint has no room for all of them; nothing was stored.
+            QueueUnavailable: Redis can't be reached; nothing was stored.
+            BulkInterrupted: Redis or the broker was lost on the way; tells which jobs are stored.
+        """
+        jobs = [bulk.Job({"input": each}) for each in inputs]
+        job_ids = bulk.submit(endpoint_name, jobs, **options)
+        return [self.AsyncResult(job_id) for job_id in job_ids]
 
 
 @app.task(name=TASK_NAME, base=PredictTask, acks_late=True, typing=False)  # type: ignore[untyped-decorator, unused-ignore]

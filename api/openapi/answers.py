@@ -52,6 +52,17 @@ class Accepted(_Answer):
     url: str = Field(description="Where its state and outcome are.")
 
 
+class AcceptedMany(_Answer):
+    """Jobs that wait in their queue."""
+
+    job_ids: list[str] = Field(description="In the order of the request.")
+    count: int
+    endpoint_name: str
+    model_name: str | None = None
+    version: str | None = None
+    url: str = Field(description="Where the endpoint's newest jobs are.")
+
+
 class Timing(_Answer):
     """Where the time went."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ from api.schemas import Prediction
 from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
+from workers.bulk import MAX_JOBS
 
 Json = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
@@ -163,8 +165,17 @@ def _inlined(schema: Any, definitions: Json) -> Any:
 
 def _request_body(operation: Operation, body: type[BaseModel]) -> Json:
     schema: Json = {"$ref": _REFERENCE.format(model=body.__name__)}
+    content: Json
+    if operation.many:
+        array = {"type": "array", "items": schema, "minItems": 1, "maxItems": MAX_JOBS}
+        lines = {
+            "schema": {"type": "string", "description": "One such object a line."},
+            "example": "\n".join(json.dumps(each) for each in operation.example or ()),
+        }
+        content = {"application/json": {"schema": array, "example": operation.example}, "application/x-ndjson": lines}
+        return {"required": True, "content": content}
     if not operation.multipart:
-        content: Json = {"schema": schema}
+        content = {"schema": schema}
         if operation.example is not None:
             content["example"] = operation.example
         return {"required": not operation.body_optional, "content": {"application/json": content}}

@@ -24,6 +24,8 @@ class Operation:
     takes_prefer_wait: bool = False
     takes_idempotency_key: bool = False
     multipart: bool = False
+    #: The body is an array of `body`, or one a line.
+    many: bool = False
     #: Whether a request without a body says as much as one with an empty object.
     body_optional: bool = False
     #: Whether what it answers can also be bytes after JSON.

@@ -32,6 +32,15 @@ OPERATIONS: Mapping[str, Operation] = {
         takes_idempotency_key=True,
         example={"input": _EXAMPLE_INPUT},
     ),
+    "predictions.predict_many": Operation(
+        "Predictions",
+        {202: answers.AcceptedMany},
+        body=schemas.Prediction,
+        errors=(400, 404, 413, 422, 429, 503),
+        takes_idempotency_key=True,
+        many=True,
+        example=[{"input": _EXAMPLE_INPUT}, {"input": _EXAMPLE_INPUT, "expires_in_s": 60}],
+    ),
     "jobs.show_job": Operation("Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)),
     "jobs.cancel_job": Operation(
         "Jobs", {200: answers.JobDocument}, query=schemas.JobCancel, errors=(404, 409, 422, 503)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api import responses, services, submitting
+from api import responses, services, submitting, submitting_many
+from api.elements import elements
 from api.requests import body, idempotency_key, prefer_wait_s
 from api.schemas import ModelPrediction, Prediction
 
@@ -18,6 +19,14 @@ def predict_endpoint(endpoint_name: str) -> Response:
     wait_s = prefer_wait_s(here.settings.max_wait_s)
     return responses.submitted(
         submitting.submit_to_endpoint(here, endpoint_name, body(Prediction), wait_s, idempotency_key()), wait_s
+    )
+
+
+@blueprint.post("/predict/<endpoint_name>/bulk")
+def predict_many(endpoint_name: str) -> Response:
+    """Submit many predictions to an endpoint, a job for each."""
+    return responses.submitted_many(
+        submitting_many.submit_many(services.current(), endpoint_name, elements(), idempotency_key())
     )
 
 

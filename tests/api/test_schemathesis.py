@@ -42,6 +42,7 @@ BEYOND_SCHEMAS = {
     "deployments_deploy",
     "models_register",
     "predictions_predict_endpoint",
+    "predictions_predict_many",
     "predictions_predict_model",
     "v2_infer",
     "v2_infer_of_version",

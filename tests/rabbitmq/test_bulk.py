@@ -1,0 +1,41 @@
+"""Many jobs in one call, with RabbitMQ as broker."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rabbitmq import audit
+from tests.support.calls import expect, predictions
+from tests.support.models import Echo
+from tests.support.rabbitmq import RabbitNode
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+COUNT = 1_000
+
+
+@pytest.fixture
+def echo(service: Stack, name: str) -> str:
+    """The name of an endpoint that answers with its mark and the row."""
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name)
+    return name
+
+
+def test_many_jobs_are_sent_once_and_answered(service: Stack, rabbit: RabbitNode, echo: str) -> None:
+    body = [{"input": f"row {number}"} for number in range(COUNT)]
+    headers = {"Idempotency-Key": echo}
+    job_ids = expect(202, service.api.post(f"/predict/{echo}/bulk", json=body, headers=headers))["job_ids"]
+    assert predictions(service.outcomes(job_ids)) == [["m", each["input"]] for each in body]
+    repeated = expect(202, service.api.post(f"/predict/{echo}/bulk", json=body, headers=headers))
+    assert repeated["job_ids"] == job_ids
+    eventually(lambda: audit.leftovers(service, rabbit, echo, job_ids) == {}, message="nothing is left")
+
+
+def test_celery_programs_send_many(service: Stack, echo: str) -> None:
+    program = f"""
+from workers.tasks import predict
+results = predict.bulk({echo!r}, range({COUNT}))
+print([each.get(timeout=30)["prediction"][1] for each in results] == list(range({COUNT})))
+"""
+    assert service.run("-c", program).stdout == "True\n"

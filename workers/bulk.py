@@ -1,0 +1,274 @@
+"""Accepting many jobs in one call: in chunks, each of them stored in one step or not at all.
+
+The first chunk stands for the whole call: a full queue or a conflict refuses it before anything is stored, and what
+others submit meanwhile stops none of the later chunks. A chunk that may or may not have been stored is sent again:
+a job that is there already stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any
+from uuid import UUID, uuid4
+
+import redis
+
+from registry import names
+from workers import broker, keys, prepared_messages, records
+from workers.documents import queued
+from workers.errors import (
+    BulkInterrupted,
+    BulkTooLarge,
+    IdempotencyConflict,
+    JobArgumentsWrong,
+    QueueFull,
+    QueueUnavailable,
+)
+from workers.prepared_messages import Call
+from workers.queues import queue_name
+from workers.redis_client import records_client, script, translated_errors
+from workers.settings import load
+from workers.submission import SENDING_S, STILL_SENDING, Idempotency, Limits, digest, said
+
+_Value = bytes | str | float
+#: More are refused: they, and their ids, are in memory at once.
+MAX_JOBS = 100_000
+#: Redis does nothing else while it stores a chunk: for about two milliseconds.
+CHUNK_JOBS = 200
+#: How often a chunk is sent until its call is given up.
+_TRIES = 2
+_NO_LIMITS = Limits()
+
+#: KEYS: unfinished, recent, endpoints, expiring, limits, idempotency key ("" for none), queue ("" for one that is
+#: in another broker), what tells that messages of a request under the idempotency key are being sent to such a
+#: broker ("" for none); then of each job its record and the copy of its message.
+#: ARGV: endpoint, seconds to live, length of `recent`, the most unfinished jobs ("" for what `limits` says), how
+#: many jobs the whole call has (0: it was let in already), digest of the request and seconds to live of the
+#: idempotency key, id of the call's first job, a name of the call, seconds that sending may take, how the keys of
+#: records begin; then of each job its id, record, message, submitted at, expires at ("" for never).
+#: Returns what became of it and a job id or a number that says more, or the numbers of the jobs that are new.
+_ACCEPT = """
+local endpoint, ttl, total = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local known = false
+if KEYS[6] ~= '' then
+  local digest, job_id = string.match(redis.call('GET', KEYS[6]) or '', '^(%S+) (.+)$')
+  known = digest and redis.call('EXISTS', ARGV[11] .. job_id) == 1
+  if known and digest ~= ARGV[6] then return {'conflict', job_id} end
+  local sender = KEYS[8] ~= '' and redis.call('GET', KEYS[8])
+  if known and sender and sender ~= ARGV[9] then return {'sending', job_id} end
+end
+if total > 0 and not known then
+  local most = tonumber(ARGV[4]) or tonumber(redis.call('HGET', KEYS[5], endpoint))
+  local unfinished = redis.call('ZCARD', KEYS[1])
+  if most and unfinished + total > most then return {'full', tostring(unfinished)} end
+end
+local new, unfinished, expiring, messages = {'accepted'}, {}, {}, {}
+for i = 0, (#ARGV - 11) / 5 - 1 do
+  local job_id, record, message, at, expires_at = unpack(ARGV, 12 + i * 5, 16 + i * 5)
+  if redis.call('SET', KEYS[9 + i * 2], record, 'EX', ttl, 'NX') then
+    redis.call('SET', KEYS[10 + i * 2], message, 'EX', ttl)
+    new[#new + 1], messages[#messages + 1] = i, message
+    unfinished[#unfinished + 1], unfinished[#unfinished + 2] = at, job_id
+    if expires_at ~= '' then expiring[#expiring + 1], expiring[#expiring + 2] = expires_at, job_id end
+  end
+end
+if KEYS[6] ~= '' and not known then redis.call('SET', KEYS[6], ARGV[6] .. ' ' .. ARGV[8], 'EX', ARGV[7]) end
+if #messages == 0 then return new end
+redis.call('ZADD', KEYS[1], unpack(unfinished))
+redis.call('ZADD', KEYS[2], unpack(unfinished))
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))
+redis.call('EXPIRE', KEYS[2], ttl)
+redis.call('SADD', KEYS[3], endpoint)
+if #expiring > 0 then redis.call('ZADD', KEYS[4], unpack(expiring)) end
+if KEYS[7] ~= '' then redis.call('LPUSH', KEYS[7], unpack(messages)) end
+if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[9], 'EX', ARGV[10]) end
+return new
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a call: `{"input": …}` or `{"inputs": […]}`, and when it expires if not as the others."""
+
+    rows: Mapping[str, Any]
+    expires_in_s: float | None = None
+
+
+def submit(
+    endpoint_name: str,
+    jobs: Sequence[Job],
+    *,
+    limits: Limits = _NO_LIMITS,
+    idempotency: Idempotency | None = None,
+    **options: Any,
+) -> list[str]:
+    """Store many jobs and send their messages; return their ids in the same order.
+
+    `options` are those of Celery's `apply_async`, for all of them alike. Under an idempotency key that was used
+    before for the same request, what is missing of it is stored, and the ids are the same.
+
+    Raises:
+        JobArgumentsWrong: an input can't be said in JSON, or an option means nothing; nothing was stored.
+        BulkTooLarge: there are more jobs than one call may have, or than the endpoint ever takes.
+        QueueFull: the endpoint has no room for all of them; nothing was stored.
+        IdempotencyConflict: the key was used for another request; nothing was stored.
+        QueueUnavailable: Redis can't be reached; nothing was stored.
+        BulkInterrupted: Redis or the broker was lost on the way; tells which jobs are stored.
+    """
+    if not names.could_exist(endpoint_name):
+        raise JobArgumentsWrong(f"No endpoint can have the name {str(endpoint_name)[:100]!r}.")
+    most = MAX_JOBS if limits.max_queue_length is None else min(MAX_JOBS, limits.max_queue_length)
+    if len(jobs) > most:
+        raise BulkTooLarge(len(jobs), most)
+    call = _Bulk(endpoint_name, jobs, limits, idempotency, options)
+    if jobs:
+        with translated_errors():
+            records_client().ping()
+        call.run()
+    return call.job_ids
+
+
+class _Bulk:
+    """One call on its way."""
+
+    def __init__(
+        self,
+        endpoint_name: str,
+        jobs: Sequence[Job],
+        limits: Limits,
+        idempotency: Idempotency | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._endpoint_name = endpoint_name
+        self._max_queue_length = limits.max_queue_length
+        self._expires_in_s = [job.expires_in_s or limits.expires_in_s for job in jobs]
+        own_expiry = any(each is not None for each in self._expires_in_s)
+        self._prepared = prepared_messages.prepare(options, expires=own_expiry)
+        self._arguments = [_arguments(endpoint_name, job.rows) for job in jobs]
+        self._scope = None if idempotency is None else digest(idempotency.key.encode())
+        self._digest = "" if idempotency is None else digest(b"bulk\n" + idempotency.request)
+        self._name = os.urandom(16).hex()
+        ids = _random_ids() if self._scope is None else _ids_of(f"{self._scope} {self._digest}")
+        self.job_ids = list(islice(ids, len(jobs)))
+
+    def run(self) -> None:
+        """Store and send all jobs, chunk by chunk."""
+        for start in range(0, len(self.job_ids), CHUNK_JOBS):
+            chunk = range(start, min(start + CHUNK_JOBS, len(self.job_ids)))
+            messages = self._store(chunk)
+            if not load().queues_beside_records:
+                self._send(chunk, messages)
+
+    def _store(self, chunk: range) -> dict[int, bytes]:
+        """Store a chunk; return the messages of its jobs that are new, by their numbers in the call."""
+        names, values, envelopes = self._fixed_keys(), self._fixed_values(chunk), []
+        now = time.time()
+        for number in chunk:
+            # A microsecond apart, so that lists by time have them in order.
+            job_id, at = self.job_ids[number], now + (number - chunk.start) / 1e6
+            call = Call(job_id, self._endpoint_name, *self._arguments[number], at, self._expires_in_s[number])
+            envelope, expires_at = self._prepared.envelope(call)
+            envelopes.append(envelope)
+            names += keys.record(job_id), keys.message(job_id)
+            record = queued(job_id, self._endpoint_name, at, expires_at)
+            values += job_id, record, envelope, at, "" if expires_at is None else expires_at
+        what, *more = self._answer(chunk, names, values)
+        self._refuse_unless_accepted(what.decode(), more)
+        return {chunk[number]: envelopes[number] for number in more}
+
+    def _answer(self, chunk: range, names: list[str], values: list[_Value]) -> list[Any]:
+        for left in reversed(range(_TRIES)):
+            try:
+                answer: list[Any] = script(records_client(), _ACCEPT)(names, values)
+            except redis.RedisError as error:
+                if not left:
+                    stored, unknown = self.job_ids[: chunk.start], self.job_ids[chunk.start : chunk.stop]
+                    raise BulkInterrupted(len(self.job_ids), stored, unknown) from error
+            else:
+                return answer
+        raise AssertionError("every try returns or raises")
+
+    def _refuse_unless_accepted(self, what: str, more: list[Any]) -> None:
+        if what == "full":
+            raise QueueFull(self._endpoint_name, int(more[0]), len(self.job_ids))
+        if what == "conflict":
+            raise IdempotencyConflict(more[0].decode())
+        if what == "sending":
+            raise QueueUnavailable(STILL_SENDING)
+
+    def _send(self, chunk: range, messages: Mapping[int, bytes]) -> None:
+        """Send what was stored to a broker elsewhere; what that doesn't take is taken back."""
+        numbers, sent = list(messages), set[int]()
+        try:
+            with translated_errors():
+                broker.send_many(queue_name(self._endpoint_name), list(messages.values()), sent)
+        except QueueUnavailable as error:
+            unsent = {number for at, number in enumerate(numbers) if at not in sent}
+            with suppress(redis.RedisError):  # then the sweeper sends them again
+                for number in unsent:
+                    records.forget_queued(self.job_ids[number], self._endpoint_name)
+                self._sent()
+            stored = [None if number in unsent else self.job_ids[number] for number in range(chunk.stop)]
+            while stored and stored[-1] is None:
+                stored.pop()
+            raise BulkInterrupted(len(self.job_ids), stored, []) from error
+        with translated_errors():
+            self._sent()
+
+    def _sent(self) -> None:
+        if self._scope is not None:
+            records_client().delete(keys.sending(self._scope))
+
+    def _fixed_keys(self) -> list[str]:
+        beside = load().queues_beside_records
+        return [
+            keys.unfinished(self._endpoint_name),
+            keys.recent(self._endpoint_name),
+            keys.ENDPOINTS,
+            keys.EXPIRING,
+            keys.LIMITS,
+            "" if self._scope is None else keys.idempotency(self._scope),
+            queue_name(self._endpoint_name) if beside else "",
+            "" if self._scope is None or beside else keys.sending(self._scope),
+        ]
+
+    def _fixed_values(self, chunk: range) -> list[_Value]:
+        settings = load()
+        return [
+            self._endpoint_name,
+            settings.unfinished_ttl_s,
+            settings.recent_jobs,
+            "" if self._max_queue_length is None else self._max_queue_length,
+            0 if chunk.start else len(self.job_ids),
+            self._digest,
+            settings.result_ttl_s,
+            self.job_ids[0],
+            self._name,
+            SENDING_S,
+            keys.record(""),
+        ]
+
+
+def _arguments(endpoint_name: str, rows: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """The args and kwargs of a job, in JSON."""
+    if "input" in rows:
+        return said((endpoint_name, rows["input"])), b"{}"
+    return said((endpoint_name,)), said({"inputs": rows["inputs"]})
+
+
+def _random_ids() -> Iterator[str]:
+    while True:
+        yield str(uuid4())
+
+
+def _ids_of(request: str) -> Iterator[str]:
+    """The same ids for the same request."""
+    for number in count():
+        content = hashlib.sha256(f"{request} {number}".encode()).digest()
+        yield str(UUID(bytes=content[:16], version=5))
