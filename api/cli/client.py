@@ -41,6 +41,11 @@ class Client:
         """Send a JSON body."""
         return self._call("POST", path, json=body)
 
+    def post_lines(self, path: str, lines: bytes, idempotency_key: str) -> Document:
+        """Send one JSON document a line; sent again under the same key it is the same request."""
+        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key}
+        return self._call("POST", path, content=lines, headers=headers)
+
     def delete(self, path: str, **query: str) -> Document:
         """Delete, or cancel."""
         return self._call("DELETE", path, params=query)

@@ -67,14 +67,15 @@ class JsonValue(click.ParamType[Any]):
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(self._text(value))
+            return json.loads(self.text_of(value))
         except OSError as error:
             self.fail(f"{value[1:]}: {error.strerror}", param, ctx)
         except ValueError as error:
             self.fail(f"{value[:60]!r} is not JSON ({error}). Quote it for the shell: '[0.5, 0.8, 0.2]'", param, ctx)
 
     @staticmethod
-    def _text(value: str) -> str:
+    def text_of(value: str) -> str:
+        """Return what the value holds. Raises OSError."""
         if value == "-":
             return sys.stdin.read()
         return Path(value[1:]).read_text(encoding="utf-8") if value.startswith("@") else value

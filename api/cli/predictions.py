@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from api.cli import waiting
+from api.cli.bulk import predict_all
 from api.cli.client import Client, Document, path_of
 from api.cli.options import JsonValue, calls_service, waits
 from api.cli.output import Output, to_json
@@ -18,6 +19,7 @@ from api.cli.output import Output, to_json
 @click.option("--model", "model_name", help="Ask the latest deployed version of a model instead of an endpoint.")
 @click.option("--version", help="With --model: this version.")
 @click.option("--many", is_flag=True, help="INPUT is a list of inputs, predicted as one job.")
+@click.option("--bulk", is_flag=True, help="INPUT is many inputs, in a JSON array or one a line: a job for each.")
 @click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
 @waits("for the outcome", 60.0)
 @calls_service
@@ -28,6 +30,7 @@ def predict(
     model_name: str | None,
     version: str | None,
     many: bool,
+    bulk: bool,
     expires_in_s: float | None,
     wait: bool,
     timeout_s: float,
@@ -41,7 +44,13 @@ def predict(
       queuecast predict binary_classifier-v1 '[0.5, 0.8, 0.2]'
       queuecast predict --model quadratic_predictor 2.5
       queuecast predict --many classifier_prod @rows.json --json
+      queuecast predict --bulk classifier_prod @rows.ndjson --timeout 600
+      queuecast predict --bulk classifier_prod --no-wait - <rows.ndjson >job_ids
     """
+    if bulk:
+        path, own = _bulk_path(words, model_name, many=many), {"expires_in_s": expires_in_s} if expires_in_s else {}
+        predict_all(client, output, path, words[-1], own, wait=wait, timeout_s=timeout_s)
+        return
     endpoint, value = _understood(words, model_name)
     body: Document = {"inputs" if many else "input": value}
     named = {"model_name": model_name, "version": version, "expires_in_s": expires_in_s}
@@ -52,6 +61,12 @@ def predict(
         return
     ended = waiting.job_end(client, output, job["job_id"], timeout_s)
     show_outcome(output, ended)
+
+
+def _bulk_path(words: tuple[str, ...], model_name: str | None, *, many: bool) -> str:
+    if len(words) != 2 or model_name is not None or many:
+        raise click.UsageError("--bulk takes one endpoint and the inputs, without --model and --many.")
+    return path_of("predict", words[0], "bulk")
 
 
 def _understood(words: tuple[str, ...], model_name: str | None) -> tuple[tuple[str, ...], Any]:

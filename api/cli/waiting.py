@@ -22,20 +22,30 @@ def job_end(client: Client, output: Output, job_id: str, timeout_s: float) -> Do
         JobUnsuccessful: it failed, was cancelled or expired.
         TimedOut: it has not ended in `timeout_s`.
     """
-    ends_at = time.monotonic() + timeout_s
-    job: Document = {"job_id": job_id, "status": "queued"}
     with output.progress(f"job {job_id}: queued") as show:
-        while job["status"] in _UNFINISHED:
-            left_s = ends_at - time.monotonic()
-            if left_s <= 0:
-                raise TimedOut(
-                    f"Job {job_id} is {job['status']} after {timeout_s:g} s and goes on; "
-                    f"look with: queuecast jobs show {job_id}",
-                    {"job": job},
-                )
-            job = client.get(path_of("jobs", job_id), wait=round(min(left_s, _POLL_S), 3))
-            show(f"job {job_id}: {job['status']}")
-    return succeeded(job)
+        ends_at = time.monotonic() + timeout_s
+        return succeeded(end_of(client, job_id, ends_at, lambda job: show(f"job {job_id}: {job['status']}")))
+
+
+def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document], None]) -> Document:
+    """Wait until a job ends, however it does, and show it meanwhile; return it.
+
+    Raises:
+        TimedOut: it has not ended at `ends_at` (monotonic).
+    """
+    began = time.monotonic()
+    job: Document = {"job_id": job_id, "status": "queued"}
+    while job["status"] in _UNFINISHED:
+        left_s = ends_at - time.monotonic()
+        if left_s <= 0:
+            raise TimedOut(
+                f"Job {job_id} is {job['status']} after {time.monotonic() - began:.1f} s and goes on; "
+                f"look with: queuecast jobs show {job_id}",
+                {"job": job},
+            )
+        job = client.get(path_of("jobs", job_id), wait=round(min(left_s, _POLL_S), 3))
+        show(job)
+    return job
 
 
 def succeeded(job: Document) -> Document:

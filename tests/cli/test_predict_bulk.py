@@ -1,0 +1,105 @@
+"""`queuecast predict --bulk`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.cli import bulk
+from tests.cli.conftest import Command
+from tests.cli.fake_service import FakeService
+
+PATH = "/predict/prod/bulk"
+
+
+def accepted(service: FakeService, *requests: list[str]) -> None:
+    service.on("POST", PATH, *[{"job_ids": each, "count": len(each)} for each in requests], status=202)
+
+
+def ended(service: FakeService, job_id: str, status: str = "succeeded", **more: Any) -> None:
+    job = {"job_id": job_id, "status": status, "outcome": None, "error": None, **more}
+    service.on("GET", f"/jobs/{job_id}", job)
+
+
+def sent(service: FakeService) -> list[list[Any]]:
+    return [[json.loads(line) for line in each.body.splitlines()] for each in service.received if each.path == PATH]
+
+
+@pytest.mark.parametrize("text", ["[[1], [2]]", "[1]\n\n[2]\n", " [[1],\n [2]]"])
+def test_ids_are_printed_in_order_for_an_array_and_for_lines(
+    service: FakeService, command: Command, tmp_path: Path, text: str
+) -> None:
+    accepted(service, ["a", "b"])
+    rows = tmp_path / "rows"
+    rows.write_text(text)
+    assert command("predict", "--bulk", "prod", f"@{rows}", "--no-wait").stdout == "a\nb\n"
+    assert (
+        command("predict", "--bulk", "prod", "-", "--no-wait", "--json", stdin=text).stdout
+        == '{"job_ids": ["a", "b"]}\n'
+    )
+    assert sent(service) == [[{"input": [1]}, {"input": [2]}]] * 2
+
+
+def test_many_inputs_are_several_requests(
+    service: FakeService, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "_JOBS_A_REQUEST", 2)
+    accepted(service, ["a", "b"], ["c"])
+    result = command("predict", "--bulk", "prod", "[1, 2, 3]", "--no-wait", "--expires-in", "5")
+    assert result.stdout == "a\nb\nc\n"
+    one, two, three = ({"input": number, "expires_in_s": 5.0} for number in (1, 2, 3))
+    assert sent(service) == [[one, two], [three]]
+
+
+def test_outcomes_are_printed_in_order_and_failures_are_told(service: FakeService, command: Command) -> None:
+    accepted(service, ["a", "b", "c"])
+    ended(service, "a", outcome={"prediction": {"label": "x"}})
+    ended(service, "b", "failed", error={"message": "too big"})
+    ended(service, "c", outcome={"prediction": 3})
+    result = command("predict", "--bulk", "prod", "[1, 2, 3]")
+    assert result.stdout == '{"label": "x"}\nnull\n3\n'
+    assert result.exit_code == 1
+    assert "Input 2: job b is failed: too big" in result.stderr
+    assert "1 of 3 jobs have no outcome" in result.stderr
+    documents = json.loads(command("predict", "--bulk", "prod", "[1, 2, 3]", "--json").stdout)["jobs"]
+    assert [each["job_id"] for each in documents] == ["a", "b", "c"]
+
+
+def test_a_service_that_is_away_for_a_moment_gets_the_same_request_again(
+    service: FakeService, command: Command
+) -> None:
+    service.on("POST", PATH, {"code": "queue_full", "detail": "full", "retry_after_s": 0.01}, status=429)
+    accepted(service, ["a"])
+    assert command("predict", "--bulk", "prod", "[1]", "--no-wait").stdout == "a\n"
+    assert len(sent(service)) == 2
+
+
+def test_what_was_submitted_before_an_error_is_told(
+    service: FakeService, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "_JOBS_A_REQUEST", 1)
+    accepted(service, ["a"])
+    service.on("POST", PATH, {"code": "input_invalid", "detail": "line 1: input must be a number"}, status=422)
+    result = command("predict", "--bulk", "prod", "[1, 2]", "--no-wait")
+    assert (result.exit_code, result.stdout) == (1, "a\n")
+    assert "1 of 2 jobs were submitted" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["prod", "1\noops"], "Line 2 is not JSON"),
+        (["prod", "[]"], "no inputs"),
+        (["prod", "@nowhere"], "nowhere: No such file"),
+        (["[1]"], "takes one endpoint"),
+        (["--model", "m", "prod", "[1]"], "takes one endpoint"),
+        (["--many", "prod", "[1]"], "takes one endpoint"),
+    ],
+)
+def test_wrong_words_are_exit_code_2(service: FakeService, command: Command, words: list[str], told: str) -> None:
+    result = command("predict", "--bulk", *words)
+    assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
+    assert service.received == []
