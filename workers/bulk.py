@@ -21,6 +21,7 @@ import redis
 
 from registry import names
 from workers import broker, keys, prepared_messages, records
+from workers.bulk_script import ACCEPT
 from workers.documents import queued
 from workers.errors import (
     BulkInterrupted,
@@ -41,55 +42,11 @@ _Value = bytes | str | float
 MAX_JOBS = 100_000
 #: Redis does nothing else while it stores a chunk: for about two milliseconds.
 CHUNK_JOBS = 200
+#: The same for long inputs, in JSON.
+CHUNK_BYTES = 1_000_000
 #: How often a chunk is sent until its call is given up.
 _TRIES = 2
 _NO_LIMITS = Limits()
-
-#: KEYS: unfinished, recent, endpoints, expiring, limits, idempotency key ("" for none), queue ("" for one that is
-#: in another broker), what tells that messages of a request under the idempotency key are being sent to such a
-#: broker ("" for none); then of each job its record and the copy of its message.
-#: ARGV: endpoint, seconds to live, length of `recent`, the most unfinished jobs ("" for what `limits` says), how
-#: many jobs the whole call has (0: it was let in already), digest of the request and seconds to live of the
-#: idempotency key, id of the call's first job, a name of the call, seconds that sending may take, how the keys of
-#: records begin; then of each job its id, record, message, submitted at, expires at ("" for never).
-#: Returns what became of it and a job id or a number that says more, or the numbers of the jobs that are new.
-_ACCEPT = """
-local endpoint, ttl, total = ARGV[1], ARGV[2], tonumber(ARGV[5])
-local known = false
-if KEYS[6] ~= '' then
-  local digest, job_id = string.match(redis.call('GET', KEYS[6]) or '', '^(%S+) (.+)$')
-  known = digest and redis.call('EXISTS', ARGV[11] .. job_id) == 1
-  if known and digest ~= ARGV[6] then return {'conflict', job_id} end
-  local sender = KEYS[8] ~= '' and redis.call('GET', KEYS[8])
-  if known and sender and sender ~= ARGV[9] then return {'sending', job_id} end
-end
-if total > 0 and not known then
-  local most = tonumber(ARGV[4]) or tonumber(redis.call('HGET', KEYS[5], endpoint))
-  local unfinished = redis.call('ZCARD', KEYS[1])
-  if most and unfinished + total > most then return {'full', tostring(unfinished)} end
-end
-local new, unfinished, expiring, messages = {'accepted'}, {}, {}, {}
-for i = 0, (#ARGV - 11) / 5 - 1 do
-  local job_id, record, message, at, expires_at = unpack(ARGV, 12 + i * 5, 16 + i * 5)
-  if redis.call('SET', KEYS[9 + i * 2], record, 'EX', ttl, 'NX') then
-    redis.call('SET', KEYS[10 + i * 2], message, 'EX', ttl)
-    new[#new + 1], messages[#messages + 1] = i, message
-    unfinished[#unfinished + 1], unfinished[#unfinished + 2] = at, job_id
-    if expires_at ~= '' then expiring[#expiring + 1], expiring[#expiring + 2] = expires_at, job_id end
-  end
-end
-if KEYS[6] ~= '' and not known then redis.call('SET', KEYS[6], ARGV[6] .. ' ' .. ARGV[8], 'EX', ARGV[7]) end
-if #messages == 0 then return new end
-redis.call('ZADD', KEYS[1], unpack(unfinished))
-redis.call('ZADD', KEYS[2], unpack(unfinished))
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))
-redis.call('EXPIRE', KEYS[2], ttl)
-redis.call('SADD', KEYS[3], endpoint)
-if #expiring > 0 then redis.call('ZADD', KEYS[4], unpack(expiring)) end
-if KEYS[7] ~= '' then redis.call('LPUSH', KEYS[7], unpack(messages)) end
-if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[9], 'EX', ARGV[10]) end
-return new
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +116,20 @@ class _Bulk:
 
     def run(self) -> None:
         """Store and send all jobs, chunk by chunk."""
-        for start in range(0, len(self.job_ids), CHUNK_JOBS):
-            chunk = range(start, min(start + CHUNK_JOBS, len(self.job_ids)))
+        for chunk in self._chunks():
             messages = self._store(chunk)
             if not load().queues_beside_records:
                 self._send(chunk, messages)
+
+    def _chunks(self) -> Iterator[range]:
+        start = size = 0
+        for number, each in enumerate(self._arguments):
+            size_of_job = sum(map(len, each))
+            if number > start and (number - start == CHUNK_JOBS or size + size_of_job > CHUNK_BYTES):
+                yield range(start, number)
+                start, size = number, 0
+            size += size_of_job
+        yield range(start, len(self._arguments))
 
     def _store(self, chunk: range) -> dict[int, bytes]:
         """Store a chunk; return the messages of its jobs that are new, by their numbers in the call."""
@@ -185,7 +151,7 @@ class _Bulk:
     def _answer(self, chunk: range, names: list[str], values: list[_Value]) -> list[Any]:
         for left in reversed(range(_TRIES)):
             try:
-                answer: list[Any] = script(records_client(), _ACCEPT)(names, values)
+                answer: list[Any] = script(records_client(), ACCEPT)(names, values)
             except redis.RedisError as error:
                 if not left:
                     stored, unknown = self.job_ids[: chunk.start], self.job_ids[chunk.start : chunk.stop]

@@ -64,7 +64,7 @@ def predict_all(
                 if not wait and not output.as_json:
                     click.echo("\n".join(found))
     except CliError:
-        output.note(f"{len(job_ids)} of {len(inputs)} jobs were submitted.")
+        output.note(f"{len(job_ids)} of {len(inputs)} jobs were submitted; lines are counted from the next input.")
         raise
     if wait:
         _show_outcomes(client, output, job_ids, ends_at)

@@ -78,6 +78,19 @@ def test_predict_shows_the_prediction_alone_on_stdout(service: Stack, deployed: 
     assert service.job(outcome["job_id"])["status"] == "succeeded"
 
 
+def test_many_inputs_of_a_file_become_a_job_each_and_one_bad_row_refuses_them_all(
+    service: Stack, deployed: str, iris: Any, tmp_path: Path
+) -> None:
+    rows = load_iris().data[:, 2:].tolist()
+    file = tmp_path / "rows.ndjson"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    shown = service.queuecast("predict", "--bulk", ENDPOINT, f"@{file}").stdout
+    assert [json.loads(line) for line in shown.splitlines()] == iris.predict(rows).tolist()
+    file.write_text("\n".join(map(json.dumps, [*rows, [1.0]])))
+    refused = as_json(service, "predict", "--bulk", ENDPOINT, f"@{file}", exit_code=FAILED)
+    assert (refused["code"], refused["field"]) == ("input_invalid", "line 151: input")
+
+
 def test_jobs_are_listed_shown_and_cancelled(service: Stack, idle: str) -> None:
     submitted = as_json(service, "predict", idle, "[4.5, 1.5]", "--no-wait")
     job_id = submitted["job_id"]

@@ -67,6 +67,15 @@ def test_jobs_are_stored_in_order_each_as_a_single_submit_stores_it(store: redis
     assert shape(store, single.job_id) == shape(store, job_ids[24])
 
 
+def test_long_inputs_make_small_chunks(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 1_000)
+    store.config_resetstat()
+    texts = ["x" * 100, "y" * 5_000, "z" * 5_000, "a" * 400, "b" * 400, "c" * 400]
+    bulk.submit("adding", [Job({"input": each}) for each in texts])
+    assert inputs(queued(store)) == texts
+    assert store.info("commandstats")["cmdstat_evalsha"]["calls"] == 5
+
+
 def shape(store: redis.Redis, job_id: str) -> Any:
     """All that is stored of a job, without what is each job's own."""
     job, message = jobs.get(job_id), store.get(keys.message(job_id))
