@@ -96,11 +96,11 @@ class Server:
     def _end(self) -> None:
         if self._ending:
             for process in self._granian.wrks:
-                process.kill()
+                process.kill()  # type: ignore[no-untyped-call]
             return
         self._ending = True
         os.close(self._telling)
-        self._granian.signal_handler_interrupt()
+        self._granian.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
     def _listening_app(self) -> Flask:
         """Make the app; called in the process that listens."""
@@ -126,7 +126,8 @@ def _free_address(settings: ApiSettings) -> tuple[str, int]:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            return probe.getsockname()[:2]
+            host, port, *_ = probe.getsockname()
+            return host, port
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AddressTaken(

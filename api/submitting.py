@@ -19,6 +19,7 @@ from registry.deployments import DesiredDeployment, Intent
 from registry.errors import DeploymentNotFound
 from workers import dead_letters, jobs, status, waiting
 from workers.errors import QueueFull, QueueUnavailable
+from workers.job_ids import new_id
 from workers.jobs import Job, JobState
 from workers.submission import Idempotency, Limits
 
@@ -134,16 +135,32 @@ def _submit(
     idempotency_key: str | None,
 ) -> Submitted:
     check_input(deployment, prediction)
-    job = _accepted(deployment, prediction, idempotency_key)
     with services.holding(wait_s) as held_s:
         if held_s:
-            job = _wait(job, held_s)
+            job = _ended(deployment, prediction, idempotency_key, held_s)
+        else:
+            job = _accepted(deployment, prediction, idempotency_key)
     if wait_s:
         _raise_unless_successful(job)
     return Submitted(job, deployment)
 
 
-def _accepted(deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None) -> Job:
+def _ended(deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None, wait_s: float) -> Job:
+    """Submit a job and wait for its end, with a watch that stands before there can be one."""
+    waiter, job_id = waiting.default_waiter(), new_id()
+    with waiter.watching(job_id) as watch:
+        job = _accepted(deployment, prediction, idempotency_key, job_id)
+        try:
+            # Under an idempotency key it may be a job that was submitted before.
+            return watch.wait(wait_s) if job.job_id == job_id else waiter.wait(job.job_id, wait_s)
+        except QueueUnavailable:
+            # The job is accepted: an error now would make the caller submit it again.
+            return job
+
+
+def _accepted(
+    deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None, job_id: str | None = None
+) -> Job:
     idempotency = None
     if idempotency_key is not None:
         # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
@@ -151,7 +168,11 @@ def _accepted(deployment: DesiredDeployment, prediction: Prediction, idempotency
         idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
     with _room(deployment):
         return jobs.submit(
-            deployment.endpoint_name, prediction.rows, limits_of(deployment, prediction.expires_in_s), idempotency
+            deployment.endpoint_name,
+            prediction.rows,
+            limits_of(deployment, prediction.expires_in_s),
+            idempotency,
+            job_id,
         )
 
 
@@ -180,14 +201,6 @@ def check_input(
         return
     for index, row in enumerate(prediction.inputs):
         deployment.signature.check(row, path=f"{many}[{index}]")
-
-
-def _wait(job: Job, wait_s: float) -> Job:
-    try:
-        return waiting.default_waiter().wait(job.job_id, wait_s)
-    except QueueUnavailable:
-        # The job is accepted: an error now would make the caller submit it again.
-        return job
 
 
 def _raise_unless_successful(job: Job) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import redis
 
@@ -31,6 +31,7 @@ from workers.errors import (
     QueueFull,
     QueueUnavailable,
 )
+from workers.job_ids import new_id
 from workers.prepared_messages import Call
 from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
@@ -230,7 +231,7 @@ def _arguments(endpoint_name: str, rows: Mapping[str, Any]) -> tuple[bytes, byte
 
 def _random_ids() -> Iterator[str]:
     while True:
-        yield str(uuid4())
+        yield new_id()
 
 
 def _ids_of(request: str) -> Iterator[str]:

@@ -86,10 +86,16 @@ class Job:
         }
 
 
-def submit(endpoint_name: str, rows: Mapping[str, Any], limits: Limits, idempotency: Idempotency | None = None) -> Job:
+def submit(
+    endpoint_name: str,
+    rows: Mapping[str, Any],
+    limits: Limits,
+    idempotency: Idempotency | None = None,
+    job_id: str | None = None,
+) -> Job:
     """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several.
 
-    Under an idempotency key that was used before, return that job as it stands.
+    Under an idempotency key that was used before, return that job as it stands, whatever `job_id` is.
 
     Raises:
         JobArgumentsWrong: neither or both of them are given, or the list is empty.
@@ -98,7 +104,7 @@ def submit(endpoint_name: str, rows: Mapping[str, Any], limits: Limits, idempote
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
-    accepted = submission.submit(args, kwargs, limits=limits, idempotency=idempotency)
+    accepted = submission.submit(args, kwargs, limits=limits, idempotency=idempotency, task_id=job_id)
     if accepted.repeated:
         return get(accepted.job_id)
     return Job(accepted.job_id, endpoint_name, JobState.QUEUED, submitted_at=accepted.submitted_at)

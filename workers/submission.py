@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from celery.utils import uuid
-
 from workers import arguments, broker, documents, fast_json, keys, prepared_messages, records
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull, QueueUnavailable
+from workers.job_ids import new_id
 from workers.prepared_messages import Call
 from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
@@ -117,7 +116,7 @@ def submit(
     """
     endpoint_name = arguments.parse(args, kwargs).endpoint_name
     prepared = prepared_messages.prepare(options, expires=limits.expires_in_s is not None)
-    job_id = task_id or uuid()
+    job_id = task_id or new_id()
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
     call = Call(job_id, endpoint_name, said(args), said(kwargs) if kwargs else b"{}", time.time(), limits.expires_in_s)
