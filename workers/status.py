@@ -71,8 +71,10 @@ def live_workers() -> list[WorkerReport]:
         return reports.understand(pipeline.execute())
 
 
-def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 1) -> int:
-    """Return after how many seconds a full queue will have room for `jobs`, from the rate at which it is served now.
+def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 0) -> int:
+    """Return after how many seconds a full queue will have room, from the rate at which it is served now.
+
+    `jobs` is for how many at once, if there are many.
 
     Raises:
         QueueUnavailable: Redis can't be reached.
