@@ -54,7 +54,7 @@ METRICS = [
     Metric("submit_64", "submits over HTTP, 64 clients", "1/s"),
     Metric("bulk", "bulk submit, against its single submits (16 clients)", "jobs/s", "submit_16", "queuecast"),
     Metric("drain", "drain of a full queue", "jobs/s"),
-    Metric("drain_quiet", 'drain of a full queue, `events: "off"`', "jobs/s"),
+    Metric("drain_quiet", 'drain of a full queue, `events: "off"`, against `drain`', "jobs/s", "drain"),
     Metric("closed", "closed loop, 64 clients that wait", "jobs/s"),
     *_latencies("latency", "latency, one client"),
     *_latencies("steady", "latency at 50 jobs/s"),

@@ -34,7 +34,7 @@ class Scale:
 
 FULL = Scale(
     rounds=3,
-    seconds=3.0,
+    seconds=2.5,
     warm_up_s=0.5,
     drained=5_000,
     drained_slowly=500,
