@@ -15,7 +15,7 @@ FAST := not slow and not postgres and not rabbitmq and not browser
 
 .PHONY: help
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 .PHONY: run
 run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl-C stops it

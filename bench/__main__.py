@@ -36,6 +36,7 @@ from bench.scale import FULL, QUICK, TINY, Scale
 from bench.summary import Sample
 
 _PAGE = machine.REPOSITORY / "docs" / "performance.md"
+_JSON = _PAGE.with_suffix(".json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", type=_figures, metavar="FIGURE,…", help="these figures alone (names below)")
     made.add_argument("--systems", type=_systems, default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS))
     made.add_argument("--rounds", type=int, help="how often each figure is measured")
+    made.add_argument(
+        "--earlier", type=Path, metavar="JSON", help="show the results of an earlier run; measure nothing"
+    )
     made.add_argument("--output", type=Path, help="the JSON file (default: docs/performance.json of a full run)")
     made.add_argument(
         "--write-docs", action="store_true", help="put table, breakdown and plots into docs/performance.md"
@@ -113,20 +117,29 @@ def main() -> int:
     """Run the bench; return the exit code."""
     options = parser().parse_args()
     signal.signal(signal.SIGTERM, _leave)
-    scale = _scale(options)
-    figures = options.only or (QUICK_FIGURES if options.quick or options.tiny else list(FIGURES))
-    results = Results(machine.about("python -m bench " + " ".join(sys.argv[1:]), scale.rounds))
-    with contextlib.redirect_stdout(sys.stderr):  # whatever else prints, the table alone goes to stdout
-        complete = _run(figures, options.systems, scale, results)
+    if options.earlier:
+        results, complete = report.read_json(options.earlier), True
+    else:
+        results, complete = _measured(options)
     print(report.markdown(results))
-    whole = figures == list(FIGURES) and not options.quick
-    output = options.output or (_PAGE.with_suffix(".json") if whole and complete else None)
-    if output:
-        report.write_json(results, output)
     if options.write_docs and complete:
         draw(results.samples, _PAGE.parent / "images")
         report.write_docs(results, _PAGE, sections(results.samples))
     return 0 if complete else 1
+
+
+def _measured(options: argparse.Namespace) -> tuple[Results, bool]:
+    """Measure what the options say, and keep it as JSON; return it, and whether nothing failed."""
+    scale = _scale(options)
+    small = options.quick or options.tiny
+    figures = options.only or (QUICK_FIGURES if small else list(FIGURES))
+    results = Results(machine.about(" ".join(["python -m bench", *sys.argv[1:]]), scale.rounds))
+    with contextlib.redirect_stdout(sys.stderr):  # whatever else prints, the table alone goes to stdout
+        complete = _run(figures, options.systems, scale, results)
+    whole = complete and not small and not options.only
+    if output := options.output or (_JSON if whole else None):
+        report.write_json(results, output)
+    return results, complete
 
 
 if __name__ == "__main__":

@@ -96,6 +96,15 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def read_json(path: Path) -> Results:
+    """Return the results of an earlier run, as `write_json` wrote them."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    samples = [Sample(**each) for each in document.pop("samples")]
+    notes = document.pop("notes")
+    del document["summary"]
+    return Results(document, samples, notes)
+
+
 def write_json(results: Results, path: Path) -> None:
     """Write everything, samples too."""
     path.parent.mkdir(parents=True, exist_ok=True)
