@@ -19,7 +19,7 @@ from bench.systems.queuecast import Queuecast
 from bench.systems.tutorial import Tutorial
 
 LOAD_P50, LOAD_P95, BATCH_RATE, BATCH_PREDICT_MS = "load_p50", "load_p95", "batch_rate", "batch_predict_ms"
-#: A curve ends where its system can't follow any more.
+#: A curve ends with the first load that its system can't follow: it answers slowly, or not all.
 _FULL_MS = 1_000.0
 _FEWEST_JOBS = 40
 #: A drain has so many full batches, at the least.
@@ -36,12 +36,11 @@ def load(folder: Path, pickles: Path, scale: Scale) -> Iterator[Measurement]:
                 seconds = max(scale.seconds, _FEWEST_JOBS / per_s)
                 found = asyncio.run(steadily(system, FOREST, per_s, seconds))
                 system.wait_until_idle(FOREST)
-                if found.errors * 100 > found.answers:
-                    following.remove(system)
-                    continue
+                if found.answers < scale.loads_per_s[0] * scale.seconds / 2:
+                    raise RuntimeError(f"{system.name} at {per_s} jobs/s: {found.first_error}")
                 yield Measurement(LOAD_P50, FOREST, found.quantile_ms(50), system.name, per_s)
                 yield Measurement(LOAD_P95, FOREST, found.quantile_ms(95), system.name, per_s)
-                if found.quantile_ms(50) > _FULL_MS:
+                if found.errors or found.quantile_ms(50) > _FULL_MS:
                     following.remove(system)
 
 

@@ -19,7 +19,7 @@ def rows(system: System, scale: Scale) -> Iterator[Measurement]:
     """Measure rows per second."""
     for model in (QUADRATIC, FOREST):
         for count in _ROWS:
-            load = asyncio.run(_load(system, model, count, scale.seconds / 2)).check()
+            load = asyncio.run(_load(system, model, count, scale.seconds)).check()
             yield Measurement(f"rows_{count}", model, load.rate_per_s * count)
 
 
