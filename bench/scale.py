@@ -49,9 +49,9 @@ FULL = Scale(
 )
 QUICK = Scale(
     rounds=2,
-    seconds=1.5,
-    warm_up_s=0.3,
-    drained=3_000,
+    seconds=1.0,
+    warm_up_s=0.2,
+    drained=2_000,
     drained_slowly=200,
     latency_jobs=100,
     bulk_jobs=500,
