@@ -12,7 +12,7 @@ from celery import Celery
 from redis.asyncio import Redis
 
 from workers import envelopes, keys, submission
-from workers.engine import engine
+from workers.engine import redis_connection
 from workers.redis_client import records_client
 from workers.submission import Accepted
 
@@ -43,7 +43,7 @@ def with_redis(redis_url: str) -> WithRedis:
 
     def run(what: Callable[[Redis], Awaitable[T]]) -> T:
         async def done() -> T:
-            async with engine._connect(redis_url) as client:
+            async with redis_connection.connect(redis_url) as client:
                 return await what(client)
 
         return asyncio.run(done())

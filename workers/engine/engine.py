@@ -13,8 +13,6 @@ from typing import Any
 
 import redis.asyncio
 from redis import RedisError
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from registry import deployments
 from registry.artifacts import ArtifactCache, ArtifactStore
@@ -30,11 +28,11 @@ from workers.engine.events import Outbox
 from workers.engine.intake import RedisIntake
 from workers.engine.listener import Listener
 from workers.engine.reconciler import Reconciler
+from workers.engine.redis_connection import connect
 from workers.engine.sweeper import Sweeper
 from workers.engine.taking import Intake
 from workers.errors import JobNotCancellable, JobNotFound, SettingsWrong
 from workers.hosts.launcher import HostLauncher
-from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -104,7 +102,7 @@ class Engine:
 
     async def _serve(self) -> None:
         self._loop, self._closing, self._hurried = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-        records = _connect(self._settings.redis_url)
+        records = connect(self._settings.redis_url)
         context = self._context(records)
         reconciler = Reconciler(context, self.endpoints, self._desired)
         cancellation = Cancellation(records, self.endpoints)
@@ -138,7 +136,7 @@ class Engine:
             from workers.engine.amqp_intake import AmqpIntake
 
             return AmqpIntake(records, self.endpoints, self._settings, self._worker_name)
-        return RedisIntake(_connect(self._settings.queue_url), self.endpoints, self._settings.lease_s)
+        return RedisIntake(connect(self._settings.queue_url), self.endpoints, self._settings.lease_s)
 
     def _context(self, records: redis.asyncio.Redis) -> Context:
         where = registry_settings()
@@ -210,14 +208,3 @@ class Engine:
         either: list[asyncio.Future[Any]] = [stopping, hurried]
         await asyncio.wait(either, timeout=self._settings.shutdown_grace_s, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
-
-
-def _connect(url: str) -> redis.asyncio.Redis:
-    """A client whose failed commands are repeated by whoever sent them, not by the library."""
-    return redis.asyncio.Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
