@@ -82,7 +82,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable '.[dev,onnx,rabbitmq,skops]'
+	@$(PIP) --editable '.[dev,onnx,otel,rabbitmq,skops]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from api import problems, request_ids, services
-from api.routes import dead_letters, deployments, docs, health, jobs, models, openapi, predictions, v2
+from api import observing, problems, request_ids, services
+from api.routes import dead_letters, deployments, docs, health, jobs, metrics, models, openapi, predictions, v2
 from api.settings import ApiSettings, load
 
 
@@ -20,7 +20,8 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     services.install(app, services.Services(settings))
     request_ids.install(app)
+    observing.install(app, settings)
     problems.install(app)
-    for resource in (models, deployments, predictions, jobs, dead_letters, health, openapi, docs, v2):
+    for resource in (models, deployments, predictions, jobs, dead_letters, health, metrics, openapi, docs, v2):
         app.register_blueprint(resource.blueprint)
     return app

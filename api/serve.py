@@ -31,10 +31,12 @@ from api.errors import AddressTaken, ApiError
 from api.settings import ApiSettings, load
 from registry.database import default_database
 from registry.errors import RegistryError
+from workers import logs
 from workers.errors import WorkerError
 from workers.settings import load as worker_settings
 
 _log = logging.getLogger(__name__)
+_TEXT = "[%(asctime)s: %(levelname)s/api] %(message)s"
 
 #: Connections that are waiting to be accepted, of clients that come all at once.
 _BACKLOG = 1_024
@@ -166,11 +168,11 @@ def _room_for_connections(wanted: int) -> int:
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    logging.basicConfig(format="[%(asctime)s: %(levelname)s/api] %(message)s", level=logging.INFO)
+    logging.basicConfig(format=_TEXT, level=logging.INFO)
     try:
         # What is set wrong is said now and not at the first request.
+        logs.set_form(worker_settings().log_format, "api", _TEXT)
         default_database()
-        worker_settings()
         server = Server(load())
     except (ApiError, RegistryError, WorkerError) as error:
         _log.error("%s", error)

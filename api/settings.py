@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,6 +34,10 @@ class ApiSettings(BaseSettings):
     max_wait_s: float = Field(default=60.0, ge=0, le=3_600)
     #: How long the API may use a deployment that it has read without asking the registry again.
     deployment_cache_s: float = Field(default=0.5, ge=0, le=60)
+    #: Whether each request is a line in the log.
+    access_log: bool = False
+    #: The variable of Prometheus's library: the folder in which API processes of one machine add up their counts.
+    prometheus_multiproc_dir: Path | None = Field(default=None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
 
 
 @lru_cache(maxsize=1)

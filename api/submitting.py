@@ -17,7 +17,7 @@ from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import DeploymentNotFound
-from workers import dead_letters, jobs, status, waiting
+from workers import dead_letters, jobs, logs, status, waiting
 from workers.errors import QueueFull, QueueUnavailable
 from workers.job_ids import new_id
 from workers.jobs import Job, JobState
@@ -167,13 +167,15 @@ def _accepted(
         request = [deployment.endpoint_name, prediction.model_dump(exclude_unset=True)]
         idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
     with _room(deployment):
-        return jobs.submit(
+        job = jobs.submit(
             deployment.endpoint_name,
             prediction.rows,
             limits_of(deployment, prediction.expires_in_s),
             idempotency,
             job_id,
         )
+    logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
+    return job
 
 
 def limits_of(deployment: DesiredDeployment, expires_in_s: float | None = None) -> Limits:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
+from workers import logs
 from workers.queues import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.settings import load
@@ -62,6 +64,15 @@ def _configuration() -> dict[str, Any]:
     }
 
 
+def _log_as_set(logger: logging.Logger, **_: Any) -> None:
+    """Have what Celery logs, and all others in a worker, look as the settings say."""
+    if load().log_format is logs.LogFormat.JSON:
+        for handler in logger.handlers:
+            handler.setFormatter(logs.JsonFormatter("worker"))
+
+
 app = Celery("queuecast")
 app.add_defaults(_configuration)
 app.steps["consumer"].add("workers.engine.bootstep:EngineStep")
+for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):
+    _logger_is_set_up.connect(_log_as_set, weak=False)

@@ -80,6 +80,12 @@ def get(job_id: str) -> DeadLetter:
     return _parsed(found)
 
 
+def count() -> int:
+    """Return how many dead letters there are. Raises QueueUnavailable."""
+    with translated_errors():
+        return records_client().zcard(keys.DEAD_LETTERS)
+
+
 def newest(endpoint_name: str | None = None, limit: int = 50) -> list[DeadLetter]:
     """Return the newest dead letters, of one endpoint or of all. Raises QueueUnavailable."""
     letters: list[DeadLetter] = []

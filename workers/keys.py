@@ -4,6 +4,9 @@ from __future__ import annotations
 
 #: Message header: when the job was submitted, in seconds since the epoch.
 SUBMITTED_AT_HEADER = "queuecast_submitted_at"
+#: Message headers, named as in HTTP (W3C Trace Context): the trace that the job belongs to.
+TRACEPARENT_HEADER = "traceparent"
+TRACESTATE_HEADER = "tracestate"
 
 #: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out. On RabbitMQ the tag is the job's id.
 LEASES = "queuecast:leases"

@@ -41,6 +41,8 @@ class Call:
     #: Seconds since the epoch.
     submitted_at: float
     expires_in_s: float | None = None
+    #: Of the span that sends it, for a message that is prepared for one.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +69,34 @@ class PreparedMessage:
             b"kwargs": b'"{}"' if call.kwargs == b"{}" else _shown(call.kwargs),
             b"submitted_at": repr(call.submitted_at).encode(),
             b"expires": expires,
+            b"traceparent": b'"%b"' % (call.traceparent or "").encode(),
         }
         return self._form % values, expires_at
 
 
-def prepare(options: Mapping[str, Any], *, expires: bool = False) -> PreparedMessage:
+def prepare(options: Mapping[str, Any], *, expires: bool = False, traced: bool = False) -> PreparedMessage:
     """Return the message of jobs with these options of Celery's `apply_async`.
 
-    With `expires` it is each job's own value that says when it expires, whatever the options say.
+    With `expires` it is each job's own value that says when it expires, whatever the options say; with
+    `traced` each has a `traceparent` of its own.
 
     Raises:
         JobArgumentsWrong: the options say nothing that can be used, or ask for callbacks.
     """
     if not options:
-        return _without_options()
+        return _without_options(traced=traced)
     asked = sorted(name for name in _NOT_RUN if options.get(name))
     if asked:
         raise JobArgumentsWrong(f"predict runs no Celery callbacks, and was sent with {', '.join(asked)}.")
-    return _prepared(dict(options), expires=expires)
+    return _prepared(dict(options), expires=expires, traced=traced)
 
 
-@lru_cache(maxsize=1)
-def _without_options() -> PreparedMessage:
-    return _prepared({}, expires=True)
+@lru_cache(maxsize=2)
+def _without_options(*, traced: bool) -> PreparedMessage:
+    return _prepared({}, expires=True, traced=traced)
 
 
-def _prepared(options: dict[str, Any], *, expires: bool) -> PreparedMessage:
+def _prepared(options: dict[str, Any], *, expires: bool, traced: bool) -> PreparedMessage:
     headers, priority = options.pop("headers", None) or {}, options.get("priority") or 0
     options = {"argsrepr": _mark("args"), "kwargsrepr": _mark("kwargs"), "origin": _origin(), **options}
     if expires:
@@ -102,6 +106,8 @@ def _prepared(options: dict[str, Any], *, expires: bool) -> PreparedMessage:
         expires_at = None if expires else envelopes.seconds(message.headers["expires"])
         # Celery's own win: a caller's "id" would make another job of the message than of its record.
         headers = {**headers, **message.headers, keys.SUBMITTED_AT_HEADER: _mark("submitted_at")}
+        if traced:
+            headers[keys.TRACEPARENT_HEADER] = _mark("traceparent")
         properties = {**message.properties, "priority": priority}
         form = _form(envelopes.wrap(_mark("queue"), b"", "application/json", headers, properties))
         return PreparedMessage(form, json.dumps(message.body[2]).encode(), expires_at)
@@ -112,7 +118,7 @@ def _prepared(options: dict[str, Any], *, expires: bool) -> PreparedMessage:
 def _form(envelope: envelopes.Envelope) -> bytes:
     """An envelope in which each mark, with its quotes, is what bytes are formatted by."""
     text = envelopes.stored(envelope._replace(body=_mark("body"))).replace(b"%", b"%%")
-    for name in ("id", "queue", "body", "args", "kwargs", "submitted_at", "expires"):
+    for name in ("id", "queue", "body", "args", "kwargs", "submitted_at", "expires", "traceparent"):
         text = text.replace(b'"%b"' % _mark(name).encode(), b"%%(%b)b" % name.encode())
     return text
 

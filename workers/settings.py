@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.errors import SettingsWrong
+from workers.logs import LogFormat
 
 DAY_S = 86_400
 _AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
@@ -43,6 +44,15 @@ class WorkerSettings(BaseSettings):
     load_timeout_s: float = Field(default=300.0, gt=0)
     #: Threads that numerical libraries may use in each model host.
     host_threads: int = Field(default=1, ge=1, le=256)
+    #: Where a worker's /metrics is, or on one of the next ports that is free; 0 is nowhere.
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    #: The address that it listens on.
+    metrics_host: str = "127.0.0.1"
+    #: What log lines look like.
+    log_format: LogFormat = LogFormat.TEXT
+    #: OpenTelemetry's own variables: where traces go. It reads all others of its variables by itself.
+    otel_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otel_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
     @field_validator("redis_url")
     @classmethod
@@ -52,6 +62,11 @@ class WorkerSettings(BaseSettings):
             raise ValueError("a URL such as redis://127.0.0.1:6379/0 is needed")
         _ = parts.port  # raises if it is no number
         return value
+
+    @property
+    def traces_wanted(self) -> bool:
+        """Whether there is somebody to send traces to."""
+        return bool(self.otel_endpoint or self.otel_traces_endpoint)
 
     @property
     def queues_beside_records(self) -> bool:

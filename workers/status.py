@@ -17,7 +17,8 @@ from workers.reports import EndpointReport, HostsState, VersionReport, WorkerRep
 #: Statuses that a view can have.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
 DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
-
+#: All but the one that nobody is shown.
+SHOWN = (DEPLOYING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
 
 #: Who comes back to a full queue finds room if this share of it has been served meanwhile.
 _ROOM = 0.05

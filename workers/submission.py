@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers import arguments, broker, documents, fast_json, keys, prepared_messages, records
+from workers import arguments, broker, documents, fast_json, keys, prepared_messages, records, tracing
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull, QueueUnavailable
 from workers.job_ids import new_id
 from workers.prepared_messages import Call
@@ -115,14 +115,17 @@ def submit(
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     endpoint_name = arguments.parse(args, kwargs).endpoint_name
-    prepared = prepared_messages.prepare(options, expires=limits.expires_in_s is not None)
     job_id = task_id or new_id()
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
-    call = Call(job_id, endpoint_name, said(args), said(kwargs) if kwargs else b"{}", time.time(), limits.expires_in_s)
-    envelope, expires_at = prepared.envelope(call)
-    job = _Job(job_id, endpoint_name, call.submitted_at, expires_at, envelope)
-    with translated_errors():
+    content = said(args), said(kwargs) if kwargs else b"{}"
+    with tracing.sending(endpoint_name, job_id, options) as traceparent, translated_errors():
+        prepared = prepared_messages.prepare(
+            options, expires=limits.expires_in_s is not None, traced=traceparent is not None
+        )
+        call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent)
+        envelope, expires_at = prepared.envelope(call)
+        job = _Job(job_id, endpoint_name, call.submitted_at, expires_at, envelope)
         return _accept(job, limits.max_queue_length, idempotency)
 
 

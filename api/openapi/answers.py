@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from workers.jobs import JobState
 
@@ -225,6 +225,10 @@ class Stats(_Answer):
 
 class Document(_Answer):
     """This document."""
+
+
+class Metrics(RootModel[str]):
+    """Metrics in Prometheus's text format."""
 
 
 class Live(_Answer):

@@ -202,7 +202,7 @@ def _responses(operation: Operation) -> Json:
         described[str(status)] = {"description": (answer.__doc__ or "").strip() if answer else "Done."}
         if answer is not None:
             reference = {"$ref": _REFERENCE.format(model=answer.__name__)}
-            described[str(status)]["content"] = {"application/json": {"schema": reference}}
+            described[str(status)]["content"] = {each: {"schema": reference} for each in operation.media_types}
         if operation.answers_bytes:
             described[str(status)]["content"]["application/octet-stream"] = {}
     for status in (*operation.errors, 500):

@@ -30,4 +30,6 @@ class Operation:
     body_optional: bool = False
     #: Whether what it answers can also be bytes after JSON.
     answers_bytes: bool = False
+    #: Of the answers that are no errors.
+    media_types: tuple[str, ...] = ("application/json",)
     example: Any = field(default=None, hash=False)

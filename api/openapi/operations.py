@@ -91,6 +91,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "models.delete_version": Operation("Models", {204: None}, errors=(404, 409, 503, 507)),
     "health.live": Operation("Health", {200: answers.Live}),
     "health.ready": Operation("Health", {200: answers.Ready, 503: answers.Ready}),
+    "metrics.show_metrics": Operation(
+        "Health", {200: answers.Metrics}, media_types=("text/plain", "application/openmetrics-text")
+    ),
     "openapi.openapi": Operation("Health", {200: answers.Document}, errors=(503,)),
     **V2_OPERATIONS,
 }

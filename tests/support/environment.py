@@ -19,7 +19,7 @@ _CACHES = {
 
 def ours(name: str) -> bool:
     """Tell whether this variable steers Queuecast."""
-    return name.startswith(("QUEUECAST_", "FLOWER_")) or name == "DATABASE_URL"
+    return name.startswith(("QUEUECAST_", "FLOWER_", "OTEL_")) or name == "DATABASE_URL"
 
 
 def clean_environment(**variables: str) -> dict[str, str]:

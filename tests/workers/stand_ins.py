@@ -14,6 +14,7 @@ from registry.serving_settings import ServingSettings
 from registry.signature import Signature
 from workers.engine.context import Context
 from workers.engine.events import Outbox
+from workers.engine.measures import Measures
 from workers.engine.messages import QueuedJob
 from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
 from workers.settings import load
@@ -144,6 +145,7 @@ def context(records: Redis, worker_name: str = "w@1", intake: Any = None) -> Con
         launcher=None,  # type: ignore[arg-type]
         artifacts=None,  # type: ignore[arg-type]
         is_revoked=lambda _job_id: False,
+        measures=Measures(worker_name),
     )
 
 

@@ -15,7 +15,9 @@ HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "p
 
 
 def imported_by(statement: str) -> set[str]:
-    program = f"import json, sys; before = set(sys.modules)\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    # redis-py imports OpenTelemetry where it is installed, and that imports psutil.
+    program = f"import json, sys; sys.modules['opentelemetry'] = None\n{statement}"
+    program += "\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, env=clean_environment(),
         capture_output=True, text=True, timeout=60, check=True,

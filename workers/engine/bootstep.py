@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from celery.worker import state
 from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
 
+from workers import tracing
 from workers.engine import inspection
 from workers.engine.engine import Engine
 from workers.engine.events import Outbox
 from workers.errors import SettingsWrong
-from workers.settings import load
+from workers.settings import WorkerSettings, load
+
+if TYPE_CHECKING:
+    # Prometheus's library is loaded where somebody wants metrics.
+    from workers.engine.exposition import MetricsServer
 
 #: Events in one message; Celery's own 24 cost more in messages than the events themselves do.
 _EVENTS_AT_ONCE = 500
@@ -34,6 +39,15 @@ def _prepare(dispatcher: Any) -> None:
     dispatcher.send = lambda *args, **fields: send(*args, **{**fields, "retry": False})
 
 
+def _metrics_server(engine: Engine, settings: WorkerSettings) -> MetricsServer | None:
+    if not settings.metrics_port:
+        return None
+    from workers.engine.exposition import MetricsServer, WorkerCollector
+
+    collector = WorkerCollector(engine.measures, engine.served)
+    return MetricsServer(collector, settings.metrics_host, settings.metrics_port)
+
+
 class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
     """Runs the engine for as long as the worker lives, through any number of broker reconnects."""
 
@@ -43,6 +57,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         super().__init__(consumer, **kwargs)
         self._outbox = Outbox()
         self._engine: Engine | None = None
+        self._metrics: MetricsServer | None = None
         self._requests_to_end = itertools.count()
 
     def start(self, consumer: Any) -> None:
@@ -58,8 +73,10 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         if self._engine is None:
             signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._outbox, lambda job_id: job_id in state.revoked)
+            tracing.start("queuecast-worker")
             self._engine.start()
             inspection.of(self._engine)
+            self._metrics = _metrics_server(self._engine, load())
 
     def _flush_soon(self, consumer: Any) -> None:
         """Called on the engine's thread; `call_soon` may be, and wakes Celery's loop."""
@@ -77,6 +94,9 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         if self._engine is not None and consumer.blueprint.state in (bootsteps.CLOSE, bootsteps.TERMINATE):
             self._engine.close()
             self._engine = None
+            if self._metrics is not None:
+                self._metrics.close()
+            tracing.stop()
             self._outbox.ring = lambda: None
             self._outbox.flush(consumer.event_dispatcher)
 

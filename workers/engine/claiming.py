@@ -70,7 +70,8 @@ class Claims:
         if not (worker == self._context.worker_name and before.get("attempts") == job.attempts):
             job.attempts, job.failures = before.get("attempts") or 1, before.get("failures") or []
             job.failed(worker, self._started_at, f"Worker {worker} was lost while it ran this job.")
-            _log.warning("job %s was lost with worker %s (attempt %d)", job.job_id, worker, job.attempts)
+            about = {"job_id": job.job_id}
+            _log.warning("job %s was lost with worker %s (attempt %d)", job.job_id, worker, job.attempts, extra=about)
             if len(job.failures) >= self._deployment.settings.max_attempts:
                 claimed.ends.append(endings.poison(self._context, job, self._started_at))
                 return

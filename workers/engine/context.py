@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from registry.artifacts import ArtifactCache
 from workers.engine.events import Outbox
+from workers.engine.measures import Measures
 from workers.engine.messages import QueuedJob
 from workers.engine.taking import Intake
 from workers.hosts.launcher import HostLauncher
@@ -38,6 +39,7 @@ class Context:
     artifacts: ArtifactCache
     #: Tells of a job id whether `celery control revoke` named it.
     is_revoked: Callable[[str], bool]
+    measures: Measures
     #: Something that the report shows has changed.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _background: set[asyncio.Task[None]] = field(default_factory=set)

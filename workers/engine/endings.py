@@ -36,9 +36,10 @@ async def write(context: Context, deployment: DesiredDeployment, endings: Sequen
         await persistently("keep dead letters", lambda: dead_letters.keep(context.records, dead))
     written = await persistently("write outcomes", lambda: outcomes.finish(context.records, name, finishes, now, ttl_s))
     await persistently("acknowledge jobs", lambda: context.intake.ack([ending.job for ending in endings]))
-    for ending, first in zip(endings, written, strict=True):
-        if first:
-            ending.tell()
+    firsts = [ending for ending, first in zip(endings, written, strict=True) if first]
+    context.measures.ended(deployment, [ending.finish.kind for ending in firsts])
+    for ending in firsts:
+        ending.tell()
 
 
 def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: float, now: float) -> Ending:

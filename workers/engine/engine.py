@@ -27,6 +27,7 @@ from workers.engine.endpoint import Endpoint
 from workers.engine.events import Outbox
 from workers.engine.intake import RedisIntake
 from workers.engine.listener import Listener
+from workers.engine.measures import Measures
 from workers.engine.reconciler import Reconciler
 from workers.engine.redis_connection import connect
 from workers.engine.sweeper import Sweeper
@@ -56,6 +57,7 @@ class Engine:
         if settings.broker_is_amqp and find_spec("aiormq") is None:
             raise SettingsWrong("RabbitMQ as a broker needs more packages: pip install 'queuecast[rabbitmq]'.")
         self.endpoints: dict[str, Endpoint] = {}
+        self.measures = Measures(worker_name)
         self._worker_name = worker_name
         self._settings = settings
         self._outbox = outbox
@@ -71,6 +73,10 @@ class Engine:
         """Begin to serve; returns once the event loop runs."""
         self._thread.start()
         self._running.wait()
+
+    def served(self) -> dict[str, str]:
+        """Return the endpoints that this worker has, and the version that each should have; any thread may ask."""
+        return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
 
     def close(self) -> None:
         """Finish what runs within `shutdown_grace_s`, give back the rest, end the hosts."""
@@ -149,6 +155,7 @@ class Engine:
             launcher=HostLauncher(self._settings.host_threads),
             artifacts=ArtifactCache(where.artifact_cache_dir, ArtifactStore(where.artifacts_url)),
             is_revoked=self._is_revoked,
+            measures=self.measures,
         )
 
     def _desired(self) -> list[DesiredDeployment]:

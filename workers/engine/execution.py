@@ -50,9 +50,11 @@ class BatchRun:
         try:
             answer = await host.predict(rows, settings.max_batch_size, settings.timeout_s)
         except HostGone as error:
+            self._context.measures.lost(self._deployment, self.jobs, error, self._started_at)
             return [*suspects, *self._after_lost_host(error)]
         finally:
             self._host = None
+        self._context.measures.predicted(self._deployment, self.jobs, answer, self._started_at)
         self._end(self._endings(answer))
         return suspects
 
@@ -137,7 +139,8 @@ class BatchRun:
             # The host was stopped on purpose: nobody else is to blame.
             self._drop_cancelled()
             return self.jobs
-        _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), name, error)
+        about = {"job_ids": [job.job_id for job in jobs]}
+        _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), name, error, extra=about)
         now = time.time()
         for job in jobs:
             job.failed(

@@ -10,6 +10,7 @@ from typing import Any
 
 from registry.deployments import DesiredDeployment
 from registry.errors import RegistryError
+from workers import logs
 from workers.engine.batching import Batcher
 from workers.engine.context import Context
 from workers.engine.execution import BatchRun
@@ -70,6 +71,7 @@ class HostSlot:
         self._task.cancel()
 
     async def _keep_up(self) -> None:
+        logs.begin(endpoint_name=self._deployment().endpoint_name)
         pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             try:
@@ -98,6 +100,7 @@ class HostSlot:
             self.host = None
             if host.exited.done():
                 self._failed(f"Model host {host.pid} of {name} died and is being replaced.")
+                self._context.measures.host_lost(self._deployment())
             await asyncio.shield(host.stop())
         return loop.time() - began
 
@@ -111,6 +114,8 @@ class HostSlot:
             dict(wanted.runtime_options),
             wanted.signature.model_dump(mode="json"),
             wanted.input_example,
+            wanted.endpoint_name,
+            self._context.settings.log_format,
         )
         host = await self._context.launcher.spawn(_memory_limit_bytes(wanted))
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.serving_settings import EventsSetting
-from workers import arguments, envelopes, queues
+from workers import arguments, envelopes, queues, tracing
 from workers.documents import Failure
 from workers.envelopes import Envelope, EnvelopeUnreadable
 from workers.errors import JobArgumentsWrong
@@ -36,6 +36,8 @@ class QueuedJob:
     expires_at: float | None
     #: What task-received tells Flower.
     event_fields: dict[str, Any]
+    #: The trace headers that it came with.
+    trace: dict[str, str] | None = None
     #: How often it was given to a host, on any worker.
     attempts: int = 0
     #: Those of the attempts that ended with the loss of the host or the worker.
@@ -91,6 +93,7 @@ def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) 
         not_before=envelopes.seconds(headers.get("eta")),
         expires_at=envelopes.seconds(headers.get("expires")),
         event_fields=_event_fields(headers),
+        trace=tracing.headers_in(headers),
     )
 
 

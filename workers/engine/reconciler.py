@@ -108,5 +108,6 @@ class Reconciler:
     def _forget(self, name: str) -> None:
         _log.info("endpoint %s is not served here any more", name)
         del self._endpoints[name]
+        self._context.measures.forget(name)
         self._quiet_since.pop(name, None)
         self._context.changed.set()

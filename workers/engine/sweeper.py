@@ -126,5 +126,6 @@ class Sweeper:
         names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
         message = await script(self._records, _LOST)(names, [job_id, now])
         if message:
-            _log.warning("job %s of %s stood in no queue; it is sent again", job_id, endpoint_name)
+            about = {"job_id": job_id, "endpoint_name": endpoint_name}
+            _log.warning("job %s of %s stood in no queue; it is sent again", job_id, endpoint_name, extra=about)
             await self._source.send(endpoint_name, message)

@@ -15,10 +15,12 @@ from typing import Any
 
 from registry.output_columns import OutputDescription, description_of
 from registry.runtimes.protocol import Model
+from workers import logs
 from workers.hosts import failures, frames, surroundings
 from workers.hosts.predicting import Predictor
 
 _log = logging.getLogger("queuecast.host")
+_TEXT = "[%(asctime)s: %(levelname)s/host %(process)d] %(message)s"
 
 
 def serve(channel: socket.socket) -> None:
@@ -38,7 +40,7 @@ def _prepare() -> None:
     sys.stdout, sys.stderr = surroundings.open_output(1), surroundings.open_output(2)
     logging.raiseExceptions = False  # a log that can't be written stops no prediction
     logging.basicConfig(
-        format="[%(asctime)s: %(levelname)s/host %(process)d] %(message)s",
+        format=_TEXT,
         level=logging.INFO,
         stream=surroundings.open_output(),
     )
@@ -47,6 +49,12 @@ def _prepare() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # or each host would draw the same numbers
+
+
+def _log_as_asked(request: dict[str, Any]) -> None:
+    """Give log lines the form that the worker's have; settings of its own a host has none."""
+    logs.begin(endpoint_name=request["endpoint_name"] or None)
+    logs.set_form(logs.LogFormat(request["log_format"]), "host", _TEXT)
 
 
 def _make_forks_ordinary(channel: socket.socket) -> None:
@@ -72,6 +80,7 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
     """Load and warm up; tell the worker how it went, and return who predicts, or None."""
     from registry.errors import RegistryError
 
+    _log_as_asked(request)
     began, pid = time.perf_counter(), os.getpid()
     predictor: Predictor | None = None
     try:

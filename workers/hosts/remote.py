@@ -16,6 +16,7 @@ from registry.output_columns import OutputDescription
 from workers.errors import HostStartFailed, WorkerError
 from workers.hosts import frames, processes
 from workers.hosts.memory_watch import MemoryWatch
+from workers.logs import LogFormat
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,9 @@ class LoadRequest:
     runtime_options: dict[str, Any]
     signature: dict[str, Any]
     input_example: Any
+    #: Whose host it is, for its log, and the form of that (`logs.LogFormat`).
+    endpoint_name: str = ""
+    log_format: str = LogFormat.TEXT
 
 
 class RowError(msgspec.Struct, frozen=True):
@@ -168,6 +172,8 @@ class RemoteHost:
                     "runtime_options": request.runtime_options,
                     "signature": request.signature,
                     "input_example": request.input_example,
+                    "endpoint_name": request.endpoint_name,
+                    "log_format": request.log_format,
                 },
                 timeout_s,
                 _loaded.decode,

@@ -1,0 +1,114 @@
+"""What one worker measures of its batches: counts and histograms by endpoint and version.
+
+Plain numbers, changed once for each batch on the engine's thread alone; another thread reads them when
+they are scraped (`exposition`). Knows nothing of Prometheus.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from registry.deployments import DesiredDeployment
+from workers import tracing
+from workers.engine.messages import QueuedJob
+from workers.hosts.remote import Answer, HostGone
+from workers.statistics import Kind
+from workers.tracing import Batch
+
+#: Bounds of buckets, from a model that is a formula to one that takes minutes.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0)
+#: Of an endpoint that is swapped again and again, the last versions are kept.
+_VERSIONS_KEPT = 8
+
+
+class Histogram:
+    """Counts values by the bucket that they fall into."""
+
+    __slots__ = ("_bounds", "_counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.total = 0.0
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Count one value; a bucket holds its upper bound."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return (upper bound, how many values up to it), as Prometheus has them."""
+        seen, found = 0, []
+        for bound, count in zip([*map(str, self._bounds), "+Inf"], list(self._counts), strict=True):
+            seen += count
+            found.append((bound, float(seen)))
+        return found
+
+
+@dataclass(slots=True)
+class Series:
+    """All that is measured of one version on one endpoint."""
+
+    ended: Counter[Kind] = field(default_factory=Counter)
+    queued_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    predict_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    rows: Histogram = field(default_factory=lambda: Histogram(ROWS))
+    host_restarts: int = 0
+
+
+class Measures:
+    """One for each engine."""
+
+    def __init__(self, worker_name: str) -> None:
+        self._worker_name = worker_name
+        self._endpoints: dict[str, dict[str, Series]] = {}
+
+    def predicted(
+        self, deployment: DesiredDeployment, jobs: Sequence[QueuedJob], answer: Answer, started_at: float
+    ) -> None:
+        """A host has answered a batch that was begun at `started_at` (s since the epoch)."""
+        series = self._series(deployment)
+        for job in jobs:
+            if job.submitted_at is not None:
+                series.queued_s.observe(max(0.0, started_at - job.submitted_at))
+        series.predict_s.observe(answer.predict_ms / 1000)
+        series.rows.observe(len(answer.outputs))
+        tracing.batch_ended(self._batch(deployment, started_at), jobs, answer.predict_ms, answer.errors)
+
+    def lost(
+        self, deployment: DesiredDeployment, jobs: Sequence[QueuedJob], error: HostGone, started_at: float
+    ) -> None:
+        """A host was lost with a batch that was begun at `started_at` (s since the epoch)."""
+        tracing.batch_lost(self._batch(deployment, started_at), jobs, str(error))
+
+    def ended(self, deployment: DesiredDeployment, kinds: Iterable[Kind]) -> None:
+        """Jobs have their final records, written by this worker."""
+        self._series(deployment).ended.update(kinds)
+
+    def host_lost(self, deployment: DesiredDeployment) -> None:
+        """A host died, or had to be killed, and is replaced."""
+        self._series(deployment).host_restarts += 1
+
+    def forget(self, endpoint_name: str) -> None:
+        """Drop the numbers of an endpoint that is not served here any more."""
+        self._endpoints.pop(endpoint_name, None)
+
+    def of(self, endpoint_name: str) -> Mapping[str, Series]:
+        """Return the series of an endpoint by version; any thread may ask."""
+        return dict(self._endpoints.get(endpoint_name, {}))
+
+    def _series(self, deployment: DesiredDeployment) -> Series:
+        versions = self._endpoints.setdefault(deployment.endpoint_name, {})
+        series = versions.get(deployment.version)
+        if series is None:
+            series = versions[deployment.version] = Series()
+            if len(versions) > _VERSIONS_KEPT:
+                del versions[next(iter(versions))]
+        return series
+
+    def _batch(self, deployment: DesiredDeployment, started_at: float) -> Batch:
+        return Batch(deployment.endpoint_name, deployment.model_name, deployment.version, self._worker_name, started_at)

@@ -1,0 +1,99 @@
+"""The name of every metric, defined once: what the API and the workers export, and dashboards and alerts ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as it is exported; counters end in `_total`."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+#: Labels. Nothing else makes series, so that their number is bounded by what is deployed.
+ENDPOINT, VERSION, OUTCOME, STATE, GROUP, PART = "endpoint", "version", "outcome", "state", "group", "part"
+METHOD, ROUTE, STATUS = "method", "route", "status"
+_VERSION = (ENDPOINT, VERSION)
+
+# Of one worker process, since it started.
+JOBS = Metric(
+    "queuecast_jobs_total",
+    "Jobs that this worker has ended, by what became of them.",
+    (*_VERSION, OUTCOME),
+)
+QUEUED = Metric(
+    "queuecast_job_queued_seconds",
+    "From the submit of a job to the start of its batch.",
+    _VERSION,
+)
+PREDICTING = Metric(
+    "queuecast_batch_predict_seconds",
+    "Time that a model host took for a batch.",
+    _VERSION,
+)
+BATCH_ROWS = Metric("queuecast_batch_rows", "Rows in a batch.", _VERSION)
+HOST_RESTARTS = Metric(
+    "queuecast_host_restarts_total",
+    "Model hosts that died or were killed, and were replaced.",
+    _VERSION,
+)
+
+# Of the whole service, read from Redis and the registry by whichever API process is asked.
+ENDPOINT_JOBS = Metric(
+    "queuecast_endpoint_jobs_total",
+    "Jobs of an endpoint that have ended, on all workers and since its first job.",
+    (ENDPOINT, OUTCOME),
+)
+QUEUE_DEPTH = Metric(
+    "queuecast_queue_depth",
+    "Jobs that wait, in the queue or in a worker.",
+    (ENDPOINT,),
+)
+OLDEST_JOB_AGE = Metric(
+    "queuecast_oldest_job_age_seconds",
+    "Age of the job that waits longest in the queue; 0 if none does.",
+    (ENDPOINT,),
+)
+DEPLOYMENT_STATE = Metric(
+    "queuecast_deployment_state",
+    "1 for the state that a deployment is in, 0 for the others.",
+    (*_VERSION, STATE),
+)
+HOSTS_READY = Metric(
+    "queuecast_hosts_ready",
+    "Model hosts that have the version loaded.",
+    _VERSION,
+)
+HOSTS_WANTED = Metric(
+    "queuecast_hosts_wanted",
+    "Model hosts that there should be on the workers that serve it.",
+    _VERSION,
+)
+HOST_MEMORY = Metric(
+    "queuecast_host_memory_bytes",
+    "Resident memory of the model hosts.",
+    _VERSION,
+)
+WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))
+DEAD_LETTERS = Metric("queuecast_dead_letters", "Jobs that were given up and are kept.")
+UP = Metric(
+    "queuecast_up",
+    "Whether the API reaches redis and the registry.",
+    (PART,),
+)
+
+# Of one API process, since it started.
+HTTP_REQUESTS = Metric(
+    "queuecast_http_requests_total",
+    "HTTP requests that were answered.",
+    (METHOD, ROUTE, STATUS),
+)
+HTTP_DURATION = Metric(
+    "queuecast_http_request_duration_seconds",
+    "Time to answer an HTTP request; long polls take what they were asked to.",
+    (ROUTE,),
+)

@@ -1,0 +1,173 @@
+"""The spans that are made with OpenTelemetry, after its conventions for HTTP and for messaging.
+
+One job is one message, so each has a trace of its own, from the submit to the prediction, although a host
+predicts many together: the span of a job in a batch is a child of the span that sent it, and says how many
+shared the batch. Import this module through `tracing` alone: it loads OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from workers.keys import TRACEPARENT_HEADER
+from workers.queues import queue_name
+from workers.tracing import Batch, TracedJob
+
+_log = logging.getLogger(__name__)
+
+_W3C = TraceContextTextMapPropagator()
+#: How long the last spans may take when the process ends.
+_LAST_SPANS_MS = 3_000
+_SERVER_ERROR = 500
+
+
+def start(service_name: str) -> bool:
+    """Export this process's spans, as the standard variables say; False if the process does so already."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        _log.info("traces are those that this program has set up")
+        return True
+    # What the environment names goes first.
+    resource = Resource.create({"service.name": service_name}).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    _log.info("traces are exported as %s", resource.attributes.get("service.name"))
+    return True
+
+
+def stop() -> None:
+    """Export what is left, within a limit."""
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.force_flush(_LAST_SPANS_MS)
+
+
+@contextmanager
+def serving(
+    headers: Mapping[str, str] | None, name: str, attributes: Mapping[str, str]
+) -> Iterator[Callable[[int], None]]:
+    """Make the SERVER span of a request."""
+    span = _tracer().start_span(name, _parent(headers), SpanKind.SERVER, attributes)
+
+    def answered(status: int) -> None:
+        span.set_attribute("http.response.status_code", status)
+        if status >= _SERVER_ERROR:
+            span.set_status(Status(StatusCode.ERROR))
+
+    with trace.use_span(span, end_on_exit=True):
+        yield answered
+
+
+@contextmanager
+def sending(endpoint_name: str, job_id: str, before: Mapping[str, str]) -> Iterator[str | None]:
+    """Make the PRODUCER span of a submit; yields the `traceparent` that leads to it."""
+    queue = queue_name(endpoint_name)
+    # What the process is doing, or where the caller's headers lead.
+    parent = contexts.get_current() if trace.get_current_span().get_span_context().is_valid else _parent(before)
+    attributes = {**_messaging(queue, job_id, "send"), "queuecast.endpoint": endpoint_name}
+    with _tracer().start_as_current_span(f"send {queue}", parent, SpanKind.PRODUCER, attributes):
+        headers: dict[str, str] = {}
+        _W3C.inject(headers)
+        yield headers.get(TRACEPARENT_HEADER)
+
+
+def batch_ended(
+    batch: Batch, jobs: Sequence[TracedJob], batch_jobs: int, predict_ms: float, failed: Mapping[str, str]
+) -> None:
+    """Make the spans of jobs that were answered just now: waiting in the queue, processing, predicting in the host."""
+    now = time.time()
+    for job in jobs:
+        with _processing(batch, job, batch_jobs, now) as process:
+            if process is None:
+                continue
+            attributes = {"queuecast.model": batch.model_name, "queuecast.version": batch.version}
+            # The host has no clock of ours: what it measured ends when its answer is here.
+            began = max(batch.started_at, now - predict_ms / 1000)
+            predict = _tracer().start_span(
+                "predict", trace.set_span_in_context(process), attributes=attributes, start_time=_ns(began)
+            )
+            if job.job_id in failed:
+                _fail(predict, failed[job.job_id])
+                _fail(process, failed[job.job_id])
+            predict.end(_ns(now))
+
+
+def batch_lost(batch: Batch, jobs: Sequence[TracedJob], batch_jobs: int, reason: str) -> None:
+    """Make the spans of jobs whose host was lost just now."""
+    now = time.time()
+    for job in jobs:
+        with _processing(batch, job, batch_jobs, now) as process:
+            if process is not None:
+                _fail(process, "HostGone", reason)
+
+
+@contextmanager
+def _processing(batch: Batch, job: TracedJob, batch_jobs: int, now: float) -> Iterator[Span | None]:
+    """Make a job's CONSUMER span, and one for the time before it; None if it isn't sampled."""
+    queue = queue_name(batch.endpoint_name)
+    attributes = {
+        **_messaging(queue, job.job_id, "process"),
+        "messaging.batch.message_count": batch_jobs,
+        "queuecast.endpoint": batch.endpoint_name,
+        "queuecast.model": batch.model_name,
+        "queuecast.version": batch.version,
+        "queuecast.worker": batch.worker,
+        "queuecast.attempt": job.attempts,
+    }
+    submitted_at = min(job.submitted_at or batch.started_at, batch.started_at)
+    parent = _parent(job.trace)
+    span = _tracer().start_span(
+        f"process {queue}", parent, SpanKind.CONSUMER, attributes, start_time=_ns(batch.started_at)
+    )
+    if not span.is_recording():
+        yield None
+        return
+    # Of a job that came without a trace, this is the first span.
+    above = parent if job.trace else trace.set_span_in_context(span)
+    _tracer().start_span("queued", above, start_time=_ns(submitted_at)).end(_ns(batch.started_at))
+    yield span
+    span.end(_ns(now))
+
+
+def _messaging(queue: str, job_id: str, operation: str) -> dict[str, Any]:
+    return {
+        "messaging.system": "celery",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": queue,
+        "messaging.message.id": job_id,
+    }
+
+
+def _fail(span: Span, kind: str, reason: str | None = None) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(Status(StatusCode.ERROR, reason or kind))
+
+
+def _parent(headers: Mapping[str, str] | None) -> Context:
+    return _W3C.extract(headers or {}, Context())
+
+
+def _tracer() -> trace.Tracer:
+    return trace.get_tracer("queuecast")
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
