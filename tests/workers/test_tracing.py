@@ -1,0 +1,107 @@
+"""Trace headers on their way through a process that makes no spans, and through one that does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.environment import REPOSITORY, clean_environment
+from workers import envelopes, keys, submission, tracing
+from workers.redis_client import records_client
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+GOOD = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, "", 5, "00", GOOD[:-1], GOOD.upper(), GOOD + "x", f"00-{'0' * 32}-b7ad6b7169203331-01",
+        f"00-{TRACE}-{'0' * 16}-01", GOOD + "\n",
+    ],
+)  # fmt: skip
+def test_a_header_that_names_no_trace_is_ignored(value: Any) -> None:
+    assert tracing.headers_in({"traceparent": value}) is None
+
+
+def test_a_trace_and_its_state_are_taken_from_headers_and_nothing_else_is() -> None:
+    given = {"traceparent": GOOD, "tracestate": "vendor=1", "id": "job"}
+    assert tracing.headers_in(given) == {"traceparent": GOOD, "tracestate": "vendor=1"}
+    assert tracing.headers_in({**given, "tracestate": "x" * 3_000}) == {"traceparent": GOOD}
+    assert tracing.trace_id({"traceparent": GOOD}) == TRACE
+    assert tracing.trace_id(None) is None
+
+
+def test_a_job_that_is_submitted_while_a_request_is_served_carries_its_trace() -> None:
+    options: dict[str, Any] = {"headers": {"mine": 1}}
+    tracing.arrive({"traceparent": GOOD, "tracestate": "vendor=1"})
+    with tracing.sending("adding", "job", options) as traceparent:
+        assert traceparent == GOOD
+    assert options["headers"] == {"mine": 1, "tracestate": "vendor=1"}
+    options = {}
+    tracing.arrive(None)
+    with tracing.sending("adding", "job", options) as traceparent:
+        assert traceparent is None
+    assert options == {}
+
+
+@pytest.mark.parametrize("options", [{}, {"headers": {"mine": 1}}, {"headers": {"traceparent": "no trace"}}])
+def test_the_message_of_a_traced_job_says_so_and_that_of_another_does_not(
+    redis_url: str, options: dict[str, Any]
+) -> None:
+    found = []
+    for headers in ({"traceparent": GOOD}, None):
+        tracing.arrive(headers)
+        accepted = submission.submit(("adding", 1.0), {}, **options)
+        message = records_client().get(keys.message(accepted.job_id))
+        assert isinstance(message, bytes)
+        found.append(tracing.headers_in(envelopes.decode(message).headers))
+    assert found == [{"traceparent": GOOD}, None]
+
+
+def run(program: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=clean_environment(**env),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_without_the_extra_an_endpoint_for_traces_is_a_warning_and_no_error() -> None:
+    program = """
+import logging, sys
+sys.modules["opentelemetry"] = None
+logging.basicConfig(stream=sys.stdout)
+from workers import tracing
+tracing.start("api")
+with tracing.sending("adding", "job", {}):
+    pass
+tracing.stop()
+"""
+    assert "pip install 'queuecast[otel]'" in run(program, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+
+
+def test_a_program_that_traces_itself_is_the_parent_of_what_it_submits() -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    program = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from workers import tracing
+spans, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+with trace.get_tracer("theirs").start_as_current_span("theirs") as theirs:
+    with tracing.sending("adding", "job", {}) as traceparent:
+        pass
+[send, _] = spans.get_finished_spans()
+assert send.name == "send predict.adding" and send.parent.span_id == theirs.get_span_context().span_id
+assert f"{send.context.span_id:016x}" in traceparent
+print("fine")
+"""
+    assert run(program) == "fine\n"
