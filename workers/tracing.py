@@ -65,7 +65,7 @@ def start(service_name: str) -> None:
     global _started  # noqa: PLW0603 - like OpenTelemetry's own, there is one for each process
     if _started or not load().traces_wanted:
         return
-    if not _installed():
+    if not installed():
         _log.warning("no traces: OpenTelemetry is not installed; pip install 'queuecast[otel]'")
         return
     from workers import otel
@@ -169,7 +169,8 @@ def _program_traces() -> bool:
     return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def _installed() -> bool:
+def installed() -> bool:
+    """Tell whether spans could be exported."""
     try:
         return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:  # not even the package that it would be in

@@ -13,6 +13,7 @@ from tests.observability.conftest import ENDPOINT, Observed, json_lines
 from tests.support.calls import expect
 from tests.support.environment import REPOSITORY
 from tests.support.models import Echo
+from tests.support.otlp import Receiver
 from tests.support.waiting import eventually
 from workers.queues import queue_name
 
@@ -109,16 +110,16 @@ def test_a_second_worker_takes_the_next_port_and_counts_for_itself(observed: Obs
     assert other.terminate() == 0
 
 
-def test_one_trace_leads_from_the_http_request_to_the_model_host(observed: Observed) -> None:
+def test_one_trace_leads_from_the_http_request_to_the_model_host(observed: Observed, spans: Receiver) -> None:
     trace_id, headers = new_trace()
     answer = observed.api.post(
         f"/predict/{ENDPOINT}", json={"input": "a"}, headers={**headers, "Prefer": "wait=20"}
     )  # fmt: skip
     job_id = expect(200, answer)["job_id"]
     queue = queue_name(ENDPOINT)
-    spans = observed.spans.trace(trace_id, 5)
-    server, send = spans["POST /predict/<endpoint_name>"], spans[f"send {queue}"]
-    process, queued, predict = spans[f"process {queue}"], spans["queued"], spans["predict"]
+    trace = spans.trace(trace_id, 5)
+    server, send = trace["POST /predict/<endpoint_name>"], trace[f"send {queue}"]
+    process, queued, predict = trace[f"process {queue}"], trace["queued"], trace["predict"]
     assert [server.kind, send.kind, process.kind] == [SERVER, PRODUCER, CONSUMER]
     assert (server.service, send.service) == ("queuecast-api", "queuecast-api")
     assert {each.service for each in (process, queued, predict)} == {"queuecast-worker"}
@@ -129,24 +130,24 @@ def test_one_trace_leads_from_the_http_request_to_the_model_host(observed: Obser
     assert send.attributes["messaging.message.id"] == process.attributes["messaging.message.id"] == job_id
     assert process.attributes["queuecast.version"] == "1"
     assert queued.ended == process.began <= predict.began <= predict.ended == process.ended
-    assert not any(span.failed for span in spans.values())
+    assert not any(span.failed for span in trace.values())
 
 
-def test_a_job_of_a_celery_program_continues_the_trace_of_its_header(observed: Observed) -> None:
+def test_a_job_of_a_celery_program_continues_the_trace_of_its_header(observed: Observed, spans: Receiver) -> None:
     trace_id, headers = new_trace()
     job = observed.celery.send_task(
         "predict", args=[ENDPOINT, "raise"], queue=queue_name(ENDPOINT), headers=headers
     )  # fmt: skip
     with pytest.raises(Exception, match="is not liked"):
         job.get(timeout=20)
-    spans = observed.spans.trace(trace_id, 3)
-    process = spans[f"process {queue_name(ENDPOINT)}"]
+    trace = spans.trace(trace_id, 3)
+    process = trace[f"process {queue_name(ENDPOINT)}"]
     assert process.parent_id == headers["traceparent"].split("-")[2]
     assert process.failed
     assert process.attributes["error.type"] == "ValueError"
 
 
-def test_the_python_task_sends_the_trace_of_its_caller(observed: Observed) -> None:
+def test_the_python_task_sends_the_trace_of_its_caller(observed: Observed, spans: Receiver) -> None:
     trace_id, headers = new_trace()
     program = f"""
 from workers.tasks import predict
@@ -160,28 +161,28 @@ print(job.get(timeout=20)["prediction"])
         assert observed.run("-c", program).stdout == "['1', 'a']\n"
     finally:
         observed.env = before
-    spans = observed.spans.trace(trace_id, 3)
-    assert spans["queued"].parent_id == headers["traceparent"].split("-")[2]
+    trace = spans.trace(trace_id, 3)
+    assert trace["queued"].parent_id == headers["traceparent"].split("-")[2]
 
 
-def test_a_host_that_is_lost_is_a_failed_span(observed: Observed) -> None:
+def test_a_host_that_is_lost_is_a_failed_span(observed: Observed, spans: Receiver) -> None:
     trace_id, headers = new_trace()
     answer = observed.api.post(f"/predict/{ENDPOINT}", json={"input": "exit"}, headers=headers)
     assert observed.job(expect(202, answer)["job_id"])["status"] == "failed"
-    process = observed.spans.trace(trace_id, 4)[f"process {queue_name(ENDPOINT)}"]
+    process = spans.trace(trace_id, 4)[f"process {queue_name(ENDPOINT)}"]
     assert process.failed
     assert process.attributes["error.type"] == "HostGone"
     observed.wait_for_status(ENDPOINT, "active")
 
 
-def test_what_the_caller_does_not_sample_makes_no_spans(observed: Observed) -> None:
+def test_what_the_caller_does_not_sample_makes_no_spans(observed: Observed, spans: Receiver) -> None:
     unsampled, headers = new_trace(sampled=False)
     wait = {"Prefer": "wait=20"}
     expect(200, observed.api.post(f"/predict/{ENDPOINT}", json={"input": "a"}, headers={**headers, **wait}))
     later, headers = new_trace()
     expect(200, observed.api.post(f"/predict/{ENDPOINT}", json={"input": "a"}, headers={**headers, **wait}))
-    observed.spans.trace(later, 5)
-    assert unsampled not in {span.trace_id for span in observed.spans.spans}
+    spans.trace(later, 5)
+    assert unsampled not in {span.trace_id for span in spans.spans}
 
 
 def test_the_api_logs_each_request_with_its_ids(observed: Observed) -> None:
