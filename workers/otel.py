@@ -7,7 +7,9 @@ shared the batch. Import this module through `tracing` alone: it loads OpenTelem
 
 from __future__ import annotations
 
+import atexit
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _W3C = TraceContextTextMapPropagator()
 #: How long the last spans may take when the process ends.
-_LAST_SPANS_MS = 3_000
+_LAST_SPANS_S = 2.0
 _SERVER_ERROR = 500
 
 
@@ -43,20 +45,30 @@ def start(service_name: str) -> bool:
         return True
     # What the environment names goes first.
     resource = Resource.create({"service.name": service_name}).merge(OTELResourceDetector().detect())
-    provider = TracerProvider(resource=resource)
+    # A collector that is away is an error once for each batch of spans, not a warning for each try.
+    logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.ERROR)
+    # At the exit the library would wait for a collector that is away as long as for one that is slow.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
+    atexit.register(stop)  # for a process that nobody stops: a WSGI server's
     _log.info("traces are exported as %s", resource.attributes.get("service.name"))
     return True
 
 
 def stop() -> None:
-    """Export what is left, within a limit."""
-    from opentelemetry.sdk.trace import TracerProvider
-
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        provider.force_flush(_LAST_SPANS_MS)
+    """Export what is left, within a limit; again it does nothing."""
+    atexit.unregister(stop)
+    shut_down = getattr(trace.get_tracer_provider(), "shutdown", None)
+    if shut_down is None:
+        return
+    last = threading.Thread(target=shut_down, name="queuecast-last-spans", daemon=True)
+    try:
+        last.start()
+    except RuntimeError:  # the interpreter is ending, and starts no threads any more
+        shut_down()
+        return
+    last.join(_LAST_SPANS_S)
 
 
 @contextmanager
