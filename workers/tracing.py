@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -138,10 +138,8 @@ def sending(endpoint_name: str, job_id: str, options: dict[str, Any]) -> Abstrac
     return otel.sending(endpoint_name, job_id, before)
 
 
-def batch_ended(
-    batch: Batch, jobs: Sequence[TracedJob], predict_ms: float, errors: Mapping[int, Mapping[str, str]]
-) -> None:
-    """Make the spans of jobs that a host has answered just now; `errors` are by row."""
+def batch_ended(batch: Batch, jobs: Sequence[TracedJob], predict_ms: float, errors: Mapping[int, str]) -> None:
+    """Make the spans of jobs that a host has answered just now; `errors` has what was raised, by row."""
     if _started and (traced := _sampled(jobs)):
         from workers import otel
 
@@ -151,8 +149,9 @@ def batch_ended(
             start = rows.stop
             bad = next((row for row in rows if row in errors), None) if errors else None
             if bad is not None:
-                failed[job.job_id] = errors[bad]["type"]
-        otel.batch_ended(batch, traced, len(jobs), predict_ms, failed)
+                failed[job.job_id] = errors[bad]
+        with _harmless():
+            otel.batch_ended(batch, traced, len(jobs), predict_ms, failed)
 
 
 def batch_lost(batch: Batch, jobs: Sequence[TracedJob], reason: str) -> None:
@@ -160,7 +159,17 @@ def batch_lost(batch: Batch, jobs: Sequence[TracedJob], reason: str) -> None:
     if _started and (traced := _sampled(jobs)):
         from workers import otel
 
-        otel.batch_lost(batch, traced, len(jobs), reason)
+        with _harmless():
+            otel.batch_lost(batch, traced, len(jobs), reason)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Log what goes wrong in the block: a span is not worth a job."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - whatever a library raises
+        _log.exception("spans could not be made")
 
 
 def _program_traces() -> bool:

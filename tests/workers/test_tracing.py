@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.environment import REPOSITORY, clean_environment
+from tests.workers.stand_ins import queued_job
 from workers import envelopes, keys, submission, tracing
 from workers.redis_client import records_client
 
@@ -105,3 +106,19 @@ assert f"{send.context.span_id:016x}" in traceparent
 print("fine")
 """
     assert run(program) == "fine\n"
+
+
+def test_spans_that_can_not_be_made_cost_no_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    from workers import otel
+
+    def broken(*_: Any) -> None:
+        raise KeyError("a library's own mistake")
+
+    monkeypatch.setattr(tracing, "_started", True)
+    monkeypatch.setattr(otel, "batch_ended", broken)
+    batch = tracing.Batch("adding", "adder", "1", "w@1", 1.0)
+    tracing.batch_ended(batch, [queued_job()], 1.0, {})
+    assert "spans could not be made" in caplog.text

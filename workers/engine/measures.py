@@ -77,7 +77,8 @@ class Measures:
                 series.queued_s.observe(max(0.0, started_at - job.submitted_at))
         series.predict_s.observe(answer.predict_ms / 1000)
         series.rows.observe(len(answer.outputs))
-        tracing.batch_ended(self._batch(deployment, started_at), jobs, answer.predict_ms, answer.errors)
+        errors = {row: error.type for row, error in answer.errors.items()}
+        tracing.batch_ended(self._batch(deployment, started_at), jobs, answer.predict_ms, errors)
 
     def lost(
         self, deployment: DesiredDeployment, jobs: Sequence[QueuedJob], error: HostGone, started_at: float

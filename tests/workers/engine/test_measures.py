@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from msgspec import Raw
 from prometheus_client import CollectorRegistry, generate_latest
 
 from registry.deployments import DesiredDeployment
@@ -47,7 +48,7 @@ def test_a_value_is_counted_in_the_bucket_whose_bound_it_does_not_exceed() -> No
 def test_a_batch_is_counted_by_its_rows_its_jobs_and_their_ends(measures: Measures) -> None:
     batch = [queued_job("a", rows=3, submitted_at=9.0), queued_job("b", submitted_at=7.0)]
     batch += [queued_job("c", submitted_at=None), queued_job("ahead", submitted_at=11.0)]
-    measures.predicted(version(1), batch, Answer([0.0] * 6, {}, 250.0), started_at=10.0)
+    measures.predicted(version(1), batch, Answer(1, [Raw(b"0")] * 6, {}, 250.0), started_at=10.0)
     measures.ended(version(1), [Kind.SUCCEEDED, Kind.SUCCEEDED, Kind.FAILED])
     measures.host_lost(version(1))
     found = exported(measures, SERVED)
