@@ -20,7 +20,7 @@ from uuid import UUID
 import redis
 
 from registry import names
-from workers import broker, keys, prepared_messages, records
+from workers import broker, keys, prepared_messages, records, tracing
 from workers.bulk_script import ACCEPT
 from workers.documents import queued
 from workers.errors import (
@@ -84,30 +84,33 @@ def submit(
     most = MAX_JOBS if limits.max_queue_length is None else min(MAX_JOBS, limits.max_queue_length)
     if len(jobs) > most:
         raise BulkTooLarge(len(jobs), most)
-    call = _Bulk(endpoint_name, jobs, limits, idempotency, options)
-    if jobs:
-        with translated_errors():
-            records_client().ping()
-        call.run()
-    return call.job_ids
+    with tracing.sending(endpoint_name, None, options, len(jobs)) as traceparent:
+        call = _Bulk(endpoint_name, jobs, limits, idempotency, options, traceparent)
+        if jobs:
+            with translated_errors():
+                records_client().ping()
+            call.run()
+        return call.job_ids
 
 
 class _Bulk:
     """One call on its way."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self,
         endpoint_name: str,
         jobs: Sequence[Job],
         limits: Limits,
         idempotency: Idempotency | None,
         options: Mapping[str, Any],
+        traceparent: str | None,
     ) -> None:
         self._endpoint_name = endpoint_name
         self._max_queue_length = limits.max_queue_length
         self._expires_in_s = [job.expires_in_s or limits.expires_in_s for job in jobs]
         own_expiry = any(each is not None for each in self._expires_in_s)
-        self._prepared = prepared_messages.prepare(options, expires=own_expiry)
+        self._prepared = prepared_messages.prepare(options, expires=own_expiry, traced=traceparent is not None)
+        self._traceparent = traceparent
         self._arguments = [_arguments(endpoint_name, job.rows) for job in jobs]
         self._scope = None if idempotency is None else digest(idempotency.key.encode())
         self._digest = "" if idempotency is None else digest(b"bulk\n" + idempotency.request)
@@ -139,7 +142,8 @@ class _Bulk:
         for number in chunk:
             # A microsecond apart, so that lists by time have them in order.
             job_id, at = self.job_ids[number], now + (number - chunk.start) / 1e6
-            call = Call(job_id, self._endpoint_name, *self._arguments[number], at, self._expires_in_s[number])
+            expires_in_s = self._expires_in_s[number]
+            call = Call(job_id, self._endpoint_name, *self._arguments[number], at, expires_in_s, self._traceparent)
             envelope, expires_at = self._prepared.envelope(call)
             envelopes.append(envelope)
             names += keys.record(job_id), keys.message(job_id)

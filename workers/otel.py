@@ -88,12 +88,14 @@ def serving(
 
 
 @contextmanager
-def sending(endpoint_name: str, job_id: str, before: Mapping[str, str]) -> Iterator[str | None]:
+def sending(endpoint_name: str, job_id: str | None, jobs: int, before: Mapping[str, str]) -> Iterator[str | None]:
     """Make the PRODUCER span of a submit; yields the `traceparent` that leads to it."""
     queue = queue_name(endpoint_name)
     # What the process is doing, or where the caller's headers lead.
     parent = contexts.get_current() if trace.get_current_span().get_span_context().is_valid else _parent(before)
     attributes = {**_messaging(queue, job_id, "send"), "queuecast.endpoint": endpoint_name}
+    if job_id is None:
+        attributes["messaging.batch.message_count"] = jobs
     with _tracer().start_as_current_span(f"send {queue}", parent, SpanKind.PRODUCER, attributes):
         headers: dict[str, str] = {}
         _W3C.inject(headers)
@@ -158,13 +160,13 @@ def _processing(batch: Batch, job: TracedJob, batch_jobs: int, now: float) -> It
     span.end(_ns(now))
 
 
-def _messaging(queue: str, job_id: str, operation: str) -> dict[str, Any]:
+def _messaging(queue: str, job_id: str | None, operation: str) -> dict[str, Any]:
     return {
         "messaging.system": "celery",
         "messaging.operation.name": operation,
         "messaging.operation.type": operation,
         "messaging.destination.name": queue,
-        "messaging.message.id": job_id,
+        **({"messaging.message.id": job_id} if job_id else {}),
     }
 
 

@@ -120,9 +120,12 @@ def serving(
     return otel.serving(headers, name, attributes)
 
 
-def sending(endpoint_name: str, job_id: str, options: dict[str, Any]) -> AbstractContextManager[str | None]:
+def sending(
+    endpoint_name: str, job_id: str | None, options: dict[str, Any], jobs: int = 1
+) -> AbstractContextManager[str | None]:
     """Make a span of the submit in the block; yields the `traceparent` for the message, if it belongs to a trace.
 
+    Many jobs of one call share it, and have no `job_id`.
     A program that traces itself needs no more than that: its span is the parent. The rest of what a message
     says of a trace is added to `options`.
     """
@@ -135,7 +138,7 @@ def sending(endpoint_name: str, job_id: str, options: dict[str, Any]) -> Abstrac
         return nullcontext(before.get(TRACEPARENT_HEADER))
     from workers import otel
 
-    return otel.sending(endpoint_name, job_id, before)
+    return otel.sending(endpoint_name, job_id, jobs, before)
 
 
 def batch_ended(batch: Batch, jobs: Sequence[TracedJob], predict_ms: float, errors: Mapping[int, str]) -> None:

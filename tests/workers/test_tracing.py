@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.workers.stand_ins import queued_job
-from workers import envelopes, keys, submission, tracing
+from workers import bulk, envelopes, keys, submission, tracing
 from workers.redis_client import records_client
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -61,6 +61,14 @@ def test_the_message_of_a_traced_job_says_so_and_that_of_another_does_not(
         assert isinstance(message, bytes)
         found.append(tracing.headers_in(envelopes.decode(message).headers))
     assert found == [{"traceparent": GOOD}, None]
+
+
+def test_all_jobs_of_one_call_carry_its_trace(redis_url: str) -> None:
+    tracing.arrive({"traceparent": GOOD})
+    ids = bulk.submit("adding", [bulk.Job({"input": 1.0}), bulk.Job({"input": 2.0})])
+    messages = cast("list[bytes]", records_client().mget([keys.message(job_id) for job_id in ids]))
+    tracing.arrive(None)
+    assert [tracing.headers_in(envelopes.decode(each).headers) for each in messages] == [{"traceparent": GOOD}] * 2
 
 
 def run(program: str, **env: str) -> str:
