@@ -63,7 +63,7 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
     Raises:
         ModelNotFound, VersionNotFound: there is nothing to deploy.
         NameInvalid: the endpoint or the group can't have this name.
-        SettingsInvalid: a setting is unknown or out of its bounds.
+        SettingsInvalid: a setting is unknown, out of its bounds, or of no use beside the others.
     """
     chosen = version if version is not None else versions.latest_version(session, model_name).version
     bound = versions.get_version(session, model_name, chosen)
@@ -86,7 +86,9 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
         deployed_at=now,
         updated_at=now,
     )
-    if not is_new:
+    if is_new:
+        checked.complete()
+    else:
         row = _revise(session, name, updated_at=now, deployed_at=now)
         _rebind(row, bound, settings or {}, worker_group)
         session.flush()

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from registry.errors import SettingsInvalid
 
 EventsSetting = Literal["full", "sampled", "off"]
+
+LARGEST_BATCH = 4096
+#: With `auto` and no target of its own: people take an answer within 0.1 s for an immediate one.
+_DEFAULT_TARGET_MS = 100.0
+
+
+def _one_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
+    """Say in one sentence what a batch size can be, not in one for each alternative."""
+    try:
+        return checked(value)
+    except ValidationError as error:
+        text = f'Input should be a whole number from 1 to {LARGEST_BATCH}, or "auto"'
+        raise PydanticCustomError("batch_size", text) from error
+
+
+_BatchSize = Annotated[
+    Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | Literal["auto"],
+    WrapValidator(_one_message),
+]
 
 
 class ServingSettings(BaseModel):
@@ -17,7 +37,16 @@ class ServingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    max_batch_size: int = Field(default=64, ge=1, le=4096, description="Most rows that are predicted at once.")
+    max_batch_size: _BatchSize = Field(
+        default=64, description="Most rows that are predicted at once; `auto` follows the measured predict time."
+    )
+    target_latency_ms: float | None = Field(
+        default=None,
+        ge=1,
+        le=600_000,
+        allow_inf_nan=False,
+        description="With `auto`: longest time that a job is to take once a worker has it; 100 ms by default.",
+    )
     max_batch_delay_ms: float = Field(
         default=2.0, ge=0, le=10_000, allow_inf_nan=False, description="Longest time that a batch gathers, in ms."
     )
@@ -52,9 +81,14 @@ class ServingSettings(BaseModel):
         description="Which jobs Flower and `celery events` hear of: every one, one of 100 and all that fail, or none.",
     )
 
+    @property
+    def latency_target_ms(self) -> float:
+        """The target that batches are sized for under `auto`."""
+        return _DEFAULT_TARGET_MS if self.target_latency_ms is None else self.target_latency_ms
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Return settings from plain values.
+        """Return settings from plain values, each checked alone; `complete` checks whether they go together.
 
         Raises:
             SettingsInvalid: one is unknown or out of its bounds; names it.
@@ -65,10 +99,26 @@ class ServingSettings(BaseModel):
             first = error.errors()[0]
             raise SettingsInvalid(f"Setting {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
-    def changed(self, named: Mapping[str, Any]) -> Self:
-        """Return a copy in which the named settings are replaced.
+    def complete(self) -> Self:
+        """Return these settings if they go together.
 
         Raises:
-            SettingsInvalid: one is unknown or out of its bounds; names it.
+            SettingsInvalid: one is of no use beside the others; names both.
         """
-        return self.parse({**self.model_dump(), **named})
+        if self.target_latency_ms is not None and self.max_batch_size != "auto":
+            raise SettingsInvalid(
+                f"Setting target_latency_ms: it has no effect with max_batch_size {self.max_batch_size}. "
+                'Set max_batch_size to "auto", or leave target_latency_ms out.'
+            )
+        return self
+
+    def changed(self, named: Mapping[str, Any]) -> Self:
+        """Return a copy in which the named settings are replaced; a batch size that is fixed ends the target.
+
+        Raises:
+            SettingsInvalid: one is unknown, out of its bounds, or of no use beside the others; names it.
+        """
+        kept = self.model_dump()
+        if named.get("max_batch_size", "auto") != "auto":
+            kept["target_latency_ms"] = None
+        return self.parse({**kept, **named}).complete()

@@ -50,6 +50,12 @@ class VersionReport(TypedDict):
     load_ms: float | None
     #: What the model answers, as its input example shows; None if that is unknown.
     outputs: list[OutputDescription] | None
+    #: The most rows of a batch right now, and the median of the last ones.
+    batch_size: int
+    batch_rows: int | None
+    #: How long 95 % of the last batches took at most, and the model alone.
+    batch_p95_ms: float | None
+    predict_p95_ms: float | None
 
 
 class EndpointReport(TypedDict):

@@ -15,11 +15,22 @@ _DEPLOY_TIMEOUT_S = 120.0
 _UNDEPLOY_TIMEOUT_S = 120.0
 
 
+def _rows_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
 @click.command()
 @click.argument("model")
 @click.option("--version", help="The version to deploy.  [default: the latest registered]")
 @click.option("--endpoint", "endpoint_name", help="The name to call it by.  [default: MODEL-vVERSION]")
 @click.option("--group", "worker_group", help="The worker group that serves it.  [default: default]")
+@click.option(
+    "--max-batch-size",
+    type=_rows_or_auto,
+    metavar="ROWS|auto",
+    help="Most rows that are predicted at once; auto: as many as the latency target allows.  [default: 64]",
+)
+@click.option("--target-latency-ms", type=float, help="With auto: longest time that a job is to take.  [default: 100]")
 @click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
 @click.option(
     "--events",
@@ -35,18 +46,19 @@ def deploy(
     settings: tuple[tuple[str, Any], ...],
     wait: bool,
     timeout_s: float,
-    **named: str | None,
+    **named: Any,
 ) -> None:
     """Deploy a version of MODEL: workers load it and take its jobs.
 
     On an endpoint that exists, this swaps to the new version without refusing a job.
-    Serving settings: max_batch_size, max_batch_delay_ms, hosts, timeout_s, max_memory_mb,
-    max_attempts, max_queue_length, expires_in_s, result_ttl_s, events.
+    Serving settings: max_batch_size, target_latency_ms, max_batch_delay_ms, hosts, timeout_s,
+    max_memory_mb, max_attempts, max_queue_length, expires_in_s, result_ttl_s, events.
 
     \b
     Examples:
       queuecast deploy binary_classifier
       queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --set hosts=2
+      queuecast deploy binary_classifier --max-batch-size auto --target-latency-ms 50
     """
     wanted = {"model_name": model, **dict(settings)}
     wanted |= {name: value for name, value in named.items() if value is not None}

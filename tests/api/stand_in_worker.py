@@ -96,6 +96,10 @@ class StandInWorker:
             "hosts_wanted": 1,
             "pids": [4_711] * ready,
             "memory_bytes": 50_000_000 * ready,
+            "batch_size": 64,
+            "batch_rows": None,
+            "batch_p95_ms": None,
+            "predict_p95_ms": None,
             "load_ms": LOAD_MS if ready else None,
             "outputs": description_of(3.5) if ready else None,
         }

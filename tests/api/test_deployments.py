@@ -108,6 +108,24 @@ def test_an_existing_endpoint_is_bound_anew_with_its_settings(client: Client) ->
     assert [each["endpoint_name"] for each in client.get("/deployments").json["deployments"]] == ["adding"]
 
 
+def test_a_latency_target_goes_with_auto_and_with_nothing_else(client: Client) -> None:
+    client.register()
+    refused = {"model_name": "adder", "endpoint_name": "adding", "target_latency_ms": 50}
+    answer = client.post("/deployments/deploy", json=refused)
+    assert (answer.status_code, answer.json["code"]) == (422, "settings_invalid")
+    assert 'Set max_batch_size to "auto"' in answer.json["detail"]
+    assert client.get("/deployments").json == {"deployments": []}
+    client.deploy("adding", max_batch_size="auto")
+    named = client.deploy("adding", target_latency_ms=50)["settings"]
+    assert (named["max_batch_size"], named["target_latency_ms"]) == ("auto", 50)
+    answer = client.post("/deployments/deploy", json={**refused, "max_batch_size": 8})
+    assert answer.status_code == 422
+    view = client.get("/deployments/adding").json
+    assert (view["settings"], view["revision"]) == (named, 2)
+    fixed = client.deploy("adding", max_batch_size=8)["settings"]
+    assert (fixed["max_batch_size"], fixed["target_latency_ms"]) == (8, None)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

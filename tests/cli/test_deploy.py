@@ -35,6 +35,17 @@ def test_deploy_has_options_for_settings_that_are_words(service: FakeService, co
     assert "'full', 'sampled', 'off'" in command("deploy", "m", "--events", "some").stderr
 
 
+def test_deploy_has_options_for_the_size_of_batches(service: FakeService, command: Command) -> None:
+    service.on("POST", "/deployments/deploy", view("deploying"), status=202)
+    auto = ("--max-batch-size", "auto", "--target-latency-ms", "50")
+    assert command("deploy", "m", "--no-wait", *auto).exit_code == 0
+    assert command("deploy", "m", "--no-wait", "--max-batch-size", "8").exit_code == 0
+    sent = [each.json for each in service.received]
+    assert sent[0] == {"model_name": "m", "max_batch_size": "auto", "target_latency_ms": 50}
+    assert sent[1] == {"model_name": "m", "max_batch_size": 8}
+    assert command("deploy", "m", "--max-batch-size", "many").exit_code == 2
+
+
 def test_a_deployment_that_fails_is_exit_code_1_with_the_workers_reason(service: FakeService, command: Command) -> None:
     service.on("POST", "/deployments/deploy", view("deploying"), status=202)
     service.on("GET", "/deployments/prod", view("failed", "The checksum doesn't match."))

@@ -11,6 +11,7 @@ from registry.serving_settings import ServingSettings
 def test_defaults() -> None:
     assert ServingSettings().model_dump() == {
         "max_batch_size": 64,
+        "target_latency_ms": None,
         "max_batch_delay_ms": 2.0,
         "hosts": 1,
         "timeout_s": 60.0,
@@ -30,6 +31,12 @@ def test_defaults() -> None:
         ("max_batch_size", 4097),
         ("max_batch_size", 2.5),
         ("max_batch_size", True),
+        ("max_batch_size", None),
+        ("max_batch_size", "64"),
+        ("max_batch_size", "Auto"),
+        ("target_latency_ms", 0.5),
+        ("target_latency_ms", 600_001),
+        ("target_latency_ms", "fast"),
         ("max_batch_delay_ms", -1),
         ("max_batch_delay_ms", float("nan")),
         ("hosts", "2"),
@@ -49,3 +56,30 @@ def test_a_setting_out_of_bounds_or_unknown_is_refused_by_name(name: str, value:
 def test_changing_named_settings_keeps_the_others() -> None:
     before = ServingSettings(hosts=2, timeout_s=5)
     assert before.changed({"timeout_s": 7}) == ServingSettings(hosts=2, timeout_s=7)
+
+
+def test_what_a_batch_size_can_be_is_said_in_one_sentence() -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        ServingSettings.parse({"max_batch_size": "64"})
+    expected = 'Setting max_batch_size: Input should be a whole number from 1 to 4096, or "auto".'
+    assert str(refused.value) == expected
+
+
+def test_a_latency_target_needs_batches_that_can_follow_it() -> None:
+    auto = ServingSettings().changed({"max_batch_size": "auto", "target_latency_ms": 50})
+    assert auto.latency_target_ms == 50
+    with pytest.raises(SettingsInvalid, match='Set max_batch_size to "auto"'):
+        ServingSettings().changed({"target_latency_ms": 50})
+    with pytest.raises(SettingsInvalid, match="no effect with max_batch_size 8"):
+        auto.changed({"max_batch_size": 8, "target_latency_ms": 20})
+
+
+def test_a_fixed_batch_size_ends_the_target_that_auto_had() -> None:
+    auto = ServingSettings().changed({"max_batch_size": "auto", "target_latency_ms": 50})
+    assert auto.changed({"target_latency_ms": 20}).target_latency_ms == 20
+    assert auto.changed({"hosts": 2}).target_latency_ms == 50
+    assert auto.changed({"max_batch_size": 8}) == ServingSettings(max_batch_size=8)
+
+
+def test_without_a_target_of_its_own_auto_has_one() -> None:
+    assert ServingSettings(max_batch_size="auto").latency_target_ms == 100

@@ -66,6 +66,10 @@ def version_report(state: HostsState, *, revision: int = 1, **more: Any) -> Vers
         "memory_bytes": 0,
         "load_ms": None,
         "outputs": None,
+        "batch_size": 64,
+        "batch_rows": None,
+        "batch_p95_ms": None,
+        "predict_p95_ms": None,
     }
     return {**report, **more}  # type: ignore[typeddict-item]
 

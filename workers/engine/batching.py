@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from registry.serving_settings import ServingSettings
+from workers.engine.batch_size import BatchSize
 from workers.engine.messages import QueuedJob
 
 
@@ -20,6 +21,8 @@ class Batcher:
 
     def __init__(self, settings: ServingSettings) -> None:
         self.settings = settings
+        #: That of the version that takes batches now.
+        self.size = BatchSize(settings)
         self._jobs: deque[QueuedJob] = deque()
         self._alone: deque[QueuedJob] = deque()
         self._rows = 0
@@ -55,7 +58,7 @@ class Batcher:
             await self._arrived.wait()
         idle = loop.time() - idle_since > delay_s
         deadline = loop.time() + (0.0 if idle else delay_s)
-        goal = min(self._goal, self.settings.max_batch_size)
+        goal = min(self._goal, self.size.rows)
         while not self._alone and self._rows < goal and (left_s := deadline - loop.time()) > 0:
             self._arrived.clear()
             try:
@@ -65,12 +68,12 @@ class Batcher:
                 break
 
     def take(self) -> list[QueuedJob]:
-        """Remove and return the next batch, which may be empty: at most `max_batch_size` rows, or one job."""
+        """Remove and return the next batch, which may be empty: at most `size.rows` rows, or one job."""
         if self._alone:
             return [self._alone.popleft()]
         batch: list[QueuedJob] = []
-        rows = 0
-        while self._jobs and (not batch or rows + len(self._jobs[0].rows) <= self.settings.max_batch_size):
+        rows, most_rows = 0, self.size.rows
+        while self._jobs and (not batch or rows + len(self._jobs[0].rows) <= most_rows):
             job = self._jobs.popleft()
             batch.append(job)
             rows += len(job.rows)

@@ -12,6 +12,7 @@ from registry.errors import InputInvalid
 from workers import documents
 from workers.documents import Outcome, Timing
 from workers.engine import endings
+from workers.engine.batch_size import BatchSize
 from workers.engine.claiming import Claims
 from workers.engine.context import Context
 from workers.engine.endings import Ending
@@ -25,12 +26,16 @@ _log = logging.getLogger(__name__)
 class BatchRun:
     """One batch on one host."""
 
-    def __init__(self, context: Context, deployment: DesiredDeployment, batch: list[QueuedJob]) -> None:
+    def __init__(
+        self, context: Context, deployment: DesiredDeployment, batch: list[QueuedJob], size: BatchSize
+    ) -> None:
         self._context = context
         self._deployment = deployment
         #: The jobs that have not ended yet.
         self.jobs = batch
+        self._size = size
         self._started_at = time.time()
+        self._began = time.monotonic()
         self._host: RemoteHost | None = None
         self._cancelled: set[QueuedJob] = set()
 
@@ -48,13 +53,14 @@ class BatchRun:
         settings = self._deployment.settings
         self._host = host
         try:
-            answer = await host.predict(rows, settings.max_batch_size, settings.timeout_s)
+            answer = await host.predict(rows, self._size.rows_at_once, settings.timeout_s)
         except HostGone as error:
             self._context.measures.lost(self._deployment, self.jobs, error, self._started_at)
             return [*suspects, *self._after_lost_host(error)]
         finally:
             self._host = None
         self._context.measures.predicted(self._deployment, self.jobs, answer, self._started_at)
+        self._size.measured(len(rows), (time.monotonic() - self._began) * 1000, answer.predict_ms)
         self._end(self._endings(answer))
         return suspects
 
@@ -141,6 +147,7 @@ class BatchRun:
             return self.jobs
         about = {"job_ids": [job.job_id for job in jobs]}
         _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), name, error, extra=about)
+        self._size.lost(sum(len(job.rows) for job in jobs))
         now = time.time()
         for job in jobs:
             job.failed(

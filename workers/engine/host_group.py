@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from registry.deployments import DesiredDeployment
+from workers.engine.batch_size import BatchSize
 from workers.engine.batching import Batcher
 from workers.engine.context import Context
 from workers.engine.host_slot import HostSlot
@@ -22,6 +23,7 @@ class HostGroup:
         self.desired = desired
         self._context = context
         self._batcher = batcher
+        self._size = BatchSize(desired.settings)
         self._on_ready = on_ready
         self._slots: list[HostSlot] = []
         self._serving = asyncio.Event()
@@ -64,6 +66,7 @@ class HostGroup:
     def apply(self, desired: DesiredDeployment) -> None:
         """Take over settings, and start or stop hosts until there are as many as they say."""
         self.desired = desired
+        self._size.settings = desired.settings
         wanted = desired.settings.hosts
         while len(self._slots) < wanted:
             slot = HostSlot(self._context, self._batcher, lambda: self.desired, self._serving, self._changed)
@@ -74,7 +77,8 @@ class HostGroup:
         self._context.changed.set()
 
     def serve(self) -> None:
-        """Let the hosts take batches."""
+        """Let the hosts take batches, of sizes that fit this version."""
+        self._batcher.size = self._size
         self._serving.set()
 
     async def stop(self) -> None:
@@ -97,6 +101,7 @@ class HostGroup:
     def report(self) -> VersionReport:
         """What the worker's report says of these hosts."""
         hosts = [slot.host for slot in self._slots if slot.host is not None]
+        batches = self._size.p95()
         return {
             "model_name": self.desired.model_name,
             "version": self.desired.version,
@@ -109,6 +114,10 @@ class HostGroup:
             "memory_bytes": sum(host.memory_bytes for host in hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),
             "outputs": next((host.outputs for host in hosts), None),
+            "batch_size": self._size.rows,
+            "batch_rows": batches.rows if batches else None,
+            "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
+            "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
         }
 
     def _changed(self) -> None:

@@ -135,7 +135,7 @@ class HostSlot:
                 if self._stopping.is_set() or host.exited.done():
                     return
                 if batch := self._batcher.take() if self._serving.is_set() else []:
-                    await self._run(host, BatchRun(self._context, self._deployment(), batch))
+                    await self._run(host, BatchRun(self._context, self._deployment(), batch, self._batcher.size))
                 ready = waited_for[1] = asyncio.create_task(self._batcher.ready())
         finally:
             stopping.cancel()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from registry.serving_settings import ServingSettings
 from tests.workers.stand_ins import queued_job
+from workers.engine.batch_size import BatchSize
 from workers.engine.batching import Batcher
 from workers.engine.messages import QueuedJob
 
@@ -185,5 +186,5 @@ def test_settings_that_change_count_from_the_next_batch_on() -> None:
     gathered = batcher(max_batch_size=2)
     gathered.put(singles(6))
     assert len(gathered.take()) == 2
-    gathered.settings = ServingSettings(max_batch_size=3)
+    gathered.size = BatchSize(ServingSettings(max_batch_size=3))
     assert len(gathered.take()) == 3
