@@ -55,6 +55,18 @@ class SumAndDifference:
         return {"OUTPUT0": [a + b for a, b in pairs], "OUTPUT1": [a - b for a, b in pairs]}
 
 
+class Paced:
+    """Takes so long for each call and so much more for each row; to be registered as `vectorized`."""
+
+    def __init__(self, call_s: float, row_s: float) -> None:
+        self.call_s = call_s
+        self.row_s = row_s
+
+    def __call__(self, rows: list[Any]) -> list[Any]:
+        time.sleep(self.call_s + self.row_s * len(rows))
+        return rows
+
+
 class Gate(Echo):
     """Takes a row that is the path of a file only once that file is there, and other rows at once."""
 
