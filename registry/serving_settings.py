@@ -45,7 +45,7 @@ class ServingSettings(BaseModel):
         ge=1,
         le=600_000,
         allow_inf_nan=False,
-        description="With `auto`: longest time that a job is to take once a worker has it; 100 ms by default.",
+        description="With `auto`: longest time that a job is to wait for a host and be predicted; 100 ms by default.",
     )
     max_batch_delay_ms: float = Field(
         default=2.0, ge=0, le=10_000, allow_inf_nan=False, description="Longest time that a batch gathers, in ms."

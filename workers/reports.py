@@ -53,7 +53,7 @@ class VersionReport(TypedDict):
     #: The most rows of a batch right now, and the median of the last ones.
     batch_size: int
     batch_rows: int | None
-    #: How long 95 % of the last batches took at most, and the model alone.
+    #: How long 95 % of the last batches took at most, from claim to answer, and the model alone.
     batch_p95_ms: float | None
     predict_p95_ms: float | None
 

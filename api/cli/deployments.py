@@ -30,7 +30,11 @@ def _rows_or_auto(text: str) -> int | str:
     metavar="ROWS|auto",
     help="Most rows that are predicted at once; auto: as many as the latency target allows.  [default: 64]",
 )
-@click.option("--target-latency-ms", type=float, help="With auto: longest time that a job is to take.  [default: 100]")
+@click.option(
+    "--target-latency-ms",
+    type=float,
+    help="With auto: longest time that a job is to wait for a host and be predicted.  [default: 100]",
+)
 @click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
 @click.option(
     "--events",

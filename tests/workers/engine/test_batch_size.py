@@ -68,7 +68,7 @@ def test_nineteen_of_twenty_batches_are_within_the_budget(noise: float) -> None:
 
     for _ in range(600):
         rows = size.rows
-        size.measured(rows, timed(rows), 1.0)
+        size.measured(rows, 1.0, timed(rows))
     late = sum(each > BUDGET_MS for each in times[50:])
     assert 0.02 < late / len(times[50:]) < 0.08
 
@@ -205,3 +205,19 @@ def test_it_says_what_batches_took() -> None:
     for number in range(1, 101):
         size.measured(10, number + 2, number)
     assert size.p95() == (10, 100, 98)  # of the last 64, the two slowest left out
+
+
+def test_the_engines_own_time_counts_against_the_whole_target() -> None:
+    size = auto()
+    for _ in range(50):
+        rows = size.rows
+        size.measured(rows, 20 + 0.4 * rows, forest(rows))
+    assert size.rows == 200
+
+
+def test_a_busy_engine_does_not_make_batches_small() -> None:
+    size = auto()
+    for _ in range(200):
+        rows = size.rows
+        size.measured(rows, 300 + 0.4 * rows, forest(rows))
+    assert size.rows > 500
