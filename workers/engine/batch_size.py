@@ -18,6 +18,8 @@ _GROWTH, _CUT = 2.0, 0.5
 _ROUNDING = 1e-6
 #: Where the target is out of reach, every so many batches one is of one row, to see whether it still is.
 _PROBE_EVERY = 32
+#: Batches that are in time and far from the limit say little; only every so many is the limit computed then.
+_LOOK_EVERY = 8
 #: So many batches of the largest size that hosts have survived, and a larger one is tried again; doubled each time.
 _FIRST_TRUCE, _LONGEST_TRUCE = 100, 3_200
 
@@ -39,7 +41,7 @@ class BatchSize:
         # The engine's part varies with all else that the worker does; smaller batches don't help against that.
         self._batches = BatchTimes(0.5)
         self._limit = 1.0
-        self._since_probe = 0
+        self._count = 0
         #: More rows than this a host has not survived.
         self._ceiling = LARGEST_BATCH
         self._truce = self._truce_left = _FIRST_TRUCE
@@ -82,7 +84,10 @@ class BatchSize:
         self._predictions.add(rows, predict_ms)
         if self.settings.max_batch_size == "auto":
             self._test_ceiling(rows)
-            self._adapt()
+            self._count += 1
+            in_time = predict_ms <= self.budget_ms and batch_ms <= self.target_ms
+            if not in_time or 2 * rows > self._limit or not self._count % _LOOK_EVERY:
+                self._adapt()
 
     def lost(self, rows: int) -> None:
         """Learn that a host died or had to be killed over so many rows; what one row does says nothing of sizes."""
@@ -106,8 +111,7 @@ class BatchSize:
         )
         highest = max(self._limit, _GROWTH * max(self._predictions.rows))
         self._limit = max(1.0, min(max(best, self._limit * _CUT), highest, LARGEST_BATCH))
-        self._since_probe = (self._since_probe + 1) % _PROBE_EVERY
-        if not self._since_probe and (self._predictions.out_of_reach or self._batches.out_of_reach):
+        if not self._count % _PROBE_EVERY and (self._predictions.out_of_reach or self._batches.out_of_reach):
             self._limit = 1.0
 
     def _test_ceiling(self, rows: int) -> None:
