@@ -16,6 +16,7 @@ _SHARE = 0.95
 #: The limit grows to at most so many times what was tried, and is cut to at least this share of itself.
 _GROWTH, _CUT = 2.0, 0.5
 _ROUNDING = 1e-6
+_LEAST_AT_HAND = 16
 #: Where the target is out of reach, every so many batches one is of one row, to see whether it still is.
 _PROBE_EVERY = 32
 #: Batches that are in time and far from the limit say little; only every so many is the limit computed then.
@@ -51,6 +52,16 @@ class BatchSize:
         """The most rows that jobs may have together to share a batch."""
         size = self.settings.max_batch_size
         return size if size != "auto" else int(min(self._limit + _ROUNDING, self._ceiling))
+
+    @property
+    def rows_at_hand(self) -> int:
+        """How many rows are worth having at hand for a batch.
+
+        With `auto` in steps, since RabbitMQ has to be told of each change, and never so few that sizes can't grow.
+        """
+        if self.settings.max_batch_size != "auto":
+            return self.rows
+        return max(_LEAST_AT_HAND, 1 << (self.rows - 1).bit_length())
 
     @property
     def rows_at_once(self) -> int:

@@ -52,7 +52,7 @@ class Endpoint:
             return _REJECTED_AT_ONCE
         if self._current is None or len(self._delayed) >= _MOST_DELAYED:
             return 0
-        return self._batcher.size.rows * (self._current.ready_hosts + 1)
+        return self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
 
     @property
     def credit(self) -> int:

@@ -221,3 +221,12 @@ def test_a_busy_engine_does_not_make_batches_small() -> None:
         rows = size.rows
         size.measured(rows, 300 + 0.4 * rows, forest(rows))
     assert size.rows > 500
+
+
+def test_what_is_taken_from_the_queue_ahead_follows_the_size_in_steps() -> None:
+    size = auto()
+    assert size.rows_at_hand == 16
+    run(size, forest, 50)
+    assert (size.rows, size.rows_at_hand) == (780, 1_024)
+    size.settings = ServingSettings(max_batch_size=7)
+    assert size.rows_at_hand == 7
