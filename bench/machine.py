@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,14 @@ def about(command: str, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "load_before": round(os.getloadavg()[0], 1),
         "machine": _machine(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": dict(_versions()),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # a part of the service can be measured without the rest
+            yield name, version(name)
 
 
 def _machine() -> dict[str, Any]:
