@@ -48,7 +48,7 @@ def test_flower_shows_each_job_with_arguments_state_runtime_and_worker(service: 
     for job_id, row, outcome in zip(job_ids, rows, outcomes, strict=True):
         found = task(flower, job_id, "SUCCESS")
         assert found["name"] == "predict"
-        assert found["args"] == f'["watched", "{row}"]'
+        assert json.loads(found["args"]) == ["watched", row]
         assert found["kwargs"] == "{}"
         assert found["worker"] == outcome["worker"]
         assert found["received"] <= found["started"] <= found["succeeded"]
