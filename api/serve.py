@@ -31,7 +31,7 @@ from api.errors import AddressTaken, ApiError
 from api.settings import ApiSettings, load
 from registry.database import default_database
 from registry.errors import RegistryError
-from workers import logs
+from workers import garbage, logs
 from workers.errors import WorkerError
 from workers.settings import load as worker_settings
 
@@ -108,6 +108,7 @@ class Server:
         """Make the app; called in the process that listens."""
         os.close(self._telling)
         app = create_app(self._settings)
+        garbage.collect_less()
         threading.Thread(target=self._stay, args=(services.of(app), os.getppid()), daemon=True).start()
         return app
 

@@ -10,8 +10,9 @@ from celery import bootsteps, signals
 from celery.worker import state
 from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
+from kombu import serialization
 
-from workers import tracing
+from workers import fast_json, garbage, tracing
 from workers.engine import inspection
 from workers.engine.engine import Engine
 from workers.engine.events import Outbox
@@ -28,6 +29,11 @@ _EVENTS_AT_ONCE = 500
 _GATHERING_S = 0.05
 
 
+# For who receives them it is JSON as ever.
+_EVENTS_SERIALIZER = "queuecast-events"
+serialization.register(_EVENTS_SERIALIZER, fast_json.news, None, "application/json", "utf-8")
+
+
 def _prepare(dispatcher: Any) -> None:
     """Have events sent many at a time, and those that can't be sent kept for later.
 
@@ -35,8 +41,9 @@ def _prepare(dispatcher: Any) -> None:
     is told to end while the broker is away would never do it.
     """
     dispatcher.buffer_limit = _EVENTS_AT_ONCE
+    dispatcher.serializer = _EVENTS_SERIALIZER
     send = dispatcher.send
-    dispatcher.send = lambda *args, **fields: send(*args, **{**fields, "retry": False})
+    dispatcher.send = lambda type_, retry=False, **fields: send(type_, **fields)  # noqa: ARG005 - see above
 
 
 def _metrics_server(engine: Engine, settings: WorkerSettings) -> MetricsServer | None:
@@ -74,6 +81,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
             signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._outbox, lambda job_id: job_id in state.revoked)
             tracing.start("queuecast-worker")
+            garbage.collect_less()
             self._engine.start()
             inspection.of(self._engine)
             self._metrics = _metrics_server(self._engine, load())

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from zlib import crc32
 
+from celery.utils.time import utcoffset
 from celery.worker import state
 
 from registry.serving_settings import EventsSetting
@@ -80,11 +81,12 @@ class Outbox:
     def flush(self, dispatcher: Dispatcher | None) -> None:
         """Send everything; called on Celery's thread. Never raises: an event is not worth a worker."""
         self._rung = False
+        offset = utcoffset()
         try:
             while self._events:
                 type_, fields = self._events.popleft()
                 if dispatcher is not None and dispatcher.enabled:
-                    dispatcher.send(type_, **fields)
+                    dispatcher.send(type_, utcoffset=lambda: offset, **fields)
         except Exception:  # noqa: BLE001 - see above; on Celery's loop a KeyError would even reconnect the broker
             _log.warning("events could not be sent", exc_info=True)
 
