@@ -95,6 +95,8 @@ def worker_report(
 class RecordingIntake:
     """Takes note of what is acknowledged and given back; holds nothing."""
 
+    leases_are_beside_records = False
+
     def __init__(self) -> None:
         self.acked: list[str] = []
         self.given_back: list[str] = []
@@ -114,6 +116,9 @@ class RecordingIntake:
 
     def keeps(self, job: QueuedJob) -> bool:
         return True
+
+    def let_go(self, tags: Iterable[str]) -> None:
+        self.acked += tags
 
     async def ack(self, jobs: Iterable[QueuedJob]) -> None:
         self.acked += [job.job_id for job in jobs]

@@ -76,6 +76,11 @@ class AmqpIntake:
         self._closed = False
 
     @property
+    def leases_are_beside_records(self) -> bool:
+        """Whether the step that writes records can end leases too: RabbitMQ has to be told."""
+        return False
+
+    @property
     def held(self) -> list[str]:
         """The ids of all jobs whose messages this worker holds."""
         return [job_id for job_id, held in self._held.items() if not held.stale]
@@ -94,6 +99,9 @@ class AmqpIntake:
             self._held.pop(job.job_id, None)
             return False
         return True
+
+    def let_go(self, tags: Iterable[str]) -> None:
+        """Do nothing: no lease ends but by `ack`."""
 
     async def ack(self, jobs: Iterable[QueuedJob]) -> None:
         """Let go of jobs that have terminal records."""

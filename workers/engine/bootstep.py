@@ -31,7 +31,9 @@ _GATHERING_S = 0.05
 
 # For who receives them it is JSON as ever.
 _EVENTS_SERIALIZER = "queuecast-events"
-serialization.register(_EVENTS_SERIALIZER, fast_json.news, None, "application/json", "utf-8")
+serialization.register(  # type: ignore[no-untyped-call]
+    _EVENTS_SERIALIZER, fast_json.news, None, "application/json", "utf-8"
+)
 
 
 def _prepare(dispatcher: Any) -> None:

@@ -30,12 +30,21 @@ class Ending:
 
 async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     """Write terminal records, and only then let go of the messages; however long Redis is away."""
+    if not endings:
+        return
     now, name, ttl_s = time.time(), deployment.endpoint_name, deployment.settings.result_ttl_s
     finishes = [ending.finish for ending in endings]
     if dead := [ending.dead_letter for ending in endings if ending.dead_letter]:
         await persistently("keep dead letters", lambda: dead_letters.keep(context.records, dead))
-    written = await persistently("write outcomes", lambda: outcomes.finish(context.records, name, finishes, now, ttl_s))
-    await persistently("acknowledge jobs", lambda: context.intake.ack([ending.job for ending in endings]))
+    jobs, intake = [ending.job for ending in endings], context.intake
+    leases = [job.tag for job in jobs] if intake.leases_are_beside_records else []
+    written = await persistently(
+        "write outcomes", lambda: outcomes.finish(context.records, name, finishes, now, ttl_s, leases)
+    )
+    if leases:
+        intake.let_go(leases)
+    else:
+        await persistently("acknowledge jobs", lambda: intake.ack(jobs))
     firsts = [ending for ending, first in zip(endings, written, strict=True) if first]
     context.measures.ended(deployment, [ending.finish.kind for ending in firsts])
     for ending in firsts:

@@ -142,7 +142,9 @@ class Engine:
             from workers.engine.amqp_intake import AmqpIntake
 
             return AmqpIntake(records, self.endpoints, self._settings, self._worker_name)
-        return RedisIntake(connect(self._settings.queue_url), self.endpoints, self._settings.lease_s)
+        settings = self._settings
+        beside = settings.queues_beside_records
+        return RedisIntake(connect(settings.queue_url), self.endpoints, settings.lease_s, beside_records=beside)
 
     def _context(self, records: redis.asyncio.Redis) -> Context:
         where = registry_settings()

@@ -34,7 +34,11 @@ _RENEWED_AT_ONCE = 1_000
 class RedisIntake:
     """The `Intake` of queues in Redis."""
 
-    def __init__(self, client: Redis, takers: Mapping[str, Taker], lease_s: float) -> None:
+    def __init__(
+        self, client: Redis, takers: Mapping[str, Taker], lease_s: float, *, beside_records: bool = False
+    ) -> None:
+        #: Whether the records are in the same Redis.
+        self.leases_are_beside_records = beside_records
         self.leases = self.source = Leases(client, lease_s)
         self._client = client
         self._takers = takers
@@ -72,13 +76,18 @@ class RedisIntake:
         """End the leases of jobs that have terminal records."""
         tags = [job.tag for job in jobs]
         await self.leases.ack(tags)
-        self._let_go(tags)
+        self.let_go(tags)
+
+    def let_go(self, tags: Iterable[str]) -> None:
+        """Forget jobs whose leases have ended."""
+        for tag in tags:
+            self._held.pop(tag, None)
 
     async def give_back(self, tags: list[str]) -> None:
         """Put jobs back into their queues, for another worker or another time."""
         if tags:
             await self.leases.give_back(tags)
-            self._let_go(tags)
+            self.let_go(tags)
 
     async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
         """Return how many jobs of each endpoint nobody has fetched."""
@@ -185,10 +194,6 @@ class RedisIntake:
             await self.give_back(tags)
         for leased in unreadable:
             await self.leases.put_aside(leased)
-
-    def _let_go(self, tags: Iterable[str]) -> None:
-        for tag in tags:
-            self._held.pop(tag, None)
 
     def _credit(self, endpoint_name: str) -> int:
         taker = self._takers.get(endpoint_name)

@@ -67,35 +67,49 @@ end
 )
 
 #: KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
-#: its latencies of this window.
-#: ARGV: seconds to live of a record, of the latencies; then id, record, kind, latency ms, bucket of each job.
+#: its latencies of this window, leases, leased.
+#: ARGV: seconds to live of a record, of the latencies; then id, record, kind, latency ms, bucket of each job;
+#: then the tags whose leases end with this.
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
+#: What is the same for all jobs is done once for all of them; there are never more than `unpack` can take.
 _FINISH = (
     STATUS_OF
     + TELL_ENDED
     + """
-local written, ended, n = {}, {}, (#KEYS - 4) / 2
+local n = (#KEYS - 6) / 2
 local unfinished, expiring, counts, latencies = KEYS[2 * n + 1], KEYS[2 * n + 2], KEYS[2 * n + 3], KEYS[2 * n + 4]
+local written, ids, ended, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, 0, {}, {}
+local function count(table, field) table[field] = (table[field] or 0) + 1 end
+local stood = redis.call('MGET', unpack(KEYS, 1, n))
 for i = 1, n do
   local at = 5 * i - 2
-  redis.call('DEL', KEYS[n + i])
-  redis.call('ZREM', unfinished, ARGV[at])
-  redis.call('ZREM', expiring, ARGV[at])
-  if terminal(status_of(redis.call('GET', KEYS[i]))) then
+  ids[i] = ARGV[at]
+  if seen[ARGV[at]] or terminal(status_of(stood[i])) then
     written[i] = 0
   else
+    seen[ARGV[at]] = true
     redis.call('SET', KEYS[i], ARGV[at + 1], 'EX', ARGV[1])
     redis.call('PUBLISH', KEYS[i], ARGV[at + 1])
-    redis.call('HINCRBY', counts, ARGV[at + 2], 1)
+    count(of_kind, ARGV[at + 2])
     if ARGV[at + 4] ~= '' then
-      redis.call('HINCRBYFLOAT', counts, 'latency_ms', ARGV[at + 3])
-      redis.call('HINCRBY', latencies, ARGV[at + 4], 1)
+      total_ms = total_ms + ARGV[at + 3]
+      count(of_bucket, ARGV[at + 4])
     end
     written[i] = 1
     ended[#ended + 1] = ARGV[at]
   end
 end
+redis.call('DEL', unpack(KEYS, n + 1, 2 * n))
+redis.call('ZREM', unfinished, unpack(ids))
+redis.call('ZREM', expiring, unpack(ids))
+for kind, jobs in pairs(of_kind) do redis.call('HINCRBY', counts, kind, jobs) end
+for bucket, jobs in pairs(of_bucket) do redis.call('HINCRBY', latencies, bucket, jobs) end
+if total_ms > 0 then redis.call('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
 redis.call('EXPIRE', latencies, ARGV[2])
+if #ARGV > 5 * n + 2 then
+  redis.call('ZREM', KEYS[2 * n + 5], unpack(ARGV, 5 * n + 3))
+  redis.call('HDEL', KEYS[2 * n + 6], unpack(ARGV, 5 * n + 3))
+end
 tell_ended(ended)
 return written
 """
@@ -147,10 +161,18 @@ async def unclaim(client: Redis, worker_name: str, jobs: Sequence[QueuedJob]) ->
     await script(client, _UNCLAIM)(names, values)
 
 
-async def finish(
-    client: Redis, endpoint_name: str, finishes: Sequence[Finish], now: float, result_ttl_s: int | None
+async def finish(  # noqa: PLR0913, PLR0917 - what the script needs
+    client: Redis,
+    endpoint_name: str,
+    finishes: Sequence[Finish],
+    now: float,
+    result_ttl_s: int | None,
+    leases: Sequence[str] = (),
 ) -> list[bool]:
-    """Write terminal records and count them; tell for each whether it was the first (`now`: s, epoch)."""
+    """Write terminal records and count them; tell for each whether it was the first (`now`: s, epoch).
+
+    In the same step, end leases of this Redis.
+    """
     arguments: list[bytes | str | float] = [
         result_ttl_s or load().result_ttl_s,
         statistics.WINDOWS_KEPT * statistics.WINDOW_S,
@@ -158,8 +180,9 @@ async def finish(
     for each in finishes:
         bucket = "" if each.latency_ms is None else statistics.bucket(each.latency_ms)
         arguments += (each.job_id, each.record, each.kind.value, each.latency_ms or 0.0, bucket)
+    arguments += leases
     names = [keys.record(each.job_id) for each in finishes]
     names += [keys.message(each.job_id) for each in finishes]
     names += [keys.unfinished(endpoint_name), keys.EXPIRING, keys.counts(endpoint_name)]
-    names.append(keys.latencies(endpoint_name, statistics.window(now)))
+    names += [keys.latencies(endpoint_name, statistics.window(now)), keys.LEASES, keys.LEASED]
     return [written == 1 for written in await script(client, _FINISH)(names, arguments)]

@@ -45,6 +45,13 @@ class Intake(Protocol):
     def held(self) -> list[str]:
         """The tags of all jobs that this worker holds."""
 
+    @property
+    def leases_are_beside_records(self) -> bool:
+        """Whether the step that writes records can end leases too; `let_go` has to be told then."""
+
+    def let_go(self, tags: Iterable[str]) -> None:
+        """Forget jobs whose leases have ended."""
+
     def ring(self, endpoint_name: str) -> None:
         """Have this endpoint looked at soon: its queue has something, or it can use more or fewer jobs now."""
 

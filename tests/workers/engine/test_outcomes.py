@@ -14,6 +14,7 @@ from tests.workers.conftest import WithRedis, submit, submit_ids
 from tests.workers.stand_ins import queued_job
 from workers import documents, jobs, keys, statistics
 from workers.engine import outcomes
+from workers.engine.leases import Leases
 from workers.engine.outcomes import Claim, Finish
 from workers.errors import PredictionFailed
 from workers.jobs import JobState
@@ -149,6 +150,30 @@ def test_many_finish_at_once_and_each_is_told_whether_it_was_the_first(
         "cancelled",
         "succeeded",
     ]
+
+
+def test_a_job_that_is_twice_in_a_batch_has_one_outcome(store: redis.Redis, with_redis: WithRedis) -> None:
+    [job_id] = submit_ids(1)
+    assert finish(with_redis, success(job_id, 3), success(job_id, 4)) == [True, False]
+    assert (jobs.get(job_id).outcome or {})["prediction"] == 3
+    assert store.hget(keys.counts(NAME), "succeeded") == b"1"
+
+
+def test_leases_end_in_the_step_that_writes_the_records(store: redis.Redis, with_redis: WithRedis) -> None:
+    ids = submit_ids(3)
+    with_redis(lambda client: Leases(client, 30).fetch({NAME: 3}))
+    finishes = [success(job_id) for job_id in ids]
+    with_redis(lambda client: outcomes.finish(client, NAME, finishes, time.time(), None, ids[:2]))
+    assert store.zrange(keys.LEASES, 0, -1) == store.hkeys(keys.LEASED) == [ids[2].encode()]
+
+
+def test_counts_and_latencies_of_a_batch_are_those_of_its_jobs(store: redis.Redis, with_redis: WithRedis) -> None:
+    ids = submit_ids(5)
+    finish(with_redis, *(success(job_id, latency_ms=5.125) for job_id in ids[:3]), *map(failure, ids[3:]))
+    counts = {name: float(value) for name, value in store.hgetall(keys.counts(NAME)).items()}
+    assert counts == {b"succeeded": 3, b"failed": 2, b"latency_ms": 15.375}
+    latencies = store.hgetall(keys.latencies(NAME, statistics.window(time.time())))
+    assert latencies == {str(statistics.bucket(5.125)).encode(): b"3"}
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
