@@ -1,37 +1,27 @@
 """`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
 Every held long poll has a thread of its own, and there are more threads than polls may be held, so that
-submits always find one (docs/decisions.md has the measurement). Granian keeps the listening process under
-another one that starts and ends it; the two share a pipe, whose end says that nobody is to be held any more.
+submits always find one (docs/decisions.md has the measurement).
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import resource
 import signal
 import socket
-import sys
-import threading
 import time
-from collections.abc import Callable
 from importlib.metadata import version
-
-from flask import Flask
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
 
 from api import services
 from api.app import create_app
 from api.errors import AddressTaken, ApiError
+from api.listener import Listener
 from api.settings import ApiSettings, load
 from registry.database import default_database
 from registry.errors import RegistryError
-from workers import garbage, logs
+from workers import garbage, logs, tracing
 from workers.errors import WorkerError
 from workers.settings import load as worker_settings
 
@@ -46,9 +36,7 @@ _IDLE_CONNECTION_MS = 75_000
 _FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take when the server is told to end.
 _LAST_ANSWERS_S = 5
-_LOOK_S = 0.02
-#: Its messages go where all others go.
-_LOGGING = {"incremental": True, "handlers": {}, "loggers": {"_granian": {}}}
+_LOOK_S = 0.05
 
 
 class Server:
@@ -59,67 +47,39 @@ class Server:
     """
 
     def __init__(self, settings: ApiSettings) -> None:
-        self.host, self.port = _free_address(settings)
-        self._settings = settings
-        # The listening process hears of the end of this pipe, however this process ends.
-        self._told, self._telling = os.pipe()
-        self._ending = False
+        self._host, self._port = _free_address(settings)
+        app = create_app(settings)
+        self._services = services.of(app)
+        self._ends_at: float | None = None
         threads = settings.max_held_waits + settings.request_threads
-        self._granian = Granian(
-            "api.app:create_app",
-            address=self.host,
-            port=self.port,
-            interface=Interfaces.WSGI,
-            http=HTTPModes.http1,
-            websockets=False,
-            blocking_threads=threads,
+        self._listener = Listener(
+            app,
+            threads=threads,
+            connections=_room_for_connections(2 * threads),
             backlog=_BACKLOG,
-            # What it counts are connections.
-            backpressure=_room_for_connections(2 * threads),
-            http1_settings=HTTP1Settings(header_read_timeout=_IDLE_CONNECTION_MS),
-            workers_kill_timeout=_LAST_ANSWERS_S,
-            respawn_failed_workers=True,
-            log_level=LogLevels.error,
-            log_dictconfig=_LOGGING,
+            idle_ms=_IDLE_CONNECTION_MS,
         )
-        self._granian.on_startup(self._take_signals)
 
     def run(self) -> None:
-        """Answer requests until SIGTERM or SIGINT, and then what is under way.
+        """Answer requests; returns after `end`, once nothing is being answered any more."""
+        self._listener.start(self._host, self._port)
+        while not _answers(self._host, self._port):
+            time.sleep(_LOOK_S)
+        _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self._host, self._port, version("granian"))
+        while not self._listener.wait(_LOOK_S):
+            if self._ends_at is not None and time.monotonic() >= self._ends_at:
+                return
 
-        The first signal ends all held waits; the second gives up what is still being answered.
+    def end(self) -> None:
+        """Take no new connections, answer held polls with their jobs as they stand, and let `run` return.
+
+        Safe in a signal handler. The second time, what is still being answered is given up.
         """
-        self._granian.serve(target_loader=self._listening_app, wrap_loader=False)
-
-    def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._end())
-
-    def _end(self) -> None:
-        if self._ending:
-            for process in self._granian.wrks:
-                process.kill()  # type: ignore[no-untyped-call]
-            return
-        self._ending = True
-        os.close(self._telling)
-        self._granian.signal_handler_interrupt()  # type: ignore[no-untyped-call]
-
-    def _listening_app(self) -> Flask:
-        """Make the app; called in the process that listens."""
-        os.close(self._telling)
-        app = create_app(self._settings)
-        garbage.collect_less()
-        threading.Thread(target=self._stay, args=(services.of(app), os.getppid()), daemon=True).start()
-        return app
-
-    def _stay(self, held: services.Services, parent_pid: int) -> None:
-        _until(lambda: _answers(self.host, self.port))
-        _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self.host, self.port, version("granian"))
-        os.read(self._told, 1)
-        held.release_waits()
-        # Which waits for this process, unless it was killed.
-        _until(lambda: os.getppid() != parent_pid)
-        os.kill(os.getpid(), signal.SIGTERM)
+        first = self._ends_at is None
+        self._ends_at = time.monotonic() + (_LAST_ANSWERS_S if first else 0)
+        if first:
+            self._services.release_waits()
+            self._listener.stop()
 
 
 def _free_address(settings: ApiSettings) -> tuple[str, int]:
@@ -145,11 +105,6 @@ def _answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _until(true: Callable[[], bool]) -> None:
-    while not true():
-        time.sleep(_LOOK_S)
 
 
 def _room_for_connections(wanted: int) -> int:
@@ -178,11 +133,16 @@ def main() -> int:
     except (ApiError, RegistryError, WorkerError) as error:
         _log.error("%s", error)
         return 1
-    # The listening process is this one's copy, with all that is loaded.
-    multiprocessing.set_start_method("fork")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.end())
+    garbage.collect_less()
     server.run()
+    tracing.stop()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    # Not through Python's own end: threads may still be answering what was given up.
+    os._exit(status)

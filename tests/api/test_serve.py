@@ -53,8 +53,7 @@ class Served:
 
     def connections(self) -> int:
         """Count the connections that it has accepted."""
-        [listening] = psutil.Process(self.child.pid).children()
-        found = listening.net_connections("tcp")
+        found = psutil.Process(self.child.pid).net_connections("tcp")
         return sum(each.laddr.port == self.port and each.status == "ESTABLISHED" for each in found)
 
     def stop(self) -> None:
@@ -201,32 +200,6 @@ def test_a_second_signal_gives_up_what_is_still_being_answered(serve: Callable[.
         served.child.send(signal.SIGTERM)
         assert served.child.wait() == 0
         assert time.monotonic() - began < api_serve._LAST_ANSWERS_S - 1
-
-
-def test_the_listening_process_ends_with_the_one_that_started_it(serve: Callable[..., Served]) -> None:
-    served = serve()
-    [listening] = psutil.Process(served.child.pid).children()
-    served.child.send(signal.SIGKILL)
-    served.child.wait()
-    eventually(lambda: refuses_connections(served.port))
-    eventually(lambda: not listening.is_running())
-
-
-def test_a_listening_process_that_was_killed_is_replaced(serve: Callable[..., Served]) -> None:
-    served = serve()
-    [listening] = psutil.Process(served.child.pid).children()
-    listening.kill()
-    eventually(lambda: answers(served), 20)
-    assert served.submit()
-    served.child.send(signal.SIGTERM)
-    assert served.child.wait() == 0
-
-
-def answers(served: Served) -> bool:
-    try:
-        return served.client.get("/health/live").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def refuses_connections(port: int) -> bool:

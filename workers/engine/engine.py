@@ -119,8 +119,8 @@ class Engine:
             for work in (
                 intake.listen(),
                 intake.renew(),
-                Listener(records, [keys.NUDGE_CHANNEL], reconciler.nudge).run(),
-                Listener(records, [keys.CANCEL_CHANNEL], cancellation.nudge).run(),
+                Listener(records, [keys.NUDGE_CHANNEL], reconciler.nudge, reconciler.nudge).run(),
+                Listener(records, [keys.CANCEL_CHANNEL], cancellation.nudge, cancellation.nudge).run(),
                 reconciler.run(),
                 cancellation.run(),
                 Sweeper(records, intake.source, self._settings).run(),

@@ -128,7 +128,9 @@ class RedisIntake:
             self._look_s = _POLL_S
             return
         database = self._client.connection_pool.connection_kwargs.get("db") or 0
-        await Listener(self._client, [f"__keyspace@{database}__:{queue_name('*')}"], self._heard).run()
+        await Listener(
+            self._client, [f"__keyspace@{database}__:{queue_name('*')}"], self._heard, self._may_have_missed
+        ).run()
 
     async def renew(self) -> None:
         """Renew this worker's leases, and give back what dead workers left, until cancelled."""
@@ -200,10 +202,13 @@ class RedisIntake:
         return taker.credit if taker and not self._closed else 0
 
     def _heard(self, notifications: bytes) -> None:
-        everything = queue_name("*").encode() in notifications
         for name in self._takers:
-            if everything or queue_name(name).encode() in notifications:
+            if queue_name(name).encode() in notifications:
                 self.ring(name)
+
+    def _may_have_missed(self) -> None:
+        for name in self._takers:
+            self.ring(name)
 
     async def _tells_of_queued_jobs(self) -> bool:
         while True:

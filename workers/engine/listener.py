@@ -27,13 +27,19 @@ _OVERLAP_BYTES = 256
 class Listener:
     """Keeps a subscription, also through restarts of Redis, and hands on the bytes that arrive."""
 
-    def __init__(self, client: Redis, patterns: list[str], heard: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, client: Redis, patterns: list[str], heard: Callable[[bytes], None], connected: Callable[[], None]
+    ) -> None:
         self._client = client
         self._patterns = patterns
         self._heard = heard
+        self._connected = connected
 
     async def run(self) -> None:
-        """Listen until cancelled; after each (re)connection `heard` gets every pattern once."""
+        """Listen until cancelled; `connected` is called after each (re)connection.
+
+        `heard` gets bytes in which the names of channels are, and in each message the pattern too.
+        """
         while True:
             connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
@@ -50,7 +56,7 @@ class Listener:
         for _ in self._patterns:
             await connection.read_response()
         # What was published before the subscription has to be looked for.
-        self._heard(" ".join(self._patterns).encode())
+        self._connected()
         tail = b""
         while True:
             seen = tail + await self._read(connection)

@@ -128,6 +128,30 @@ def test_a_job_that_is_queued_later_is_heard_of(
     with_redis(take)
 
 
+def test_a_queued_job_has_its_own_endpoint_looked_at_and_no_other(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "_LOOK_S", 1_000.0)
+    rung: list[str] = []
+    ring = RedisIntake.ring
+
+    def noted(intake: RedisIntake, endpoint_name: str) -> None:
+        rung.append(endpoint_name)
+        ring(intake, endpoint_name)
+
+    async def take(client: Redis) -> None:
+        async with running(client, listen=True, adding=10, other=10) as now:
+            await now.until(store.pubsub_numpat)
+            await now.until(lambda: {"adding", "other"} <= set(rung))  # what came before the subscription
+            rung.clear()
+            await asyncio.to_thread(submit)
+            await now.until(lambda: now.takers["adding"].jobs)
+            assert set(rung) == {"adding"}
+
+    monkeypatch.setattr(RedisIntake, "ring", noted)
+    with_redis(take)
+
+
 def test_redis_is_told_to_tell_of_queued_jobs_beside_what_it_tells_already(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:

@@ -1,0 +1,85 @@
+"""Granian's HTTP in this process.
+
+Granian's own server keeps the listening process under another one, which holds everything that is loaded a
+second time. What it does in that process is done here instead, with names that are private to Granian: here
+alone, and a test holds them against the release that is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from granian._futures import _new_cbscheduler
+from granian._granian import ListenerSpec, WorkerSignal, WSGIWorker
+from granian.http import HTTP1Settings
+from granian.wsgi import _callback_wrapper
+
+_WORKER_ID = 1
+#: Threads of Rust: one writes to all clients.
+_IO_THREADS = 1
+_IO_BLOCKING_THREADS = 512
+#: A thread that has had no request for this long ends.
+_IDLE_THREAD_S = 30
+_NO_TLS = (False, None, None, None, "tls1.3", None, [], False)
+_NO_METRICS = (None, None)
+#: Their declared types are not those of this release.
+_worker: Any = WSGIWorker
+_scheduler: Any = _new_cbscheduler
+
+
+class Listener:
+    """Answers HTTP/1.1 requests with a WSGI app from `start` on.
+
+    Args:
+        app: called in one of `threads` threads for each request.
+        threads: how many requests are answered at once.
+        connections: how many are open at once; more wait to be accepted.
+        backlog: how many of those the system keeps.
+        idle_ms: how long a connection may be open without a request.
+    """
+
+    def __init__(self, app: Callable[..., Any], *, threads: int, connections: int, backlog: int, idle_ms: int) -> None:
+        self._app = _callback_wrapper(app, {"url_path_prefix": None}, None)
+        self._threads = threads
+        self._connections = connections
+        self._backlog = backlog
+        self._http = HTTP1Settings(header_read_timeout=idle_ms)
+        self._stopping = WorkerSignal()
+        self._stopped = threading.Event()
+
+    def start(self, host: str, port: int) -> None:
+        """Listen; the work is done in other threads. Raises OSError."""
+        address = ListenerSpec(host, port, self._backlog)
+        # As Granian has it: on Linux the worker makes the socket.
+        sockets = (address, None) if sys.platform == "linux" else (None, address.build())
+        worker: Any = _worker(
+            _WORKER_ID,
+            sockets,
+            None,
+            _IO_THREADS,
+            _IO_BLOCKING_THREADS,
+            self._threads,
+            _IDLE_THREAD_S,
+            self._connections,
+            "1",
+            self._http,
+            None,
+            None,
+            *_NO_TLS,
+            _NO_METRICS,
+        )
+        self._stopping.add_cb(self._stopped.set)
+        loop = asyncio.new_event_loop()
+        worker.serve_mtr(_scheduler(loop, self._app), loop, self._stopping)
+
+    def stop(self) -> None:
+        """Take no new connections, and answer what is under way; safe in a signal handler."""
+        self._stopping.set()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until everything is answered after `stop`; tell whether it is."""
+        return self._stopped.wait(timeout_s)

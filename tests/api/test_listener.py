@@ -1,0 +1,77 @@
+"""Granian's private names: what the API's listener needs of the release that is installed."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import granian._granian
+import httpx
+from granian._futures import _new_cbscheduler
+from granian.server.mp import MPServer
+from granian.wsgi import _callback_wrapper
+
+from api.listener import Listener
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
+
+
+def test_granians_worker_is_made_and_run_as_the_listener_does_it() -> None:
+    """Fails when a new release of Granian moves what the listener uses: read its `_spawn_wsgi_worker` then."""
+    source = inspect.getsource(MPServer._spawn_wsgi_worker)
+    for line in (
+        "_wsgi_call_wrap(callback, scope_opts, log_access_fmt)",
+        "shutdown_event.add_cb(shutdown_glue)",
+        "scheduler = _new_cbscheduler(loop, wcallback, impl_asyncio=task_impl == TaskImpl.asyncio)",
+        "serve(scheduler, loop, shutdown_event)",
+    ):
+        assert line in source
+    made = source[source.index("WSGIWorker(") : source.index("serve = getattr")]
+    assert [each.strip(" ,\n") for each in made.split("(", 1)[1].rsplit(")", 1)[0].split(",\n")] == [
+        "worker_id", "sock", "ipc", "runtime_threads", "runtime_blocking_threads", "blocking_threads",
+        "blocking_threads_idle_timeout", "backpressure", "http_mode", "http1_settings", "http2_settings",
+        "static_path", "*ssl_ctx", "metrics", "",
+    ]  # fmt: skip
+    assert list(inspect.signature(_callback_wrapper).parameters) == ["callback", "scope_opts", "access_log_fmt"]
+    assert list(inspect.signature(_new_cbscheduler).parameters) == ["loop", "cb", "impl_asyncio"]
+    assert {"ListenerSpec", "WorkerSignal", "WSGIWorker"} <= set(dir(granian._granian))
+
+
+def test_it_answers_what_is_under_way_and_takes_nothing_new_once_it_is_stopped() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def app(_environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        begun.set()
+        assert may_end.wait(30)
+        start("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    listener = Listener(app, threads=2, connections=10, backlog=16, idle_ms=10_000)
+    port = free_port()
+    listener.start("127.0.0.1", port)
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8), timeout=30) as client:
+            answers.append(client.get(f"http://127.0.0.1:{port}/"))
+
+    caller = threading.Thread(target=ask)
+    caller.start()
+    assert begun.wait(30)
+    listener.stop()
+    assert not listener.wait(0.2)
+    may_end.set()
+    assert listener.wait(30)
+    caller.join(30)
+    assert [each.text for each in answers] == ["ok"]
+    eventually(lambda: refuses(port))
+
+
+def refuses(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/", timeout=2)
+    except httpx.ConnectError:
+        return True
+    return False
