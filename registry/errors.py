@@ -99,6 +99,36 @@ class DeploymentNotFound(RegistryError):
         self.name = name
 
 
+class ApiKeyExists(RegistryError):
+    """The name has an API key already."""
+
+    code = "api_key_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} has an API key. Revoke that first, take another name, or make a second key for the same "
+            "client (`queuecast keys create --second`, `second` over HTTP)."
+        )
+        self.name = name
+
+
+class ApiKeyNotFound(RegistryError):
+    """There is no such API key, or it is revoked."""
+
+    code = "api_key_not_found"
+
+    def __init__(self, name_or_id: str) -> None:
+        # Somebody may have given the whole key, which belongs into no log.
+        shown = name_or_id[:100] if len(name_or_id) < len("qc_") + 43 else f"{name_or_id[:11]}…"
+        super().__init__(f"No API key in use has the name or the id {shown!r}.")
+
+
+class ApiKeyInvalid(RegistryError):
+    """An API key can't have these limits."""
+
+    code = "api_key_limits_invalid"
+
+
 class SettingsInvalid(RegistryError):
     """Serving settings, or another document that comes with a call, are out of range or unknown."""
 

@@ -11,6 +11,7 @@ MAX_MODEL_NAME_LENGTH = 100
 MAX_VERSION_NAME_LENGTH = 64
 MAX_ENDPOINT_NAME_LENGTH = 128
 MAX_GROUP_NAME_LENGTH = 100
+MAX_KEY_NAME_LENGTH = 100
 #: The group of workers and deployments that name none.
 DEFAULT_WORKER_GROUP = "default"
 
@@ -20,6 +21,8 @@ _ALLOWED = re.compile(PATTERN)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 #: `/models/stats`, `/v2/models/stats` and `/deployments/deploy` are addresses of their own.
 _RESERVED_MODEL_NAMES = frozenset({"stats"})
+#: How the text and the id of an API key begin; no key has such a name.
+KEY_PREFIX = "qc_"
 _RESERVED_ENDPOINT_NAMES = frozenset({"deploy", "undeploy", "stats"})
 _SHOWN_LENGTH = 60
 
@@ -42,6 +45,13 @@ def check_endpoint_name(name: str) -> str:
 def check_group_name(name: str) -> str:
     """Return the name. Raises NameInvalid if a worker group can't have it."""
     return _checked("a worker group", name, MAX_GROUP_NAME_LENGTH)
+
+
+def check_key_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if an API key can't have it."""
+    if name.startswith(KEY_PREFIX):
+        raise NameInvalid("an API key", name[: len(KEY_PREFIX)] + "…", f"{KEY_PREFIX} is how keys themselves begin")
+    return _checked("an API key", name, MAX_KEY_NAME_LENGTH)
 
 
 def default_endpoint_name(model_name: str, version: str) -> str:

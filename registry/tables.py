@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Enum,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Integer,
@@ -25,9 +27,11 @@ from registry.intent import Intent
 from registry.names import (
     MAX_ENDPOINT_NAME_LENGTH,
     MAX_GROUP_NAME_LENGTH,
+    MAX_KEY_NAME_LENGTH,
     MAX_MODEL_NAME_LENGTH,
     MAX_VERSION_NAME_LENGTH,
 )
+from registry.roles import Role
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -47,8 +51,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _values(members: type[Intent]) -> list[str]:
-    return [each.value for each in members]
+def _one_of(members: type[StrEnum], name: str) -> Enum:
+    """A column that holds a member's value, and that the database itself keeps to the members."""
+    return Enum(
+        members,
+        native_enum=False,
+        length=16,
+        create_constraint=True,
+        name=name,
+        values_callable=lambda found: [each.value for each in found],
+    )
 
 
 class Table(DeclarativeBase):
@@ -109,11 +121,26 @@ class DeploymentRow(Table):
     version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     worker_group: Mapped[str] = mapped_column(String(MAX_GROUP_NAME_LENGTH), index=True)
-    intent: Mapped[Intent] = mapped_column(
-        Enum(Intent, native_enum=False, length=16, create_constraint=True, name="intent", values_callable=_values)
-    )
+    intent: Mapped[Intent] = mapped_column(_one_of(Intent, "intent"))
     revision: Mapped[int]
     deployed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     bound_version: Mapped[VersionRow] = relationship(lazy="joined", innerjoin=True, viewonly=True)
+
+
+class ApiKeyRow(Table):
+    """A key of the HTTP API; the row stays when it is revoked."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(MAX_KEY_NAME_LENGTH), index=True)
+    role: Mapped[Role] = mapped_column(_one_of(Role, "role"))
+    secret_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    #: None is every endpoint.
+    endpoint_names: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    rate_limit_per_s: Mapped[float | None] = mapped_column(Float)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
