@@ -64,12 +64,14 @@ def submit(
     *,
     limits: Limits = _NO_LIMITS,
     idempotency: Idempotency | None = None,
+    owner: str | None = None,
     **options: Any,
 ) -> list[str]:
     """Store many jobs and send their messages; return their ids in the same order.
 
-    `options` are those of Celery's `apply_async`, for all of them alike. Under an idempotency key that was used
-    before for the same request, what is missing of it is stored, and the ids are the same.
+    `options` are those of Celery's `apply_async`, for all of them alike, and so is their `owner`. Under an
+    idempotency key that was used before for the same request, what is missing of it is stored, and the ids are
+    the same.
 
     Raises:
         JobArgumentsWrong: an input can't be said in JSON, or an option means nothing; nothing was stored.
@@ -85,7 +87,7 @@ def submit(
     if len(jobs) > most:
         raise BulkTooLarge(len(jobs), most)
     with tracing.sending(endpoint_name, None, options, len(jobs)) as traceparent:
-        call = _Bulk(endpoint_name, jobs, limits, idempotency, options, traceparent)
+        call = _Bulk(endpoint_name, jobs, limits, idempotency, options, traceparent, owner)
         if jobs:
             with translated_errors():
                 records_client().ping()
@@ -104,6 +106,7 @@ class _Bulk:
         idempotency: Idempotency | None,
         options: Mapping[str, Any],
         traceparent: str | None,
+        owner: str | None,
     ) -> None:
         self._endpoint_name = endpoint_name
         self._max_queue_length = limits.max_queue_length
@@ -111,6 +114,7 @@ class _Bulk:
         own_expiry = any(each is not None for each in self._expires_in_s)
         self._prepared = prepared_messages.prepare(options, expires=own_expiry, traced=traceparent is not None)
         self._traceparent = traceparent
+        self._owner = owner
         self._arguments = [_arguments(endpoint_name, job.rows) for job in jobs]
         self._scope = None if idempotency is None else digest(idempotency.key.encode())
         self._digest = "" if idempotency is None else digest(b"bulk\n" + idempotency.request)
@@ -143,11 +147,14 @@ class _Bulk:
             # A microsecond apart, so that lists by time have them in order.
             job_id, at = self.job_ids[number], now + (number - chunk.start) / 1e6
             expires_in_s = self._expires_in_s[number]
-            call = Call(job_id, self._endpoint_name, *self._arguments[number], at, expires_in_s, self._traceparent)
+            args, kwargs = self._arguments[number]
+            call = Call(
+                job_id, self._endpoint_name, args, kwargs, at, expires_in_s, self._traceparent, owner=self._owner
+            )
             envelope, expires_at = self._prepared.envelope(call)
             envelopes.append(envelope)
             names += keys.record(job_id), keys.message(job_id)
-            record = queued(job_id, self._endpoint_name, at, expires_at)
+            record = queued(job_id, self._endpoint_name, at, expires_at, self._owner)
             values += job_id, record, envelope, at, "" if expires_at is None else expires_at
         what, *more = self._answer(chunk, names, values)
         self._refuse_unless_accepted(what.decode(), more)

@@ -48,6 +48,14 @@ class DeadLetter:
         }
         return {**found, **self.rows()} if with_input else found
 
+    @property
+    def owner(self) -> str | None:
+        """Whose job it was."""
+        try:
+            return envelopes.owner(envelopes.decode(self.message).headers)
+        except EnvelopeUnreadable:
+            return None
+
     def rows(self) -> dict[str, Any]:
         """Return the original input: `{"input": …}` or `{"inputs": […]}`; empty if it can't be read."""
         try:
@@ -120,7 +128,7 @@ def replay(job_id: str, endpoint_name: str | None = None, limits: Limits | None 
     # No caller's own key can be this one: it has a line break.
     once = Idempotency(f"replay\n{job_id}\n{letter.given_up_at}", target.encode())
     try:
-        job = jobs.submit(target, rows, limits or Limits(), once)
+        job = jobs.submit(target, rows, limits or Limits(), once, owner=letter.owner)
     except IdempotencyConflict as error:
         raise DeadLetterNotFound(job_id) from error
     with suppress(DeadLetterNotFound):  # whoever replays it too was faster

@@ -28,7 +28,7 @@ _TERMINAL_BEGINNINGS = tuple(f'{{"status":{space}"{status}"'.encode() for status
 #: A queued job's record, but for its id, endpoint, time and expiry: one is written at each submit.
 _QUEUED = (
     b'{"status": "QUEUED", "result": null, "traceback": null, "children": [], "date_done": null, "task_id": %b, '
-    b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b}'
+    b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b, "owner": %b}'
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -96,6 +96,7 @@ class _Record(msgspec.Struct, kw_only=True):
     failures: Sequence[Failure] | UnsetType = UNSET
     error: dict[str, str] | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+    owner: str | None
 
 
 def outcome(document: Outcome) -> bytes:
@@ -117,9 +118,15 @@ def _written(record: _Record) -> bytes:
         )
 
 
-def queued(job_id: str, endpoint_name: str, submitted_at: float | None, expires_at: float | None = None) -> bytes:
+def queued(
+    job_id: str,
+    endpoint_name: str,
+    submitted_at: float | None,
+    expires_at: float | None = None,
+    owner: str | None = None,
+) -> bytes:
     """The record that is written before the job's message is sent; times in seconds since the epoch."""
-    values = (job_id, endpoint_name, submitted_at, expires_at)
+    values = (job_id, endpoint_name, submitted_at, expires_at, owner)
     return _QUEUED % tuple(map(fast_json.finite, values))
 
 
@@ -132,6 +139,7 @@ def started(  # noqa: PLR0913 - what a record says, each by name
     worker: str,
     attempts: int,
     failures: Sequence[Failure] = (),
+    owner: str | None = None,
 ) -> bytes:
     """The record while a model host has the job; it counts the attempts, also for other workers."""
     return _written(
@@ -144,6 +152,7 @@ def started(  # noqa: PLR0913 - what a record says, each by name
             started_at=started_at,
             attempts=attempts,
             failures=failures,
+            owner=owner,
         )
     )
 
@@ -163,6 +172,7 @@ def succeeded(  # noqa: PLR0913, PLR0917 - as above
     *,
     attempts: int = 1,
     failures: Sequence[Failure] = (),
+    owner: str | None = None,
 ) -> bytes:
     """The record of a job with an outcome: a document in JSON, which is what `AsyncResult.get()` returns."""
     return _written(
@@ -176,6 +186,7 @@ def succeeded(  # noqa: PLR0913, PLR0917 - as above
             started_at=started_at,
             attempts=attempts,
             failures=failures,
+            owner=owner,
         )
     )
 
@@ -190,6 +201,7 @@ def failed(  # noqa: PLR0913 - as above
     started_at: float | None = None,
     attempts: int = 0,
     failures: Sequence[Failure] = (),
+    owner: str | None = None,
 ) -> bytes:
     """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
     name = type(error).__name__
@@ -204,12 +216,21 @@ def failed(  # noqa: PLR0913 - as above
             started_at=started_at,
             attempts=attempts,
             failures=failures,
+            owner=owner,
             error={"code": error.code, "type": name, "message": str(error)},
         )
     )
 
 
-def revoked(job_id: str, endpoint_name: str, reason: str, submitted_at: float | None, finished_at: float) -> bytes:
+def revoked(  # noqa: PLR0913 - as above
+    job_id: str,
+    endpoint_name: str,
+    reason: str,
+    submitted_at: float | None,
+    finished_at: float,
+    *,
+    owner: str | None = None,
+) -> bytes:
     """The record of a job that was taken back: `reason` is `CANCELLED` or `EXPIRED`."""
     return _written(
         _Record(
@@ -220,6 +241,7 @@ def revoked(job_id: str, endpoint_name: str, reason: str, submitted_at: float | 
             submitted_at=submitted_at,
             finished_at=finished_at,
             reason=reason,
+            owner=owner,
         )
     )
 

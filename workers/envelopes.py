@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kombu.compression import decompress
 
 from workers import fast_json
+from workers.keys import OWNER_HEADER
 from workers.reprs import short_repr
 
 _JSON = "application/json"
@@ -39,11 +40,16 @@ class Envelope(NamedTuple):
         if self.content_type != _JSON:
             raise EnvelopeUnreadable(f"The message is {self.content_type}; only JSON is read here.")
         try:
-            body = base64.b64decode(self.body) if self.properties.get("body_encoding") == "base64" else self.body
-            args, kwargs, _embedded = fast_json.loads(self._decompressed(body))
+            args, kwargs, _embedded = fast_json.loads(self.content())
         except (ValueError, TypeError, RecursionError) as error:
             raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
         return args, kwargs
+
+    def content(self) -> bytes | str:
+        """Return the body as it was before it was encoded and compressed. Raises EnvelopeUnreadable, ValueError."""
+        body = base64.b64decode(self.body) if self.properties.get("body_encoding") == "base64" else self.body
+        content: bytes | str = self._decompressed(body)
+        return content
 
     def _decompressed(self, body: Any) -> Any:
         compression = self.headers.get("compression")
@@ -53,6 +59,12 @@ class Envelope(NamedTuple):
             return decompress(body, compression)  # type: ignore[no-untyped-call]
         except Exception as error:  # each of the compression libraries has errors of its own
             raise EnvelopeUnreadable(f"The message's body can't be decompressed: {short_repr(error)}.") from error
+
+
+def owner(headers: Mapping[str, Any]) -> str | None:
+    """Return whose job a message carries, None for nobody's."""
+    found = headers.get(OWNER_HEADER)
+    return found if isinstance(found, str) else None
 
 
 def wrap(

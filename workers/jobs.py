@@ -68,6 +68,8 @@ class Job:
     #: Attempts whose host or worker was lost.
     failures: Sequence[documents.Failure] = ()
     expires_at: float | None = None
+    #: The name of the API key that it was submitted with, if there was one.
+    owner: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the job as the HTTP API shows it; times in ISO 8601, UTC."""
@@ -79,6 +81,7 @@ class Job:
             "started_at": documents.iso(self.started_at),
             "finished_at": documents.iso(self.finished_at),
             "expires_at": documents.iso(self.expires_at),
+            "owner": self.owner,
             "attempts": self.attempts,
             "failures": [{**each, "at": documents.iso(each["at"])} for each in self.failures],
             "outcome": self.outcome,
@@ -86,14 +89,15 @@ class Job:
         }
 
 
-def submit(
+def submit(  # noqa: PLR0913, PLR0917 - what makes a job
     endpoint_name: str,
     rows: Mapping[str, Any],
     limits: Limits,
     idempotency: Idempotency | None = None,
     job_id: str | None = None,
+    owner: str | None = None,
 ) -> Job:
-    """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several.
+    """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several, `owner` whose it is.
 
     Under an idempotency key that was used before, return that job as it stands, whatever `job_id` is.
 
@@ -104,36 +108,41 @@ def submit(
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
-    accepted = submission.submit(args, kwargs, limits=limits, idempotency=idempotency, task_id=job_id)
+    accepted = submission.submit(args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id)
     if accepted.repeated:
         return get(accepted.job_id)
-    return Job(accepted.job_id, endpoint_name, JobState.QUEUED, submitted_at=accepted.submitted_at)
+    return Job(accepted.job_id, endpoint_name, JobState.QUEUED, submitted_at=accepted.submitted_at, owner=owner)
 
 
-def get(job_id: str) -> Job:
-    """Return a job as it stands.
+def get(job_id: str, owner: str | None = None) -> Job:
+    """Return a job as it stands; with an `owner`, only one of theirs.
 
     Raises:
-        JobNotFound: the id is unknown, or its record has expired.
+        JobNotFound: the id is unknown, or its record has expired, or it is somebody else's.
         QueueUnavailable: Redis can't be reached.
     """
     with translated_errors():
         [record] = records.read([job_id])
     if record is None:
         raise JobNotFound(job_id)
-    return parse(job_id, record)
+    job = parse(job_id, record)
+    if owner is not None and job.owner != owner:
+        raise JobNotFound(job_id)
+    return job
 
 
-def cancel(job_id: str, *, force: bool = False) -> Job:
+def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> Job:
     """Take back a queued job, so that it never runs; with `force` also a running one, whose host is stopped.
 
     Raises:
-        JobNotFound: the id is unknown.
+        JobNotFound: the id is unknown, or with an `owner` somebody else's.
         JobNotCancellable: it has ended, or it is running and not to be stopped.
         QueueUnavailable: Redis can't be reached.
     """
-    job = get(job_id)
-    record = documents.revoked(job_id, job.endpoint_name, documents.CANCELLED, job.submitted_at, time.time())
+    job = get(job_id, owner)
+    record = documents.revoked(
+        job_id, job.endpoint_name, documents.CANCELLED, job.submitted_at, time.time(), owner=job.owner
+    )
     with translated_errors():
         status = records.withdraw(job_id, job.endpoint_name, record, force=force)
         if status == documents.STARTED and force:
@@ -145,8 +154,10 @@ def cancel(job_id: str, *, force: bool = False) -> Job:
     return parse(job_id, record)
 
 
-def recent(endpoint_name: str | None = None, state: JobState | None = None, limit: int = 50) -> list[Job]:
-    """Return the newest jobs, newest first, of one endpoint or of all, perhaps in one state only.
+def recent(
+    endpoint_name: str | None = None, state: JobState | None = None, limit: int = 50, owner: str | None = None
+) -> list[Job]:
+    """Return the newest jobs, newest first, of one endpoint or of all, perhaps in one state or of one owner only.
 
     Raises:
         QueueUnavailable: Redis can't be reached.
@@ -156,7 +167,7 @@ def recent(endpoint_name: str | None = None, state: JobState | None = None, limi
         for page in _pages(endpoint_name):
             for job_id, record in zip(page, records.read(page), strict=True):
                 job = parse(job_id, record) if record is not None else None
-                if job is not None and state in (None, job.state):
+                if job is not None and state in (None, job.state) and owner in (None, job.owner):
                     found.append(job)
             if len(found) >= limit:
                 break
@@ -185,6 +196,7 @@ def parse(job_id: str, record: bytes) -> Job:
         error=error,
         failures=tuple(found.get("failures") or ()),
         expires_at=found.get("expires_at"),
+        owner=found.get("owner"),
     )
 
 

@@ -7,6 +7,10 @@ SUBMITTED_AT_HEADER = "queuecast_submitted_at"
 #: Message headers, named as in HTTP (W3C Trace Context): the trace that the job belongs to.
 TRACEPARENT_HEADER = "traceparent"
 TRACESTATE_HEADER = "tracestate"
+#: Message header: the name of the API key that the job was submitted with; null for a job of a Celery program.
+OWNER_HEADER = "queuecast_owner"
+#: Message header: what only those who know QUEUECAST_MESSAGE_KEY can write (see `signing`).
+SIGNATURE_HEADER = "queuecast_signature"
 
 #: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out. On RabbitMQ the tag is the job's id.
 LEASES = "queuecast:leases"
@@ -68,6 +72,11 @@ def idempotency(scope: str) -> str:
 def sending(scope: str) -> str:
     """Exists while the first request under an idempotency key has a record but no message yet."""
     return f"queuecast:sending:{scope}"
+
+
+def rate(name: str) -> str:
+    """When whoever has this name will have used up what it may do (s, Redis clock)."""
+    return f"queuecast:rate:{name}"
 
 
 def recent(endpoint_name: str) -> str:

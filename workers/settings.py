@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.errors import SettingsWrong
 from workers.logs import LogFormat
 
 DAY_S = 86_400
+_SHORTEST_KEY = 32
 _AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
@@ -53,6 +54,14 @@ class WorkerSettings(BaseSettings):
     #: OpenTelemetry's own variables: where traces go. It reads all others of its variables by itself.
     otel_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otel_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    #: Signs task messages, so that workers take no others; several, with commas: the first signs, all are taken.
+    message_key: SecretStr = SecretStr("")
+    #: Where Flower listens; on another address than loopback it needs a password.
+    flower_host: str = "127.0.0.1"
+    flower_port: int = Field(default=5555, ge=1, le=65_535)
+    flower_password: SecretStr = SecretStr("")
+    #: Whether Flower only looks.
+    flower_read_only: bool = True
 
     @field_validator("redis_url")
     @classmethod
@@ -62,6 +71,18 @@ class WorkerSettings(BaseSettings):
             raise ValueError("a URL such as redis://127.0.0.1:6379/0 is needed")
         _ = parts.port  # raises if it is no number
         return value
+
+    @field_validator("message_key")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if any(len(each) < _SHORTEST_KEY for each in _split(value)):
+            raise ValueError(f"at least {_SHORTEST_KEY} characters are needed: openssl rand -hex 32 makes some")
+        return value
+
+    @cached_property
+    def message_keys(self) -> tuple[str, ...]:
+        """The keys that messages may be signed with, the one that signs first; none if nothing is signed."""
+        return _split(self.message_key)
 
     @property
     def traces_wanted(self) -> bool:
@@ -84,6 +105,10 @@ class WorkerSettings(BaseSettings):
         return self.queue_url.partition("://")[0] in _AMQP_SCHEMES
 
 
+def _split(value: SecretStr) -> tuple[str, ...]:
+    return tuple(each.strip() for each in value.get_secret_value().split(",") if each.strip())
+
+
 @lru_cache(maxsize=1)
 def load() -> WorkerSettings:
     """Read the environment once.
@@ -96,6 +121,6 @@ def load() -> WorkerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "QUEUECAST_" + str(first["loc"][0]).upper()
-        # A URL is not repeated: it may hold a password.
-        given = name if name.endswith("_URL") else f"{name}={os.environ.get(name)!r}"
+        # A secret is not repeated, nor a URL, which may hold one.
+        given = name if name.endswith(("_URL", "_KEY", "_PASSWORD")) else f"{name}={os.environ.get(name)!r}"
         raise SettingsWrong(f"{given}: {first['msg']}") from error

@@ -96,16 +96,17 @@ class Accepted:
 _NO_LIMITS = Limits()
 
 
-def submit(
+def submit(  # noqa: PLR0913 - what makes a job, each by name
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     *,
     limits: Limits = _NO_LIMITS,
     idempotency: Idempotency | None = None,
+    owner: str | None = None,
     task_id: str | None = None,
     **options: Any,
 ) -> Accepted:
-    """Store a job and send its message; `options` are those of Celery's `apply_async`.
+    """Store a job and send its message; `options` are those of Celery's `apply_async`, `owner` see `jobs.submit`.
 
     Raises:
         JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or can't be said in
@@ -123,9 +124,9 @@ def submit(
         prepared = prepared_messages.prepare(
             options, expires=limits.expires_in_s is not None, traced=traceparent is not None
         )
-        call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent)
+        call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent, owner)
         envelope, expires_at = prepared.envelope(call)
-        job = _Job(job_id, endpoint_name, call.submitted_at, expires_at, envelope)
+        job = _Job(job_id, endpoint_name, call.submitted_at, expires_at, envelope, owner)
         return _accept(job, limits.max_queue_length, idempotency)
 
 
@@ -146,6 +147,7 @@ class _Job:
     submitted_at: float
     expires_at: float | None
     envelope: bytes
+    owner: str | None
 
 
 def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | None) -> Accepted:
@@ -165,7 +167,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
     ]
     values: list[bytes | str | float] = [
         job.job_id,
-        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at),
+        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner),
         job.submitted_at,
         settings.unfinished_ttl_s,
         settings.recent_jobs,

@@ -87,15 +87,15 @@ class Waiter:
         finally:
             self._forget(watch)
 
-    def wait(self, job_id: str, timeout_s: float) -> Job:
-        """Return the job as soon as it has ended, or as it stands after `timeout_s`.
+    def wait(self, job_id: str, timeout_s: float, owner: str | None = None) -> Job:
+        """Return the job as soon as it has ended, or as it stands after `timeout_s`; with an `owner`, one of theirs.
 
         Raises:
-            JobNotFound: the id is unknown.
+            JobNotFound: the id is unknown, or somebody else's.
             QueueUnavailable: Redis can't be reached, at the beginning or at the end of the wait.
         """
         with self.watching(job_id) as watch:
-            job = jobs.get(job_id)
+            job = jobs.get(job_id, owner)
             return job if job.state.terminal or timeout_s <= 0 else watch.wait(timeout_s)
 
     def release(self) -> None:

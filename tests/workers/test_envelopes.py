@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.workers.conftest import submit
 from workers import envelopes
 from workers.envelopes import EnvelopeUnreadable
-from workers.keys import SUBMITTED_AT_HEADER
+from workers.keys import OWNER_HEADER, SIGNATURE_HEADER, SUBMITTED_AT_HEADER
 from workers.queues import queue_name
 
 QUEUE = queue_name("adding")
@@ -51,6 +51,7 @@ def test_a_message_is_what_celery_and_kombu_themselves_would_send(
     bare_app.send_task("predict", args, kwargs, task_id=accepted, queue="other", ignore_result=False, **options)
     theirs = newest(store, "other")
     assert ours["headers"].pop(SUBMITTED_AT_HEADER) > 0
+    assert [ours["headers"].pop(name) for name in (OWNER_HEADER, SIGNATURE_HEADER)] == [None, None]
     assert json.loads(base64.b64decode(ours.pop("body"))) == json.loads(base64.b64decode(theirs.pop("body")))
     # Ours are shorter.
     assert all(ours["headers"].pop(name) and theirs["headers"].pop(name) for name in ("argsrepr", "kwargsrepr"))

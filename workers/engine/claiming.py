@@ -90,4 +90,5 @@ class Claims:
             worker=self._context.worker_name,
             attempts=attempts,
             failures=job.failures,
+            owner=job.owner,
         )

@@ -63,6 +63,7 @@ def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: fl
         now,
         attempts=job.attempts,
         failures=job.failures,
+        owner=job.owner,
     )
     finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome.timing.total_ms)
     return Ending(job, finish, lambda: context.outbox.succeeded(job, text, now - started_at))
@@ -79,6 +80,7 @@ def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float
         started_at=started_at,
         attempts=job.attempts,
         failures=job.failures,
+        owner=job.owner,
     )
     latency_ms = max(0.0, now - job.submitted_at) * 1000 if job.submitted_at else None
     finish = Finish(job.job_id, record, Kind.FAILED, latency_ms)
@@ -104,6 +106,6 @@ def stopped(context: Context, job: QueuedJob) -> Ending:
 
 def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:
     """The end of a job that was cancelled or has expired before it ran."""
-    record = documents.revoked(job.job_id, job.endpoint_name, reason, job.submitted_at, now)
+    record = documents.revoked(job.job_id, job.endpoint_name, reason, job.submitted_at, now, owner=job.owner)
     finish = Finish(job.job_id, record, Kind.WITHDRAWN, None)
     return Ending(job, finish, lambda: context.outbox.revoked(job, expired=reason == documents.EXPIRED))

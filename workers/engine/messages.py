@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.serving_settings import EventsSetting
-from workers import arguments, envelopes, queues, tracing
+from workers import arguments, envelopes, queues, signing, tracing
 from workers.documents import Failure
 from workers.envelopes import Envelope, EnvelopeUnreadable
 from workers.errors import JobArgumentsWrong
 from workers.keys import SUBMITTED_AT_HEADER
+from workers.settings import load
+from workers.signing import SignatureWrong
 
 #: The year 10,000, in seconds since the epoch: there is no date after it.
 _END_OF_TIME = 253_402_300_800.0
@@ -38,6 +40,8 @@ class QueuedJob:
     event_fields: dict[str, Any]
     #: The trace headers that it came with.
     trace: dict[str, str] | None = None
+    #: The API key's name, if it was submitted with one.
+    owner: str | None = None
     #: How often it was given to a host, on any worker.
     attempts: int = 0
     #: Those of the attempts that ended with the loss of the host or the worker.
@@ -61,13 +65,14 @@ def parse(tag: str, endpoint_name: str, message: bytes, envelope: Envelope | Non
     `envelope` is what is in the message, if the caller knows it already.
 
     Raises:
-        MessageUnreadable: it is not a `predict` task message.
+        MessageUnreadable: it is not a `predict` task message, or not signed as the settings ask for.
     """
     try:
         envelope = envelope or envelopes.decode(message)
         job = _job(tag, endpoint_name, message, envelope.headers)
-    except (EnvelopeUnreadable, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise MessageUnreadable(f"not a task message: {type(error).__name__}: {error}") from error
+        _check_signature(envelope)
+    except (SignatureWrong, EnvelopeUnreadable, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise MessageUnreadable(f"not a task message that can be taken: {type(error).__name__}: {error}") from error
     try:
         _read_arguments(job, envelope)
     except JobArgumentsWrong as error:
@@ -94,7 +99,14 @@ def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) 
         expires_at=envelopes.seconds(headers.get("expires")),
         event_fields=_event_fields(headers),
         trace=tracing.headers_in(headers),
+        owner=envelopes.owner(headers),
     )
+
+
+def _check_signature(envelope: Envelope) -> None:
+    if accepted_keys := load().message_keys:
+        content = envelope.content()
+        signing.check(accepted_keys, envelope.headers, content if isinstance(content, bytes) else content.encode())
 
 
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:

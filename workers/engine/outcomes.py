@@ -155,7 +155,9 @@ async def claim_again(client: Redis, job_id: str, expected: bytes, record: bytes
 
 async def unclaim(client: Redis, worker_name: str, jobs: Sequence[QueuedJob]) -> None:
     """Mark jobs as queued again that this worker gives back while they run."""
-    queued = [documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at) for job in jobs]
+    queued = [
+        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner) for job in jobs
+    ]
     names = [keys.record(job.job_id) for job in jobs]
     values: list[bytes | str | int] = [worker_name, load().unfinished_ttl_s, *queued]
     await script(client, _UNCLAIM)(names, values)

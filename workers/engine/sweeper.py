@@ -101,7 +101,9 @@ class Sweeper:
             await self._records.zrem(keys.EXPIRING, *ids)
 
     async def _withdraw(self, job: jobs.Job, now: float) -> None:
-        record = documents.revoked(job.job_id, job.endpoint_name, documents.EXPIRED, job.submitted_at, now)
+        record = documents.revoked(
+            job.job_id, job.endpoint_name, documents.EXPIRED, job.submitted_at, now, owner=job.owner
+        )
         values: list[bytes | str | int] = [job.job_id, record, self._settings.result_ttl_s, Kind.WITHDRAWN.value, 0]
         await script(self._records, WITHDRAW)(withdrawal_keys(job.job_id, job.endpoint_name), values)
 

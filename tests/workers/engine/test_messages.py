@@ -25,7 +25,18 @@ JSON = st.recursive(
     max_leaves=12,
 )
 NAMES = st.sampled_from(
-    ["task", "id", "eta", "expires", "argsrepr", "retries", "root_id", "compression", keys.SUBMITTED_AT_HEADER]
+    [
+        "task",
+        "id",
+        "eta",
+        "expires",
+        "argsrepr",
+        "retries",
+        "root_id",
+        "compression",
+        keys.SUBMITTED_AT_HEADER,
+        keys.OWNER_HEADER,
+    ]
 )
 MOMENTS = st.datetimes().map(lambda at: at.isoformat()) | JSON
 
@@ -50,7 +61,7 @@ def check_usable(job: QueuedJob) -> None:
     for at in (job.submitted_at, job.not_before, job.expires_at):
         assert at is None or math.isfinite(at)
     keys.record(job.job_id).encode()
-    documents.started(job.job_id, job.endpoint_name, job.submitted_at, 1.0, worker="w", attempts=1)
+    documents.started(job.job_id, job.endpoint_name, job.submitted_at, 1.0, worker="w", attempts=1, owner=job.owner)
     json.dumps(job.event_fields).encode()
     assert job.fault is None or len(str(job.fault)) < 1_000
 
