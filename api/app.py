@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from api import observing, problems, request_ids, services
-from api.routes import dead_letters, deployments, docs, health, jobs, metrics, models, openapi, predictions, v2
+from api import guard, observing, problems, request_ids, services
+from api.routes import dead_letters, deployments, docs, health, jobs, keys, metrics, models, openapi, predictions, v2
 from api.settings import ApiSettings, load
 
 
@@ -22,6 +22,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     request_ids.install(app)
     observing.install(app, settings)
     problems.install(app)
-    for resource in (models, deployments, predictions, jobs, dead_letters, health, metrics, openapi, docs, v2):
+    guard.install(app)
+    for resource in (models, deployments, predictions, jobs, dead_letters, keys, health, metrics, openapi, docs, v2):
         app.register_blueprint(resource.blueprint)
     return app

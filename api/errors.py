@@ -87,14 +87,63 @@ class EndpointNotDeployed(ApiError):
     code = "endpoint_not_deployed"
 
 
-class TooManyJobs(ApiError):
-    """The endpoint's queue is full; `retry_after_s` is when there will be room, as it is served now."""
-
-    code = "queue_full"
+class ComeBackLater(ApiError):
+    """There is too much at the moment; `retry_after_s` is when to try again."""
 
     def __init__(self, message: str, extras: Mapping[str, Any], retry_after_s: int) -> None:
         super().__init__(message, {**extras, "retry_after_s": retry_after_s})
         self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(ComeBackLater):
+    """The endpoint's queue is full; `retry_after_s` is when there will be room, as it is served now."""
+
+    code = "queue_full"
+
+
+class TooManyRequests(ComeBackLater):
+    """The API key has had as many requests as it may have a second."""
+
+    code = "rate_limited"
+
+
+class KeyMissing(ApiError):
+    """The request carries no API key."""
+
+    code = "api_key_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This API needs a key in each request: send the header `Authorization: Bearer qc_…`. "
+            "Whoever runs the service makes one with `queuecast keys create`."
+        )
+
+
+class KeyRefused(ApiError):
+    """The request's API key is unknown or revoked."""
+
+    code = "api_key_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("This API key is unknown or revoked. Ask whoever runs the service for a new one.")
+
+
+class RoleInsufficient(ApiError):
+    """The API key's role may not do this."""
+
+    code = "role_insufficient"
+
+
+class EndpointForbidden(ApiError):
+    """The API key may not use this endpoint."""
+
+    code = "endpoint_forbidden"
+
+
+class KeysNeeded(ApiError):
+    """Others than this machine's own programs can reach the API, and no keys protect it."""
+
+    code = "api_keys_needed"
 
 
 class IdempotencyKeyInvalid(ApiError):
@@ -158,7 +207,12 @@ STATUS: Mapping[type[Exception], int] = {
     RequestMalformed: 400,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
-    TooManyJobs: 429,
+    ComeBackLater: 429,
+    KeyMissing: 401,
+    KeyRefused: 401,
+    RoleInsufficient: 403,
+    EndpointForbidden: 403,
+    KeysNeeded: 403,
     IdempotencyKeyInvalid: 422,
     DeploymentUnconfirmed: 503,
     DeploymentFailed: 409,
@@ -168,6 +222,9 @@ STATUS: Mapping[type[Exception], int] = {
     DeploymentUnready: 503,
     Unsupported: 501,
     registry_errors.NameInvalid: 422,
+    registry_errors.ApiKeyInvalid: 422,
+    registry_errors.ApiKeyExists: 409,
+    registry_errors.ApiKeyNotFound: 404,
     registry_errors.SettingsInvalid: 422,
     registry_errors.SignatureInvalid: 422,
     registry_errors.InputInvalid: 422,

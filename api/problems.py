@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from api import request_ids
-from api.errors import ApiError, TooManyJobs, extras_of, status_of
+from api.errors import ApiError, ComeBackLater, extras_of, status_of
 from registry.errors import RegistryError
 from workers.errors import WorkerError
 
@@ -48,6 +48,8 @@ def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None =
     response = Response(json.dumps(document, default=str), status, mimetype=media_type)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
@@ -57,7 +59,7 @@ def _domain_error(error: Exception) -> Response:
         _log.warning("request %s: %s: %s", request_ids.current(), type(error).__name__, error, exc_info=error.__cause__)
     code = getattr(error, "code", "internal_error")
     response = problem(status, code, str(error), extras_of(error))
-    if isinstance(error, TooManyJobs):
+    if isinstance(error, ComeBackLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 

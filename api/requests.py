@@ -12,6 +12,7 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from api.errors import FieldProblem, IdempotencyKeyInvalid, JsonInvalid, RequestInvalid
+from api.identity import scoped
 
 #: Deeper JSON is refused: everything that reads it later may recurse.
 MAX_JSON_DEPTH = 64
@@ -121,7 +122,7 @@ def prefer_wait_s(max_wait_s: float) -> float | None:
 
 
 def idempotency_key() -> str | None:
-    """Return the `Idempotency-Key` header; None if there is none.
+    """Return the `Idempotency-Key` header, as nobody else can use it; None if there is none.
 
     Raises:
         IdempotencyKeyInvalid: it is empty or too long.
@@ -129,7 +130,7 @@ def idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not 0 < len(key.strip()) <= _LONGEST_IDEMPOTENCY_KEY:
         raise IdempotencyKeyInvalid(f"An Idempotency-Key has 1 to {_LONGEST_IDEMPOTENCY_KEY} characters.")
-    return key
+    return None if key is None else scoped(key)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.config import JsonDict
 
 from registry import names
+from registry.api_keys import MAX_RATE_PER_S
+from registry.roles import Role
 from registry.serving_settings import ServingSettings
 from workers.jobs import JobState
 
@@ -34,6 +36,28 @@ VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KeyCreation(_Request):
+    """A new API key."""
+
+    name: Annotated[str, _name(names.MAX_KEY_NAME_LENGTH)] = Field(
+        description="Who will use it. Jobs belong to this name."
+    )
+    role: Role = Field(description="What it may do; each role may do what the ones before it may.")
+    endpoint_names: list[EndpointName] | None = Field(
+        default=None, min_length=1, description="The only endpoints that a client may use."
+    )
+    rate_limit_per_s: float | None = Field(
+        default=None, gt=0, le=MAX_RATE_PER_S, description="The most requests a second, over all API processes."
+    )
+    second: bool = Field(default=False, description="Make another key for a name that has one, to replace that later.")
+
+
+class KeyList(_Request):
+    """Which keys to list."""
+
+    revoked: bool = Field(default=False, description="Whether to list revoked keys too.")
 
 
 class NoQuery(_Request):

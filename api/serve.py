@@ -14,7 +14,7 @@ import socket
 import time
 from importlib.metadata import version
 
-from api import services
+from api import guard, services
 from api.app import create_app
 from api.errors import AddressTaken, ApiError
 from api.listener import Listener
@@ -129,6 +129,7 @@ def main() -> int:
         # What is set wrong is said now and not at the first request.
         logs.set_form(worker_settings().log_format, "api", _TEXT)
         default_database()
+        guard.check_start(load(), default_database())
         server = Server(load())
     except (ApiError, RegistryError, WorkerError) as error:
         _log.error("%s", error)

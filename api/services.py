@@ -12,10 +12,12 @@ from threading import BoundedSemaphore, Event
 
 from flask import Flask, current_app
 
-from api.deployment_cache import DeploymentCache
+from api.registry_cache import RegistryCache
 from api.settings import ApiSettings
+from registry.api_keys import ApiKey
 from registry.artifacts import ArtifactStore
 from registry.database import Database, default_database
+from registry.deployments import DesiredDeployment
 from registry.settings import load as registry_settings
 from workers import waiting
 
@@ -27,7 +29,8 @@ class Services:
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
-        self.cache = DeploymentCache(settings.deployment_cache_s)
+        self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
+        self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: Set when the process is about to end: nobody is held any more.
         self.ending = Event()
         self._waits = BoundedSemaphore(settings.max_held_waits)

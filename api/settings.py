@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,8 +11,20 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import SettingsWrong
+from workers.loopback import is_loopback
 
 MEBIBYTE = 1024 * 1024
+
+
+class AuthMode(StrEnum):
+    """Whether requests need an API key."""
+
+    #: Yes, unless the API listens on loopback.
+    AUTO = "auto"
+    #: Yes; also behind a proxy on this machine.
+    ON = "on"
+    #: No; on loopback only.
+    OFF = "off"
 
 
 class ApiSettings(BaseSettings):
@@ -19,7 +32,7 @@ class ApiSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore")
 
-    #: Loopback unless said otherwise: there is no authentication yet.
+    #: Loopback unless said otherwise; on another address every request needs an API key.
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     #: The longest body of every request but a registration.
@@ -38,6 +51,15 @@ class ApiSettings(BaseSettings):
     access_log: bool = False
     #: The variable of Prometheus's library: the folder in which API processes of one machine add up their counts.
     prometheus_multiproc_dir: Path | None = Field(default=None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
+    #: Whether requests need an API key; `auto`: unless the API listens on loopback.
+    auth: AuthMode = AuthMode.AUTO
+    #: How long a revoked key may still be taken.
+    api_key_cache_s: float = Field(default=1.0, ge=0, le=60)
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether requests need an API key."""
+        return self.auth is AuthMode.ON or (self.auth is AuthMode.AUTO and not is_loopback(self.host))
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from api import identity
 from api.errors import EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
 from api.schemas import ModelPrediction, Prediction
 from api.services import Services
@@ -90,7 +91,8 @@ def replay(services: Services, job_id: str, endpoint_name: str | None) -> Submit
 
 
 def serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
-    """Return the deployment that takes jobs under this name. Raises EndpointNotDeployed."""
+    """Return the deployment that takes jobs under this name. Raises EndpointNotDeployed, EndpointForbidden."""
+    identity.current().check_endpoint(endpoint_name)
 
     def read() -> DesiredDeployment:
         with services.database.session() as session:
@@ -116,7 +118,9 @@ def _serving_model(services: Services, prediction: ModelPrediction) -> DesiredDe
                     {"model_name": model_name, "version": version},
                 ) from error
 
-    return services.cache.get((model_name, version), read)
+    deployment = services.cache.get((model_name, version), read)
+    identity.current().check_endpoint(deployment.endpoint_name)
+    return deployment
 
 
 def _not_deployed(endpoint_name: str, found: DesiredDeployment | None) -> EndpointNotDeployed:
@@ -173,6 +177,7 @@ def _accepted(
             limits_of(deployment, prediction.expires_in_s),
             idempotency,
             job_id,
+            owner=identity.current().name,
         )
     logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
     return job

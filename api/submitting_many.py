@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from api import identity
 from api.elements import Element
 from api.errors import TooManyJobs
 from api.requests import validated
@@ -49,7 +50,13 @@ def submit_many(
         request = [endpoint_name, [each.document for each in elements]]
         idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
     try:
-        ids = bulk.submit(endpoint_name, jobs, limits=limits_of(deployment), idempotency=idempotency)
+        ids = bulk.submit(
+            endpoint_name,
+            jobs,
+            limits=limits_of(deployment),
+            idempotency=idempotency,
+            owner=identity.current().name,
+        )
     except QueueFull as error:
         wait_s = status.room_in_s(endpoint_name, deployment.settings.max_queue_length, len(jobs))
         raise TooManyJobs(str(error), {"endpoint_name": endpoint_name}, wait_s) from error

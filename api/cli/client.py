@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from api.cli.errors import RequestRefused, ServiceUnreachable
+from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable
 
 Document = dict[str, Any]
 #: A long poll is held for up to a minute, and a large model takes time to arrive.
@@ -18,16 +18,17 @@ _TIMEOUT = httpx.Timeout(75.0, connect=5.0, write=600.0)
 
 
 class Client:
-    """The service at `url`.
+    """The service at `url`; every call shows it `api_key`, if there is one.
 
     Every method raises:
         RequestRefused: the service answered with an error.
         ServiceUnreachable: nothing answers there.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, api_key: str = "") -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False, headers=headers)
 
     def close(self) -> None:
         """Close the connections."""
@@ -69,6 +70,8 @@ class Client:
         if answer.status_code == HTTPStatus.NO_CONTENT:
             return {}
         document = self._parsed(answer)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            raise KeyNeeded(answer.status_code, document)
         if not answer.is_success:
             raise RequestRefused(answer.status_code, document)
         return document

@@ -10,6 +10,7 @@ import click
 from api.cli.dead_letters import dead_letters
 from api.cli.deployments import deploy, deployments, undeploy
 from api.cli.jobs import jobs
+from api.cli.keys import keys
 from api.cli.models import models
 from api.cli.predictions import predict
 from api.cli.run import run
@@ -39,7 +40,7 @@ def queuecast() -> None:
     """
 
 
-for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, status, run):
+for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, keys, status, run):
     queuecast.add_command(_each)
 
 

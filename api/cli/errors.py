@@ -52,6 +52,14 @@ class RequestRefused(CliError):
             self.exit_code = ExitCode.UNAVAILABLE
 
 
+class KeyNeeded(RequestRefused):
+    """The service asks for an API key, and was shown none or one that it doesn't know."""
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        super().__init__(status, document)
+        self.args = (f"{self.args[0]} --api-key or QUEUECAST_API_KEY give it to this command.",)
+
+
 class JobUnsuccessful(CliError):
     """The job that was waited for has failed, was cancelled or expired."""
 

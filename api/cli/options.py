@@ -20,15 +20,17 @@ Command = Callable[..., None]
 
 
 def calls_service(function: Command) -> Command:
-    """Give a command `--url` and `--json`, pass it `client` and `output`, and turn errors into exit codes."""
+    """Give a command `--url`, `--api-key` and `--json`, pass it `client` and `output`; errors become exit codes."""
 
     @click.option("--url", help="Where the service answers.  [default: QUEUECAST_URL, or http://127.0.0.1:8000]")
+    @click.option("--api-key", help="The key to show the service.  [default: QUEUECAST_API_KEY, which no `ps` shows]")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
     @functools.wraps(function)
-    def command(url: str | None, as_json: bool, **arguments: Any) -> None:
+    def command(url: str | None, api_key: str | None, as_json: bool, **arguments: Any) -> None:
         output = Output(as_json=as_json)
         try:
-            client = Client(url or load().service_url)
+            settings = load()
+            client = Client(url or settings.service_url, api_key or settings.api_key.get_secret_value())
             try:
                 function(client=client, output=output, **arguments)
             finally:

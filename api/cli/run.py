@@ -48,6 +48,8 @@ def run(examples: bool) -> None:
     Starts a private Redis (unless QUEUECAST_REDIS_URL names one), the API, a worker and
     Flower, and keeps all data in QUEUECAST_DATA_DIR (./data).
     Ports: QUEUECAST_PORT, QUEUECAST_FLOWER_PORT, QUEUECAST_REDIS_PORT.
+    On another address than loopback (QUEUECAST_HOST) the API asks for keys: make one first
+    with `queuecast keys create`, and put it into QUEUECAST_API_KEY.
     """
     try:
         with stoppable():
@@ -64,7 +66,7 @@ def _run(settings: CliSettings, log: Log, *, examples: bool) -> None:
     starting.refuse_taken_ports(settings)
     with Supervisor(folder, child_environment(settings), log.write) as supervisor:
         starting.start(supervisor, settings, folder, lambda text: log.say(f"{text} …"), examples=examples)
-        client = Client(settings.own_url)
+        client = Client(settings.own_url, settings.api_key.get_secret_value())
         log.say("\n" + welcome(settings, client))
         client.close()
         log.shown = True

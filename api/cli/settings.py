@@ -7,10 +7,13 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.cli.errors import StartFailed
+
+#: A server that listens on one of these answers on loopback too.
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - nothing is bound here
 
 
 class CliSettings(BaseSettings):
@@ -26,6 +29,11 @@ class CliSettings(BaseSettings):
     #: Where `queuecast run` starts its own Redis, unless `redis_url` names one that runs.
     redis_port: int = Field(default=6390, ge=1, le=65_535)
     redis_url: str = ""
+    #: What commands show the service, where that asks for a key.
+    api_key: SecretStr = SecretStr("")
+    #: Where Flower listens, and the password of its user `queuecast`.
+    flower_host: str = "127.0.0.1"
+    flower_password: SecretStr = SecretStr("")
     data_dir: Path = Path("data")
 
     @property
@@ -36,7 +44,12 @@ class CliSettings(BaseSettings):
     @property
     def own_url(self) -> str:
         """Where the service that `queuecast run` starts answers on this machine."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{_reached_here(self.host)}:{self.port}"
+
+    @property
+    def flower_url(self) -> str:
+        """Where Flower answers on this machine."""
+        return f"http://{_reached_here(self.flower_host)}:{self.flower_port}"
 
     @property
     def runs_own_redis(self) -> bool:
@@ -47,6 +60,13 @@ class CliSettings(BaseSettings):
     def own_redis_url(self) -> str:
         """The URL of the Redis that `queuecast run` starts."""
         return f"redis://127.0.0.1:{self.redis_port}/0"
+
+
+def _reached_here(host: str) -> str:
+    """Return how this machine reaches what listens on an address."""
+    if host in _EVERY_ADDRESS:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 @lru_cache(maxsize=1)

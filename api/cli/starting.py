@@ -10,7 +10,7 @@ import httpx
 import redis
 
 from api.cli.client import Client
-from api.cli.errors import CliError, StartFailed
+from api.cli.errors import CliError, RequestRefused, StartFailed
 from api.cli.settings import CliSettings
 from api.cli.supervisor import Supervisor
 from workers.redis_client import connect
@@ -42,7 +42,7 @@ def refuse_taken_ports(settings: CliSettings) -> None:
         StartFailed: names every taken port, and the variable that chooses another.
     """
     wanted = [("the HTTP API", settings.host, settings.port, "QUEUECAST_PORT")]
-    wanted += [("Flower", "127.0.0.1", settings.flower_port, "QUEUECAST_FLOWER_PORT")]
+    wanted += [("Flower", settings.flower_host, settings.flower_port, "QUEUECAST_FLOWER_PORT")]
     if settings.runs_own_redis:
         wanted += [("Redis", "127.0.0.1", settings.redis_port, "QUEUECAST_REDIS_PORT")]
     taken = [
@@ -77,10 +77,10 @@ def start(supervisor: Supervisor, settings: CliSettings, folder: Path, tell: Tel
     tell("Waiting until all is ready")
     if not supervisor.wait_until(lambda: _responds(f"{settings.own_url}/health/ready"), _READY_LIMIT_S):
         raise StartFailed(f"The API was not ready in {_READY_LIMIT_S:.0f} s: {settings.own_url}/health/ready")
-    client = Client(settings.own_url)
+    client = Client(settings.own_url, settings.api_key.get_secret_value())
     supervisor.wait_until(lambda: _settled(client), _DEPLOY_LIMIT_S)
     client.close()
-    supervisor.wait_until(lambda: _responds(f"http://127.0.0.1:{settings.flower_port}/healthcheck"), _FLOWER_LIMIT_S)
+    supervisor.wait_until(lambda: _responds(f"{settings.flower_url}/healthcheck"), _FLOWER_LIMIT_S)
 
 
 def commands(procfile: Path) -> dict[str, str]:
@@ -121,6 +121,8 @@ def _responds(url: str) -> bool:
 def _settled(client: Client) -> bool:
     try:
         views = client.get("/deployments")["deployments"]
+    except RequestRefused:  # for want of a key: there is no way to look
+        return True
     except CliError:
         return False
     return all(view["status"] != "deploying" for view in views)

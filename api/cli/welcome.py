@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.client import Client, Document, path_of
+from api.cli.errors import RequestRefused
 from api.cli.output import to_json
 from api.cli.settings import CliSettings
 
@@ -20,22 +21,28 @@ def welcome(settings: CliSettings, client: Client) -> str:
     Raises:
         CliError: the service doesn't answer.
     """
-    views = client.get("/deployments")["deployments"]
+    try:
+        views = client.get("/deployments")["deployments"]
+    except RequestRefused as refusal:
+        return f"{_places(settings, 'only those with a key may know')}\nCalls need a key: {refusal}"
     endpoints = ", ".join(f"{view['endpoint_name']} ({view['status']})" for view in views) or "nothing yet"
-    flower = f"http://127.0.0.1:{settings.flower_port}"
+    return f"{_places(settings, endpoints)}\n" + "\n".join(_calls(settings, client, views))
+
+
+def _places(settings: CliSettings, endpoints: str) -> str:
     lines = [
         "Queuecast is ready. Ctrl-C stops it.",
         "",
         f"  API and its docs   {settings.own_url}/docs",
-        f"  Flower             {flower}",
+        f"  Flower             {settings.flower_url}",
         f"  Data               {settings.data_dir.absolute()}",
         f"  Deployed           {endpoints}",
         "",
     ]
-    return "\n".join([*lines, *_calls(settings, client, views, flower)])
+    return "\n".join(lines)
 
 
-def _calls(settings: CliSettings, client: Client, views: list[Document], flower: str) -> list[str]:
+def _calls(settings: CliSettings, client: Client, views: list[Document]) -> list[str]:
     callable_ones = [view for view in views if view["status"] in ("active", "degraded")]
     if not callable_ones:
         return ["Nothing takes predictions yet; see: queuecast models list, queuecast deploy --help"]
@@ -45,20 +52,26 @@ def _calls(settings: CliSettings, client: Client, views: list[Document], flower:
         "Three ways to use it, to copy into another terminal in this folder:",
         "",
         "  # HTTP: wait for the outcome, or leave out the Prefer header and ask for the job later",
-        f"  {_curl(settings.own_url, view['endpoint_name'], example)}",
+        f"  {_curl(settings, view['endpoint_name'], example)}",
         "",
         "  # Celery, from any Python program",
         f"  {_celery(settings, view['endpoint_name'], example)}",
         "",
         "  # Flower: every job with its arguments, state, runtime and worker",
-        f"  {flower}/tasks        or: curl -s {shlex.quote(flower + '/api/tasks?limit=3')}",
+        f"  {settings.flower_url}/tasks        or: {_flower_curl(settings)}",
         "",
     ]
 
 
-def _curl(url: str, endpoint_name: str, example: Any) -> str:
+def _curl(settings: CliSettings, endpoint_name: str, example: Any) -> str:
     body = shlex.quote(to_json({"input": example}))
-    return f"curl -s -H 'Prefer: wait=10' {url}{path_of('predict', endpoint_name)} -d {body}"
+    key = ' -H "Authorization: Bearer $QUEUECAST_API_KEY"' if settings.api_key.get_secret_value() else ""
+    return f"curl -s -H 'Prefer: wait=10'{key} {settings.own_url}{path_of('predict', endpoint_name)} -d {body}"
+
+
+def _flower_curl(settings: CliSettings) -> str:
+    password = ' -u "queuecast:$QUEUECAST_FLOWER_PASSWORD"' if settings.flower_password.get_secret_value() else ""
+    return f"curl -s{password} {shlex.quote(settings.flower_url + '/api/tasks?limit=3')}"
 
 
 def _celery(settings: CliSettings, endpoint_name: str, example: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from registry.roles import Role
 from workers.jobs import JobState
 
 
@@ -141,10 +142,36 @@ class JobDocument(_Answer):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    owner: str | None = Field(description="The name of the API key that it was submitted with.")
     attempts: int
     failures: list[FailedAttempt] = Field(description="Attempts whose host or worker was lost.")
     outcome: Outcome | None
     error: JobError | None
+
+
+class ApiKeyView(_Answer):
+    """An API key without its text."""
+
+    key_id: str = Field(description="How its text begins.")
+    name: str
+    role: Role
+    endpoint_names: list[str] | None = Field(description="The only endpoints that it may use.")
+    rate_limit_per_s: float | None
+    created_at: datetime
+    last_used_at: datetime | None = Field(description="To the minute.")
+    revoked_at: datetime | None
+
+
+class NewApiKey(ApiKeyView):
+    """A new API key."""
+
+    key: str = Field(description="Its text, which nobody can find out later.")
+
+
+class ApiKeys(_Answer):
+    """API keys by name."""
+
+    keys: list[ApiKeyView]
 
 
 class Jobs(_Answer):

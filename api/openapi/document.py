@@ -12,6 +12,8 @@ from flask import Flask, current_app
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api import identity
+from api.openapi import access
 from api.openapi.answers import InvalidRequest, Problem
 from api.openapi.operation import Operation
 from api.openapi.operations import OPERATIONS
@@ -55,11 +57,13 @@ _ERRORS = {
 
 
 def describe(services: Services) -> Json:
-    """Return the document: every fixed route, and a path per endpoint that takes predictions."""
-    fixed = describe_routes(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+    """Return the document: every fixed route, and a path per endpoint that takes the caller's predictions."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    fixed, caller = describe_routes(app), identity.current()
     with services.database.session() as session:
         serving = [row for row in deployments.desired(session) if row.intent is Intent.SERVE]
-    endpoints = {f"/predict/{row.endpoint_name}": {"post": _endpoint(row)} for row in serving}
+    usable = [row for row in serving if caller.may_use(row.endpoint_name)]
+    endpoints = {f"/predict/{row.endpoint_name}": {"post": _endpoint(app, row)} for row in usable}
     return {**fixed, "paths": {**endpoints, **fixed["paths"]}}
 
 
@@ -72,7 +76,8 @@ def describe_routes(app: Flask) -> Json:
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}) if operation else ():
             path = _PATH_PARAMETER.sub(r"{\1}", rule.rule)
             summary = (app.view_functions[rule.endpoint].__doc__ or "").strip()
-            paths.setdefault(path, {})[method.lower()] = _operation(rule.endpoint, path, summary)
+            described = _operation(rule.endpoint, path, summary)
+            paths.setdefault(path, {})[method.lower()] = access.guarded(app, rule.endpoint, described)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -82,10 +87,20 @@ def describe_routes(app: Flask) -> Json:
         },
         "tags": [
             {"name": name}
-            for name in ("Endpoints", "Predictions", "Jobs", "Dead letters", "Deployments", "Models", V2_TAG, "Health")
+            for name in (
+                "Endpoints",
+                "Predictions",
+                "Jobs",
+                "Dead letters",
+                "Deployments",
+                "Models",
+                V2_TAG,
+                "Keys",
+                "Health",
+            )
         ],
         "paths": paths,
-        "components": {"schemas": _component_schemas()},
+        "components": {"schemas": _component_schemas(), "securitySchemes": access.SECURITY_SCHEMES},
     }
 
 
@@ -226,8 +241,9 @@ def _any_prediction() -> Json:
     return Prediction.model_json_schema()
 
 
-def _endpoint(row: DesiredDeployment) -> Json:
-    general = _operation("predictions.predict_endpoint", "", "")
+def _endpoint(app: Flask, row: DesiredDeployment) -> Json:
+    name = "predictions.predict_endpoint"
+    general = access.guarded(app, name, _operation(name, "", ""))
     one = row.signature.json_schema()
     schema = _any_prediction()
     rows = {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}}

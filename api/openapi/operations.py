@@ -89,6 +89,15 @@ OPERATIONS: Mapping[str, Operation] = {
     "models.show_model": Operation("Models", {200: answers.ModelView}, errors=(404, 503)),
     "models.show_version": Operation("Models", {200: answers.VersionView}, errors=(404, 503)),
     "models.delete_version": Operation("Models", {204: None}, errors=(404, 409, 503, 507)),
+    "keys.create_key": Operation(
+        "Keys",
+        {201: answers.NewApiKey},
+        body=schemas.KeyCreation,
+        errors=(400, 409, 413, 422, 503, 507),
+        example={"name": "web_shop", "role": "client", "endpoint_names": ["classifier_prod"], "rate_limit_per_s": 50},
+    ),
+    "keys.list_keys": Operation("Keys", {200: answers.ApiKeys}, query=schemas.KeyList, errors=(422, 503)),
+    "keys.revoke_key": Operation("Keys", {204: None}, errors=(404, 503, 507)),
     "health.live": Operation("Health", {200: answers.Live}),
     "health.ready": Operation("Health", {200: answers.Ready, 503: answers.Ready}),
     "metrics.show_metrics": Operation(

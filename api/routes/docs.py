@@ -8,6 +8,8 @@ from importlib.resources import files
 from flask import Blueprint, Response, redirect
 from werkzeug.wrappers import Response as AnyResponse
 
+from api.guard import open_to_all
+
 blueprint = Blueprint("docs", __name__)
 #: The page may run its own script and talk to this API, and nothing else.
 _POLICY = (
@@ -22,6 +24,7 @@ def _page() -> bytes:
 
 
 @blueprint.get("/docs")
+@open_to_all
 def docs() -> Response:
     """Show the documentation page."""
     response = Response(_page(), mimetype="text/html")
@@ -30,6 +33,7 @@ def docs() -> Response:
 
 
 @blueprint.get("/")
+@open_to_all
 def home() -> AnyResponse:
     """Lead a browser to the documentation."""
     return redirect("docs")

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api import responses, services
+from api import identity, responses, services
+from api.guard import needs
 from api.requests import query
 from api.schemas import JobCancel, JobList, JobWait
+from registry.roles import Role
 from workers import jobs, waiting
 
 blueprint = Blueprint("jobs", __name__)
 
 
 @blueprint.get("/jobs/<job_id>")
+@needs(Role.CLIENT)
 def show_job(job_id: str) -> Response:
     """Show a job; with `?wait=N`, as soon as it has ended or after N seconds."""
     here = services.current()
     with here.holding(min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
-        job = waiting.default_waiter().wait(job_id, wait_s)
+        job = waiting.default_waiter().wait(job_id, wait_s, identity.current().sees_jobs_of)
     return responses.document(job.document())
 
 
 @blueprint.delete("/jobs/<job_id>")
+@needs(Role.CLIENT)
 def cancel_job(job_id: str) -> Response:
     """Cancel a job that is still queued; with `?force=true` also one that runs."""
-    return responses.document(jobs.cancel(job_id, force=query(JobCancel).force).document())
+    cancelled = jobs.cancel(job_id, force=query(JobCancel).force, owner=identity.current().sees_jobs_of)
+    return responses.document(cancelled.document())
 
 
 @blueprint.get("/jobs")
+@needs(Role.CLIENT)
 def list_jobs() -> Response:
     """List recent jobs, newest first."""
     wanted = query(JobList)
-    found = jobs.recent(wanted.endpoint_name, wanted.status, wanted.limit)
+    found = jobs.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
     return responses.document({"jobs": [job.document() for job in found]})

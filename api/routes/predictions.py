@@ -6,13 +6,16 @@ from flask import Blueprint, Response
 
 from api import responses, services, submitting, submitting_many
 from api.elements import elements
+from api.guard import needs
 from api.requests import body, idempotency_key, prefer_wait_s
 from api.schemas import ModelPrediction, Prediction
+from registry.roles import Role
 
 blueprint = Blueprint("predictions", __name__)
 
 
 @blueprint.post("/predict/<endpoint_name>")
+@needs(Role.CLIENT)
 def predict_endpoint(endpoint_name: str) -> Response:
     """Submit a prediction to an endpoint."""
     here = services.current()
@@ -23,6 +26,7 @@ def predict_endpoint(endpoint_name: str) -> Response:
 
 
 @blueprint.post("/predict/<endpoint_name>/bulk")
+@needs(Role.CLIENT)
 def predict_many(endpoint_name: str) -> Response:
     """Submit many predictions to an endpoint, a job for each."""
     return responses.submitted_many(
@@ -31,6 +35,7 @@ def predict_many(endpoint_name: str) -> Response:
 
 
 @blueprint.post("/predict")
+@needs(Role.CLIENT)
 def predict_model() -> Response:
     """Submit a prediction to a model: to its latest deployed version unless one is named."""
     here = services.current()

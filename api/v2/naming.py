@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from api import identity
 from api.errors import EndpointNotDeployed
 from api.services import Services
 from registry import deployments
@@ -16,13 +17,16 @@ def serving(services: Services, name: str, version: str | None) -> DesiredDeploy
 
     Raises:
         EndpointNotDeployed: nothing that is called so takes jobs, or not in this version.
+        EndpointForbidden: it is none of the caller's.
     """
 
     def read() -> DesiredDeployment:
         with services.database.session() as session:
             return _find(session, name, version)
 
-    return services.cache.get(("v2", name, version), read)
+    found = services.cache.get(("v2", name, version), read)
+    identity.current().check_endpoint(found.endpoint_name)
+    return found
 
 
 def _find(session: Session, name: str, version: str | None) -> DesiredDeployment:

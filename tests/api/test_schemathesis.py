@@ -39,6 +39,7 @@ ENDPOINTS: dict[str, Any] = {
 FIXED = {name.replace(".", "_"): operation for name, operation in OPERATIONS.items()}
 #: Their bodies are valid only together with what is registered and deployed.
 BEYOND_SCHEMAS = {
+    "keys_create_key",
     "deployments_deploy",
     "models_register",
     "predictions_predict_endpoint",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.browser import Page
@@ -27,7 +29,7 @@ def test_an_endpoint_is_listed_with_its_example_and_answers_it(stack: Stack, pag
     page.wait_for("document.querySelector('#Endpoints details .path').textContent === '/predict/classifier_prod'")
     assert "[0.5, 0.8, 0.2]" in page.value("document.querySelector('#Endpoints details[open] textarea').value")
     assert page.value("[...document.querySelectorAll('h2')].map(each => each.textContent).join()") == (
-        "Endpoints,Predictions,Jobs,Dead letters,Deployments,Models,Health"
+        "Endpoints,Predictions,Jobs,Dead letters,Deployments,Models,Open Inference Protocol,Keys,Health"
     )
 
     page.value(f"{button('Send')}.click()")
@@ -44,6 +46,25 @@ def test_an_endpoint_is_listed_with_its_example_and_answers_it(stack: Stack, pag
     page.wait_for("document.querySelector('#Endpoints p').textContent.startsWith('No endpoint takes predictions')")
     assert {url.split("/")[2] for url in page.requested if url.startswith("http")} == {f"127.0.0.1:{stack.port}"}
     assert page.said == []
+
+
+def test_the_page_asks_for_a_key_and_sends_it_with_every_call(page: Page, tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "stack", env={"QUEUECAST_AUTH": "on"})
+    # Before anything runs, as a person has to do it too.
+    key = stack.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
+    with stack:
+        page.open(f"{stack.url}/docs")
+        page.wait_for("document.querySelector('#key input') !== null")
+        assert "key" in page.value("document.getElementById('about').textContent")
+        page.value(f"document.querySelector('#key input').value = '{key}'")
+        page.value("document.querySelector('#key button').click()")
+        page.wait_for("document.querySelector('#Jobs details') !== null")
+        page.value("document.querySelector('#Keys details').open = true")
+        page.wait_for("document.querySelector('#Keys details[open] .send') !== null")
+        page.value("document.querySelector('#Keys details[open] .send').click()")
+        page.wait_for("document.querySelector('#Keys details[open] .answer').innerText.includes('20')")
+        page.value("[...document.querySelectorAll('nav button')][0].click()")
+        page.wait_for("document.querySelector('#key input') !== null")
 
 
 def test_a_description_that_cannot_be_read_is_said(stack: Stack, page: Page) -> None:

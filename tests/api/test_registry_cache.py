@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from api.deployment_cache import DeploymentCache
+from api.registry_cache import RegistryCache
 from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentNotFound, RegistryUnavailable
 from tests.workers.stand_ins import deployment
 
 FIRST, SECOND = deployment(revision=1), deployment(revision=2)
+Cache = RegistryCache[DesiredDeployment]
 TTL_S = 10.0
 
 
@@ -46,11 +47,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cache(clock: Clock) -> DeploymentCache:
-    return DeploymentCache(TTL_S, clock=clock)
+def cache(clock: Clock) -> Cache:
+    return Cache(TTL_S, clock=clock)
 
 
-def test_the_registry_is_asked_once_within_the_time_to_live(cache: DeploymentCache, clock: Clock) -> None:
+def test_the_registry_is_asked_once_within_the_time_to_live(cache: Cache, clock: Clock) -> None:
     registry = Registry()
     assert cache.get("adding", registry) is cache.get("adding", registry) is FIRST
     assert registry.asked == 1
@@ -61,7 +62,7 @@ def test_the_registry_is_asked_once_within_the_time_to_live(cache: DeploymentCac
     assert registry.asked == 3
 
 
-def test_what_is_not_there_is_not_remembered(cache: DeploymentCache) -> None:
+def test_what_is_not_there_is_not_remembered(cache: Cache) -> None:
     registry = Registry(DeploymentNotFound("adding"))
     for _ in range(2):
         with pytest.raises(DeploymentNotFound):
@@ -70,7 +71,7 @@ def test_what_is_not_there_is_not_remembered(cache: DeploymentCache) -> None:
     assert cache.get("adding", registry) is FIRST
 
 
-def test_an_undeployed_endpoint_is_seen_once_its_time_is_over(cache: DeploymentCache, clock: Clock) -> None:
+def test_an_undeployed_endpoint_is_seen_once_its_time_is_over(cache: Cache, clock: Clock) -> None:
     registry = Registry()
     cache.get("adding", registry)
     registry.answer = DeploymentNotFound("adding")
@@ -79,7 +80,7 @@ def test_an_undeployed_endpoint_is_seen_once_its_time_is_over(cache: DeploymentC
         cache.get("adding", registry)
 
 
-def test_while_the_registry_is_away_what_was_read_last_counts_however_old(cache: DeploymentCache, clock: Clock) -> None:
+def test_while_the_registry_is_away_what_was_read_last_counts_however_old(cache: Cache, clock: Clock) -> None:
     registry = Registry()
     cache.get("adding", registry)
     registry.answer = RegistryUnavailable("away")
@@ -91,7 +92,7 @@ def test_while_the_registry_is_away_what_was_read_last_counts_however_old(cache:
     assert cache.get("adding", registry) is SECOND
 
 
-def test_while_the_registry_is_away_not_every_job_waits_for_its_error(cache: DeploymentCache, clock: Clock) -> None:
+def test_while_the_registry_is_away_not_every_job_waits_for_its_error(cache: Cache, clock: Clock) -> None:
     registry = Registry()
     cache.get("adding", registry)
     registry.answer = RegistryUnavailable("away")
@@ -101,12 +102,12 @@ def test_while_the_registry_is_away_not_every_job_waits_for_its_error(cache: Dep
     assert registry.asked == 2
 
 
-def test_what_was_never_read_is_an_error_while_the_registry_is_away(cache: DeploymentCache) -> None:
+def test_what_was_never_read_is_an_error_while_the_registry_is_away(cache: Cache) -> None:
     with pytest.raises(RegistryUnavailable):
         cache.get("adding", Registry(RegistryUnavailable("away")))
 
 
-def test_a_change_by_this_process_is_seen_at_once(cache: DeploymentCache) -> None:
+def test_a_change_by_this_process_is_seen_at_once(cache: Cache) -> None:
     cache.get("adding", Registry())
     cache.clear()
     assert cache.get("adding", Registry(SECOND)) is SECOND
@@ -114,7 +115,7 @@ def test_a_change_by_this_process_is_seen_at_once(cache: DeploymentCache) -> Non
 
 @pytest.mark.parametrize("answer", [FIRST, RegistryUnavailable("away")])
 def test_what_was_read_before_a_change_is_not_remembered_after_it(
-    cache: DeploymentCache, clock: Clock, answer: DesiredDeployment | Exception
+    cache: Cache, clock: Clock, answer: DesiredDeployment | Exception
 ) -> None:
     cache.get("adding", Registry())
     clock.now += TTL_S
@@ -129,14 +130,14 @@ def test_what_was_read_before_a_change_is_not_remembered_after_it(
 
 
 def test_without_a_time_to_live_everything_is_read(clock: Clock) -> None:
-    cache, registry = DeploymentCache(0, clock=clock), Registry()
+    cache, registry = Cache(0, clock=clock), Registry()
     for _ in range(3):
         cache.get("adding", registry)
     assert registry.asked == 3
 
 
 def test_it_does_not_grow_beyond_its_bound(clock: Clock) -> None:
-    cache = DeploymentCache(TTL_S, max_entries=3, clock=clock)
+    cache = Cache(TTL_S, max_entries=3, clock=clock)
     for number in range(100):
         cache.get(number, Registry())
         assert len(cache._entries) <= 3
@@ -144,7 +145,7 @@ def test_it_does_not_grow_beyond_its_bound(clock: Clock) -> None:
 
 
 def test_to_read_again_what_is_remembered_forgets_nothing_else(clock: Clock) -> None:
-    cache = DeploymentCache(TTL_S, max_entries=3, clock=clock)
+    cache = Cache(TTL_S, max_entries=3, clock=clock)
     for number in range(3):
         cache.get(number, Registry())
     clock.now += TTL_S
@@ -153,7 +154,7 @@ def test_to_read_again_what_is_remembered_forgets_nothing_else(clock: Clock) -> 
 
 
 def test_threads_that_read_and_clear_at_once_get_what_they_asked_for() -> None:
-    cache = DeploymentCache(0.0001, max_entries=4)
+    cache = Cache(0.0001, max_entries=4)
     known = {name: deployment(name) for name in "abcdefgh"}
     wrong: list[object] = []
 

@@ -1,0 +1,181 @@
+"""The one place where requests are let in: each route says which role it needs, and one that doesn't is closed.
+
+@blueprint.post("/deploy")
+@needs(Role.OPERATOR)
+def deploy() -> Response: …
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Flask, current_app, g, request
+
+from api import services
+from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TooManyRequests
+from api.identity import ANYBODY, Identity
+from api.services import Services
+from api.settings import ApiSettings, AuthMode
+from registry import api_keys
+from registry.api_keys import ApiKey
+from registry.database import Database
+from registry.errors import RegistryError, RegistryUnavailable
+from registry.roles import Role
+from workers import rate_limits
+from workers.errors import QueueUnavailable
+from workers.loopback import is_loopback
+
+_log = logging.getLogger(__name__)
+View = TypeVar("View", bound=Callable[..., Any])
+_NEEDS = "needed_role"
+_OPEN = "open_to_all"
+_HOW = "Make a key with `queuecast keys create NAME --role admin`"
+
+
+def needs(role: Role) -> Callable[[View], View]:
+    """Declare the role that a route needs; stands below the route's own line."""
+
+    def declare(view: View) -> View:
+        setattr(view, _NEEDS, role)
+        return view
+
+    return declare
+
+
+def open_to_all(view: View) -> View:
+    """Declare that a route needs no key."""
+    setattr(view, _OPEN, True)
+    return view
+
+
+def needed_role(app: Flask, endpoint: str) -> Role | None:
+    """Return the role that a route needs, None for one that is open to all.
+
+    Raises:
+        LookupError: the route declares neither.
+    """
+    view = app.view_functions[endpoint]
+    role: Role | None = getattr(view, _NEEDS, None)
+    if role is None and not getattr(view, _OPEN, False):
+        raise LookupError(f"{endpoint} declares neither @needs(Role.…) nor @open_to_all")
+    return role
+
+
+def install(app: Flask) -> None:
+    """Guard every route of this app."""
+    settings = services.of(app).settings
+    app.before_request(_identify if settings.asks_for_keys else _let_in_this_machine)
+
+
+def check_start(settings: ApiSettings, database: Database) -> None:
+    """Refuse to listen where others than this machine's own programs could come in without a key.
+
+    Raises:
+        KeysNeeded: says what to do.
+    """
+    if settings.auth is AuthMode.OFF and not is_loopback(settings.host):
+        raise KeysNeeded(
+            f"QUEUECAST_HOST={settings.host} lets other machines reach the API, which has to ask for keys then: "
+            "leave out QUEUECAST_AUTH=off, or listen on 127.0.0.1."
+        )
+    if not settings.asks_for_keys:
+        return
+    try:
+        with database.session() as session:
+            usable = api_keys.any_usable(session)
+    except RegistryUnavailable as error:  # it may come back; until then nobody is let in
+        _log.warning("can't look for API keys: %s", error)
+        return
+    if not usable:
+        raise KeysNeeded(
+            f"The API asks for keys (QUEUECAST_HOST={settings.host}, QUEUECAST_AUTH={settings.auth}), and there are "
+            f"none yet. {_HOW}, next to the registry database; or let it listen on 127.0.0.1 alone, without keys."
+        )
+
+
+def _let_in_this_machine() -> None:
+    """Refuse who comes from elsewhere although the API was told to listen on loopback."""
+    environ = request.environ
+    address = environ.get("REMOTE_ADDR") or ""
+    if not address.startswith("127.") and address and not is_loopback(address):
+        raise KeysNeeded(f"This API asks for no keys, and so it answers its own machine only. {_HOW}, then set "
+                         "QUEUECAST_AUTH=on.")  # fmt: skip
+    forwarded = "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ
+    if forwarded and services.current().settings.auth is not AuthMode.OFF:
+        raise KeysNeeded(
+            "This request came through a proxy, and the API asks for no keys on loopback. Set QUEUECAST_AUTH=on to "
+            "have it ask for them, or QUEUECAST_AUTH=off if nobody else can reach the proxy."
+        )
+    g.identity = ANYBODY
+
+
+def _identify() -> None:
+    """Let a request in that carries a key with the role that its route needs."""
+    endpoint = request.endpoint
+    if endpoint is None:
+        return  # there is nothing at this address, and everybody may know
+    try:
+        needed = needed_role(current_app, endpoint)
+    except LookupError as error:
+        _log.error("%s: it answers nobody", error)
+        raise RoleInsufficient("Nobody may use this address.") from error
+    if needed is None:
+        return
+    key = _known(services.current(), _given_key())
+    if not key.role.includes(needed):
+        raise RoleInsufficient(
+            f"This needs a key of role {needed}; {key.name!r} is for {key.role}.", {"role": key.role, "needed": needed}
+        )
+    if key.rate_limit_per_s is not None:
+        _take(key, key.rate_limit_per_s)
+    g.identity = Identity(key.name, key.role, key.endpoint_names)
+
+
+def _given_key() -> str:
+    scheme, _, text = (request.environ.get("HTTP_AUTHORIZATION") or "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise KeyMissing
+    return text.strip()
+
+
+def _known(here: Services, text: str) -> ApiKey:
+    def read() -> ApiKey:
+        with here.database.session() as session:
+            found = api_keys.find(session, text)
+        if found is None:
+            raise KeyRefused
+        if found.revoked_at is None:
+            _note_use(here.database, found)
+        return found
+
+    # By its digest: a key's text need not stay in memory.
+    key = here.api_keys.get(api_keys.digest(text), read)
+    if key.revoked_at is not None:
+        raise KeyRefused
+    return key
+
+
+def _note_use(database: Database, key: ApiKey) -> None:
+    try:
+        with database.session() as session:
+            if api_keys.note_use(session, key):
+                session.commit()
+    except RegistryError as error:  # no reason to refuse a request
+        _log.warning("the use of API key %s can't be noted: %s", key.key_id, error)
+
+
+def _take(key: ApiKey, per_s: float) -> None:
+    try:
+        wait_s = rate_limits.take(key.key_id, per_s)
+    except QueueUnavailable as error:  # what needs Redis is refused for its own sake
+        _log.warning("the rate of API key %s can't be limited: %s", key.key_id, error)
+        return
+    if wait_s:
+        raise TooManyRequests(
+            f"This API key may make {per_s:g} requests a second. Try again after Retry-After.",
+            {"rate_limit_per_s": per_s},
+            math.ceil(wait_s),
+        )
