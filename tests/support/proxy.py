@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from types import TracebackType
 from typing import Self
@@ -14,14 +15,19 @@ _CHUNK_BYTES = 65_536
 class Proxy:
     """Forwards to a port of this machine; a context manager that runs it in a thread of its own.
 
+    Args:
+        to_port: where it forwards to.
+        tls: what clients have to speak; plain TCP by default.
+
     Attributes:
         port: where it listens.
         delay_s: how long each piece is held up, in both directions.
     """
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, tls: ssl.SSLContext | None = None) -> None:
         self.delay_s = 0.0
         self._to_port = to_port
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._connections: set[asyncio.StreamWriter] = set()
@@ -55,7 +61,7 @@ class Proxy:
 
     async def _serve(self) -> asyncio.Server:
         self._open.set()
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         return self._server
 
     async def _end(self) -> None:

@@ -123,8 +123,8 @@ class Stack(Calls):
         return worker.wait_until_ready() if wait else worker
 
     @contextmanager
-    def flower(self, worker: Worker) -> Iterator[str]:
-        """Run Flower as the Procfile does; yields its URL once it has heard of the worker."""
+    def flower(self, worker: Worker, auth: tuple[str, str] | None = None) -> Iterator[str]:
+        """Run Flower as the Procfile does; yields its URL once it has heard of the worker (`auth`: user, password)."""
         url, env = self._flower_place()
         command = ["/bin/sh", "-c", f"exec {procfile_command('flower')}"]
         with Child(command, env=env, log_path=self.logs / "flower.log") as flower:
@@ -132,7 +132,7 @@ class Stack(Calls):
             def hears() -> bool:
                 assert_running(flower)
                 try:
-                    answer = httpx.get(f"{url}/api/workers", params={"status": "true"})
+                    answer = httpx.get(f"{url}/api/workers", params={"status": "true"}, auth=auth)
                 except httpx.TransportError:
                     return False
                 return answer.status_code == 200 and bool(answer.json().get(worker.node_name))

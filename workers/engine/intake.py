@@ -28,6 +28,8 @@ _POLL_S = 0.02
 _PAUSE_S = 0.5
 #: Redis's flags for: tell by key (K), of list commands (l).
 _KEYSPACE_FLAGS = {"K", "l"}
+#: What stands in every notification.
+_NOTIFICATION = b"pmessage"
 _RENEWED_AT_ONCE = 1_000
 
 
@@ -124,9 +126,9 @@ class RedisIntake:
     async def listen(self) -> None:
         """Hear of queued jobs until cancelled."""
         if not await self._tells_of_queued_jobs():
+            # It may tell all the same, and only not let this user ask: then the first that is heard says so.
             _log.warning("Redis doesn't tell of queued jobs; the queues are looked at each %g ms", _POLL_S * 1000)
             self._look_s = _POLL_S
-            return
         database = self._client.connection_pool.connection_kwargs.get("db") or 0
         await Listener(
             self._client, [f"__keyspace@{database}__:{queue_name('*')}"], self._heard, self._may_have_missed
@@ -202,6 +204,8 @@ class RedisIntake:
         return taker.credit if taker and not self._closed else 0
 
     def _heard(self, notifications: bytes) -> None:
+        if _NOTIFICATION in notifications:
+            self._look_s = _LOOK_S
         for name in self._takers:
             if queue_name(name).encode() in notifications:
                 self.ring(name)

@@ -180,12 +180,16 @@ def test_where_redis_may_not_be_told_the_queues_are_looked_at_often(
 
     async def take() -> None:
         async with (
-            Redis.from_url(redis_server.url, username="worker", password="any") as client,
+            Redis.from_url(redis_server.url, username="worker", password="any", protocol=2) as client,
             running(client, listen=True, adding=10) as now,
         ):
             await now.until(lambda: "doesn't tell of queued jobs" in caplog.text)
             await asyncio.to_thread(submit)
             await now.until(lambda: len(now.takers["adding"].jobs) == 1)
+            # It does tell, and only doesn't let this user ask: the first that is heard ends the frequent looks.
+            await now.until(store.pubsub_numpat)
+            await asyncio.to_thread(submit)
+            await now.until(lambda: now.intake._look_s >= 1)
 
     try:
         with caplog.at_level(logging.WARNING):

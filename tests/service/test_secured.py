@@ -1,0 +1,207 @@
+"""A service with all that docs/security.md says: keys, users in Redis, signed messages, a password for Flower."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from tests.service.conftest import HERE as SERVICE
+from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.ports import free_port
+from tests.support.secured_redis import SecuredStack, with_tls, with_users
+from tests.support.stack import Worker
+from tests.support.waiting import eventually
+from workers import keys
+from workers.queues import queue_name
+
+MESSAGE_KEY = "m" * 40
+FLOWER_PASSWORD = "a password: with % and 'quotes'"
+ENDPOINT = "quad"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredStack]:
+    folder = tmp_path_factory.mktemp("secured")
+    env = {"QUEUECAST_MESSAGE_KEY": MESSAGE_KEY, "QUEUECAST_FLOWER_PASSWORD": FLOWER_PASSWORD}
+    # The sweep, the leases and the rest of a worker's housekeeping are to happen while the tests run.
+    env |= {"QUEUECAST_SWEEP_INTERVAL_S": "0.5", "QUEUECAST_LEASE_S": "2"}
+    with SecuredStack(folder / "stack", with_users(free_port(), folder / "redis"), env) as running:
+        running.register_examples()
+        running.start_worker()
+        running.deploy("quadratic_predictor", endpoint_name=ENDPOINT)
+        yield running
+
+
+@pytest.fixture
+def worker(service: SecuredStack) -> Worker:
+    return service.workers[0]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_denied(service: SecuredStack, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test does is allowed to the users that do it, unless the test is about what isn't."""
+    with redis.Redis.from_url(service.redis.url) as admin:
+        admin.acl_log_reset()
+        yield
+        denied = [f"{each['username']}: {each['reason']} {each['object']}" for each in admin.acl_log()]
+    assert "denied" in request.node.name or denied == []
+
+
+def program(service: SecuredStack, name: str, *arguments: str, user: str = "", key: str = MESSAGE_KEY) -> str:
+    """Run a program of somebody else's as a Redis user; return what it says."""
+    env = {**service.env, "QUEUECAST_MESSAGE_KEY": key}
+    if user:
+        env["QUEUECAST_REDIS_URL"] = service.redis.url_of(user)
+    done = subprocess.run(
+        [sys.executable, *([str(SERVICE / "programs" / name)] if name.endswith(".py") else ["-c", name]), *arguments],
+        env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_api_does_all_that_it_does_as_its_own_user(service: SecuredStack) -> None:
+    wait = {"Prefer": "wait=30", "Idempotency-Key": "one"}
+    answer = service.api.post(f"/predict/{ENDPOINT}", json={"input": 2.5, "expires_in_s": 60}, headers=wait)
+    assert answer.status_code == 200, answer.text
+    job_id = answer.json()["job_id"]
+    for address in (f"/jobs/{job_id}?wait=1", "/jobs", "/deployments", "/dead-letters", "/health/ready"):
+        assert service.api.get(address).status_code == 200, address
+    assert service.api.get(f"/jobs/{job_id}").json()["owner"] == "me"
+
+
+def test_a_limited_client_works_as_its_own_user_too(service: SecuredStack) -> None:
+    wanted = {"name": "shop", "role": "client", "endpoint_names": [ENDPOINT], "rate_limit_per_s": 1_000}
+    text = service.api.post("/keys", json=wanted).json()["key"]
+    env = {**service.env, "QUEUECAST_API_KEY": text}
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli", "predict", ENDPOINT, "2.5"],
+        env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refused = service.queuecast("deployments", check=False)
+    assert refused.returncode == 1
+    assert "QUEUECAST_API_KEY" in refused.stderr
+
+
+def test_jobs_are_cancelled_rejected_and_parked_as_the_apis_and_the_workers_users(service: SecuredStack) -> None:
+    for backlog in ("park", "reject"):
+        service.deploy("quadratic_predictor", endpoint_name="other")
+        service.api.post("/predict/other", json={"input": 1.0})
+        service.undeploy("other", backlog)
+    service.deploy("quadratic_predictor", endpoint_name="other", max_batch_delay_ms=1_000)
+    job_id = service.api.post("/predict/other", json={"input": 1.0}).json()["job_id"]
+    assert service.api.delete(f"/jobs/{job_id}?force=true").status_code in (200, 409)
+    service.undeploy("other")
+
+
+def test_a_program_with_our_package_has_a_user_of_its_own(service: SecuredStack) -> None:
+    code = f'from workers.tasks import predict; print(predict.delay("{ENDPOINT}", 2.5).get(timeout=30)["prediction"])'
+    assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
+
+
+def test_a_program_with_celery_alone_has_a_user_of_its_own_and_signs(service: SecuredStack) -> None:
+    url = service.redis.url_of("celery-program")
+    assert float(program(service, "send_signed.py", url, ENDPOINT)) == pytest.approx(0.68, abs=0.01)
+
+
+@pytest.mark.parametrize("user", ["queuecast-program", "celery-program"])
+def test_a_program_is_denied_everything_else(service: SecuredStack, user: str) -> None:
+    with redis.Redis.from_url(service.redis.url_of(user)) as client:
+        for command in (
+            ("LPUSH", queue_name("other"), "x"),
+            ("RPOP", queue_name(ENDPOINT)),
+            ("DEL", queue_name(ENDPOINT)),
+            ("PUBLISH", "/0.celery.pidbox", "x"),
+            ("PUBLISH", keys.NUDGE_CHANNEL, "x"),
+            ("LPUSH", "queuecast", "x"),
+            ("HGETALL", keys.REPORTS),
+            ("GET", keys.dead_letter("x")),
+            ("KEYS", "*"),
+            ("CONFIG", "GET", "requirepass"),
+            ("FLUSHALL",),
+            ("EVAL", "return redis.call('FLUSHALL')", "0"),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+def test_the_apis_and_the_workers_users_are_denied_what_would_harm_others(service: SecuredStack) -> None:
+    for user in ("queuecast-api", "queuecast-worker", "queuecast-flower"):
+        with redis.Redis.from_url(service.redis.url_of(user)) as client:
+            for command in (("CONFIG", "GET", "*"), ("KEYS", "*"), ("FLUSHALL",), ("SET", "somebody-elses", "x")):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*command)
+
+
+def test_what_is_signed_with_another_key_is_put_aside(service: SecuredStack, worker: Worker) -> None:
+    code = f'from workers.tasks import predict; print(predict.delay("{ENDPOINT}", 2.5).id)'
+    job_id = program(service, code, user="queuecast-program", key="x" * 40)
+    worker.wait_for_log("signed with another key")
+    assert service.api.get(f"/jobs/{job_id}").json()["status"] == "queued"
+    with redis.Redis.from_url(service.redis.url) as admin:
+        eventually(lambda: admin.llen(keys.MALFORMED), message="the message is put aside")
+
+
+def test_a_worker_that_may_not_ask_redis_hears_of_jobs_all_the_same_denied_config(worker: Worker) -> None:
+    assert "not listening" not in worker.log()
+
+
+def test_flower_shows_nothing_without_the_password(service: SecuredStack, worker: Worker) -> None:
+    auth = ("queuecast", FLOWER_PASSWORD)
+    with service.flower(worker, auth) as url:
+        for address in ("/tasks", "/workers", "/api/tasks", "/api/workers"):
+            assert httpx.get(url + address).status_code == 401, address
+            assert httpx.get(url + address, auth=("queuecast", "wrong")).status_code == 401, address
+        assert httpx.get(f"{url}/healthcheck").status_code == 200
+        answer = httpx.post(f"{url}/api/worker/shutdown/{worker.node_name}", auth=auth)
+        assert answer.status_code == 403
+        service.api.post(f"/predict/{ENDPOINT}", json={"input": 2.5}, headers={"Prefer": "wait=30"})
+        eventually(lambda: httpx.get(f"{url}/api/tasks", auth=auth).json(), message="Flower has heard of the job")
+
+
+def test_no_secret_stands_in_a_log(service: SecuredStack) -> None:
+    logs = "".join(path.read_text() for path in service.logs.glob("*.log"))
+    assert "ready" in logs
+    for secret in (service.api_key, MESSAGE_KEY, FLOWER_PASSWORD, "only-for-tests"):
+        assert secret not in logs
+
+
+def test_the_api_refuses_to_start_without_keys_where_others_could_come(tmp_path: Path) -> None:
+    env = clean_environment(QUEUECAST_DATA_DIR=str(tmp_path), QUEUECAST_HOST="0.0.0.0", QUEUECAST_PORT="1")
+    for arguments in (["registry.migrate"], ["api.serve"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "queuecast keys create NAME --role admin" in done.stderr
+
+
+def test_everything_speaks_tls_with_redis(tmp_path: Path) -> None:
+    with with_tls(free_port(), tmp_path) as server, SecuredStack(tmp_path / "stack", server) as running:
+        running.register_examples()
+        running.start_worker()
+        running.deploy("quadratic_predictor", endpoint_name=ENDPOINT)
+        answer = running.api.post(f"/predict/{ENDPOINT}", json={"input": 2.5}, headers={"Prefer": "wait=30"})
+        assert answer.status_code == 200, answer.text
+        code = f'from workers.tasks import predict; print(predict.delay("{ENDPOINT}", 2.5).get(timeout=30)["version"])'
+        assert program(running, code, key="") == "1"
+        assert float(program(running, "send_signed.py", server.url_of("anybody"), ENDPOINT)) == pytest.approx(
+            0.68, abs=0.01
+        )
+        with running.flower(running.workers[0]) as url:
+            assert httpx.get(f"{url}/api/workers").status_code == 200
+        assert "rediss://" in running.workers[0].log()
+        plain = redis.Redis(port=server.tls_port, socket_timeout=5)
+        with pytest.raises(redis.exceptions.RedisError):
+            plain.ping()
+        other = redis.Redis(port=server.tls_port, ssl=True, ssl_cert_reqs="required", socket_timeout=5)
+        with pytest.raises(redis.exceptions.ConnectionError, match="certificate verify failed"):
+            other.ping()
