@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from api.cli.settings import CliSettings
@@ -19,7 +20,7 @@ from workers.settings import WorkerSettings
 README = REPOSITORY / "README.md"
 ENVIRONMENT = (RegistrySettings, WorkerSettings, ApiSettings, CliSettings)
 #: Defaults that follow from other settings are described there in words.
-IN_WORDS = ("", Path("data"), None)
+IN_WORDS = ("", SecretStr(""), Path("data"), None)
 
 
 def rows() -> dict[str, str]:
