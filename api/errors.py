@@ -90,6 +90,8 @@ class EndpointNotDeployed(ApiError):
 class ComeBackLater(ApiError):
     """There is too much at the moment; `retry_after_s` is when to try again."""
 
+    code = "too_much"
+
     def __init__(self, message: str, extras: Mapping[str, Any], retry_after_s: int) -> None:
         super().__init__(message, {**extras, "retry_after_s": retry_after_s})
         self.retry_after_s = retry_after_s

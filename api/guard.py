@@ -104,12 +104,20 @@ def _let_in_this_machine() -> None:
         raise KeysNeeded(f"This API asks for no keys, and so it answers its own machine only. {_HOW}, then set "
                          "QUEUECAST_AUTH=on.")  # fmt: skip
     forwarded = "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ
-    if forwarded and services.current().settings.auth is not AuthMode.OFF:
+    if forwarded and not _is_told_to_ask_nobody():
         raise KeysNeeded(
             "This request came through a proxy, and the API asks for no keys on loopback. Set QUEUECAST_AUTH=on to "
             "have it ask for them, or QUEUECAST_AUTH=off if nobody else can reach the proxy."
         )
+    origin = environ.get("HTTP_ORIGIN")
+    if origin and origin.partition("://")[2] != environ.get("HTTP_HOST") and not _is_told_to_ask_nobody():
+        # A page from anywhere may send to loopback what a program would, and have this machine run it.
+        raise KeysNeeded(f"A page of {origin[:100]} may not use this API, which asks for no keys.")
     g.identity = ANYBODY
+
+
+def _is_told_to_ask_nobody() -> bool:
+    return services.current().settings.auth is AuthMode.OFF
 
 
 def _identify() -> None:

@@ -472,6 +472,14 @@ class TestWithoutKeys:
         assert code_of(answer) == (403, "api_keys_needed")
         assert "QUEUECAST_AUTH=on" in answer.json["detail"]
 
+    @pytest.mark.parametrize("origin", ["https://example.org", "null", "http://localhost:8000"])
+    def test_a_page_from_elsewhere_can_not_use_the_reader_of_it(self, client: Client, origin: str) -> None:
+        answer = client.post("/models", headers={"Origin": origin})
+        assert code_of(answer) == (403, "api_keys_needed")
+
+    def test_the_apis_own_page_can_use_it(self, client: Client) -> None:
+        assert client.get("/jobs", headers={"Origin": "http://localhost", "Host": "localhost"}).status_code == 200
+
     def test_jobs_belong_to_nobody(self, client: Client) -> None:
         client.register()
         client.deploy()
