@@ -24,7 +24,7 @@ _IO_THREADS = 1
 _IO_BLOCKING_THREADS = 512
 #: A thread that has had no request for this long ends.
 _IDLE_THREAD_S = 30
-_NO_TLS = (False, None, None, None, "tls1.3", None, [], False)
+_NO_TLS: tuple[object, ...] = (False, None, None, None, "tls1.3", None, [], False)
 _NO_METRICS = (None, None)
 #: Their declared types are not those of this release.
 _worker: Any = WSGIWorker
