@@ -29,6 +29,8 @@ _NO_METRICS = (None, None)
 #: Their declared types are not those of this release.
 _worker: Any = WSGIWorker
 _scheduler: Any = _new_cbscheduler
+#: It has a task that asyncio can't delete without a complaint.
+_kept: list[Any] = []
 
 
 class Listener:
@@ -74,7 +76,9 @@ class Listener:
         )
         self._stopping.add_cb(self._stopped.set)
         loop = asyncio.new_event_loop()
-        worker.serve_mtr(_scheduler(loop, self._app), loop, self._stopping)
+        scheduler = _scheduler(loop, self._app)
+        _kept.append(scheduler)
+        worker.serve_mtr(scheduler, loop, self._stopping)
 
     def stop(self) -> None:
         """Take no new connections, and answer what is under way; safe in a signal handler."""

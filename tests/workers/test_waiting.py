@@ -42,7 +42,10 @@ def hearing_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waiting(waiter: Waiter, count: int) -> None:
-    eventually(lambda: sum(map(len, waiter._watches.values())) == count, message=f"{count} callers wait")
+    def all_wait() -> bool:
+        return sum(watch.submitted for each in list(waiter._watches.values()) for watch in each) == count
+
+    eventually(all_wait, message=f"{count} callers wait")
 
 
 def subscribed(waiter: Waiter) -> None:
