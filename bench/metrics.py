@@ -52,7 +52,7 @@ def _cpu(key: str, title: str) -> Iterator[Metric]:
 METRICS = [
     Metric("submit_16", "submits over HTTP, 16 clients", "1/s"),
     Metric("submit_64", "submits over HTTP, 64 clients", "1/s"),
-    Metric("bulk", "bulk submit, against its single submits (16 clients)", "jobs/s", "submit_16", "queuecast"),
+    Metric("bulk", "bulk submit, against the tutorial's submits (16 clients)", "jobs/s", "submit_16", "tutorial"),
     Metric("drain", "drain of a full queue", "jobs/s"),
     Metric("drain_quiet", 'drain of a full queue, `events: "off"`, against `drain`', "jobs/s", "drain"),
     Metric("closed", "closed loop, 64 clients that wait", "jobs/s"),
