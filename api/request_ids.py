@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import uuid
 
 from flask import Flask, Response, g, request
+
+from workers.job_ids import new_id
 
 HEADER = "X-Request-ID"
 _USABLE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -15,7 +16,7 @@ def current() -> str:
     """Return the id of the request that is being answered."""
     if "request_id" not in g:
         given = request.headers.get(HEADER, "")
-        g.request_id = given if _USABLE.fullmatch(given) else uuid.uuid4().hex
+        g.request_id = given if _USABLE.fullmatch(given) else new_id()
     return str(g.request_id)
 
 

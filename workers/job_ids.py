@@ -1,4 +1,4 @@
-"""Ids of jobs: random UUIDs that nobody can guess.
+"""Ids of jobs and requests: random UUIDs that nobody can guess.
 
 The system's random bytes are read for many of them at a time: each read gives up Python's lock, which costs
 a busy API more than the id itself.
@@ -18,7 +18,7 @@ os.register_at_fork(after_in_child=_unused.clear)
 
 
 def new_id() -> str:
-    """Return the id of a job that is to be submitted; safe to call from many threads."""
+    """Return an id for something new; safe to call from many threads."""
     try:
         drawn = _unused.pop()
     except IndexError:
