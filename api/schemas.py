@@ -11,6 +11,7 @@ from registry import names
 from registry.api_keys import MAX_RATE_PER_S
 from registry.roles import Role
 from registry.serving_settings import ServingSettings
+from workers import lookup
 from workers.jobs import JobState
 
 #: The longest list that `GET /jobs` gives.
@@ -31,6 +32,7 @@ Name = Annotated[str, _name(names.MAX_MODEL_NAME_LENGTH)]
 EndpointName = Annotated[str, _name(names.MAX_ENDPOINT_NAME_LENGTH)]
 #: Nothing is found under a name that nothing can have.
 EndpointFilter = Annotated[str, Field(min_length=1, max_length=names.MAX_ENDPOINT_NAME_LENGTH)]
+JobId = Annotated[str, Field(min_length=1, max_length=255)]
 VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input_type=Name)]
 
 
@@ -192,9 +194,15 @@ class Replay(_Request):
 
 
 class JobWait(_Request):
-    """Parameters of `GET /jobs/<id>`."""
+    """Parameters of `GET /jobs/<id>` and `POST /jobs/lookup`."""
 
     wait: float = Field(default=0, ge=0, allow_inf_nan=False, description="Seconds to wait for the job's end.")
+
+
+class JobLookUp(_Request):
+    """Which jobs to show."""
+
+    job_ids: list[JobId] = Field(min_length=1, max_length=lookup.MAX_JOBS)
 
 
 class JobList(_Request):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -36,11 +36,13 @@ _MGET_LIMIT = 500
 class Watch:
     """One caller that waits for one job."""
 
-    __slots__ = ("_waiter", "began", "done", "job_id", "record", "submitted")
+    __slots__ = ("_waiter", "began", "done", "job_id", "keeps_record", "record", "submitted")
 
-    def __init__(self, waiter: Waiter, job_id: str) -> None:
+    def __init__(self, waiter: Waiter, job_id: str, *, keeps_record: bool = True) -> None:
         self._waiter = waiter
         self.job_id = job_id
+        #: Whether the record that ended the wait is wanted too.
+        self.keeps_record = keeps_record
         self.began = time.monotonic()
         self.done = threading.Event()
         self.record: bytes | None = None
@@ -75,9 +77,9 @@ class Waiter:
         self.listening = False
 
     @contextmanager
-    def watching(self, job_id: str) -> Iterator[Watch]:
+    def watching(self, job_id: str, *, keeps_record: bool = True) -> Iterator[Watch]:
         """Yield a watch that misses no end from now on, also of a job that is still to be submitted."""
-        watch = Watch(self, job_id)
+        watch = Watch(self, job_id, keeps_record=keeps_record)
         with self._lock:
             self._watches.setdefault(job_id, set()).add(watch)
         if self._released:
@@ -97,6 +99,23 @@ class Waiter:
         with self.watching(job_id) as watch:
             job = jobs.get(job_id, owner)
             return job if job.state.terminal or timeout_s <= 0 else watch.wait(timeout_s)
+
+    def wait_for_all(self, job_ids: Sequence[str], timeout_s: float) -> None:
+        """Return as soon as all these jobs have ended (an unknown one has), or after `timeout_s`.
+
+        Raises:
+            QueueUnavailable: Redis can't be reached at the beginning of the wait.
+        """
+        ends_at = time.monotonic() + timeout_s
+        with ExitStack() as watching:
+            watches = [watching.enter_context(self.watching(each, keeps_record=False)) for each in job_ids]
+            for watch in watches:
+                watch.submitted = True
+            self._wake_ended(job_ids)
+            if not all(watch.done.is_set() for watch in watches):
+                self.listen()
+            for watch in watches:
+                watch.done.wait(max(0.0, ends_at - time.monotonic()))
 
     def release(self) -> None:
         """End every wait, now and from now on: this process is about to end. Safe in a signal handler."""
@@ -165,14 +184,16 @@ class Waiter:
             self._look([job_id for job_id, each in list(self._watches.items()) if _is_old(each, now)])
 
     def _look(self, job_ids: list[str]) -> None:
+        try:
+            self._wake_ended(job_ids)
+        except QueueUnavailable as error:
+            _log.warning("can't look for %d awaited jobs: %s", len(job_ids), error)
+
+    def _wake_ended(self, job_ids: Sequence[str]) -> None:
         for start in range(0, len(job_ids), _MGET_LIMIT):
             some = job_ids[start : start + _MGET_LIMIT]
-            try:
-                with translated_errors():
-                    found = records.read(some)
-            except QueueUnavailable as error:
-                _log.warning("can't look for %d awaited jobs: %s", len(job_ids) - start, error)
-                return
+            with translated_errors():
+                found = records.read(some)
             for job_id, record in zip(some, found, strict=True):
                 if record is None or documents.is_terminal(record):
                     self._wake(job_id, record)
@@ -181,7 +202,7 @@ class Waiter:
         for watch in list(self._watches.get(job_id, ())):
             # A record that is gone by now ends the wait too: the caller's last look says so.
             if record is not None or watch.submitted:
-                watch.record = record
+                watch.record = record if watch.keeps_record else None
                 watch.done.set()
 
 

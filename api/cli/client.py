@@ -1,20 +1,23 @@
-"""Calls to the HTTP API: every answer is a parsed document, every failure an error with an exit code."""
+"""Calls to the HTTP API for commands: the Python client's, without repetition, and with errors that end a command."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
-
-import httpx
 
 from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable
+from api.client import errors
+from api.client.calling import call, document_of
+from api.client.drivers import Address, Driver
+from api.client.steps import Answer, Document, Flow, Repeat, Request, Upload, path_of
 
-Document = dict[str, Any]
-#: A long poll is held for up to a minute, and a large model takes time to arrive.
-_TIMEOUT = httpx.Timeout(75.0, connect=5.0, write=600.0)
+__all__ = ["Client", "Document", "path_of"]
+
+_JSON = {"Content-Type": "application/json"}
 
 
 class Client:
@@ -26,81 +29,61 @@ class Client:
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
-        self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False, headers=headers)
+        self._driver = Driver(Address(url, api_key))
+        self.url = self._driver.address.url
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._driver.close()
 
     def get(self, path: str, **query: Any) -> Document:
         """Read a document; parameters that are None are left out."""
-        return self._call("GET", path, params={name: value for name, value in query.items() if value is not None})
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._call(Request("GET", path, query=given, repeat=Repeat.NEVER))
 
     def post(self, path: str, body: Document) -> Document:
         """Send a JSON body."""
-        return self._call("POST", path, json=body)
+        return self._send(path, json.dumps(body).encode(), _JSON)
 
     def post_lines(self, path: str, lines: bytes, idempotency_key: str) -> Document:
         """Send one JSON document a line; sent again under the same key it is the same request."""
-        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key}
-        return self._call("POST", path, content=lines, headers=headers)
+        return self._send(path, lines, {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key})
 
     def delete(self, path: str, **query: str) -> Document:
         """Delete, or cancel."""
-        return self._call("DELETE", path, params=query)
+        return self._call(Request("DELETE", path, query=query, repeat=Repeat.NEVER))
 
     def upload(self, path: str, artifact: Path, metadata: Document) -> Document:
         """Send a file with its metadata."""
-        with artifact.open("rb") as file:
-            return self._call(
-                "POST",
-                path,
-                files={"artifact": (artifact.name, file, "application/octet-stream")},
-                data={"metadata": json.dumps(metadata)},
-            )
+        return self._call(Request("POST", path, upload=Upload(artifact, json.dumps(metadata)), repeat=Repeat.NEVER))
 
     def readiness(self) -> Document:
         """Return what /health/ready says, also if it says no."""
-        return self._parsed(self._send("GET", "/health/ready"))
+        return self._run(_said(Request("GET", "/health/ready", repeat=Repeat.NEVER)))
 
-    def _call(self, method: str, path: str, **content: Any) -> Document:
-        answer = self._send(method, path, **content)
-        if answer.status_code == HTTPStatus.NO_CONTENT:
-            return {}
-        document = self._parsed(answer)
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            raise KeyNeeded(answer.status_code, document)
-        if not answer.is_success:
-            raise RequestRefused(answer.status_code, document)
-        return document
+    def _send(self, path: str, content: bytes, headers: Mapping[str, str]) -> Document:
+        return self._call(Request("POST", path, headers=headers, content=content, repeat=Repeat.NEVER))
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+    def _call(self, request: Request) -> Document:
+        return self._run(call(request, time.monotonic()))
+
+    def _run(self, flow: Flow[Document]) -> Document:
         try:
-            return self._http.request(method, self.url + path, **content)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ServiceUnreachable(f"{self.url!r} is not a URL of a service: {error}") from error
-        except httpx.TimeoutException as error:
-            raise ServiceUnreachable(f"The service at {self.url} did not answer in time.") from error
-        except httpx.TransportError as error:
+            return self._driver.run(flow)
+        except errors.RequestRefused as error:
+            refused = KeyNeeded if error.status == HTTPStatus.UNAUTHORIZED else RequestRefused
+            raise refused(error.status or 0, error.problem) from error
+        except errors.ServiceUnreachable as error:
             raise ServiceUnreachable(
-                f"No service answers at {self.url} ({error}). `queuecast run` starts one here; "
-                "--url or QUEUECAST_URL names another."
+                f"{error} `queuecast run` starts one here; --url or QUEUECAST_URL names another."
             ) from error
-
-    def _parsed(self, answer: httpx.Response) -> Document:
-        try:
-            document = answer.json()
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise ServiceUnreachable(
-                f"What answers at {self.url} is not Queuecast (status {answer.status_code}, no JSON object)."
-            )
-        return document
+        except errors.ClientError as error:
+            raise ServiceUnreachable(str(error)) from error
 
 
-def path_of(*parts: str) -> str:
-    """Return a path of these parts, each quoted."""
-    return "".join("/" + quote(part, safe="") for part in parts)
+def _said(request: Request) -> Flow[Document]:
+    """Return what the service answers, with whatever status."""
+    reply = yield request
+    if isinstance(reply, Answer):
+        return document_of(reply)
+    raise errors.ServiceUnreachable(reply.message)

@@ -10,9 +10,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
-
-#: What a file's name tells about how it is loaded.
-_RUNTIME_BY_SUFFIX = {".onnx": "onnx", ".skops": "skops"}
+from api.client.registering import RUNTIME_BY_SUFFIX
 
 
 @click.group()
@@ -50,7 +48,7 @@ def register(
           --option method=predict_proba --input-example '[0.5, 0.8, 0.2]'
       queuecast models register churn churn.onnx --input-example @row.json
     """
-    runtime = runtime or _RUNTIME_BY_SUFFIX.get(artifact.suffix)
+    runtime = runtime or RUNTIME_BY_SUFFIX.get(artifact.suffix)
     if runtime is None:
         raise click.UsageError(f"--runtime is needed: {artifact.name} could be anything.")
     document: Document = {"name": name, "runtime": runtime, "runtime_options": dict(options)}

@@ -180,6 +180,13 @@ class Jobs(_Answer):
     jobs: list[JobDocument]
 
 
+class JobsLookedUp(Jobs):
+    """The jobs that were asked for, in that order."""
+
+    unknown_job_ids: list[str] = Field(description="Never submitted, or their records have expired.")
+    left_job_ids: list[str] = Field(description="Not looked at, as there is enough in this answer; ask for them again.")
+
+
 class DeploymentView(_Answer):
     """A deployment: what is desired, and what the workers report."""
 

@@ -58,6 +58,14 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "dead_letters.discard_dead_letter": Operation("Dead letters", {204: None}, errors=(404, 422, 503)),
     "jobs.list_jobs": Operation("Jobs", {200: answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
+    "jobs.look_up_jobs": Operation(
+        "Jobs",
+        {200: answers.JobsLookedUp},
+        body=schemas.JobLookUp,
+        query=schemas.JobWait,
+        errors=(400, 413, 422, 503),
+        example={"job_ids": ["82776c54-76a5-4b79-b99d-501c4a52d575"]},
+    ),
     "deployments.deploy": Operation(
         "Deployments",
         {201: answers.DeploymentView, 202: answers.DeploymentView},

@@ -6,10 +6,10 @@ from flask import Blueprint, Response
 
 from api import identity, responses, services
 from api.guard import needs
-from api.requests import query
-from api.schemas import JobCancel, JobList, JobWait
+from api.requests import body, query
+from api.schemas import JobCancel, JobList, JobLookUp, JobWait
 from registry.roles import Role
-from workers import jobs, waiting
+from workers import jobs, lookup, waiting
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -39,3 +39,14 @@ def list_jobs() -> Response:
     wanted = query(JobList)
     found = jobs.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
     return responses.document({"jobs": [job.document() for job in found]})
+
+
+@blueprint.post("/jobs/lookup")
+@needs(Role.CLIENT)
+def look_up_jobs() -> Response:
+    """Show many jobs; with `?wait=N`, as soon as all of them have ended or after N seconds."""
+    here = services.current()
+    wanted = body(JobLookUp)
+    with here.holding(min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
+        found = lookup.look_up(wanted.job_ids, wait_s, identity.current().sees_jobs_of)
+    return responses.document(found.document())

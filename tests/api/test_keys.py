@@ -32,6 +32,7 @@ ROLES: dict[str, Role | None] = {
     "jobs.show_job": Role.CLIENT,
     "jobs.cancel_job": Role.CLIENT,
     "jobs.list_jobs": Role.CLIENT,
+    "jobs.look_up_jobs": Role.CLIENT,
     "openapi.openapi": Role.CLIENT,
     "deployments.deploy": Role.OPERATOR,
     "deployments.undeploy": Role.OPERATOR,
@@ -218,6 +219,9 @@ def test_a_client_sees_and_cancels_its_own_jobs_only(client: Client, make: Keys,
     assert [job["job_id"] for job in client.get("/jobs", headers=shop).json["jobs"]] == [mine]
     assert {job["job_id"] for job in client.get("/jobs", headers=operator).json["jobs"]} == {mine, theirs}
     assert client.get(f"/jobs/{theirs}", headers=operator).json["status"] == "queued"
+    for query in ("", "?wait=0.01"):
+        found = client.post(f"/jobs/lookup{query}", json={"job_ids": [theirs, mine]}, headers=shop).json
+        assert ([job["job_id"] for job in found["jobs"]], found["unknown_job_ids"]) == ([mine], [theirs])
     assert client.delete(f"/jobs/{mine}", headers=shop).json["status"] == "cancelled"
     assert client.delete(f"/jobs/{theirs}", headers=operator).json["owner"] == "desk"
 

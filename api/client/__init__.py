@@ -1,0 +1,74 @@
+"""The Python client: predictions, jobs, models and deployments over HTTP, blocking or with asyncio.
+
+    from api.client import Client
+
+    with Client() as client:
+        client.predict("binary_classifier-v1", [0.5, 0.8, 0.2])
+
+It loads no Flask, no numpy, no database and nothing of the service itself; docs/client.md tells more.
+"""
+
+from api.client.awaiting import AsyncClient
+from api.client.blocking import Client
+from api.client.documents import Deployment, Model, ModelVersion, Outcome, Timing
+from api.client.errors import (
+    AccessDenied,
+    AnswerUnreadable,
+    ClientError,
+    Conflict,
+    DeploymentFailed,
+    EndpointNotDeployed,
+    InputInvalid,
+    InputNotJson,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    JobUnfinished,
+    JobUnsuccessful,
+    NotFound,
+    RequestInvalid,
+    RequestRefused,
+    ServerFailed,
+    ServiceUnavailable,
+    ServiceUnreachable,
+    SettingsWrong,
+    TooMuch,
+    WaitTimedOut,
+)
+from api.client.jobs import AsyncJob, Job
+
+__all__ = [
+    "AccessDenied",
+    "AnswerUnreadable",
+    "AsyncClient",
+    "AsyncJob",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "Deployment",
+    "DeploymentFailed",
+    "EndpointNotDeployed",
+    "InputInvalid",
+    "InputNotJson",
+    "Job",
+    "JobCancelled",
+    "JobExpired",
+    "JobFailed",
+    "JobNotFound",
+    "JobUnfinished",
+    "JobUnsuccessful",
+    "Model",
+    "ModelVersion",
+    "NotFound",
+    "Outcome",
+    "RequestInvalid",
+    "RequestRefused",
+    "ServerFailed",
+    "ServiceUnavailable",
+    "ServiceUnreachable",
+    "SettingsWrong",
+    "Timing",
+    "TooMuch",
+    "WaitTimedOut",
+]

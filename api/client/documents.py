@@ -1,0 +1,95 @@
+"""What the service shows: outcomes, models, versions and deployments, with types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    #: All that the service has said, also what this release of the client has no name for.
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Return what a document says."""
+        known = {each.name for each in fields(cls)} - {"document"}
+        return cls(document=document, **{name: document[name] for name in known & document.keys()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Where the time of a job went."""
+
+    queued_ms: float = 0.0
+    predict_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(_Shown):
+    """How a prediction came about: `prediction` for one input, `predictions` for several."""
+
+    prediction: Any = None
+    predictions: list[Any] | None = None
+    endpoint_name: str = ""
+    model_name: str = ""
+    version: str = ""
+    worker: str = ""
+    batch_size: int = 0
+    attempts: int = 0
+
+    @property
+    def timing(self) -> Timing:
+        """Where the time went."""
+        said = self.document.get("timing") or {}
+        return Timing(**{each.name: said.get(each.name, 0.0) for each in fields(Timing)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(_Shown):
+    """An endpoint: what is desired, and what the workers report."""
+
+    endpoint_name: str
+    model_name: str
+    version: str
+    #: deploying, active, degraded, draining, failed, parked or undeployed.
+    status: str
+    #: Why it is not active.
+    reason: str | None = None
+    worker_group: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    workers: list[Mapping[str, Any]] = field(default_factory=list)
+    request_count: int = 0
+    queue_depth: int = 0
+    avg_latency_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion(_Shown):
+    """One immutable version of a model."""
+
+    model_name: str
+    version: str
+    runtime: str
+    signature: Mapping[str, Any] = field(default_factory=dict)
+    input_example: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    artifact_sha256: str = ""
+    artifact_size_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(_Shown):
+    """A model and how many versions it has."""
+
+    name: str
+    latest_version: str | None = None
+    version_count: int = 0
+
+    @property
+    def versions(self) -> list[ModelVersion]:
+        """Its versions, oldest first; of a list of models, none."""
+        return [ModelVersion.of(each) for each in self.document.get("versions", [])]

@@ -1,0 +1,44 @@
+"""How a `map` is to be done, and what shows how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import Any
+
+from api.client.errors import SettingsWrong
+from api.client.progress import Progress
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a `map` is to be done."""
+
+    endpoint_name: str
+    ordered: bool
+    raises: bool
+    window: int
+    expires_in_s: float | None
+    idle_timeout_s: float
+
+
+def options(
+    endpoint_name: str,
+    on_error: str,
+    window: int,
+    expires_in_s: float | None,
+    idle_timeout_s: float,
+    *,
+    ordered: bool,
+) -> Options:
+    """Return how a `map` is to be done. Raises SettingsWrong."""
+    if on_error not in ("raise", "return"):
+        raise SettingsWrong(f'on_error is "raise" or "return", not {on_error!r}.')
+    if window < 1:
+        raise SettingsWrong(f"A window has at least one job, not {window}.")
+    return Options(endpoint_name, ordered, on_error == "raise", window, expires_in_s, idle_timeout_s)
+
+
+def progress_of(options: Options, inputs: Any, shown: bool | None) -> Progress:
+    """Return the progress of a `map` over these inputs."""
+    return Progress(options.endpoint_name, shown=shown, total=len(inputs) if isinstance(inputs, Sized) else None)
