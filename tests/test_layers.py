@@ -31,6 +31,7 @@ def loaded_by(statement: str) -> set[str]:
         ("from api.app import create_app; create_app()", MACHINE_LEARNING | ENGINE),
         ("import api.serve", MACHINE_LEARNING | ENGINE),
         ("import api.cli.command", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy"}),
+        ("import api.client", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy", "workers", "registry"}),
         ("import workers.tasks, workers.jobs, workers.status, workers.waiting", MACHINE_LEARNING | ENGINE | WEB),
         ("from workers.app import app; app.finalize()", MACHINE_LEARNING | ENGINE | WEB),
         ("import registry.deployments, registry.versions, registry.signature", MACHINE_LEARNING | {"celery", *WEB}),

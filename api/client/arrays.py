@@ -47,15 +47,11 @@ def like_input(prediction: Any) -> Any:
 
 
 def _same_kind(values: list[Any]) -> bool:
-    """Whether numpy has not made texts of numbers: a list of both is no array."""
-    kinds = {_kind(each) for each in values}
-    if list in kinds:
-        return all(_same_kind(each) for each in values)
+    """Whether numpy has not made texts of numbers, or numbers of truth values: a list of both is no array."""
+    kinds = {float if kind is int else kind for kind in set(map(type, values))}
+    if kinds == {list}:
+        return all(map(_same_kind, values))
     return len(kinds) <= 1
-
-
-def _kind(value: Any) -> type:
-    return float if type(value) is int else type(value)
 
 
 def _plain(value: Any) -> Any:

@@ -185,7 +185,7 @@ def _taken(source: Iterator[Any], wanted: Take) -> Taken:
         inputs.append(value)
         now = time.monotonic()
         ends_at = ends_at or now + wanted.within_s
-        if now > ends_at:
+        if now >= ends_at:
             break
     return Taken(inputs, ended=False)
 
@@ -200,6 +200,6 @@ async def _taken_async(source: AsyncIterator[Any], wanted: Take) -> Taken:
         inputs.append(value)
         now = time.monotonic()
         ends_at = ends_at or now + wanted.within_s
-        if now > ends_at:
+        if now >= ends_at:
             break
     return Taken(inputs, ended=False)

@@ -29,6 +29,8 @@ NEEDS_REDIS = [
     ("GET", "/jobs/some?wait=30", None),
     ("DELETE", "/jobs/some", None),
     ("GET", "/jobs", None),
+    ("POST", "/jobs/lookup", {"job_ids": ["some"]}),
+    ("POST", "/jobs/lookup?wait=30", {"job_ids": ["some"]}),
     ("GET", "/deployments", None),
     ("GET", "/deployments/adding", None),
 ]

@@ -18,10 +18,16 @@ class Received:
     path: str
     query: dict[str, str]
     body: bytes
+    headers: dict[str, str]
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+_Answer = tuple[int, bytes | None, dict[str, str]]
+#: Laid out as an answer: the connection is closed without one.
+HANG_UP = object()
 
 
 class FakeService:
@@ -29,7 +35,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
-        self._answers: dict[tuple[str, str], list[tuple[int, bytes]]] = {}
+        self._answers: dict[tuple[str, str], list[_Answer]] = {}
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,9 +45,15 @@ class FakeService:
                 address = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 query = {name: values[0] for name, values in parse_qs(address.query).items()}
-                service.received.append(Received(self.command, address.path, query, body))
-                status, content = service.answer_to(self.command, address.path)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                service.received.append(Received(self.command, address.path, query, body, headers))
+                status, content, headers = service.answer_to(self.command, address.path)
+                if content is None:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -57,18 +69,27 @@ class FakeService:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def on(self, method: str, path: str, *documents: Any, status: int = 200) -> None:
+    def on(self, method: str, path: str, *documents: Any, status: int = 200, **headers: str) -> None:
         """Lay out answers, one after the other; bytes are sent as they are."""
-        found = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in documents]
-        self._answers.setdefault((method, path), []).extend((status, each) for each in found)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        laid_out = self._answers.setdefault((method, path), [])
+        laid_out.extend((status, _content(each), named) for each in documents)
 
-    def answer_to(self, method: str, path: str) -> tuple[int, bytes]:
+    def answer_to(self, method: str, path: str) -> _Answer:
         answers = self._answers.get((method, path))
         if not answers:
-            return 404, json.dumps({"code": "not_found", "detail": f"nothing was laid out for {path}"}).encode()
+            return 404, _content({"code": "not_found", "detail": f"nothing was laid out for {path}"}), {}
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def close(self) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def _content(document: Any) -> bytes | None:
+    if document is HANG_UP:
+        return None
+    if isinstance(document, bytes):
+        return document
+    return json.dumps(document).encode()

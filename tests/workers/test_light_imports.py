@@ -10,7 +10,19 @@ import pytest
 
 from tests.support.environment import REPOSITORY, clean_environment
 
-LIGHT = ["app", "tasks", "jobs", "queues", "status", "submission", "dead_letters", "waiting", "backlogs", "settings"]
+LIGHT = [
+    "app",
+    "tasks",
+    "jobs",
+    "lookup",
+    "queues",
+    "status",
+    "submission",
+    "dead_letters",
+    "waiting",
+    "backlogs",
+    "settings",
+]
 HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
 
 

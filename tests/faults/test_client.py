@@ -1,0 +1,46 @@
+"""The Python client while the API is killed and Redis is away: no job is lost, and none is there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from api.client import Client
+from tests.support.models import Recorder
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+INPUTS = 4_000
+
+
+def test_a_map_goes_on_when_the_api_is_killed_and_when_redis_is_restarted(faulty: Stack, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    faulty.register("recorder", Recorder(runs))
+    faulty.start_worker()
+    faulty.deploy("recorder", endpoint_name="recorder")
+    found: list[Any] = []
+
+    def api_dies() -> None:
+        faulty.server.kill()
+        faulty.start_server()
+
+    def redis_restarts() -> None:
+        faulty.redis.stop()
+        faulty.redis.start()
+
+    def trouble() -> None:
+        faults: list[tuple[int, Callable[[], None]]] = [(1, api_dies), (900, redis_restarts), (1_800, api_dies)]
+        for results, fault in faults:
+            eventually(lambda results=results: len(found) >= results, 60, interval_s=0.001)
+            fault()
+
+    with Client(faulty.url) as client, ThreadPoolExecutor(1) as pool:
+        troubled = pool.submit(trouble)
+        for prediction in client.map("recorder", map(str, range(INPUTS)), window=1_200):
+            found.append(prediction)
+        troubled.result(60)
+        assert found == [["", str(number)] for number in range(INPUTS)]
+        assert client.deployment("recorder").request_count == INPUTS
+    assert len(set(runs.read_text().split())) == INPUTS
