@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from api.cli.settings import CliSettings
+from api.client.settings import ClientSettings
 from api.settings import ApiSettings
 from registry.serving_settings import ServingSettings
 from registry.settings import RegistrySettings
@@ -18,7 +19,7 @@ from tests.support.environment import REPOSITORY
 from workers.settings import WorkerSettings
 
 README = REPOSITORY / "README.md"
-ENVIRONMENT = (RegistrySettings, WorkerSettings, ApiSettings, CliSettings)
+ENVIRONMENT = (RegistrySettings, WorkerSettings, ApiSettings, CliSettings, ClientSettings)
 #: Defaults that follow from other settings are described there in words.
 IN_WORDS = ("", SecretStr(""), Path("data"), None)
 

@@ -29,6 +29,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="package")
+def registered(service: Stack) -> Stack:
+    """The service with version 1 of each example model."""
+    if service.api.get("/models/quadratic_predictor").status_code == 404:
+        service.register_examples()
+    return service
+
+
+@pytest.fixture(scope="package")
 def _numbers() -> Iterator[int]:
     return count(1)
 

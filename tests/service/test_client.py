@@ -21,6 +21,7 @@ from api.client import (
     JobFailed,
     WaitTimedOut,
 )
+from tests.support.documentation import documented_output, documented_program
 from tests.support.models import Echo, Gate, Mortal, Same, Unloadable, dumped
 from tests.support.stack import Stack
 
@@ -129,3 +130,15 @@ def test_asyncio_programs_have_the_same(service: Stack, client: Client, name: st
             assert (await asking.model(name)).latest_version == "1"
 
     asyncio.run(run())
+
+
+def test_the_examples_of_the_documentation_run_and_print_what_they_say(
+    registered: Stack, client: Client, tmp_path: Path
+) -> None:
+    for model_name in ("binary_classifier", "quadratic_predictor"):
+        client.deploy(model_name, version="1")
+    (tmp_path / "examples.py").write_text(documented_program("client.md"))
+    output = registered.run(str(tmp_path / "examples.py")).stdout
+    said = documented_output("client.md")
+    assert len(said) == 5
+    assert [each.pattern for each in said if not each.search(output)] == [], output

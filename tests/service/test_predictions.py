@@ -53,12 +53,6 @@ def own_answers(example: examples.Example) -> list[Any]:
     ]
 
 
-@pytest.fixture(scope="module")
-def registered(service: Stack) -> Stack:
-    service.register_examples()
-    return service
-
-
 @pytest.fixture(scope="module", params=examples.NAMES)
 def real(request: pytest.FixtureRequest, registered: Stack) -> Real:
     example = examples.build(request.param)

@@ -1,0 +1,21 @@
+"""The examples in a page of `docs`."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.environment import REPOSITORY
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def documented_program(page: str) -> str:
+    """Return the page's Python examples, one after the other."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    return "\n\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+
+
+def documented_output(page: str) -> list[re.Pattern[str]]:
+    """Return what each line that the examples say they print has to match; an id is any id."""
+    lines = re.findall(r"^# (.+)$", documented_program(page), re.MULTILINE)
+    return [re.compile(_ID.pattern.join(map(re.escape, _ID.split(line)))) for line in lines]
