@@ -60,4 +60,10 @@ def _bar() -> Bar:
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     ]
-    return progress.Progress(*columns, console=Console(stderr=True), refresh_per_second=_REFRESHES_A_S)
+    return progress.Progress(
+        *columns,
+        console=Console(stderr=True),
+        refresh_per_second=_REFRESHES_A_S,
+        # What the caller prints stands above the bar, unless it goes somewhere else: then it is left alone.
+        redirect_stdout=sys.stdout.isatty(),
+    )

@@ -253,6 +253,17 @@ def test_the_bar_is_shown_if_it_is_asked_for_or_stderr_is_a_terminal(
     assert map_options.progress_of(how, inputs, None)._shown
 
 
+def test_what_is_printed_beside_the_bar_goes_where_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, output = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", output)
+    for result in mapped(ToyService(), [100, 101], progress=True):
+        print(result)
+    assert output.getvalue() == "200\n202\n"
+    assert "2/2" in terminal.getvalue()
+
+
 def test_options_that_mean_nothing_are_refused() -> None:
     for wrong in ({"on_error": "ignore"}, {"window": 0}):
         with pytest.raises(SettingsWrong):
