@@ -40,6 +40,8 @@ _GATHER_S = 0.25
 _HELD_S = 1.0
 _HELD_UNORDERED_S = 0.25
 _PAUSE_S = 0.1
+#: The service says a minute where it knows no rate yet; to be asked for room more often is no burden.
+_LONGEST_FULL_S = 5.0
 _TOO_LONG = 413
 _LINE = re.compile(r"line (\d+): ?", re.IGNORECASE)
 
@@ -73,6 +75,8 @@ class _Map:
         self._exhausted = False
         self._most = self._jobs_a_submit = min(_JOBS_A_SUBMIT, options.window)
         self._submits_at = 0.0
+        #: How many own jobs have to end until a full queue has room again, sooner perhaps than the service can tell.
+        self._room_wanted = 0
         self._moved_at = time.monotonic()
 
     def run(self) -> Flow[None]:
@@ -116,7 +120,8 @@ class _Map:
             # Nothing was stored. Own jobs may be what fills the queue, so these are looked at meanwhile.
             if error.code == "queue_full":
                 self._jobs_a_submit = max(1, len(chunk) // 2)
-            self._submits_at = time.monotonic() + (error.retry_after_s or _PAUSE_S)
+                self._room_wanted = min(self._jobs_a_submit, len(self._running))
+            self._submits_at = time.monotonic() + min(error.retry_after_s or _PAUSE_S, _LONGEST_FULL_S)
             return
         except RequestInvalid as error:
             self._set_apart(chunk, error)
@@ -213,6 +218,9 @@ class _Map:
                 self._running[job["job_id"]] = self._running.pop(job["job_id"])
             return
         item = self._running.pop(job["job_id"])
+        if self._room_wanted:
+            self._room_wanted -= 1
+            self._submits_at = self._submits_at if self._room_wanted else 0.0
         if job["status"] == "succeeded":
             self._end(item.index, result_of(job, of_array=item.of_array))
         else:

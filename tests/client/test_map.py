@@ -42,6 +42,7 @@ class ToyService(Driver):
         self.looks: list[int] = []
         self.most_unfinished = 0
         self.pauses: list[float] = []
+        self.retry_after_s = 0.001
         #: How many jobs end before each look.
         self.ends_a_look = 100_000
         #: Numbers of requests whose answers are lost, after they were carried out.
@@ -56,9 +57,7 @@ class ToyService(Driver):
         status, document = self._answer(step)
         if next(self._numbers) in self.loses:
             return Lost("lost", sent=True)
-        return Answer(
-            "http://toy", status, {"retry-after": "0.001"} if status == 429 else {}, json.dumps(document).encode()
-        )
+        return Answer("http://toy", status, {}, json.dumps(document).encode())
 
     def _answer(self, request: Request) -> tuple[int, dict[str, Any]]:
         assert request.content is not None
@@ -84,7 +83,7 @@ class ToyService(Driver):
     def _accept(self, lines: list[Any], key: str) -> tuple[int, dict[str, Any]]:
         if key not in self.by_key:
             if len(self.unfinished) + len(lines) > self.max_queue:
-                return 429, {"code": "queue_full", "detail": "full"}
+                return 429, {"code": "queue_full", "detail": "full", "retry_after_s": self.retry_after_s}
             self.by_key[key] = [self._add(line["input"]) for line in lines]
         return 202, {"job_ids": self.by_key[key]}
 
@@ -208,6 +207,14 @@ def test_a_full_queue_is_waited_out_while_own_jobs_are_looked_at() -> None:
     service.ends_a_look = 300
     assert list(mapped(service, range(100, 5_100))) == [2 * n for n in range(100, 5_100)]
     assert service.most_unfinished <= 1_500
+
+
+def test_own_jobs_that_have_ended_are_room_whatever_the_service_said_of_it() -> None:
+    service = ToyService(max_queue=100)
+    service.retry_after_s = 60
+    service.ends_a_look = 60
+    assert list(mapped(service, range(100, 1_100))) == [2 * n for n in range(100, 1_100)]
+    assert sum(service.pauses) < 1
 
 
 def test_chunks_are_made_as_small_as_the_service_takes() -> None:
