@@ -81,7 +81,7 @@ def test_a_missing_or_unusable_request_id_is_replaced_by_a_new_one(client: Clien
     headers = {} if given is None else {"X-Request-ID": given}
     first, second = (client.get("/health/live", headers=headers).headers["X-Request-ID"] for _ in range(2))
     assert first != second
-    assert len(first) == len(second) == 32
+    assert len(first) == len(second) == 36
 
 
 def test_every_domain_error_has_a_status_and_a_code_of_its_own() -> None:
