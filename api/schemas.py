@@ -13,6 +13,7 @@ from registry.roles import Role
 from registry.serving_settings import ServingSettings
 from workers import lookup
 from workers.jobs import JobState
+from workers.priorities import Priority
 
 #: The longest list that `GET /jobs` gives.
 MAX_JOBS_LISTED = 500
@@ -88,6 +89,11 @@ class Prediction(_Request):
         strict=True,
         allow_inf_nan=False,
         description="The job never runs if it has not begun after this time; the deployment's by default.",
+    )
+
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description="Jobs of `high` go before those that wait; `low` ones take what others leave, and one of ten jobs.",
     )
 
     @model_validator(mode="after")

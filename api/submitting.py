@@ -178,6 +178,7 @@ def _accepted(
             idempotency,
             job_id,
             owner=identity.current().name,
+            priority=prediction.priority,
         )
     logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
     return job

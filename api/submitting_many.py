@@ -71,4 +71,4 @@ def _job(deployment: DesiredDeployment, element: Element) -> bulk.Job:
         return bulk.Job(document)
     prediction = validated(Prediction, document, prefix=element.field(""))
     check_input(deployment, prediction, element.field("input"), element.field("inputs"))
-    return bulk.Job(prediction.rows, prediction.expires_in_s)
+    return bulk.Job(prediction.rows, prediction.expires_in_s, prediction.priority)

@@ -8,23 +8,30 @@ from dataclasses import dataclass
 
 from workers import keys, rabbitmq
 from workers.keys import SUBMITTED_AT_HEADER
-from workers.queues import LUA_PRIORITY_LISTS, queue_name
+from workers.queues import LUA_LISTS, queue_name, queue_names
 from workers.redis_client import queue_client, records_client, script
 from workers.settings import load
 
-#: KEYS: queues. Returns length and submit time of the next message ("" if it has none) of each;
+#: KEYS: queues. Returns for each how many wait in it and in those beside it, of all priorities, and when the oldest
+#: of those that are next was submitted ("" if it is not known, as of a message that is none);
 #: the time is cut out here, so that a large message doesn't travel for it.
 _READ = f"""
 local answers = {{}}
 for _, queue in ipairs(KEYS) do
-  local depth, oldest = 0, false
-  for _, suffix in ipairs({LUA_PRIORITY_LISTS}) do
-    depth = depth + redis.call('LLEN', queue .. suffix)
-    oldest = oldest or redis.call('LINDEX', queue .. suffix, -1)
+  local depth, oldest = 0, ''
+  for _, suffixes in pairs({LUA_LISTS}) do
+    for _, suffix in ipairs(suffixes) do
+      local length = redis.call('LLEN', queue .. suffix)
+      if length > 0 then
+        local head = redis.call('LINDEX', queue .. suffix, -1)
+        local at = string.match(head, '"{SUBMITTED_AT_HEADER}": ?([%d.]+)')
+        if tonumber(at or '') and (oldest == '' or tonumber(at) < tonumber(oldest)) then oldest = at end
+        depth = depth + length
+      end
+    end
   end
-  local at = oldest and string.match(oldest, '"{SUBMITTED_AT_HEADER}": ?([%d.]+)')
   answers[#answers + 1] = depth
-  answers[#answers + 1] = tonumber(at or '') and at or ''
+  answers[#answers + 1] = oldest
 end
 return answers
 """
@@ -59,21 +66,20 @@ class Backlog:
 
 
 def read(endpoint_names: Sequence[str]) -> dict[str, Backlog]:
-    """Return the backlog of each endpoint: on Redis in one round trip, on RabbitMQ with one question for each.
+    """Return the backlog of each endpoint: on Redis in one round trip, on RabbitMQ with three questions for each.
 
     Raises:
         redis.RedisError, kombu.exceptions.OperationalError: what is asked can't be reached.
     """
     if not endpoint_names:
         return {}
-    queues = [queue_name(name) for name in endpoint_names]
     if load().broker_is_amqp:
-        depth_of = rabbitmq.depths(queues)
-        depths: Sequence[int] = [depth_of[queue] for queue in queues]
+        depth_of = rabbitmq.depths([queue for name in endpoint_names for queue in queue_names(name)])
+        depths: Sequence[int] = [sum(depth_of[queue] for queue in queue_names(name)) for name in endpoint_names]
         unfinished = [keys.unfinished(name) for name in endpoint_names]
         oldest_at = script(records_client(), _OLDEST)([keys.LEASES, *unfinished], [_LOOKED_AT])
     else:
-        answers = script(queue_client(), _READ)(queues)
+        answers = script(queue_client(), _READ)([queue_name(name) for name in endpoint_names])
         depths, oldest_at = answers[::2], answers[1::2]
     now = time.time()
     return {

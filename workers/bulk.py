@@ -20,7 +20,7 @@ from uuid import UUID
 import redis
 
 from registry import names
-from workers import broker, keys, prepared_messages, records, tracing
+from workers import broker, keys, prepared_messages, priorities, records, tracing
 from workers.bulk_script import ACCEPT
 from workers.documents import queued
 from workers.errors import (
@@ -33,6 +33,7 @@ from workers.errors import (
 )
 from workers.job_ids import new_id
 from workers.prepared_messages import Call
+from workers.priorities import Priority
 from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
 from workers.settings import load
@@ -52,10 +53,11 @@ _NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of a call: `{"input": …}` or `{"inputs": […]}`, and when it expires if not as the others."""
+    """One job of a call: `{"input": …}` or `{"inputs": […]}`, when it expires and its level if not as the others."""
 
     rows: Mapping[str, Any]
     expires_in_s: float | None = None
+    priority: Priority | None = None
 
 
 def submit(
@@ -115,6 +117,8 @@ class _Bulk:
         self._prepared = prepared_messages.prepare(options, expires=own_expiry, traced=traceparent is not None)
         self._traceparent = traceparent
         self._owner = owner
+        common = priorities.of_option(options.get("priority"), amqp=load().broker_is_amqp)
+        self._levels = [job.priority or common for job in jobs]
         self._arguments = [_arguments(endpoint_name, job.rows) for job in jobs]
         self._scope = None if idempotency is None else digest(idempotency.key.encode())
         self._digest = "" if idempotency is None else digest(b"bulk\n" + idempotency.request)
@@ -142,20 +146,19 @@ class _Bulk:
     def _store(self, chunk: range) -> dict[int, bytes]:
         """Store a chunk; return the messages of its jobs that are new, by their numbers in the call."""
         names, values, envelopes = self._fixed_keys(), self._fixed_values(chunk), []
-        now = time.time()
+        now, beside = time.time(), load().queues_beside_records
         for number in chunk:
             # A microsecond apart, so that lists by time have them in order.
             job_id, at = self.job_ids[number], now + (number - chunk.start) / 1e6
-            expires_in_s = self._expires_in_s[number]
+            level, expires_in_s = self._levels[number], self._expires_in_s[number]
             args, kwargs = self._arguments[number]
-            call = Call(
-                job_id, self._endpoint_name, args, kwargs, at, expires_in_s, self._traceparent, owner=self._owner
-            )
-            envelope, expires_at = self._prepared.envelope(call)
+            differs = at, expires_in_s, self._traceparent, self._owner, level
+            envelope, expires_at = self._prepared.envelope(Call(job_id, self._endpoint_name, args, kwargs, *differs))
             envelopes.append(envelope)
             names += keys.record(job_id), keys.message(job_id)
             record = queued(job_id, self._endpoint_name, at, expires_at, self._owner)
-            values += job_id, record, envelope, at, "" if expires_at is None else expires_at
+            queue = queue_name(self._endpoint_name, level) if beside else ""
+            values += job_id, record, envelope, at, "" if expires_at is None else expires_at, queue
         what, *more = self._answer(chunk, names, values)
         self._refuse_unless_accepted(what.decode(), more)
         return {chunk[number]: envelopes[number] for number in more}
@@ -182,12 +185,12 @@ class _Bulk:
 
     def _send(self, chunk: range, messages: Mapping[int, bytes]) -> None:
         """Send what was stored to a broker elsewhere; what that doesn't take is taken back."""
-        numbers, sent = list(messages), set[int]()
+        sent = set[int]()
         try:
-            with translated_errors():
-                broker.send_many(queue_name(self._endpoint_name), list(messages.values()), sent)
+            for level in Priority:
+                self._send_level(level, messages, sent)
         except QueueUnavailable as error:
-            unsent = {number for at, number in enumerate(numbers) if at not in sent}
+            unsent = messages.keys() - sent
             with suppress(redis.RedisError):  # then the sweeper sends them again
                 for number in unsent:
                     records.forget_queued(self.job_ids[number], self._endpoint_name)
@@ -198,6 +201,17 @@ class _Bulk:
             raise BulkInterrupted(len(self.job_ids), stored, []) from error
         with translated_errors():
             self._sent()
+
+    def _send_level(self, level: Priority, messages: Mapping[int, bytes], sent: set[int]) -> None:
+        """Send the messages of one level, and note in `sent` the numbers of those that the broker has."""
+        numbers, taken = [number for number in messages if self._levels[number] is level], set[int]()
+        if not numbers:
+            return
+        try:
+            with translated_errors():
+                broker.send_many(queue_name(self._endpoint_name, level), [messages[each] for each in numbers], taken)
+        finally:
+            sent.update(numbers[at] for at in taken)
 
     def _sent(self) -> None:
         if self._scope is not None:
@@ -212,7 +226,6 @@ class _Bulk:
             keys.EXPIRING,
             keys.LIMITS,
             "" if self._scope is None else keys.idempotency(self._scope),
-            queue_name(self._endpoint_name) if beside else "",
             "" if self._scope is None or beside else keys.sending(self._scope),
         ]
 

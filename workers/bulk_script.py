@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-#: KEYS: unfinished, recent, endpoints, expiring, limits, idempotency key ("" for none), queue ("" for one that is
-#: in another broker), what tells that messages of a request under the idempotency key are being sent to such a
-#: broker ("" for none); then of each job its record and the copy of its message.
+#: KEYS: unfinished, recent, endpoints, expiring, limits, idempotency key ("" for none), what tells that
+#: messages of a request under the idempotency key are being sent to another broker ("" for none); then of each job
+#: its record and the copy of its message.
 #: ARGV: endpoint, seconds to live, length of `recent`, the most unfinished jobs ("" for what `limits` says), how
 #: many jobs the whole call has (0: it was let in already), digest of the request and seconds to live of the
 #: idempotency key, id of the call's first job, a name of the call, seconds that sending may take, how the keys of
-#: records begin; then of each job its id, record, message, submitted at, expires at ("" for never).
+#: records begin; then of each job its id, record, message, submitted at, expires at ("" for never), queue
+#: ("" for one that is in another broker).
 #: Returns what became of it and a job id or a number that says more, or the numbers of the jobs that are new.
 ACCEPT = """
 local endpoint, ttl, total = ARGV[1], ARGV[2], tonumber(ARGV[5])
@@ -17,7 +18,7 @@ if KEYS[6] ~= '' then
   local digest, job_id = string.match(redis.call('GET', KEYS[6]) or '', '^(%S+) (.+)$')
   known = digest and redis.call('EXISTS', ARGV[11] .. job_id) == 1
   if known and digest ~= ARGV[6] then return {'conflict', job_id} end
-  local sender = KEYS[8] ~= '' and redis.call('GET', KEYS[8])
+  local sender = KEYS[7] ~= '' and redis.call('GET', KEYS[7])
   if known and sender and sender ~= ARGV[9] then return {'sending', job_id} end
 end
 if total > 0 and not known then
@@ -25,25 +26,30 @@ if total > 0 and not known then
   local unfinished = redis.call('ZCARD', KEYS[1])
   if most and unfinished + total > most then return {'full', tostring(unfinished)} end
 end
-local new, unfinished, expiring, messages = {'accepted'}, {}, {}, {}
-for i = 0, (#ARGV - 11) / 5 - 1 do
-  local job_id, record, message, at, expires_at = unpack(ARGV, 12 + i * 5, 16 + i * 5)
-  if redis.call('SET', KEYS[9 + i * 2], record, 'EX', ttl, 'NX') then
-    redis.call('SET', KEYS[10 + i * 2], message, 'EX', ttl)
-    new[#new + 1], messages[#messages + 1] = i, message
+local new, unfinished, expiring, queues = {'accepted'}, {}, {}, {}
+for i = 0, (#ARGV - 11) / 6 - 1 do
+  local job_id, record, message, at, expires_at, queue = unpack(ARGV, 12 + i * 6, 17 + i * 6)
+  if redis.call('SET', KEYS[8 + i * 2], record, 'EX', ttl, 'NX') then
+    redis.call('SET', KEYS[9 + i * 2], message, 'EX', ttl)
+    new[#new + 1] = i
+    if queue ~= '' then
+      local waiting = queues[queue] or {}
+      waiting[#waiting + 1] = message
+      queues[queue] = waiting
+    end
     unfinished[#unfinished + 1], unfinished[#unfinished + 2] = at, job_id
     if expires_at ~= '' then expiring[#expiring + 1], expiring[#expiring + 2] = expires_at, job_id end
   end
 end
 if KEYS[6] ~= '' and not known then redis.call('SET', KEYS[6], ARGV[6] .. ' ' .. ARGV[8], 'EX', ARGV[7]) end
-if #messages == 0 then return new end
+if #new == 1 then return new end
 redis.call('ZADD', KEYS[1], unpack(unfinished))
 redis.call('ZADD', KEYS[2], unpack(unfinished))
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))
 redis.call('EXPIRE', KEYS[2], ttl)
 redis.call('SADD', KEYS[3], endpoint)
 if #expiring > 0 then redis.call('ZADD', KEYS[4], unpack(expiring)) end
-if KEYS[7] ~= '' then redis.call('LPUSH', KEYS[7], unpack(messages)) end
-if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[9], 'EX', ARGV[10]) end
+for queue, waiting in pairs(queues) do redis.call('LPUSH', queue, unpack(waiting)) end
+if KEYS[7] ~= '' then redis.call('SET', KEYS[7], ARGV[9], 'EX', ARGV[10]) end
 return new
 """

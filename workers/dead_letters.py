@@ -20,6 +20,7 @@ from workers.documents import Failure
 from workers.envelopes import EnvelopeUnreadable
 from workers.errors import DeadLetterNotFound, IdempotencyConflict, JobArgumentsWrong
 from workers.jobs import Job
+from workers.priorities import Priority
 from workers.redis_client import records_client, translated_errors
 from workers.submission import Idempotency, Limits
 
@@ -55,6 +56,14 @@ class DeadLetter:
             return envelopes.owner(envelopes.decode(self.message).headers)
         except EnvelopeUnreadable:
             return None
+
+    @property
+    def priority(self) -> Priority:
+        """The level that the job had, and its replay has; normal if the message can't be read."""
+        try:
+            return envelopes.decode(self.message).priority
+        except EnvelopeUnreadable:
+            return Priority.NORMAL
 
     def rows(self) -> dict[str, Any]:
         """Return the original input: `{"input": …}` or `{"inputs": […]}`; empty if it can't be read."""
@@ -128,7 +137,9 @@ def replay(job_id: str, endpoint_name: str | None = None, limits: Limits | None 
     # No caller's own key can be this one: it has a line break.
     once = Idempotency(f"replay\n{job_id}\n{letter.given_up_at}", target.encode())
     try:
-        job = jobs.submit(target, rows, limits or Limits(), once, owner=letter.owner)
+        job = jobs.submit(
+            target, rows, limits or Limits(), once, owner=letter.owner, priority=letter.priority
+        )
     except IdempotencyConflict as error:
         raise DeadLetterNotFound(job_id) from error
     with suppress(DeadLetterNotFound):  # whoever replays it too was faster

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from kombu.compression import decompress
 
-from workers import fast_json
+from workers import fast_json, priorities, queues
 from workers.keys import OWNER_HEADER
+from workers.priorities import Priority
 from workers.reprs import short_repr
 
 _JSON = "application/json"
@@ -34,6 +35,16 @@ class Envelope(NamedTuple):
     content_type: str | None
     headers: dict[str, Any]
     properties: dict[str, Any]
+
+    @property
+    def priority(self) -> Priority:
+        """The level of the job: that of the queue it was sent to, or of its number on Redis."""
+        delivery, number = self.properties.get("delivery_info"), self.properties.get("priority")
+        queue = delivery.get("routing_key") if isinstance(delivery, dict) else None
+        level = queues.priority_of(queue) if isinstance(queue, str) else Priority.NORMAL
+        if level is Priority.NORMAL and isinstance(number, int):
+            return priorities.of_number(number, amqp=False)
+        return level
 
     def arguments(self) -> tuple[Any, Any]:
         """Return what stands in the places of args and kwargs. Raises EnvelopeUnreadable."""

@@ -14,6 +14,7 @@ from celery import states
 
 from workers import documents, keys, records, submission
 from workers.errors import JobFailed, JobNotCancellable, JobNotFound
+from workers.priorities import Priority
 from workers.redis_client import records_client, translated_errors
 from workers.submission import Idempotency, Limits
 
@@ -96,6 +97,8 @@ def submit(  # noqa: PLR0913, PLR0917 - what makes a job
     idempotency: Idempotency | None = None,
     job_id: str | None = None,
     owner: str | None = None,
+    *,
+    priority: Priority = Priority.NORMAL,
 ) -> Job:
     """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several, `owner` whose it is.
 
@@ -108,7 +111,9 @@ def submit(  # noqa: PLR0913, PLR0917 - what makes a job
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
-    accepted = submission.submit(args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id)
+    accepted = submission.submit(
+        args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id, priority=priority
+    )
     if accepted.repeated:
         return get(accepted.job_id)
     return Job(accepted.job_id, endpoint_name, JobState.QUEUED, submitted_at=accepted.submitted_at, owner=owner)

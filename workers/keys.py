@@ -14,10 +14,12 @@ SIGNATURE_HEADER = "queuecast_signature"
 
 #: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out. On RabbitMQ the tag is the job's id.
 LEASES = "queuecast:leases"
-#: Hash: endpoint -> submit time (s) of the job that was fetched last, where the broker doesn't show its queues.
+#: Hash: queue -> submit time (s) of the job that was fetched last, where the broker doesn't show its queues.
 HEADS = "queuecast:heads"
 #: Hash: delivery tag -> queue name, newline, message; what a lease gives back when it runs out.
 LEASED = "queuecast:leased"
+#: Hash: queue -> how many jobs were taken of it while some wait whose priority is not normal.
+TURNS = "queuecast:turns"
 #: List: messages that are no task messages, newest first, bounded.
 MALFORMED = "queuecast:malformed"
 

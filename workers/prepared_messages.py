@@ -18,6 +18,7 @@ from typing import Any
 from workers import envelopes, fast_json, keys, signing
 from workers.app import app
 from workers.errors import JobArgumentsWrong
+from workers.priorities import Priority
 from workers.queues import TASK_NAME, queue_name
 from workers.reprs import short_text
 from workers.settings import load
@@ -52,6 +53,7 @@ class Call:
     traceparent: str | None = None
     #: The API key's name, if there is one.
     owner: str | None = None
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class PreparedMessage:
         content = b"[%b, %b, %b]" % (call.args, call.kwargs, self._embedded)
         values = {
             b"id": b'"%b"' % call.job_id.encode(),
-            b"queue": b'"%b"' % queue_name(call.endpoint_name).encode(),
+            b"queue": b'"%b"' % queue_name(call.endpoint_name, call.priority).encode(),
             b"body": b'"%b"' % base64.b64encode(content),
             b"args": _shown(call.args),
             b"kwargs": b'"{}"' if call.kwargs == b"{}" else _shown(call.kwargs),
@@ -107,6 +109,8 @@ def prepare(options: Mapping[str, Any], *, expires: bool = False, traced: bool =
     Raises:
         JobArgumentsWrong: the options say nothing that can be used, or ask for callbacks.
     """
+    if isinstance(options.get("priority"), str):  # a level, which the queue says
+        options = {name: value for name, value in options.items() if name != "priority"}
     if not options:
         return _without_options(traced=traced)
     asked = sorted(name for name in _NOT_RUN if options.get(name))
@@ -121,7 +125,7 @@ def _without_options(*, traced: bool) -> PreparedMessage:
 
 
 def _prepared(options: dict[str, Any], *, expires: bool, traced: bool) -> PreparedMessage:
-    headers, priority = options.pop("headers", None) or {}, options.get("priority") or 0
+    headers, priority = options.pop("headers", None) or {}, options.pop("priority", None) or 0
     options = {"argsrepr": _mark("args"), "kwargsrepr": _mark("kwargs"), "origin": _origin(), **options}
     if expires:
         options["expires"] = _mark("expires")

@@ -1,19 +1,58 @@
-"""The name of a deployment's queue and of the task: computed here and stored nowhere."""
+"""The name of the task, and of the queues of a deployment: computed here and stored nowhere."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workers.priorities import REDIS_STEPS, Priority
 
 #: The one task of this service; part of the contract with other Celery programs.
 TASK_NAME = "predict"
 #: Celery's own default queue; nothing of ours is sent there.
 CONTROL_QUEUE = "queuecast"
 _PREFIX = "predict."
-#: In Redis, kombu makes several lists of a queue, for as many ranges of priority; other Celery programs may
-#: send to each. The first one, of the highest priority, has the queue's own name.
-PRIORITY_LISTS = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-#: The same as a table in a Lua script.
-LUA_PRIORITY_LISTS = "{'', '\\006\\0223', '\\006\\0226', '\\006\\0229'}"
+#: No endpoint's name has a colon.
+_SUFFIXES = {Priority.HIGH: ":high", Priority.NORMAL: "", Priority.LOW: ":low"}
+_LEVELS = {suffix: level for level, suffix in _SUFFIXES.items()}
+#: In Redis, kombu makes a list of its own of a queue for each range of numbers but the first.
+_KOMBU_LISTS = [f"\x06\x16{step}" for step in REDIS_STEPS[1:]]
 
 
-def queue_name(endpoint_name: str) -> str:
-    """Return the queue on which jobs of this endpoint wait."""
-    return _PREFIX + endpoint_name
+def queue_name(endpoint_name: str, priority: Priority = Priority.NORMAL) -> str:
+    """Return the queue on which jobs of this endpoint and level wait."""
+    return _PREFIX + endpoint_name + _SUFFIXES[priority]
+
+
+def queue_names(endpoint_name: str) -> list[str]:
+    """Return the queues of an endpoint, the most urgent first."""
+    return [queue_name(endpoint_name, level) for level in Priority]
+
+
+def priority_of(queue: str) -> Priority:
+    """Return the level of the jobs in a queue."""
+    _, colon, name = queue.rpartition(":")
+    return _LEVELS.get(colon + name, Priority.NORMAL)
+
+
+def _lists(level: Priority) -> list[str]:
+    suffix = _SUFFIXES[level]
+    named = [suffix, *(suffix + each for each in _KOMBU_LISTS)]
+    if level is Priority.NORMAL:
+        return named[:1]
+    # A number puts a job off, unless the queue's name says what it is.
+    return named if level is Priority.HIGH else [*named, *_KOMBU_LISTS]
+
+
+#: What follows `queue_name` in the names of the lists of each level in Redis, in the order in which they are read:
+#: our own, and those that kombu makes for programs that send numbers.
+LISTS: dict[Priority, Sequence[str]] = {level: _lists(level) for level in Priority}
+
+
+def _in_lua(texts: Sequence[str]) -> str:
+    """A table of texts in a Lua script."""
+    quoted = ("".join(c if c.isprintable() else f"\\{ord(c):03d}" for c in text) for text in texts)
+    return "{" + ", ".join(f"'{each}'" for each in quoted) + "}"
+
+
+#: `LISTS` as a table in a Lua script.
+LUA_LISTS = "{" + ", ".join(f"{level} = {_in_lua(suffixes)}" for level, suffixes in LISTS.items()) + "}"

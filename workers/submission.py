@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers import arguments, broker, documents, fast_json, keys, prepared_messages, records, tracing
+from workers import arguments, broker, documents, fast_json, keys, prepared_messages, priorities, records, tracing
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull, QueueUnavailable
 from workers.job_ids import new_id
 from workers.prepared_messages import Call
@@ -108,9 +108,11 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
 ) -> Accepted:
     """Store a job and send its message; `options` are those of Celery's `apply_async`, `owner` see `jobs.submit`.
 
+    Of them, `priority` is a level (`workers.priorities`) or a number as the broker counts.
+
     Raises:
         JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or can't be said in
-            JSON, or the options ask for callbacks or a `task_id` that can't be one.
+            JSON, or the options ask for callbacks or for a `task_id` or a `priority` that can't be one.
         QueueFull: the endpoint has too many unfinished jobs.
         IdempotencyConflict: the idempotency key was used for another request.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
@@ -120,13 +122,15 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
     content = said(args), said(kwargs) if kwargs else b"{}"
+    level = priorities.of_option(options.get("priority"), amqp=load().broker_is_amqp)
     with tracing.sending(endpoint_name, job_id, options) as traceparent, translated_errors():
         prepared = prepared_messages.prepare(
             options, expires=limits.expires_in_s is not None, traced=traceparent is not None
         )
-        call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent, owner)
+        call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent, owner, level)
         envelope, expires_at = prepared.envelope(call)
-        job = _Job(job_id, endpoint_name, call.submitted_at, expires_at, envelope, owner)
+        queue = queue_name(endpoint_name, level)
+        job = _Job(job_id, endpoint_name, queue, call.submitted_at, expires_at, envelope, owner)
         return _accept(job, limits.max_queue_length, idempotency)
 
 
@@ -144,6 +148,7 @@ def said(value: Any) -> bytes:
 class _Job:
     job_id: str
     endpoint_name: str
+    queue: str
     submitted_at: float
     expires_at: float | None
     envelope: bytes
@@ -162,7 +167,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         keys.EXPIRING,
         keys.LIMITS,
         "" if scope is None else keys.idempotency(scope),
-        queue_name(job.endpoint_name) if settings.queues_beside_records else "",
+        job.queue if settings.queues_beside_records else "",
         "" if scope is None or settings.queues_beside_records else keys.sending(scope),
     ]
     values: list[bytes | str | float] = [
@@ -194,7 +199,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
 
 def _send(job: _Job, scope: str | None) -> None:
     try:
-        broker.send(queue_name(job.endpoint_name), job.envelope)
+        broker.send(job.queue, job.envelope)
     except Exception:
         records.forget_queued(job.job_id, job.endpoint_name, scope)
         raise

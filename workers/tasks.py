@@ -33,8 +33,11 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
     ) -> AsyncResult[Any]:
         """Submit one job; `options` are Celery's own. A `task_id` that was used before is that job again.
 
+        `priority` is "high", "normal" or "low"; a number means what it means to Celery's broker, which on Redis
+        can put jobs off (3 and more is low) and on RabbitMQ bring them forward (1 and more is high).
+
         Raises:
-            JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…].
+            JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or an option is wrong.
             QueueFull: the endpoint has too many unfinished jobs.
             QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
         """

@@ -21,6 +21,7 @@ from api.cli.output import Output, to_json
 @click.option("--many", is_flag=True, help="INPUT is a list of inputs, predicted as one job.")
 @click.option("--bulk", is_flag=True, help="INPUT is many inputs, in a JSON array or one a line: a job for each.")
 @click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
+@click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
 @waits("for the outcome", 60.0)
 @calls_service
 def predict(
@@ -32,6 +33,7 @@ def predict(
     many: bool,
     bulk: bool,
     expires_in_s: float | None,
+    priority: str | None,
     wait: bool,
     timeout_s: float,
 ) -> None:
@@ -44,16 +46,19 @@ def predict(
       queuecast predict binary_classifier-v1 '[0.5, 0.8, 0.2]'
       queuecast predict --model quadratic_predictor 2.5
       queuecast predict --many classifier_prod @rows.json --json
-      queuecast predict --bulk classifier_prod @rows.ndjson --timeout 600
+      queuecast predict --bulk classifier_prod @rows.ndjson --priority low --timeout 600
       queuecast predict --bulk classifier_prod --no-wait - <rows.ndjson >job_ids
     """
+    own = {
+        name: given for name, given in {"expires_in_s": expires_in_s, "priority": priority}.items() if given is not None
+    }
     if bulk:
-        path, own = _bulk_path(words, model_name, many=many), {"expires_in_s": expires_in_s} if expires_in_s else {}
+        path = _bulk_path(words, model_name, many=many)
         predict_all(client, output, path, words[-1], own, wait=wait, timeout_s=timeout_s)
         return
     endpoint, value = _understood(words, model_name)
-    body: Document = {"inputs" if many else "input": value}
-    named = {"model_name": model_name, "version": version, "expires_in_s": expires_in_s}
+    body: Document = {"inputs" if many else "input": value, **own}
+    named = {"model_name": model_name, "version": version}
     body |= {name: given for name, given in named.items() if given is not None}
     job = client.post(path_of("predict", *endpoint), body)
     if not wait:

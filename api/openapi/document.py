@@ -238,7 +238,9 @@ def _error_body(operation: Operation, status: int) -> tuple[str, Json]:
 
 @lru_cache(maxsize=1)
 def _any_prediction() -> Json:
-    return Prediction.model_json_schema()
+    schema = Prediction.model_json_schema(ref_template=_REFERENCE)
+    del schema["$defs"]  # they are among the components
+    return schema
 
 
 def _endpoint(app: Flask, row: DesiredDeployment) -> Json:

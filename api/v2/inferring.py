@@ -15,6 +15,7 @@ from api.v2.schemas import InferParameters, InferRequest, InputTensor
 from api.v2.wire import Body
 from registry.deployments import DesiredDeployment
 from workers.jobs import Job, JobState
+from workers.priorities import Priority
 
 #: Shorter than the minute after which clients of the protocol give up: they must hear of the job before.
 DEFAULT_WAIT_S = 50.0
@@ -66,10 +67,12 @@ def _understood(deployment: DesiredDeployment, body: Body) -> tuple[InferRequest
     return request, inputs.rows_of(deployment.signature, request.inputs, body.tail)
 
 
-def _prediction(rows: list[Any], parameters: InferParameters) -> Prediction:  # noqa: ARG001 - see below
-    # The one place where `parameters.priority` (1 the highest, 0 the default) is to become the job's:
-    # jobs have no priority yet.
-    return Prediction(inputs=rows)
+def _prediction(rows: list[Any], parameters: InferParameters) -> Prediction:
+    # What is not said is left out, so that a request under an idempotency key is the same with and without a zero.
+    if not parameters.priority:
+        return Prediction(inputs=rows)
+    # 1 is the highest, 0 what a request has that says nothing: so who counts further comes after those.
+    return Prediction(inputs=rows, priority=Priority.HIGH if parameters.priority == 1 else Priority.LOW)
 
 
 def _wait_s(services: Services, parameters: InferParameters) -> float:

@@ -37,7 +37,7 @@ class InferParameters(_Request):
     """The parameters of a request that this server reads; it passes over all others."""
 
     timeout: Unsigned = Field(default=0, description="Longest wait in microseconds; 0 for the default.")
-    priority: Unsigned = Field(default=0, description="1 is the highest; 0 for the default.")
+    priority: Unsigned = Field(default=0, description="1 is `high`, 0 `normal`, all others `low`.")
     binary_data_output: bool = Field(default=False, strict=True, description="All outputs as bytes after the JSON.")
 
 

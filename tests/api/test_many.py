@@ -14,6 +14,8 @@ from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
 from workers import bulk, jobs, keys
 from workers.errors import BulkInterrupted
+from workers.priorities import Priority
+from workers.queues import queue_name
 from workers.redis_client import records_client
 
 ROWS: list[dict[str, Any]] = [{"input": [1, 2]}, {"inputs": [[3, 4], [5, 6]]}, {"input": [7, 8], "expires_in_s": 60}]
@@ -154,3 +156,10 @@ def test_ten_thousand_jobs_are_one_request(client: Client, adding: View, redis_u
     assert (answer.json["count"], len(set(answer.json["job_ids"]))) == (10_000, 10_000)
     store: redis.Redis = records_client()
     assert store.zcard(keys.unfinished("adding")) == store.llen("predict.adding") == 10_000
+
+
+def test_each_element_says_its_own_priority(client: Client, adding: View) -> None:
+    levels = ["low", "high", "low", "normal"]
+    assert send(client, [{"input": [1, 2], "priority": level} for level in levels]).status_code == 202
+    found = {level.value: records_client().llen(queue_name("adding", level)) for level in Priority}
+    assert found == {"high": 1, "normal": 1, "low": 2}

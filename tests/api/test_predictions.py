@@ -14,6 +14,9 @@ from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
 from tests.support.waiting import eventually
 from workers import jobs
+from workers.priorities import Priority
+from workers.queues import queue_name
+from workers.redis_client import records_client
 
 #: Both forms, for what is true of both: the address, and what the body says besides the input.
 FORMS = [
@@ -267,3 +270,19 @@ def waited_for(client: Client, path: str, body: Any, end: Any) -> Answer:
     waiting.join(20)
     [answer] = answers
     return answer
+
+
+@both_forms
+@pytest.mark.parametrize("level", ["high", "normal", "low"])
+def test_a_prediction_says_its_priority(client: Client, adding: View, path: str, named: Any, level: str) -> None:
+    answer = client.post(path, json={**named, "input": [1, 2], "priority": level})
+    assert answer.status_code == 202
+    assert records_client().llen(queue_name("adding", Priority(level))) == 1
+    assert client.get("/deployments/adding").json["queue_depth"] == 1
+
+
+@pytest.mark.parametrize("level", ["urgent", "High", 1, None])
+def test_a_priority_that_there_is_not_is_refused(client: Client, adding: View, level: Any) -> None:
+    answer = client.post("/predict/adding", json={"input": [1, 2], "priority": level})
+    problem = refused(answer, 422, "request_invalid")
+    assert problem["errors"][0]["field"] == "priority"

@@ -20,6 +20,9 @@ from tests.api.stand_in_worker import StandInWorker
 from tests.support.waiting import eventually
 from workers import jobs
 from workers.jobs import JobState
+from workers.priorities import Priority
+from workers.queues import queue_name
+from workers.redis_client import records_client
 from workers.reports import HostsState
 
 INFER = "/v2/models/adding/infer"
@@ -369,3 +372,9 @@ def test_errors_of_addresses_and_methods_are_in_the_protocols_words_too(client: 
     error(client.get("/v2/nothing"), 404, "not_found")
     error(client.delete("/v2"), 405, "method_not_allowed")
     assert client.get("/v2nothing").mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize(("number", "level"), [(0, "normal"), (1, "high"), (2, "low"), (9, "low")])
+def test_numbers_of_the_protocol_are_priorities(client: Client, adding: View, number: int, level: str) -> None:
+    client.post(INFER, json=request([[1, 2]], parameters={"timeout": 1_000, "priority": number}))
+    assert records_client().llen(queue_name("adding", Priority(level))) == 1

@@ -131,3 +131,10 @@ def test_a_shown_job_that_failed_is_shown_and_is_exit_code_1(service: FakeServic
 def test_a_job_is_cancelled(service: FakeService, command: Command) -> None:
     service.on("DELETE", "/jobs/j1", job("cancelled"))
     assert command("jobs", "cancel", "j1").stdout == "Job j1 is cancelled.\n"
+
+
+def test_a_priority_goes_with_the_input(service: FakeService, command: Command) -> None:
+    submitted(service, job("succeeded", outcome=OUTCOME))
+    assert command("predict", "prod", "1", "--priority", "high").exit_code == 0
+    assert service.received[0].json == {"input": 1, "priority": "high"}
+    assert command("predict", "prod", "1", "--priority", "urgent").exit_code == 2

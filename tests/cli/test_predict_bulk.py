@@ -103,3 +103,9 @@ def test_wrong_words_are_exit_code_2(service: FakeService, command: Command, wor
     result = command("predict", "--bulk", *words)
     assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
     assert service.received == []
+
+
+def test_a_priority_goes_with_each_input(service: FakeService, command: Command) -> None:
+    accepted(service, ["a", "b"])
+    command("predict", "--bulk", "prod", "-", "--no-wait", "--priority", "low", stdin="[1, 2]")
+    assert sent(service) == [[{"input": 1, "priority": "low"}, {"input": 2, "priority": "low"}]]

@@ -12,7 +12,7 @@ from tests.support.load import Accepted
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.queues import queue_name
+from workers.queues import queue_names
 
 Expected = Callable[[str], Any]
 
@@ -44,10 +44,10 @@ def leftovers(stack: Stack, endpoint_name: str, job_ids: Sequence[str] = ()) -> 
     """What queues, leases and the bookkeeping of unfinished jobs still hold; empty after a quiet end."""
     with redis.Redis.from_url(stack.redis.url) as client:
         leased: dict[bytes, bytes] = client.hgetall(keys.LEASED)
-        prefix = f"{queue_name(endpoint_name)}\n".encode()
+        prefixes = tuple(f"{queue}\n".encode() for queue in queue_names(endpoint_name))
         found = {
-            "queued": client.llen(queue_name(endpoint_name)),
-            "leased": sum(each.startswith(prefix) for each in leased.values()),
+            "queued": sum(client.llen(queue) for queue in queue_names(endpoint_name)),
+            "leased": sum(each.startswith(prefixes) for each in leased.values()),
             "unfinished": client.zcard(keys.unfinished(endpoint_name)),
             "message copies": client.exists(*map(keys.message, job_ids)) if job_ids else 0,
         }

@@ -12,7 +12,7 @@ from tests.support.rabbitmq import RabbitNode
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.queues import queue_name
+from workers.queues import queue_names
 
 Expected = Callable[[str], Any]
 
@@ -35,11 +35,12 @@ def check(
 
 def leftovers(stack: Stack, rabbit: RabbitNode, endpoint_name: str, job_ids: Sequence[str] = ()) -> dict[str, Any]:
     """What the endpoint's queue and the records still hold; empty after a quiet end."""
-    queue = rabbit.queues()[queue_name(endpoint_name)]
+    known = rabbit.queues()
+    queues = [known[each] for each in queue_names(endpoint_name) if each in known]
     with redis.Redis.from_url(stack.redis.url) as client:
         found = {
-            "ready": queue["messages_ready"],
-            "unacknowledged": queue["messages_unacknowledged"],
+            "ready": sum(queue["messages_ready"] for queue in queues),
+            "unacknowledged": sum(queue["messages_unacknowledged"] for queue in queues),
             "unfinished": client.zcard(keys.unfinished(endpoint_name)),
             "leased": sum(at is not None for at in client.zmscore(keys.LEASES, list(job_ids))) if job_ids else 0,
             "message copies": client.exists(*map(keys.message, job_ids)) if job_ids else 0,

@@ -122,6 +122,11 @@ class RabbitNode:
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).message_count)
 
+    def consumers(self, queue: str) -> int:
+        """How many consumers a queue has."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).consumer_count)
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -16,6 +16,7 @@ from workers.engine.context import Context
 from workers.engine.events import Outbox
 from workers.engine.measures import Measures
 from workers.engine.messages import QueuedJob
+from workers.priorities import Priority
 from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
 from workers.settings import load
 
@@ -177,6 +178,7 @@ def queued_job(job_id: str = "job", rows: int = 1, *, alone: bool = False, **mor
         submitted_at=more.pop("submitted_at", 1_000.0),
         not_before=None,
         expires_at=more.pop("expires_at", None),
+        priority=more.pop("priority", Priority.NORMAL),
         event_fields={"uuid": job_id},
         alone=alone,
         **more,

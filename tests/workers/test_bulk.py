@@ -170,13 +170,13 @@ def test_what_can_not_be_sent_is_refused_with_nothing_stored(
 
 def test_celery_programs_get_their_results_in_order(store: redis.Redis) -> None:
     results = tasks.predict.bulk(
-        "adding", (number for number in range(12)), headers={"trace": "t"}, expires=60, priority=3
+        "adding", (number for number in range(12)), headers={"trace": "t"}, expires=60, priority=2
     )
     assert all(isinstance(each, AsyncResult) and each.status == documents.QUEUED for each in results)
     found = queued(store)
     assert [each.headers["id"] for each in found] == [each.id for each in results]
     assert {each.headers["trace"] for each in found} == {"t"}
-    assert {each.properties["priority"] for each in found} == {3}
+    assert {each.properties["priority"] for each in found} == {2}
     assert all(store.zscore(keys.EXPIRING, each.id) == jobs.get(each.id).expires_at for each in results)
     assert tasks.predict.bulk("adding", []) == []
 

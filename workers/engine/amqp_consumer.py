@@ -1,16 +1,23 @@
-"""One endpoint's channel: consuming its queue with a prefetch of its own, or not consuming it."""
+"""One endpoint's channel: consuming its queues, each with the same prefetch, or not consuming them.
+
+Each queue has a prefetch of its own, so that the next jobs of each priority are always here, however many wait of
+another; their order is the worker's own business (`levels`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from aiormq import Connection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from aiormq.exceptions import ChannelNotFoundEntity
+from pamqp import commands as spec
 
 from workers.engine.amqp_connection import BrokerGone, gone
-from workers.queues import queue_name
+from workers.priorities import Priority
+from workers.queues import queue_name, queue_names
 
 _ANSWER_TIMEOUT_S = 5.0
 
@@ -19,18 +26,23 @@ class Consumer:
     """Belongs to one connection; what its channel has delivered stays unacknowledged while it lives."""
 
     def __init__(
-        self, connection: Connection, endpoint_name: str, deliver: Callable[[Consumer, DeliveredMessage], None]
+        self,
+        connection: Connection,
+        endpoint_name: str,
+        deliver: Callable[[Consumer, Priority, DeliveredMessage], None],
     ) -> None:
         self.endpoint_name = endpoint_name
         self.channel: AbstractChannel | None = None
         self._connection = connection
         self._deliver = deliver
-        self._tag: str | None = None
+        self._tags: list[str] = []
+        #: Whether a queue was deleted, so that they have to be declared, and consumed, on another channel.
+        self._deleted = False
         self._prefetch = 0
         self._delayed = 0
 
     async def want(self, prefetch: int, delayed: int) -> None:
-        """Consume with this prefetch, 0 for not at all; what was on its way has been delivered when this returns.
+        """Consume each queue with this prefetch, 0 for none of them; what was on its way has come when this returns.
 
         Jobs whose time has not come (`delayed`) are unacknowledged messages for long, and would keep
         others away: a new consumer's prefetch doesn't count what an old one has.
@@ -41,7 +53,8 @@ class Consumer:
         if self.channel is not None and self.channel.is_closed:
             raise BrokerGone("RabbitMQ has closed the channel")
         self._delayed = min(self._delayed, delayed)
-        if prefetch == (self._prefetch if self._tag else 0) and 2 * (delayed - self._delayed) < max(prefetch, 1):
+        few_delayed = 2 * (delayed - self._delayed) < max(prefetch, 1)
+        if prefetch == (self._prefetch if self._tags else 0) and few_delayed and not self._deleted:
             return
         with gone():
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
@@ -65,35 +78,39 @@ class Consumer:
                     await self.channel.close()
 
     async def _cancel(self) -> None:
-        if self.channel is not None and self._tag is not None:
-            tag, self._tag = self._tag, None
-            await self.channel.basic_cancel(tag)
+        tags, self._tags = self._tags, []
+        if self.channel is not None:
+            for tag in tags:
+                await self.channel.basic_cancel(tag)
+        if self._deleted:
+            # The channel stays open: the jobs that it has delivered are nowhere else.
+            self._deleted, self.channel = False, None
 
     async def _consume(self, prefetch: int) -> None:
-        queue = queue_name(self.endpoint_name)
-        channel = self.channel or await self._open(queue)
+        channel = self.channel or await self._open()
         await channel.basic_qos(prefetch_count=prefetch)
-        ok = await channel.basic_consume(queue, self._delivered)
-        self._prefetch, self._tag = prefetch, ok.consumer_tag
+        self._prefetch = prefetch
+        for level in Priority:
+            ok = await channel.basic_consume(queue_name(self.endpoint_name, level), partial(self._delivered, level))
+            self._tags.append(str(ok.consumer_tag))
 
-    async def _open(self, queue: str) -> AbstractChannel:
+    async def _open(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)
-        try:
-            await channel.queue_declare(queue, passive=True)
-        except ChannelNotFoundEntity:
-            # With this answer RabbitMQ closes the channel. Declared as in workers.rabbitmq.
-            channel = await self._connection.channel(publisher_confirms=False)
-            await channel.queue_declare(queue, durable=True)
+        for queue in queue_names(self.endpoint_name):
+            try:
+                await channel.queue_declare(queue, passive=True)
+            except ChannelNotFoundEntity:
+                # With this answer RabbitMQ closes the channel. Declared as in workers.rabbitmq.
+                channel = await self._connection.channel(publisher_confirms=False)
+                await channel.queue_declare(queue, durable=True)
         channel.on_consumer_cancel_callbacks.add(self._cancelled)
         self.channel = channel
         return channel
 
-    async def _delivered(self, message: DeliveredMessage) -> None:
-        self._deliver(self, message)
+    async def _delivered(self, level: Priority, message: DeliveredMessage) -> None:
+        self._deliver(self, level, message)
 
-    def _cancelled(self, _: object) -> None:
-        """The queue was deleted: the next look makes another one, on another channel.
-
-        This one stays open: the jobs that it has delivered are nowhere else.
-        """
-        self._tag = self.channel = None
+    def _cancelled(self, frame: spec.Basic.Cancel) -> None:
+        """A queue was deleted: the next look declares it again, on another channel."""
+        self._tags = [tag for tag in self._tags if tag != frame.consumer_tag]
+        self._deleted = True

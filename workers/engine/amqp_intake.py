@@ -19,7 +19,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from redis import RedisError
 from redis.asyncio import Redis
 
-from workers import envelopes
+from workers import envelopes, priorities
 from workers.engine import amqp_connection
 from workers.engine.amqp_connection import BrokerGone, gone
 from workers.engine.amqp_consumer import Consumer
@@ -27,6 +27,8 @@ from workers.engine.amqp_source import AmqpSource
 from workers.engine.context import persistently
 from workers.engine.messages import MessageUnreadable, QueuedJob, parse
 from workers.engine.taking import Taker
+from workers.envelopes import Envelope
+from workers.priorities import Priority
 from workers.queues import queue_name
 from workers.settings import WorkerSettings
 
@@ -69,8 +71,8 @@ class AmqpIntake:
         #: Held while consumers are changed.
         self._adjusting = asyncio.Lock()
         self._held: dict[str, _Held] = {}
-        #: Delivered in this turn of the event loop, by endpoint.
-        self._new: dict[str, list[QueuedJob]] = {}
+        #: Delivered in this turn of the event loop, by endpoint and the priority of its queue.
+        self._new: dict[tuple[str, Priority], list[QueuedJob]] = {}
         self._rung = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -206,13 +208,9 @@ class AmqpIntake:
             await consumer.close()
             del self._consumers[name]
 
-    def _arrived(self, consumer: Consumer, message: DeliveredMessage) -> None:
+    def _arrived(self, consumer: Consumer, level: Priority, message: DeliveredMessage) -> None:
         name = consumer.endpoint_name
-        properties = message.header.properties
-        kept = {each: value for each in _KEPT if (value := getattr(properties, each)) is not None}
-        envelope = envelopes.wrap(
-            queue_name(name), message.body, properties.content_type, dict(properties.headers or {}), kept
-        )
+        envelope = _envelope(name, level, message)
         stored = envelopes.stored(envelope, default=str)
         held = _Held(name, message.channel, message.delivery_tag or 0)
         try:
@@ -230,13 +228,13 @@ class AmqpIntake:
         if known is None:
             if not self._new:
                 asyncio.get_running_loop().call_soon(self._hand_over)
-            self._new.setdefault(name, []).append(job)
+            self._new.setdefault((name, level), []).append(job)
 
     def _hand_over(self) -> None:
         """Give endpoints what was delivered for them."""
         new, self._new = self._new, {}
-        for name, jobs in new.items():
-            self._in_background(_told(self.source.took(name, jobs)))
+        for (name, level), jobs in new.items():
+            self._in_background(_told(self.source.took(queue_name(name, level), jobs)))
             taker = self._takers.get(name)
             if taker is None:
                 self._in_background(self.give_back([job.job_id for job in jobs]))
@@ -261,6 +259,16 @@ class AmqpIntake:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _envelope(endpoint_name: str, level: Priority, message: DeliveredMessage) -> Envelope:
+    """A message from the queue of a level as it would stand in Redis."""
+    properties = message.header.properties
+    kept = {each: value for each in _KEPT if (value := getattr(properties, each)) is not None}
+    if level is Priority.NORMAL:
+        level = priorities.of_number(properties.priority or 0, amqp=True)
+    queue = queue_name(endpoint_name, level)
+    return envelopes.wrap(queue, message.body, properties.content_type, dict(properties.headers or {}), kept)
 
 
 async def _quietly(settling: Awaitable[None]) -> None:

@@ -2,26 +2,26 @@
 
 RabbitMQ itself gives a dead worker's jobs to others; but it doesn't show what is in a queue, nor who has
 what. So workers say which jobs they hold, under leases that they renew, and how far each queue was read:
-jobs come out of a queue in the order of their submission, give or take some seconds.
+jobs come out of a queue, which has those of one priority, in the order of their submission, give or take some seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from kombu.exceptions import OperationalError
 from redis.asyncio import Redis
 
-from workers import broker, keys, rabbitmq
+from workers import broker, envelopes, keys, rabbitmq
 from workers.engine.amqp_connection import BrokerGone
 from workers.engine.leases import MALFORMED_KEPT
 from workers.engine.messages import QueuedJob
-from workers.queues import queue_name
+from workers.queues import queue_name, queue_names
 from workers.redis_client import script
 
-#: KEYS: leases, heads. ARGV: seconds, endpoint, submit time of the last ("" for not known), job ids.
+#: KEYS: leases, heads. ARGV: seconds, queue, submit time of the last ("" for not known), job ids.
 _TOOK = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1e6
@@ -45,10 +45,10 @@ class AmqpSource:
         self._records = records
         self._lease_s = lease_s
 
-    async def took(self, endpoint_name: str, jobs: Sequence[QueuedJob]) -> None:
+    async def took(self, queue: str, jobs: Sequence[QueuedJob]) -> None:
         """Say that this worker holds jobs that it was given."""
         last = jobs[-1].submitted_at
-        values = [self._lease_s, endpoint_name, "" if last is None else last, *(job.job_id for job in jobs)]
+        values = [self._lease_s, queue, "" if last is None else last, *(job.job_id for job in jobs)]
         await script(self._records, _TOOK)([keys.LEASES, keys.HEADS], values)
 
     async def let_go(self, job_ids: Sequence[str]) -> None:
@@ -68,22 +68,21 @@ class AmqpSource:
 
     async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
         """Return how many jobs of each endpoint nobody has fetched. Raises BrokerGone."""
-        queues = [queue_name(name) for name in endpoint_names]
-        try:
-            depth_of = await asyncio.to_thread(rabbitmq.depths, queues) if queues else {}
-        except OperationalError as error:
-            raise BrokerGone(str(error)) from error
-        return {name: depth_of[queue] for name, queue in zip(endpoint_names, queues, strict=True)}
+        depth_of = await self._depths([queue for name in endpoint_names for queue in queue_names(name)])
+        return {name: sum(depth_of[queue] for queue in queue_names(name)) for name in endpoint_names}
 
     async def oldest_at(self, endpoint_name: str) -> float | None:
         """Return when the job that left a queue last was submitted (s): what is older has left it too.
 
-        None if the queue is empty, 0 if nobody knows.
+        Of the endpoint's queues that have jobs it is the one that is farthest behind. None if all of them are empty,
+        0 if nobody knows.
         """
-        if not (await self.depths([endpoint_name]))[endpoint_name]:
+        depth_of = await self._depths(queue_names(endpoint_name))
+        filled = [queue for queue, depth in depth_of.items() if depth]
+        if not filled:
             return None
-        head = cast("bytes | None", await self._records.hget(keys.HEADS, endpoint_name))
-        return float(head) if head else 0.0
+        heads = cast("list[bytes | None]", await self._records.hmget(keys.HEADS, filled))
+        return min(float(head) if head else 0.0 for head in heads)
 
     async def without_lease(self, job_ids: Sequence[str]) -> list[str]:
         """Return those of the jobs that no worker holds."""
@@ -93,8 +92,15 @@ class AmqpSource:
         return [job_id for job_id, at in zip(job_ids, runs_out_at, strict=True) if at is None]
 
     async def send(self, endpoint_name: str, message: bytes) -> None:
-        """Put a message into its queue. Raises BrokerGone."""
+        """Put a message into the queue of its priority. Raises BrokerGone."""
+        queue = queue_name(endpoint_name, envelopes.decode(message).priority)
         try:
-            await asyncio.to_thread(broker.send, queue_name(endpoint_name), message)
+            await asyncio.to_thread(broker.send, queue, message)
+        except OperationalError as error:
+            raise BrokerGone(str(error)) from error
+
+    async def _depths(self, queues: Sequence[str]) -> Mapping[str, int]:
+        try:
+            return await asyncio.to_thread(rabbitmq.depths, queues)
         except OperationalError as error:
             raise BrokerGone(str(error)) from error

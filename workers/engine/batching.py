@@ -2,7 +2,7 @@
 
 An idle host gets what is there at once. While hosts are busy the queue gathers by itself. Only right
 after a batch, when its callers are about to come back, is it worth waiting: until as many rows are
-there as the last batch had, and never longer than `max_batch_delay_ms`.
+there as the last batch had, and never longer than `max_batch_delay_ms`. Which jobs are first is `levels`' business.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from registry.serving_settings import ServingSettings
 from workers.engine.batch_size import BatchSize
+from workers.engine.levels import Levels
 from workers.engine.messages import QueuedJob
 
 
@@ -23,7 +24,7 @@ class Batcher:
         self.settings = settings
         #: That of the version that takes batches now.
         self.size = BatchSize(settings)
-        self._jobs: deque[QueuedJob] = deque()
+        self._jobs = Levels()
         self._alone: deque[QueuedJob] = deque()
         self._rows = 0
         self._goal = 0
@@ -39,7 +40,7 @@ class Batcher:
         return [*self._alone, *self._jobs]
 
     def put(self, jobs: Iterable[QueuedJob]) -> None:
-        """Add jobs at the end; those that must not share a batch get one each."""
+        """Add jobs, each behind others of its priority; those that must not share a batch get one each."""
         for job in jobs:
             if job.alone:
                 self._alone.append(job)
@@ -73,7 +74,7 @@ class Batcher:
             return [self._alone.popleft()]
         batch: list[QueuedJob] = []
         rows, most_rows = 0, self.size.rows
-        while self._jobs and (not batch or rows + len(self._jobs[0].rows) <= most_rows):
+        while self._jobs and (not batch or rows + len(self._jobs.first.rows) <= most_rows):
             job = self._jobs.popleft()
             batch.append(job)
             rows += len(job.rows)

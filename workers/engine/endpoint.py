@@ -60,6 +60,12 @@ class Endpoint:
         return self.capacity - len(self._batcher)
 
     @property
+    def credit_if_high(self) -> int:
+        """How many more jobs it can use if any of them go before those that wait here: a batch on top."""
+        capacity = self.capacity
+        return capacity + self._batcher.size.rows_at_hand - len(self._batcher) if capacity else 0
+
+    @property
     def delayed(self) -> int:
         """How many jobs it holds whose time has not come."""
         return len(self._delayed)

@@ -63,7 +63,7 @@ def _described(job: QueuedJob) -> dict[str, Any]:
         "name": TASK_NAME,
         "args": job.event_fields["args"],
         "kwargs": job.event_fields["kwargs"],
-        "delivery_info": {"routing_key": queue_name(job.endpoint_name)},
+        "delivery_info": {"routing_key": queue_name(job.endpoint_name, job.priority)},
     }
 
 

@@ -17,7 +17,8 @@ from workers.engine.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.listener import Listener
 from workers.engine.messages import MessageUnreadable, QueuedJob, parse
 from workers.engine.taking import Taker
-from workers.queues import PRIORITY_LISTS, queue_name
+from workers.priorities import Priority
+from workers.queues import LISTS, queue_name
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ _KEYSPACE_FLAGS = {"K", "l"}
 #: What stands in every notification.
 _NOTIFICATION = b"pmessage"
 _RENEWED_AT_ONCE = 1_000
+_SUFFIXES = [suffix for level in Priority for suffix in LISTS[level]]
 
 
 class RedisIntake:
@@ -50,6 +52,8 @@ class RedisIntake:
         self._held: dict[str, None] = {}
         #: Endpoints whose queue may hold something.
         self._filled: set[str] = set()
+        #: Endpoints of which jobs of high priority may wait: worth a look also where no others are taken.
+        self._urgent: set[str] = set()
         self._rung = asyncio.Event()
         #: Held during a fetch, so that closing never cuts one off from its answer.
         self._fetching = asyncio.Lock()
@@ -67,7 +71,7 @@ class RedisIntake:
 
     def made_room(self, endpoint_name: str) -> None:
         """An endpoint can use more jobs; its queue is looked at if the last look left some there."""
-        if endpoint_name in self._filled:
+        if endpoint_name in self._filled or endpoint_name in self._urgent:
             self._rung.set()
 
     def keeps(self, _job: QueuedJob) -> bool:
@@ -95,9 +99,9 @@ class RedisIntake:
         """Return how many jobs of each endpoint nobody has fetched."""
         async with self._client.pipeline(transaction=False) as pipeline:
             for name in endpoint_names:
-                for suffix in PRIORITY_LISTS:
+                for suffix in _SUFFIXES:
                     pipeline.llen(queue_name(name) + suffix)
-            lengths, lists = await pipeline.execute(), len(PRIORITY_LISTS)
+            lengths, lists = await pipeline.execute(), len(_SUFFIXES)
         return {name: sum(lengths[lists * at : lists * (at + 1)]) for at, name in enumerate(endpoint_names)}
 
     async def close(self) -> None:
@@ -150,32 +154,36 @@ class RedisIntake:
     async def _look(self) -> None:
         self._rung.clear()
         credit_of = {name: credit for name in self._filled if (credit := self._credit(name)) > 0}
-        if credit_of:
+        more_of = {name: more for name in self._urgent if (more := self._credit(name, if_high=True)) > 0}
+        if credit_of or more_of:
             async with self._fetching:
-                await self._fetch(credit_of)
+                await self._fetch(credit_of, more_of)
             return
         try:
             async with asyncio.timeout(self._look_s):
                 await self._rung.wait()
         except TimeoutError:
-            self._filled = set(self._takers)
+            self._filled, self._urgent = set(self._takers), set(self._takers)
 
-    async def _fetch(self, credit_of: dict[str, int]) -> None:
+    async def _fetch(self, credit_of: dict[str, int], more_of: dict[str, int]) -> None:
         # Said before the fetch: what is queued from now on rings again.
         self._filled.difference_update(credit_of)
+        self._urgent.difference_update(more_of)
         try:
-            fetched = await self.leases.fetch(credit_of)
+            fetched = await self.leases.fetch(credit_of, more_of)
         except (RedisError, OSError):
-            self._filled.update(credit_of)
+            self._not_fetched(credit_of, more_of)
             raise
         if sum(len(each.message) for each in fetched) >= FETCHED_AT_ONCE_BYTES:
-            self._filled.update(credit_of)
+            self._not_fetched(credit_of, more_of)
         by_endpoint: dict[str, list[Leased]] = {}
         for each in fetched:
             by_endpoint.setdefault(each.endpoint_name, []).append(each)
         for name, leased in by_endpoint.items():
-            if len(leased) >= credit_of[name]:
+            if len(leased) >= credit_of.get(name, 0):
                 self._filled.add(name)
+            if name in more_of and len(leased) >= credit_of.get(name, 0) + more_of[name]:
+                self._urgent.add(name)
             # A job that is here already and was sent once more: one lease, and one run, are enough.
             new = {each.tag: each for each in leased if each.tag not in self._held}
             await self._deliver(name, list(new.values()))
@@ -199,9 +207,16 @@ class RedisIntake:
         for leased in unreadable:
             await self.leases.put_aside(leased)
 
-    def _credit(self, endpoint_name: str) -> int:
+    def _not_fetched(self, credit_of: Iterable[str], more_of: Iterable[str]) -> None:
+        self._filled.update(credit_of)
+        self._urgent.update(more_of)
+
+    def _credit(self, endpoint_name: str, *, if_high: bool = False) -> int:
+        """How many jobs an endpoint can use, or with `if_high` how many more while any of high priority wait."""
         taker = self._takers.get(endpoint_name)
-        return taker.credit if taker and not self._closed else 0
+        if taker is None or self._closed:
+            return 0
+        return taker.credit_if_high - max(0, taker.credit) if if_high else taker.credit
 
     def _heard(self, notifications: bytes) -> None:
         if _NOTIFICATION in notifications:
@@ -209,6 +224,8 @@ class RedisIntake:
         for name in self._takers:
             if queue_name(name).encode() in notifications:
                 self.ring(name)
+            if everything or queue_name(name, Priority.HIGH).encode() in notifications:
+                self._urgent.add(name)
 
     def _may_have_missed(self) -> None:
         for name in self._takers:

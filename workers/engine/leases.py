@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from redis.asyncio import Redis
 
-from workers import keys
-from workers.queues import LUA_PRIORITY_LISTS, queue_name
+from workers import envelopes, keys
+from workers.priorities import LUA_ORDERS, ROUND, Priority
+from workers.queues import LISTS, LUA_LISTS, queue_name
 from workers.redis_client import script
 
 _NOW = """
@@ -33,18 +33,37 @@ local function tag_of(message)
 end
 """
 
-#: The next message of a queue, and the list that it was in.
+#: The next message of a queue at a turn, and the list that it was in. Of the lists of a level another one goes first in
+#: each round, so that none of them starves either. `empty` notes what was found so: nothing comes during a script.
 _POP = f"""
-local function pop(queue)
-  for _, suffix in ipairs({LUA_PRIORITY_LISTS}) do
-    local message = redis.call('RPOP', queue .. suffix)
-    if message then return message, queue .. suffix end
+local lists, orders = {LUA_LISTS}, {LUA_ORDERS}
+
+local function names(queue, level, found)
+  for _, suffix in ipairs(lists[level]) do found[#found + 1] = queue .. suffix end
+  return found
+end
+
+local function pop_level(queue, level, turn, empty)
+  local suffixes = lists[level]
+  for i = 0, #suffixes - 1 do
+    local list = queue .. suffixes[(math.floor(turn / {ROUND}) + i) % #suffixes + 1]
+    local message = not empty[list] and redis.call('RPOP', list)
+    if message then return message, list end
+    empty[list] = true
+  end
+end
+
+local function pop(queue, turn, empty)
+  for _, level in ipairs(orders[turn % {ROUND} + 1]) do
+    local message, list = pop_level(queue, level, turn, empty)
+    if message then return message, list end
   end
 end
 """
 
-#: KEYS: leases, leased, queues. ARGV: seconds, bytes after which no more are taken, then how many to take
-#: of each queue. Returns index of the queue, tag, message; again and again.
+#: KEYS: leases, leased, turns, queues. ARGV: seconds, bytes after which no more are taken, then of each queue how
+#: many to take, and how many more while some of high priority wait. Returns index of the queue, tag, message;
+#: again and again. Where normal jobs alone wait, turns are not counted, and each job is one RPOP.
 #: Each lease ends a microsecond after the one before it, so that `_EXPIRE` knows their order.
 _FETCH = (
     _NOW
@@ -52,18 +71,32 @@ _FETCH = (
     + _POP
     + """
 local taken, left = {}, tonumber(ARGV[2])
-for i = 3, #KEYS do
-  local wanted = tonumber(ARGV[i])
-  while wanted > 0 and left > 0 do
-    local message, list = pop(KEYS[i])
+for i = 4, #KEYS do
+  local queue, wanted, more = KEYS[i], tonumber(ARGV[2 * i - 5]), tonumber(ARGV[2 * i - 4])
+  local several = redis.call('EXISTS', unpack(names(queue, 'low', names(queue, 'high', {})))) > 0
+  local turn, empty = several and tonumber(redis.call('HGET', KEYS[3], queue) or 0), {}
+  local function wants()
+    if wanted > 0 or more <= 0 or not several then return wanted > 0 end
+    return redis.call('EXISTS', unpack(names(queue, 'high', {}))) > 0
+  end
+  while left > 0 and wants() do
+    local message, list = nil, queue
+    if several then
+      turn = turn + 1
+      message, list = pop(queue, turn, empty)
+    else
+      message = redis.call('RPOP', queue)
+    end
     if not message then break end
     local tag = tag_of(message)
     local n = #taken
     redis.call('ZADD', KEYS[1], now + ARGV[1] + n / 3e6, tag)
     redis.call('HSET', KEYS[2], tag, list .. '\\n' .. message)
-    taken[n + 1], taken[n + 2], taken[n + 3] = i - 3, tag, message
-    wanted, left = wanted - 1, left - #message
+    taken[n + 1], taken[n + 2], taken[n + 3] = i - 4, tag, message
+    left = left - #message
+    if wanted > 0 then wanted = wanted - 1 else more = more - 1 end
   end
+  if several then redis.call('HSET', KEYS[3], queue, turn) end
 end
 return taken
 """
@@ -115,6 +148,7 @@ FETCHED_AT_ONCE_BYTES = 16 * 1024 * 1024
 _EXPIRED_AT_ONCE = 100
 _SUBMITTED_AT = re.compile(rb'"%b": ?([\d.]+)' % keys.SUBMITTED_AT_HEADER.encode())
 MALFORMED_KEPT = 1_000
+_NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +167,17 @@ class Leases:
         self._client = client
         self._lease_s = lease_s
 
-    async def fetch(self, wanted: Mapping[str, int]) -> list[Leased]:
-        """Take up to so many messages of each endpoint's queue, oldest first."""
-        names = list(wanted)
+    async def fetch(self, wanted: Mapping[str, int], more_if_high: Mapping[str, int] = _NOTHING) -> list[Leased]:
+        """Take up to so many messages of each endpoint's queues: the most urgent first, of a level the oldest.
+
+        Of each endpoint in `more_if_high` so many more are taken, while any of high priority wait. Priorities have
+        turns (`workers.priorities`), so that of every ten one is the next of each level.
+        """
+        names = list(dict.fromkeys([*wanted, *more_if_high]))
         queues = [queue_name(name) for name in names]
-        arguments = [self._lease_s, FETCHED_AT_ONCE_BYTES, *wanted.values()]
-        flat = await script(self._client, _FETCH)([keys.LEASES, keys.LEASED, *queues], arguments)
+        counts = [count for name in names for count in (wanted.get(name, 0), more_if_high.get(name, 0))]
+        arguments = [self._lease_s, FETCHED_AT_ONCE_BYTES, *counts]
+        flat = await script(self._client, _FETCH)([keys.LEASES, keys.LEASED, keys.TURNS, *queues], arguments)
         return [
             Leased(tag.decode(), names[index], message)
             for index, tag, message in zip(*(flat[offset::3] for offset in range(3)), strict=True)
@@ -164,15 +203,16 @@ class Leases:
         return int(await script(self._client, _EXPIRE)([keys.LEASES, keys.LEASED], [_EXPIRED_AT_ONCE]))
 
     async def oldest_at(self, endpoint_name: str) -> float | None:
-        """Return when a queue's next message was submitted (s); None if it is empty, 0 if nobody knows."""
-        message = cast("bytes | None", await self._client.lindex(queue_name(endpoint_name), -1))
-        if message is None:
-            return None
-        found = _SUBMITTED_AT.search(message)
-        try:
-            return float(found[1]) if found else 0.0
-        except ValueError:  # what is no message needn't have a time
-            return 0.0
+        """Return when the oldest of the messages that are next was submitted (s).
+
+        There is one for each priority. None if there is no message, 0 if nobody knows.
+        """
+        name = queue_name(endpoint_name)
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for suffix in (suffix for level in Priority for suffix in LISTS[level]):
+                pipeline.lindex(name + suffix, -1)
+            heads = await pipeline.execute()
+        return min((_submitted_at(message) for message in heads if message is not None), default=None)
 
     async def without_lease(self, job_ids: Sequence[str]) -> list[str]:
         """Return those of the jobs that no worker holds; a job's id is its message's tag."""
@@ -182,8 +222,8 @@ class Leases:
         return [job_id for job_id, at in zip(job_ids, runs_out_at, strict=True) if at is None]
 
     async def send(self, endpoint_name: str, message: bytes) -> None:
-        """Put a message at the end of its queue."""
-        await self._client.lpush(queue_name(endpoint_name), message)
+        """Put a message at the end of the queue of its priority."""
+        await self._client.lpush(queue_name(endpoint_name, envelopes.decode(message).priority), message)
 
     async def put_aside(self, leased: Leased) -> None:
         """Keep a message that is no job where an operator finds it, and end its lease."""
@@ -193,3 +233,11 @@ class Leases:
             pipeline.zrem(keys.LEASES, leased.tag)
             pipeline.hdel(keys.LEASED, leased.tag)
             await pipeline.execute()
+
+
+def _submitted_at(message: bytes) -> float:
+    found = _SUBMITTED_AT.search(message)
+    try:
+        return float(found[1]) if found else 0.0
+    except ValueError:  # what is no message needn't have a time
+        return 0.0

@@ -11,6 +11,7 @@ from workers.documents import Failure
 from workers.envelopes import Envelope, EnvelopeUnreadable
 from workers.errors import JobArgumentsWrong
 from workers.keys import SUBMITTED_AT_HEADER
+from workers.priorities import Priority
 from workers.settings import load
 from workers.signing import SignatureWrong
 
@@ -42,6 +43,7 @@ class QueuedJob:
     trace: dict[str, str] | None = None
     #: The API key's name, if it was submitted with one.
     owner: str | None = None
+    priority: Priority = Priority.NORMAL
     #: How often it was given to a host, on any worker.
     attempts: int = 0
     #: Those of the attempts that ended with the loss of the host or the worker.
@@ -69,7 +71,7 @@ def parse(tag: str, endpoint_name: str, message: bytes, envelope: Envelope | Non
     """
     try:
         envelope = envelope or envelopes.decode(message)
-        job = _job(tag, endpoint_name, message, envelope.headers)
+        job = _job(tag, endpoint_name, message, envelope)
         _check_signature(envelope)
     except (SignatureWrong, EnvelopeUnreadable, ValueError, TypeError, KeyError, OverflowError) as error:
         raise MessageUnreadable(f"not a task message that can be taken: {type(error).__name__}: {error}") from error
@@ -80,7 +82,8 @@ def parse(tag: str, endpoint_name: str, message: bytes, envelope: Envelope | Non
     return job
 
 
-def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) -> QueuedJob:
+def _job(tag: str, endpoint_name: str, message: bytes, envelope: Envelope) -> QueuedJob:
+    headers = envelope.headers
     task, job_id = headers["task"], headers["id"]
     if task != queues.TASK_NAME:
         raise MessageUnreadable(f"a message of task {str(task)[:100]!r}; only {queues.TASK_NAME!r} runs here")
@@ -97,6 +100,7 @@ def _job(tag: str, endpoint_name: str, message: bytes, headers: dict[str, Any]) 
         submitted_at=_moment(headers.get(SUBMITTED_AT_HEADER)),
         not_before=envelopes.seconds(headers.get("eta")),
         expires_at=envelopes.seconds(headers.get("expires")),
+        priority=envelope.priority,
         event_fields=_event_fields(headers),
         trace=tracing.headers_in(headers),
         owner=envelopes.owner(headers),

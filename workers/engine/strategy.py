@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from workers import arguments, broker
 from workers.errors import JobArgumentsWrong
-from workers.queues import queue_name
+from workers.queues import priority_of, queue_name
 
 _log = logging.getLogger(__name__)
 
@@ -25,12 +25,13 @@ def start(task: Any, _app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
     def forward(message: Any, *_: Any) -> None:
         try:
             args, kwargs, _embedded = message.payload
-            queue = queue_name(arguments.parse(args, kwargs).endpoint_name)
+            source = str(message.delivery_info.get("routing_key"))
+            queue = queue_name(arguments.parse(args, kwargs).endpoint_name, priority_of(source))
         except (JobArgumentsWrong, ValueError, TypeError) as error:
             _log.error("dropped a %s message that names no endpoint: %s", task.name, error)
             message.reject()
             return
-        if message.delivery_info.get("routing_key") == queue:
+        if source == queue:
             consumer.cancel_task_queue(queue)
         body = message.body if isinstance(message.body, bytes) else message.body.encode()
         # kombu has decompressed the body already.

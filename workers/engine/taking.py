@@ -17,11 +17,15 @@ class Taker(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs it can use at once, those that run aside on Redis and among them on RabbitMQ."""
+        """How many jobs it can use at once; on RabbitMQ those that run are among them, and it is for each priority."""
 
     @property
     def credit(self) -> int:
         """How many more jobs it can use now."""
+
+    @property
+    def credit_if_high(self) -> int:
+        """How many more it can use now if any of them have high priority, which go before those that wait here."""
 
     @property
     def delayed(self) -> int:

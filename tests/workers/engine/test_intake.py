@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -31,11 +31,16 @@ class RecordingTaker:
     def __init__(self, capacity: int = 100) -> None:
         self.capacity = capacity
         self.delayed = 0
+        self.more_if_high = 0
         self.jobs: list[QueuedJob] = []
 
     @property
     def credit(self) -> int:
         return self.capacity - len(self.jobs)
+
+    @property
+    def credit_if_high(self) -> int:
+        return self.credit + self.more_if_high
 
     @property
     def ids(self) -> list[str]:
@@ -282,8 +287,8 @@ def test_jobs_for_an_endpoint_that_is_gone_by_now_go_back(store: redis.Redis, wi
             fetch = now.intake.leases.fetch
             gone = now.takers.pop("adding")
 
-            async def fetch_slowly(wanted: dict[str, int]) -> object:
-                fetched = await fetch(wanted)
+            async def fetch_slowly(*wanted: Mapping[str, int]) -> object:
+                fetched = await fetch(*wanted)
                 now.takers.clear()
                 return fetched
 
@@ -385,3 +390,22 @@ def test_depths_are_what_nobody_has_fetched(store: redis.Redis, with_redis: With
         return await intake.depths(["adding", "other"])
 
     assert with_redis(depths) == {"adding": 2, "other": 0}
+
+
+def test_a_job_of_high_priority_is_fetched_where_no_others_are(store: redis.Redis, with_redis: WithRedis) -> None:
+    ids = submit_ids(5)
+
+    async def take(client: Redis) -> None:
+        async with running(client, listen=True, adding=2) as now:
+            adding = now.takers["adding"]
+            adding.more_if_high = 1
+            await now.until(store.pubsub_numpat)
+            await now.until(lambda: adding.ids == ids[:2])
+            first, second = [await asyncio.to_thread(lambda: submit(priority="high").job_id) for _ in range(2)]
+            await now.until(lambda: adding.ids == [*ids[:2], first])
+            # The second one has to wait, but not behind what waited longer.
+            del adding.jobs[:2]
+            now.intake.made_room("adding")
+            await now.until(lambda: adding.ids[:2] == [first, second])
+
+    with_redis(take)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -18,6 +19,7 @@ from workers.engine.leases import Leases
 from workers.engine.outcomes import Claim
 from workers.engine.sweeper import Sweeper
 from workers.jobs import JobState
+from workers.priorities import Priority
 from workers.queues import queue_name
 from workers.settings import WorkerSettings
 
@@ -232,3 +234,24 @@ def test_a_round_that_fails_is_followed_by_another(
         with_redis(run)
     assert "can't look for lost jobs" in caplog.text
     assert "could not be looked for" in caplog.text
+
+
+def test_a_lost_job_goes_back_to_the_queue_of_its_priority(store: redis.Redis, with_redis: WithRedis) -> None:
+    ids = {level: submit(priority=level).job_id for level in Priority}
+    store.delete(*(queue_name("adding", level) for level in Priority))
+    age(store, *ids.values())
+    sweep(with_redis)
+    for level, job_id in ids.items():
+        assert queued(store, queue_name("adding", level)) == copies(store, job_id)
+
+
+def test_what_waits_behind_more_urgent_jobs_is_not_lost(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with monkeypatch.context() as long_ago:
+        long_ago.setattr(time, "time", lambda: now - LONG_AGO_S)
+        low = submit(priority="low").job_id
+    submit()
+    sweep(with_redis)
+    assert queued(store, queue_name("adding", Priority.LOW)) == copies(store, low)
