@@ -137,9 +137,7 @@ def replay(job_id: str, endpoint_name: str | None = None, limits: Limits | None 
     # No caller's own key can be this one: it has a line break.
     once = Idempotency(f"replay\n{job_id}\n{letter.given_up_at}", target.encode())
     try:
-        job = jobs.submit(
-            target, rows, limits or Limits(), once, owner=letter.owner, priority=letter.priority
-        )
+        job = jobs.submit(target, rows, limits or Limits(), once, owner=letter.owner, priority=letter.priority)
     except IdempotencyConflict as error:
         raise DeadLetterNotFound(job_id) from error
     with suppress(DeadLetterNotFound):  # whoever replays it too was faster

@@ -81,7 +81,7 @@ class AmqpSource:
         filled = [queue for queue, depth in depth_of.items() if depth]
         if not filled:
             return None
-        heads = cast("list[bytes | None]", await self._records.hmget(keys.HEADS, filled))
+        heads = [cast("bytes | None", await self._records.hget(keys.HEADS, queue)) for queue in filled]
         return min(float(head) if head else 0.0 for head in heads)
 
     async def without_lease(self, job_ids: Sequence[str]) -> list[str]:

@@ -224,10 +224,11 @@ class RedisIntake:
         for name in self._takers:
             if queue_name(name).encode() in notifications:
                 self.ring(name)
-            if everything or queue_name(name, Priority.HIGH).encode() in notifications:
+            if queue_name(name, Priority.HIGH).encode() in notifications:
                 self._urgent.add(name)
 
     def _may_have_missed(self) -> None:
+        self._urgent.update(self._takers)
         for name in self._takers:
             self.ring(name)
 
