@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from api.client import deploying, map_options, mapping, predicting, registering
-from api.client.base import DEPLOY_TIMEOUT_S, IDLE_TIMEOUT_S, REGISTER_TIMEOUT_S, WINDOW, Backlog, BaseClient, OnError
+from api.client.base import (
+    DEPLOY_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    REGISTER_TIMEOUT_S,
+    WINDOW,
+    Backlog,
+    BaseClient,
+    OnError,
+    Priority,
+)
 from api.client.documents import Deployment, Model, ModelVersion
 from api.client.drivers import AsyncDriver
 from api.client.jobs import AsyncJob
@@ -40,12 +49,13 @@ class AsyncClient(BaseClient):
         inputs: Any = None,
         model_name: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
     ) -> Any:
         """As `Client.predict`."""
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, expires_in_s, idempotency_key)
+        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
         job = await self._driver.run(predicting.predict(wanted.request(), self._timeout_s(timeout_s)))
         return predicting.result_of(job, of_array=wanted.of_array)
 
@@ -57,12 +67,13 @@ class AsyncClient(BaseClient):
         inputs: Any = None,
         model_name: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
     ) -> AsyncJob:
         """As `Client.submit`."""
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, expires_in_s, idempotency_key)
+        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
         document = await self._driver.run(predicting.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
 
@@ -74,11 +85,12 @@ class AsyncClient(BaseClient):
         on_error: OnError = "raise",
         progress: bool | None = None,
         window: int = WINDOW,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> AsyncIterator[Any]:
         """As `Client.map`."""
-        how = map_options.options(endpoint_name, on_error, window, expires_in_s, idle_timeout_s, ordered=True)
+        how = map_options.options(endpoint_name, on_error, window, priority, expires_in_s, idle_timeout_s, ordered=True)
         return self._driver.stream(mapping.run(how, map_options.progress_of(how, inputs, progress)), inputs)
 
     def map_unordered(
@@ -89,11 +101,14 @@ class AsyncClient(BaseClient):
         on_error: OnError = "raise",
         progress: bool | None = None,
         window: int = WINDOW,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> AsyncIterator[tuple[int, Any]]:
         """As `Client.map_unordered`."""
-        how = map_options.options(endpoint_name, on_error, window, expires_in_s, idle_timeout_s, ordered=False)
+        how = map_options.options(
+            endpoint_name, on_error, window, priority, expires_in_s, idle_timeout_s, ordered=False
+        )
         return self._driver.stream(mapping.run(how, map_options.progress_of(how, inputs, progress)), inputs)
 
     async def job(self, job_id: str) -> AsyncJob:

@@ -12,6 +12,7 @@ from api.client.drivers import Address
 from api.client.steps import Document, Flow, Repeat, Request
 
 OnError = Literal["raise", "return"]
+Priority = Literal["high", "normal", "low"]
 Backlog = Literal["drain", "reject", "park"]
 DEPLOY_TIMEOUT_S = 120.0
 #: A large artifact takes time to arrive.

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from api.client import deploying, map_options, mapping, predicting, registering
-from api.client.base import DEPLOY_TIMEOUT_S, IDLE_TIMEOUT_S, REGISTER_TIMEOUT_S, WINDOW, Backlog, BaseClient, OnError
+from api.client.base import (
+    DEPLOY_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    REGISTER_TIMEOUT_S,
+    WINDOW,
+    Backlog,
+    BaseClient,
+    OnError,
+    Priority,
+)
 from api.client.documents import Deployment, Model, ModelVersion
 from api.client.drivers import Driver
 from api.client.jobs import Job
@@ -53,6 +62,7 @@ class Client(BaseClient):
         inputs: Any = None,
         model_name: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
@@ -66,7 +76,7 @@ class Client(BaseClient):
             JobFailed, JobCancelled, JobExpired: the job has ended without a prediction.
             WaitTimedOut: it has not ended in `timeout_s`; it goes on, under the error's `job_id`.
         """
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, expires_in_s, idempotency_key)
+        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
         job = self._driver.run(predicting.predict(wanted.request(), self._timeout_s(timeout_s)))
         return predicting.result_of(job, of_array=wanted.of_array)
 
@@ -78,12 +88,13 @@ class Client(BaseClient):
         inputs: Any = None,
         model_name: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
     ) -> Job:
         """Submit the same and return the job at once."""
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, expires_in_s, idempotency_key)
+        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
         document = self._driver.run(predicting.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
 
@@ -95,6 +106,7 @@ class Client(BaseClient):
         on_error: OnError = "raise",
         progress: bool | None = None,
         window: int = WINDOW,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> Iterator[Any]:
@@ -106,13 +118,14 @@ class Client(BaseClient):
             on_error: raise the error of a job or an input, or return (yield) it in the place of its prediction.
             progress: show a bar on stderr; by default if that is a terminal.
             window: how many jobs may be on their way at once.
+            priority: before (high) or after (low) what else waits for the endpoint.
             expires_in_s: a job never runs if it has not begun after this time.
             idle_timeout_s: how long nothing may move.
 
         Raises:
             WaitTimedOut: no job has ended for `idle_timeout_s`.
         """
-        how = map_options.options(endpoint_name, on_error, window, expires_in_s, idle_timeout_s, ordered=True)
+        how = map_options.options(endpoint_name, on_error, window, priority, expires_in_s, idle_timeout_s, ordered=True)
         return self._driver.stream(mapping.run(how, map_options.progress_of(how, inputs, progress)), inputs)
 
     def map_unordered(
@@ -123,11 +136,14 @@ class Client(BaseClient):
         on_error: OnError = "raise",
         progress: bool | None = None,
         window: int = WINDOW,
+        priority: Priority | None = None,
         expires_in_s: float | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> Iterator[tuple[int, Any]]:
         """Do the same and yield `(number of the input, prediction)` as soon as a job has ended."""
-        how = map_options.options(endpoint_name, on_error, window, expires_in_s, idle_timeout_s, ordered=False)
+        how = map_options.options(
+            endpoint_name, on_error, window, priority, expires_in_s, idle_timeout_s, ordered=False
+        )
         return self._driver.stream(mapping.run(how, map_options.progress_of(how, inputs, progress)), inputs)
 
     def job(self, job_id: str) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ class Options:
     ordered: bool
     raises: bool
     window: int
-    expires_in_s: float | None
+    #: What is said of each job beside its input.
+    own: Mapping[str, Any]
     idle_timeout_s: float
 
 
@@ -26,6 +27,7 @@ def options(
     endpoint_name: str,
     on_error: str,
     window: int,
+    priority: str | None,
     expires_in_s: float | None,
     idle_timeout_s: float,
     *,
@@ -36,7 +38,9 @@ def options(
         raise SettingsWrong(f'on_error is "raise" or "return", not {on_error!r}.')
     if window < 1:
         raise SettingsWrong(f"A window has at least one job, not {window}.")
-    return Options(endpoint_name, ordered, on_error == "raise", window, expires_in_s, idle_timeout_s)
+    named = {"priority": priority, "expires_in_s": expires_in_s}
+    own = {name: value for name, value in named.items() if value is not None}
+    return Options(endpoint_name, ordered, on_error == "raise", window, own, idle_timeout_s)
 
 
 def progress_of(options: Options, inputs: Any, shown: bool | None) -> Progress:

@@ -63,7 +63,6 @@ class _Map:
     def __init__(self, options: Options, progress: Progress) -> None:
         self._options = options
         self._progress = progress
-        self._own = {} if options.expires_in_s is None else {"expires_in_s": options.expires_in_s}
         #: Taken and not yet submitted.
         self._pending: deque[_Item] = deque()
         #: Submitted and not known to have ended, by job id, oldest first.
@@ -102,7 +101,7 @@ class _Map:
         for value in taken.inputs:
             index, self._taken = self._taken, self._taken + 1
             try:
-                line = arrays.to_json({"input": value, **self._own})
+                line = arrays.to_json({"input": value, **self._options.own})
             except InputNotJson as error:
                 self._end(index, error)
             else:

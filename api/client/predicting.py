@@ -39,6 +39,7 @@ class Wanted:
     inputs: Any = None
     model_name: str | None = None
     version: str | None = None
+    priority: str | None = None
     expires_in_s: float | None = None
     idempotency_key: str | None = None
 
@@ -54,7 +55,8 @@ class Wanted:
         if isinstance(self.input, Unset) == (self.inputs is None):
             raise SettingsWrong("Give either one input or, with inputs=, a list of them.")
         rows = {"input": self.input} if self.inputs is None else {"inputs": _listed(self.inputs)}
-        named = {"model_name": self.model_name, "version": self.version, "expires_in_s": self.expires_in_s}
+        named: dict[str, Any] = {"model_name": self.model_name, "version": self.version}
+        named |= {"priority": self.priority, "expires_in_s": self.expires_in_s}
         body = rows | {name: value for name, value in named.items() if value is not None}
         path = path_of("predict", *([] if self.endpoint_name is None else [self.endpoint_name]))
         key = self.idempotency_key or str(uuid.uuid4())

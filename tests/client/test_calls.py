@@ -73,10 +73,11 @@ def test_a_prediction_that_is_there_in_time_is_one_request(service: FakeService,
 
 
 def test_a_prediction_that_takes_longer_is_polled(service: FakeService, client: Any) -> None:
+    own = {"priority": "high", "expires_in_s": 5}
     service.on("POST", "/predict", ACCEPTED, status=202)
     service.on("GET", "/jobs/j1", job("running"), job("succeeded", outcome={**OUTCOME, "predictions": [1, 2]}))
-    assert client.predict(model_name="iris", version="2", inputs=iter([[1], [2]]), expires_in_s=5) == [1, 2]
-    assert service.received[0].json == {"model_name": "iris", "version": "2", "inputs": [[1], [2]], "expires_in_s": 5}
+    assert client.predict(model_name="iris", version="2", inputs=iter([[1], [2]]), **own) == [1, 2]
+    assert service.received[0].json == {"model_name": "iris", "version": "2", "inputs": [[1], [2]], **own}
     assert float(service.received[1].query["wait"]) <= 2
 
 
@@ -195,6 +196,16 @@ def test_what_passes_is_tried_again_under_the_same_key(service: FakeService, cli
     assert len(set(keys(service))) == 2
     client.submit("iris", 1, idempotency_key="mine")
     assert keys(service)[-1] == "mine"
+
+
+def test_each_job_of_a_map_is_told_what_all_of_them_are(service: FakeService, client: Any) -> None:
+    service.on("POST", "/predict/iris/bulk", {"job_ids": ["j1", "j2"]}, status=202)
+    jobs = [{**job("succeeded", outcome=OUTCOME), "job_id": each} for each in ("j1", "j2")]
+    service.on("POST", "/jobs/lookup", {"jobs": jobs, "unknown_job_ids": [], "left_job_ids": []})
+    own = {"priority": "low", "expires_in_s": 5}
+    assert list(client.map("iris", [1, 2], **own)) == [{"label": "a"}] * 2
+    sent = [json.loads(line) for line in service.received[0].body.splitlines()]
+    assert sent == [{"input": 1, **own}, {"input": 2, **own}]
 
 
 def test_no_longer_than_the_call_may_take(service: FakeService, client: Any) -> None:

@@ -116,7 +116,7 @@ def mapped(
     service: ToyService, inputs: Iterable[Any], *, on_error: str = "return", ordered: bool = True,
     window: int = 10_000, idle_timeout_s: float = 5.0, endpoint_name: str = "double", progress: bool = False,
 ) -> Iterator[Any]:  # fmt: skip
-    how = map_options.options(endpoint_name, on_error, window, None, idle_timeout_s, ordered=ordered)
+    how = map_options.options(endpoint_name, on_error, window, None, None, idle_timeout_s, ordered=ordered)
     return service.stream(mapping.run(how, map_options.progress_of(how, inputs, progress)), inputs)
 
 
@@ -252,7 +252,7 @@ def test_the_bar_is_shown_if_it_is_asked_for_or_stderr_is_a_terminal(
     list(mapped(ToyService(), inputs, progress=True))
     assert "3/3" in (shown := capsys.readouterr().err)
     assert "1 failed" in shown
-    how = map_options.options("double", "return", 10, None, 5, ordered=True)
+    how = map_options.options("double", "return", 10, None, None, 5, ordered=True)
     assert not map_options.progress_of(how, inputs, None)._shown
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]
