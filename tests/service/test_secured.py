@@ -106,9 +106,12 @@ def test_a_program_with_our_package_has_a_user_of_its_own(service: SecuredStack)
     assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
 
 
-def test_a_program_with_celery_alone_has_a_user_of_its_own_and_signs(service: SecuredStack) -> None:
+@pytest.mark.parametrize("priority", [[], ["high"]])
+def test_a_program_with_celery_alone_has_a_user_of_its_own_and_signs(
+    service: SecuredStack, priority: list[str]
+) -> None:
     url = service.redis.url_of("celery-program")
-    assert float(program(service, "send_signed.py", url, ENDPOINT)) == pytest.approx(0.68, abs=0.01)
+    assert float(program(service, "send_signed.py", url, ENDPOINT, *priority)) == pytest.approx(0.68, abs=0.01)
 
 
 @pytest.mark.parametrize("user", ["queuecast-program", "celery-program"])

@@ -20,8 +20,8 @@ def sign(headers: dict[str, Any], body: Any, **_: Any) -> None:
     headers["queuecast_signature"] = hmac.digest(key.encode(), content.encode(), "sha256").hex()
 
 
-url, endpoint = sys.argv[1:]
+url, endpoint, *level = sys.argv[1:]
 app = Celery(broker=url, backend=url)
 app.conf.task_default_queue = f"predict.{endpoint}"
-job = app.send_task("predict", args=[endpoint, 2.5], queue=f"predict.{endpoint}")
+job = app.send_task("predict", args=[endpoint, 2.5], queue=":".join([f"predict.{endpoint}", *level]))
 print(job.get(timeout=30)["prediction"])
