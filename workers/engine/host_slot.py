@@ -99,7 +99,7 @@ class HostSlot:
         finally:
             self.host = None
             if host.exited.done():
-                self._failed(f"Model host {host.pid} of {name} died and is being replaced.")
+                self._failed(f"Model host {host.pid} of {name} is being replaced: {host.how_it_ended}")
                 self._context.measures.host_lost(self._deployment())
             await asyncio.shield(host.stop())
         return loop.time() - began
