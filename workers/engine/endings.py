@@ -17,6 +17,9 @@ from workers.engine.outcomes import Finish
 from workers.errors import JobFailed, PoisonJob
 from workers.statistics import Kind
 
+#: Redis does nothing else meanwhile; many more than this its scripts can't take.
+_WRITTEN_AT_ONCE = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -30,8 +33,11 @@ class Ending:
 
 async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     """Write terminal records, and only then let go of the messages; however long Redis is away."""
-    if not endings:
-        return
+    for start in range(0, len(endings), _WRITTEN_AT_ONCE):
+        await _write(context, deployment, endings[start : start + _WRITTEN_AT_ONCE])
+
+
+async def _write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     now, name, ttl_s = time.time(), deployment.endpoint_name, deployment.settings.result_ttl_s
     finishes = [ending.finish for ending in endings]
     if dead := [ending.dead_letter for ending in endings if ending.dead_letter]:

@@ -71,7 +71,7 @@ end
 #: ARGV: seconds to live of a record, of the latencies; then id, record, kind, latency ms, bucket of each job;
 #: then the tags whose leases end with this.
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
-#: What is the same for all jobs is done once for all of them; there are never more than `unpack` can take.
+#: What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
 _FINISH = (
     STATUS_OF
     + TELL_ENDED
@@ -173,7 +173,7 @@ async def finish(  # noqa: PLR0913, PLR0917 - what the script needs
 ) -> list[bool]:
     """Write terminal records and count them; tell for each whether it was the first (`now`: s, epoch).
 
-    In the same step, end leases of this Redis.
+    There may be a few thousand of them. In the same step, end leases of this Redis.
     """
     arguments: list[bytes | str | float] = [
         result_ttl_s or load().result_ttl_s,
