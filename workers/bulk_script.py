@@ -10,6 +10,7 @@ from __future__ import annotations
 #: idempotency key, id of the call's first job, a name of the call, seconds that sending may take, how the keys of
 #: records begin; then of each job its id, record, message, submitted at, expires at ("" for never), queue
 #: ("" for one that is in another broker).
+#: A call whose first job is there was let in before, and its answer was lost.
 #: Returns what became of it and a job id or a number that says more, or the numbers of the jobs that are new.
 ACCEPT = """
 local endpoint, ttl, total = ARGV[1], ARGV[2], tonumber(ARGV[5])
@@ -21,7 +22,8 @@ if KEYS[6] ~= '' then
   local sender = KEYS[7] ~= '' and redis.call('GET', KEYS[7])
   if known and sender and sender ~= ARGV[9] then return {'sending', job_id} end
 end
-if total > 0 and not known then
+local sent_again = redis.call('EXISTS', KEYS[8]) == 1
+if total > 0 and not known and not sent_again then
   local most = tonumber(ARGV[4]) or tonumber(redis.call('HGET', KEYS[5], endpoint))
   local unfinished = redis.call('ZCARD', KEYS[1])
   if most and unfinished + total > most then return {'full', tostring(unfinished)} end

@@ -30,6 +30,7 @@ from workers.errors import (
 )
 from workers.jobs import JobState
 from workers.queues import queue_name
+from workers.redis_client import script
 from workers.submission import Idempotency, Limits
 
 QUEUE = queue_name("adding")
@@ -238,6 +239,26 @@ def test_a_connection_that_is_lost_once_is_no_interruption(
     at_record(15, proxy.cut)
     assert len(bulk.submit("adding", rows(25))) == 25
     assert inputs(queued(store)) == list(range(25))
+
+
+def test_a_chunk_whose_answer_was_lost_is_let_in_again(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = 0
+
+    def deaf(client: redis.Redis, text: str) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            nonlocal answered
+            answer = script(client, text)(*given)
+            answered += 1
+            if answered == 1:
+                raise redis.TimeoutError("the answer is late")
+            return answer
+
+        return run
+
+    monkeypatch.setattr(bulk, "script", deaf)
+    # All of the room there is: what the first try has stored must not count against the second one.
+    job_ids = bulk.submit("adding", rows(25), limits=Limits(max_queue_length=25))
+    assert [each.headers["id"] for each in queued(store)] == job_ids
 
 
 def test_redis_that_is_lost_between_chunks_leaves_whole_chunks_and_says_which(
