@@ -18,6 +18,8 @@ from granian._granian import ListenerSpec, WorkerSignal, WSGIWorker
 from granian.http import HTTP1Settings
 from granian.wsgi import _callback_wrapper
 
+from api.stalled import Bodies
+
 _WORKER_ID = 1
 #: Threads of Rust: one writes to all clients.
 _IO_THREADS = 1
@@ -42,10 +44,22 @@ class Listener:
         connections: how many are open at once; more wait to be accepted.
         backlog: how many of those the system keeps.
         idle_ms: how long a connection may be open without a request.
+        silence_s: how long nothing may come of a body; longer than any answer is waited for.
     """
 
-    def __init__(self, app: Callable[..., Any], *, threads: int, connections: int, backlog: int, idle_ms: int) -> None:
-        self._app = _callback_wrapper(app, {"url_path_prefix": None}, None)
+    def __init__(  # noqa: PLR0913 - each by name
+        self,
+        app: Callable[..., Any],
+        *,
+        threads: int,
+        connections: int,
+        backlog: int,
+        idle_ms: int,
+        silence_s: float,
+    ) -> None:
+        self._bodies = Bodies(silence_s)
+        self._app = _callback_wrapper(self._bodies.watched(app), {"url_path_prefix": None}, None)
+        self._port = 0
         self._threads = threads
         self._connections = connections
         self._backlog = backlog
@@ -54,7 +68,8 @@ class Listener:
         self._stopped = threading.Event()
 
     def start(self, host: str, port: int) -> None:
-        """Listen; the work is done in other threads. Raises OSError."""
+        """Listen; the work is done in other threads."""
+        self._port = port
         address = ListenerSpec(host, port, self._backlog)
         # As Granian has it: on Linux the worker makes the socket.
         sockets = (address, None) if sys.platform == "linux" else (None, address.build())
@@ -79,6 +94,10 @@ class Listener:
         scheduler = _scheduler(loop, self._app)
         _kept.append(scheduler)
         worker.serve_mtr(scheduler, loop, self._stopping)
+
+    def give_up_stalled(self) -> int:
+        """End connections whose clients have stopped in the middle of a body; return how many."""
+        return self._bodies.give_up_stalled(self._port)
 
     def stop(self) -> None:
         """Take no new connections, and answer what is under way; safe in a signal handler."""

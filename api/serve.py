@@ -32,6 +32,9 @@ _TEXT = "[%(asctime)s: %(levelname)s/api] %(message)s"
 _BACKLOG = 1_024
 #: Idle connections cost a socket each; clients keep them for a while.
 _IDLE_CONNECTION_MS = 75_000
+#: How long a client may be silent in the middle of a body, beyond the longest wait for an answer.
+_SILENT_BODY_S = 30
+_STALLED_LOOK_S = 5
 #: Open files besides those of connections: the program's own, and what libraries hold.
 _FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take when the server is told to end.
@@ -58,7 +61,9 @@ class Server:
             connections=_room_for_connections(2 * threads),
             backlog=_BACKLOG,
             idle_ms=_IDLE_CONNECTION_MS,
+            silence_s=settings.max_wait_s + _SILENT_BODY_S,
         )
+        self._next_look = 0.0
 
     def run(self) -> None:
         """Answer requests; returns after `end`, once nothing is being answered any more."""
@@ -67,8 +72,12 @@ class Server:
             time.sleep(_LOOK_S)
         _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self._host, self._port, version("granian"))
         while not self._listener.wait(_LOOK_S):
-            if self._ends_at is not None and time.monotonic() >= self._ends_at:
+            now = time.monotonic()
+            if self._ends_at is not None and now >= self._ends_at:
                 return
+            if now >= self._next_look:
+                self._next_look = now + _STALLED_LOOK_S
+                self._give_up_stalled()
 
     def end(self) -> None:
         """Take no new connections, answer held polls with their jobs as they stand, and let `run` return.
@@ -80,6 +89,10 @@ class Server:
         if first:
             self._services.release_waits()
             self._listener.stop()
+
+    def _give_up_stalled(self) -> None:
+        if stalled := self._listener.give_up_stalled():
+            _log.warning("%d connections were ended: their clients stopped in the middle of a request", stalled)
 
 
 def _free_address(settings: ApiSettings) -> tuple[str, int]:

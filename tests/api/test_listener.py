@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import granian._granian
@@ -48,7 +50,7 @@ def test_it_answers_what_is_under_way_and_takes_nothing_new_once_it_is_stopped()
         start("200 OK", [("Content-Length", "2")])
         return [b"ok"]
 
-    listener = Listener(app, threads=2, connections=10, backlog=16, idle_ms=10_000)
+    listener = Listener(app, threads=2, connections=10, backlog=16, idle_ms=10_000, silence_s=60)
     port = free_port()
     listener.start("127.0.0.1", port)
     answers: list[httpx.Response] = []
@@ -67,6 +69,56 @@ def test_it_answers_what_is_under_way_and_takes_nothing_new_once_it_is_stopped()
     caller.join(30)
     assert [each.text for each in answers] == ["ok"]
     eventually(lambda: refuses(port))
+
+
+def test_clients_that_stop_in_the_middle_of_a_body_keep_no_thread() -> None:
+    bodies: list[bytes] = []
+
+    def app(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        bodies.append(environ["wsgi.input"].read())
+        start("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    listener = Listener(app, threads=2, connections=10, backlog=16, idle_ms=10_000, silence_s=2)
+    port = free_port()
+    listener.start("127.0.0.1", port)
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 5000\r\n\r\n"
+    with ExitStack() as stack:
+
+        def connection() -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+
+        eventually(lambda: not refuses_tcp(port))
+        slow, stalled = connection(), connection()
+        slow.sendall(head)
+        stalled.sendall(head + b"half")
+        waiting = connection()
+        waiting.sendall(head + b"w" * 5_000)
+        ended = sent = 0
+
+        def stalled_is_ended() -> bool:
+            nonlocal ended, sent
+            slow.sendall(b".")
+            sent += 1
+            ended += listener.give_up_stalled()
+            return ended > 0
+
+        eventually(stalled_is_ended, 30)
+        assert stalled.recv(100) == b""
+        assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+        slow.sendall(b"s" * (5_000 - sent))
+        assert slow.recv(100).startswith(b"HTTP/1.1 200")
+    assert any(each.endswith(b"s") for each in bodies)
+    listener.stop()
+    assert listener.wait(30)
+
+
+def refuses_tcp(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+    except OSError:
+        return True
+    return False
 
 
 def refuses(port: int) -> bool:
