@@ -31,7 +31,7 @@ _NO_METRICS = (None, None)
 #: Their declared types are not those of this release.
 _worker: Any = WSGIWorker
 _scheduler: Any = _new_cbscheduler
-#: It has a task that asyncio can't delete without a complaint.
+#: Each has an event loop that lives as long as this process.
 _kept: list[Any] = []
 
 
@@ -91,7 +91,8 @@ class Listener:
         )
         self._stopping.add_cb(self._stopped.set)
         loop = asyncio.new_event_loop()
-        scheduler = _scheduler(loop, self._app)
+        # As Granian's default is: its other kind leaves a task at which every later `asyncio.run` fails.
+        scheduler = _scheduler(loop, self._app, impl_asyncio=True)
         _kept.append(scheduler)
         worker.serve_mtr(scheduler, loop, self._stopping)
 
