@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from api import metrics, services
 from api.app import create_app
 from api.settings import ApiSettings
 from registry import deployments, migrate, versions
@@ -58,11 +59,25 @@ def settings() -> ApiSettings:
     return ApiSettings(max_body_bytes=MAX_BYTES, max_artifact_bytes=MAX_BYTES, deployment_cache_s=0)
 
 
+#: One for all tests with the same settings: to put its routes together takes longer than most tests.
+_APPS: dict[str, Flask] = {}
+
+
 @pytest.fixture
-def unmigrated_app(data_dir: Path, redis_url: str, settings: ApiSettings) -> Iterator[Flask]:
-    app = create_app(settings)
-    app.test_client_class = DescribedClient
-    yield app
+def made_app(settings: ApiSettings) -> Flask:
+    """The app with services and counters of this test's own; its routes are everybody's."""
+    app = _APPS.get(settings.model_dump_json()) or create_app(settings)
+    _APPS[settings.model_dump_json()] = app
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    services.install(app, services.Services(settings))
+    metrics.install(app)
+    return app
+
+
+@pytest.fixture
+def unmigrated_app(data_dir: Path, redis_url: str, made_app: Flask) -> Iterator[Flask]:
+    made_app.test_client_class = DescribedClient
+    yield made_app
     default_database().close()
 
 

@@ -10,6 +10,7 @@ from flask import Blueprint, Flask
 from sqlalchemy import event
 
 from api import guard, services
+from api.app import create_app
 from api.errors import KeysNeeded, SettingsWrong
 from api.openapi.operations import OPERATIONS
 from api.registry_cache import RegistryCache
@@ -139,14 +140,16 @@ def test_every_route_declares_its_role_and_the_table_says_which(app: Flask) -> N
     assert {name: guard.needed_role(app, name) for name in routes} == ROLES
 
 
-def test_a_route_without_a_role_answers_nobody(app: Flask, client: Client, make: Keys) -> None:
+def test_a_route_without_a_role_answers_nobody(app: Flask, settings: ApiSettings, make: Keys) -> None:
+    own_app = create_app(settings)
     forgotten = Blueprint("forgotten", __name__)
     forgotten.get("/forgotten")(lambda: "secret")
-    app.register_blueprint(forgotten)
-    answer = client.get("/forgotten", headers=make("me", Role.ADMIN))
-    assert code_of(answer) == (403, "role_insufficient")
+    own_app.register_blueprint(forgotten)
+    answer = own_app.test_client().get("/forgotten", headers=make("me", Role.ADMIN))
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "role_insufficient")
+    routes = own_app.url_map.iter_rules()
     with pytest.raises(LookupError, match="forgotten"):
-        guard.needed_role(app, next(rule.endpoint for rule in app.url_map.iter_rules() if rule.rule == "/forgotten"))
+        guard.needed_role(own_app, next(rule.endpoint for rule in routes if rule.rule == "/forgotten"))
 
 
 def requests_of(app: Flask) -> list[tuple[str, str, str]]:

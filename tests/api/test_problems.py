@@ -13,7 +13,9 @@ from werkzeug.exceptions import ImATeapot, TooManyRequests
 import api.errors
 import registry.errors
 import workers.errors
+from api.app import create_app
 from api.errors import status_of
+from api.settings import ApiSettings
 from registry.errors import RegistryError
 from tests.api.conftest import Client, View
 from workers.errors import WorkerError
@@ -24,6 +26,12 @@ def raising(error: Exception) -> Callable[[], NoReturn]:
         raise error
 
     return view
+
+
+@pytest.fixture
+def made_app(settings: ApiSettings) -> Flask:
+    """An app of each test's own: they give it routes that fail."""
+    return create_app(settings)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/ghost"), ("POST", "/models/"), ("GET", "/%00"), ("PUT", "/x")])
