@@ -9,8 +9,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Most of the tests' time is waiting for processes to start. Each file's tests share what it started.
-TWO_AT_ONCE := -n 2 --dist loadfile
+# Most of the tests' time is waiting for processes to start. Each file's tests share what it started, and so do
+# the files of a folder if they come one after the other.
+TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+# Tests are rewritten when they are loaded: once, not at each run.
+export PYTHONDONTWRITEBYTECODE :=
 FAST := not slow and not postgres and not rabbitmq and not browser
 
 .PHONY: help
