@@ -16,8 +16,8 @@ from tests.support.ports import free_port
 from tests.support.stack import Stack
 from workers.embedded_redis import EmbeddedRedis
 
-# A busy machine is no reason to fail.
-hypothesis.settings.register_profile("queuecast", deadline=None)
+# A busy machine is no reason to fail. The library makes a hundred examples; half of them, as there are many such tests.
+hypothesis.settings.register_profile("queuecast", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("queuecast")
 
 

@@ -24,7 +24,7 @@ from tests.api.stand_in_worker import StandInWorker
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from workers import keys as redis_keys
-from workers.redis_client import records_client
+from workers.redis_client import connect, records_client
 
 #: What each route needs; `None` is open to all.
 ROLES: dict[str, Role | None] = {
@@ -354,7 +354,7 @@ def test_without_redis_no_rate_is_limited_and_without_the_registry_known_keys_go
     services.of(app).api_keys = RegistryCache(0)
     known, strange = make("known", Role.OPERATOR, rate_limit_per_s=0.5), make("strange")
     assert client.get("/jobs", headers=known).status_code == 200
-    monkeypatch.setattr("workers.rate_limits.records_client", lambda: __import__("redis").Redis(port=free_port()))
+    monkeypatch.setattr("workers.rate_limits.records_client", lambda: connect(f"redis://127.0.0.1:{free_port()}/0"))
     assert client.get("/jobs", headers=known).status_code == 200
     monkeypatch.setattr(services.of(app), "database", Database("postgresql://nobody@127.0.0.1:1/none"))
     assert client.get("/jobs", headers=known).status_code == 200

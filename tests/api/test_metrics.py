@@ -77,6 +77,7 @@ def test_without_the_registry_the_rest_is_answered_and_says_so(client: Client, a
     assert found.value("queuecast_dead_letters") == 0
 
 
+@pytest.mark.slow
 def test_processes_of_one_machine_add_up_their_requests(tmp_path: Path, redis_url: str) -> None:
     env = clean_environment(
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path), QUEUECAST_REDIS_URL=redis_url, QUEUECAST_DATA_DIR=str(tmp_path / "data")

@@ -44,6 +44,7 @@ def test_taken_ports_are_named_with_their_variables_before_anything_starts(tmp_p
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_shows_its_log_and_stops_the_rest(tmp_path: Path) -> None:
     env = environment(tmp_path) | {"DATABASE_URL": "nonsense://"}
     with running(tmp_path, env) as child:
