@@ -45,7 +45,7 @@ def server() -> Iterator[int]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
         running.daemon_threads = True
         running.block_on_close = False
-        thread = Thread(target=running.serve_forever)
+        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield running.server_address[1]
