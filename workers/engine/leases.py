@@ -82,8 +82,9 @@ for i = 4, #KEYS do
   while left > 0 and wants() do
     local message, list = nil, queue
     if several then
-      turn = turn + 1
-      message, list = pop(queue, turn, empty)
+      message, list = pop(queue, turn + 1, empty)
+      -- Where none is left no turn was had: the next one of its level would come too soon.
+      if message then turn = turn + 1 end
     else
       message = redis.call('RPOP', queue)
     end

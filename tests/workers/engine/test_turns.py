@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.waiting import eventually
@@ -25,6 +25,15 @@ QUEUE = queue_name("adding")
 PUT = st.tuples(st.sampled_from(Priority), st.integers(1, 30))
 TAKE = st.tuples(st.none(), st.integers(0, 12), st.integers(0, 12))
 EVENTS = st.lists(PUT | TAKE, max_size=25)
+#: Something is asked for where nothing is left, between two low ones that come before what is more urgent.
+EMPTIED_BETWEEN = [
+    (Priority.NORMAL, 1),
+    (Priority.LOW, 1),
+    (None, 3, 0),
+    (Priority.NORMAL, 20),
+    (Priority.LOW, 1),
+    (None, 12, 0),
+]
 #: Takes that many, and that many more while high ones wait; returns their names.
 Take = Callable[[int, int], Sequence[str]]
 
@@ -80,6 +89,7 @@ def play(events: Sequence[Any], put: Callable[[Priority, list[str]], None], take
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(events=EVENTS, turn=st.integers(0, 400))
+@example(events=EMPTIED_BETWEEN, turn=9)
 def test_a_fetch_takes_the_most_urgent_and_lets_nobody_starve(
     store: redis.Redis, with_redis: WithRedis, events: Sequence[Any], turn: int
 ) -> None:
