@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis
 
+from api.client import AccessDenied, Client
 from tests.service.conftest import HERE as SERVICE
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
@@ -76,6 +77,33 @@ def test_the_api_does_all_that_it_does_as_its_own_user(service: SecuredStack) ->
     assert service.api.get(f"/jobs/{job_id}").json()["owner"] == "me"
 
 
+def test_many_jobs_priorities_metrics_and_the_inference_protocol_need_no_more_rights(service: SecuredStack) -> None:
+    many = [{"input": 1.5, "priority": "high"}, {"input": 2.5}, {"input": 3.5, "priority": "low"}]
+    headers = {"Idempotency-Key": "many"}
+    found = [service.api.post(f"/predict/{ENDPOINT}/bulk", json=many, headers=headers) for _ in range(2)]
+    job_ids = found[0].json()["job_ids"]
+    assert job_ids == found[1].json()["job_ids"]
+    looked_up = service.api.post("/jobs/lookup?wait=30", json={"job_ids": job_ids}).json()["jobs"]
+    assert [(job["status"], job["owner"]) for job in looked_up] == [("succeeded", "me")] * 3
+    tensor = {"name": "x", "shape": [1], "datatype": "FP64", "data": [2.5]}
+    body = {"parameters": {"priority": 1}, "inputs": [tensor]}
+    assert service.api.post(f"/v2/models/{ENDPOINT}/infer", json=body).status_code == 200
+    for address in (f"/v2/models/{ENDPOINT}", f"/v2/models/{ENDPOINT}/stats", "/v2/models/stats", "/metrics"):
+        assert service.api.get(address).status_code == 200, address
+    assert "queuecast_dead_letters" in service.api.get("/metrics").text
+
+
+def test_the_python_client_waits_out_the_rate_of_its_key(service: SecuredStack) -> None:
+    wanted = {"name": "slow_shop", "role": "client", "endpoint_names": [ENDPOINT], "rate_limit_per_s": 8}
+    text = service.api.post("/keys", json=wanted).json()["key"]
+    with Client(service.url, api_key=text) as client:
+        assert len([client.submit(ENDPOINT, n) for n in range(9)]) == 9
+        assert len(list(client.map(ENDPOINT, range(40), window=20))) == 40
+        with pytest.raises(AccessDenied) as denied:
+            client.deployments()
+    assert denied.value.code == "role_insufficient"
+
+
 def test_a_limited_client_works_as_its_own_user_too(service: SecuredStack) -> None:
     wanted = {"name": "shop", "role": "client", "endpoint_names": [ENDPOINT], "rate_limit_per_s": 1_000}
     text = service.api.post("/keys", json=wanted).json()["key"]
@@ -101,8 +129,30 @@ def test_jobs_are_cancelled_rejected_and_parked_as_the_apis_and_the_workers_user
     service.undeploy("other")
 
 
+def test_a_program_with_our_package_sends_many_jobs_as_its_own_user(service: SecuredStack) -> None:
+    code = (
+        "from workers.tasks import predict; "
+        f'results = predict.bulk("{ENDPOINT}", [1.5, 2.5], priority="high", expires=60); '
+        "print(len([each.get(timeout=30) for each in results]))"
+    )
+    assert program(service, code, user="queuecast-program") == "2"
+
+
 def test_a_program_with_our_package_has_a_user_of_its_own(service: SecuredStack) -> None:
     code = f'from workers.tasks import predict; print(predict.delay("{ENDPOINT}", 2.5).get(timeout=30)["prediction"])'
+    assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
+
+
+def test_a_program_that_waits_goes_on_when_its_connections_were_lost(service: SecuredStack) -> None:
+    """Celery then reads all that is waited for at once, with a command that it uses nowhere else."""
+    code = f"""
+from threading import Timer
+from redis import Redis
+from workers.tasks import predict
+job = predict.apply_async(("{ENDPOINT}", 2.5), countdown=2)
+Timer(0.5, Redis.from_url("{service.redis.url}").client_kill_filter, kwargs={{"user": "queuecast-program"}}).start()
+print(job.get(timeout=30)["prediction"])
+"""
     assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
 
 
