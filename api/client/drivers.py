@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from api.client import tracing
 from api.client.errors import ServiceUnreachable
 from api.client.settings import DEFAULT_URL, ClientSettings
 from api.client.steps import Answer, Emit, Flow, Lost, Pause, Request, Step, Take, Taken
@@ -39,7 +40,7 @@ class Address:
             "method": request.method,
             "url": self.url + request.path,
             "params": dict(request.query),
-            "headers": dict(request.headers),
+            "headers": {**tracing.headers(), **request.headers},
             "timeout": httpx.Timeout(read_s, connect=_CONNECT_S, write=_WRITE_S),
         }
         if request.upload is not None:

@@ -278,6 +278,25 @@ def test_the_key_and_the_address_come_from_the_environment(
     assert [each.headers.get("authorization") for each in service.received] == ["Bearer qc_env", "Bearer qc_mine", None]
 
 
+def test_requests_belong_to_the_trace_of_a_program_that_traces_itself(service: FakeService) -> None:
+    trace = pytest.importorskip("opentelemetry.trace")
+    span = trace.NonRecordingSpan(trace.SpanContext(0xABC, 0xDEF, False, trace.TraceFlags(1)))
+    service.on("GET", "/jobs", {"jobs": []})
+
+    async def ask() -> None:
+        async with AsyncClient(service.url) as awaited:
+            with trace.use_span(span):
+                await awaited.jobs()
+
+    with Client(service.url) as blocking:
+        blocking.jobs()
+        with trace.use_span(span):
+            blocking.jobs()
+    asyncio.run(ask())
+    theirs = f"00-{0xABC:032x}-{0xDEF:016x}-01"
+    assert [each.headers.get("traceparent") for each in service.received] == [None, theirs, theirs]
+
+
 def test_deploy_waits_until_it_is_active(service: FakeService, client: Any) -> None:
     service.on("POST", "/deployments/deploy", view("deploying"), status=202)
     service.on("GET", "/deployments/iris", view("deploying"), view("active", settings={"hosts": 2}))

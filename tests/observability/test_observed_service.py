@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from api.client import Client
 from tests.observability.conftest import ENDPOINT, Observed, json_lines
 from tests.support.calls import expect
 from tests.support.environment import REPOSITORY
@@ -163,6 +164,17 @@ print(job.get(timeout=20)["prediction"])
         observed.env = before
     trace = spans.trace(trace_id, 3)
     assert trace["queued"].parent_id == headers["traceparent"].split("-")[2]
+
+
+def test_the_python_client_sends_the_trace_of_its_program(observed: Observed, spans: Receiver) -> None:
+    trace_id, headers = new_trace()
+    trace = pytest.importorskip("opentelemetry.trace")
+    span_id = headers["traceparent"].split("-")[2]
+    theirs = trace.SpanContext(int(trace_id, 16), int(span_id, 16), False, trace.TraceFlags(1))
+    with Client(observed.url) as client, trace.use_span(trace.NonRecordingSpan(theirs)):
+        assert client.predict(ENDPOINT, "a") == ["1", "a"]
+    server = spans.trace(trace_id, 5)["POST /predict/<endpoint_name>"]
+    assert server.parent_id == span_id
 
 
 def test_a_host_that_is_lost_is_a_failed_span(observed: Observed, spans: Receiver) -> None:
