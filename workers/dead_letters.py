@@ -45,6 +45,8 @@ class DeadLetter:
             "endpoint_name": self.endpoint_name,
             "submitted_at": documents.iso(self.submitted_at),
             "given_up_at": documents.iso(self.given_up_at),
+            "owner": self.owner,
+            "priority": self.priority.value,
             "failures": [{**each, "at": documents.iso(each["at"])} for each in self.failures],
         }
         return {**found, **self.rows()} if with_input else found

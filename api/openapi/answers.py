@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from registry.roles import Role
 from workers.jobs import JobState
+from workers.priorities import Priority
 
 
 class _Answer(BaseModel):
@@ -116,6 +117,8 @@ class DeadLetterSummary(_Answer):
     endpoint_name: str
     submitted_at: datetime | None
     given_up_at: datetime
+    owner: str | None = Field(description="The name of the API key that it was submitted with.")
+    priority: Priority = Field(description="As which it is sent again.")
     failures: list[FailedAttempt]
 
 

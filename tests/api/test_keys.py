@@ -270,12 +270,32 @@ def test_an_idempotency_key_is_its_clients_own(client: Client, make: Keys, addin
     assert client.get(f"/jobs/{other}", headers=desk).status_code == 200
 
 
+def test_an_idempotency_key_of_a_bulk_call_is_its_clients_own_too(client: Client, make: Keys, adding: View) -> None:
+    def job_ids(name: dict[str, str]) -> list[str]:
+        headers = {**name, "Idempotency-Key": "orders-1"}
+        found = client.post("/predict/adding/bulk", json=[{"input": [1, 2]}] * 2, headers=headers)
+        assert found.status_code == 202, found.text
+        ids: list[str] = found.json["job_ids"]
+        return ids
+
+    shop, desk = make("shop"), make("desk")
+    first, others = job_ids(shop), job_ids(desk)
+    assert job_ids(shop) == first
+    assert not set(first) & set(others)
+    found = client.post("/jobs/lookup", json={"job_ids": first + others}, headers=desk).json
+    assert [job["job_id"] for job in found["jobs"]] == others
+
+
 def test_a_replayed_dead_letter_stays_its_clients_job(
     client: Client, make: Keys, adding: View, worker: StandInWorker
 ) -> None:
     shop, operator = make("shop"), make("operator", Role.OPERATOR)
-    job_id = submitted(client, shop)
+    body = {"input": [1, 2], "priority": "high"}
+    job_id = client.post("/predict/adding", json=body, headers=shop).json["job_id"]
     worker.give_up(job_id, "adding", "killed by signal 9")
+    letter = client.get(f"/dead-letters/{job_id}", headers=operator).json
+    assert (letter["owner"], letter["priority"]) == ("shop", "high")
+    assert client.get("/dead-letters", headers=operator).json["dead_letters"][0]["owner"] == "shop"
     answer = client.post(f"/dead-letters/{job_id}/replay", json={}, headers=operator)
     assert client.get(f"/jobs/{answer.json['job_id']}", headers=shop).json["owner"] == "shop"
 

@@ -57,6 +57,7 @@ def test_a_letter_is_kept_with_its_input_and_every_reason(
     assert [each["reason"] for each in document["failures"]] == ["killed by signal 9"] * 2
     assert document["failures"][1]["at"] == "1970-01-01T00:00:02.000+00:00"
     assert rows.keys().isdisjoint(letter.document(with_input=False))
+    assert (document["owner"], document["priority"]) == (None, "normal")
     assert json.dumps(document)
     assert store.ttl(keys.dead_letter(job_id)) == -1
 
