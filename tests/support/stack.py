@@ -201,13 +201,13 @@ class Stack(Calls):
     def _migrate(self) -> None:
         """Make the registry's tables; an SQLite file is a copy of the first one."""
         path = Path(self.env["QUEUECAST_DATA_DIR"]) / "registry.db"
-        copied = _migrated_files[:1] if "DATABASE_URL" not in self.env else []
-        if copied:
+        if "DATABASE_URL" in self.env or path.exists():
+            self.run("-m", "registry.migrate")
+        elif _migrated_files:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(copied[0])
-            return
-        self.run("-m", "registry.migrate")
-        if path.exists():
+            path.write_bytes(_migrated_files[0])
+        else:
+            self.run("-m", "registry.migrate")
             _migrated_files.append(path.read_bytes())
 
     def _started(self, child: Child) -> Child:
