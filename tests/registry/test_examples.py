@@ -58,15 +58,14 @@ def test_a_batch_of_all_rows_is_predicted_as_the_model_itself_does(
     assert loaded[name].predict(example.rows) == expected(example)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "digits_classifier" else ()) for name in examples.NAMES],
-)
+@pytest.mark.parametrize("name", examples.NAMES)
 def test_each_row_alone_is_predicted_bit_for_bit_as_in_the_batch(
     built_examples: dict[str, Example], loaded: dict[str, Model], name: str
 ) -> None:
     example, model = built_examples[name], loaded[name]
-    assert [model.predict([row])[0] for row in example.rows] == model.predict(example.rows)
+    # Two hundred at the most, from all over the data: a call for each row takes the digits seconds.
+    each = slice(None, None, 1 + len(example.rows) // 200)
+    assert [model.predict([row])[0] for row in example.rows[each]] == model.predict(example.rows)[each]
 
 
 @pytest.mark.parametrize("size", [2, 7, 64])
