@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from flask import Flask, current_app, g, request
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
 _NEEDS = "needed_role"
 _OPEN = "open_to_all"
+_PORT = re.compile(r":\d*$")
 _HOW = "Make a key with `queuecast keys create NAME --role admin`"
 
 
@@ -103,21 +106,35 @@ def _let_in_this_machine() -> None:
     if not address.startswith("127.") and address and not is_loopback(address):
         raise KeysNeeded(f"This API asks for no keys, and so it answers its own machine only. {_HOW}, then set "
                          "QUEUECAST_AUTH=on.")  # fmt: skip
-    forwarded = "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ
-    if forwarded and not _is_told_to_ask_nobody():
+    if services.current().settings.auth is not AuthMode.OFF:
+        _refuse_what_came_by_way_of_others(environ)
+    g.identity = ANYBODY
+
+
+def _refuse_what_came_by_way_of_others(environ: Mapping[str, Any]) -> None:
+    """Raise KeysNeeded for what a proxy or a browser passes on; `QUEUECAST_AUTH=off` says that both may."""
+    if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ:
         raise KeysNeeded(
             "This request came through a proxy, and the API asks for no keys on loopback. Set QUEUECAST_AUTH=on to "
             "have it ask for them, or QUEUECAST_AUTH=off if nobody else can reach the proxy."
         )
+    host = environ.get("HTTP_HOST") or ""
+    if not _leads_here(host):
+        # Whoever owns the name may have led it to loopback, and then their page is no other site for the browser.
+        raise KeysNeeded(
+            f"This request is for {host[:100]!r}, and the API, which asks for no keys, answers to localhost and "
+            "127.0.0.1 alone. Use one of these, or set QUEUECAST_AUTH=on, or QUEUECAST_AUTH=off if the name is yours."
+        )
     origin = environ.get("HTTP_ORIGIN")
-    if origin and origin.partition("://")[2] != environ.get("HTTP_HOST") and not _is_told_to_ask_nobody():
+    if origin and origin.partition("://")[2] != host:
         # A page from anywhere may send to loopback what a program would, and have this machine run it.
         raise KeysNeeded(f"A page of {origin[:100]} may not use this API, which asks for no keys.")
-    g.identity = ANYBODY
 
 
-def _is_told_to_ask_nobody() -> bool:
-    return services.current().settings.auth is AuthMode.OFF
+@lru_cache(maxsize=64)
+def _leads_here(host: str) -> bool:
+    """Tell whether a Host header names this machine by a name that is nobody else's; a browser always sends one."""
+    return not host or is_loopback(_PORT.sub("", host))
 
 
 def _identify() -> None:

@@ -22,7 +22,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """Return the bytes of one request; `content_type="…"` becomes the header Content-Type."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 

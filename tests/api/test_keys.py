@@ -507,6 +507,18 @@ class TestWithoutKeys:
     def test_the_apis_own_page_can_use_it(self, client: Client) -> None:
         assert client.get("/jobs", headers={"Origin": "http://localhost", "Host": "localhost"}).status_code == 200
 
+    @pytest.mark.parametrize("host", ["example.org", "example.org:8000", "192.0.2.7:8000", "127.0.0.1.example.org"])
+    def test_a_page_whose_name_was_led_to_this_machine_can_not_use_it(self, client: Client, host: str) -> None:
+        """The name is the page's own, so for the browser it is no other site, and it sends no foreign Origin."""
+        for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+            answer = client.get("/jobs", headers=headers)
+            assert code_of(answer) == (403, "api_keys_needed")
+            assert "QUEUECAST_AUTH" in answer.json["detail"]
+
+    @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]", "LOCALHOST", ""])
+    def test_this_machines_own_names_lead_to_it(self, client: Client, host: str) -> None:
+        assert client.get("/jobs", environ_overrides={"HTTP_HOST": host}).status_code == 200
+
     def test_jobs_belong_to_nobody(self, client: Client) -> None:
         client.register()
         client.deploy()

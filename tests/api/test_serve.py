@@ -95,7 +95,7 @@ class Caller:
     async def ask(self, method: str, path: str, document: Any = None, prefer: str = "") -> tuple[int, Any]:
         """Return status and document; raises IncompleteReadError if the connection ends before them."""
         body = b"" if document is None else json.dumps(document).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\nPrefer: {prefer}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nPrefer: {prefer}\r\n\r\n"
         self._writer.write(head.encode() + body)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
         [length] = [line.partition(":")[2] for line in lines if line.startswith("content-length:")]
@@ -191,7 +191,7 @@ def test_a_second_signal_gives_up_what_is_still_being_answered(serve: Callable[.
     served = serve()
     with socket.create_connection(("127.0.0.1", served.port), 5) as slow:
         # Half of a body: the request is under way until the other half comes.
-        slow.sendall(b'POST /predict/adding HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{"input": ')
+        slow.sendall(b'POST /predict/adding HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"input": ')
         assert served.client.get("/health/live").status_code == 200
         served.child.send(signal.SIGTERM)
         eventually(lambda: refuses_connections(served.port))

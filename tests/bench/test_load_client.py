@@ -23,7 +23,7 @@ def test_an_answer_is_read_once_its_last_byte_is_there(answer: bytes, status: in
 
 
 def test_a_request_has_its_length_and_headers() -> None:
-    expected = b"POST /a HTTP/1.1\r\nHost: bench\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nhi"
+    expected = b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nhi"
     assert request("POST", "/a", b"hi", Content_Type="text/plain") == expected
 
 
