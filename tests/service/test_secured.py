@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import redis
+from tritonclient import http as triton
+from tritonclient.utils import InferenceServerException
 
 from api.client import AccessDenied, Client
 from tests.service.conftest import HERE as SERVICE
@@ -91,6 +94,20 @@ def test_many_jobs_priorities_metrics_and_the_inference_protocol_need_no_more_ri
     for address in (f"/v2/models/{ENDPOINT}", f"/v2/models/{ENDPOINT}/stats", "/v2/models/stats", "/metrics"):
         assert service.api.get(address).status_code == 200, address
     assert "queuecast_dead_letters" in service.api.get("/metrics").text
+
+
+def test_the_inference_protocols_client_shows_a_key_and_hears_why_it_is_refused(service: SecuredStack) -> None:
+    text = service.api.post("/keys", json={"name": "triton", "role": "client"}).json()["key"]
+    headers = {"Authorization": f"Bearer {text}"}
+    rows = triton.InferInput("x", [1], "FP64")
+    rows.set_data_from_numpy(np.array([2.5]))
+    with triton.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
+        result = client.infer(ENDPOINT, [rows], headers=headers)
+        assert result.as_numpy("output")[0] == pytest.approx(0.68, abs=0.01)
+        with pytest.raises(InferenceServerException, match="This API needs a key"):
+            client.infer(ENDPOINT, [rows])
+        with pytest.raises(InferenceServerException, match="role operator"):
+            client.unload_model(ENDPOINT, headers=headers)
 
 
 def test_the_python_client_waits_out_the_rate_of_its_key(service: SecuredStack) -> None:
