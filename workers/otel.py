@@ -144,6 +144,7 @@ def _processing(batch: Batch, job: TracedJob, batch_jobs: int, now: float) -> It
         "queuecast.version": batch.version,
         "queuecast.worker": batch.worker,
         "queuecast.attempt": job.attempts,
+        "queuecast.priority": job.priority.value,
     }
     submitted_at = min(job.submitted_at or batch.started_at, batch.started_at)
     parent = _parent(job.trace)

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from workers.keys import TRACEPARENT_HEADER, TRACESTATE_HEADER
+from workers.priorities import Priority
 from workers.settings import load
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class TracedJob(Protocol):
     #: The headers of the span that sent it.
     trace: dict[str, str] | None
     rows: list[Any]
+    priority: Priority
     attempts: int
 
 

@@ -172,9 +172,10 @@ def test_the_python_client_sends_the_trace_of_its_program(observed: Observed, sp
     span_id = headers["traceparent"].split("-")[2]
     theirs = trace.SpanContext(int(trace_id, 16), int(span_id, 16), False, trace.TraceFlags(1))
     with Client(observed.url) as client, trace.use_span(trace.NonRecordingSpan(theirs)):
-        assert client.predict(ENDPOINT, "a") == ["1", "a"]
-    server = spans.trace(trace_id, 5)["POST /predict/<endpoint_name>"]
-    assert server.parent_id == span_id
+        assert client.predict(ENDPOINT, "a", priority="high") == ["1", "a"]
+    trace_of_job = spans.trace(trace_id, 5)
+    assert trace_of_job["POST /predict/<endpoint_name>"].parent_id == span_id
+    assert trace_of_job[f"process {queue_name(ENDPOINT)}"].attributes["queuecast.priority"] == "high"
 
 
 def test_a_host_that_is_lost_is_a_failed_span(observed: Observed, spans: Receiver) -> None:
