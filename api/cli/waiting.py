@@ -43,8 +43,15 @@ def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document
                 f"look with: queuecast jobs show {job_id}",
                 {"job": job},
             )
-        job = client.get(path_of("jobs", job_id), wait=round(min(left_s, _POLL_S), 3))
-        show(job)
+        try:
+            job = client.get(path_of("jobs", job_id), wait=round(min(left_s, _POLL_S), 3))
+        except RequestRefused as error:
+            pause_s = float(error.document.get("retry_after_s") or 1)
+            if error.status != 429 or pause_s >= left_s:
+                raise
+            time.sleep(pause_s)  # the rate of the API key
+        else:
+            show(job)
     return job
 
 

@@ -77,6 +77,14 @@ def test_a_service_that_is_away_for_a_moment_gets_the_same_request_again(
     assert len(sent(service)) == 2
 
 
+def test_the_rate_of_a_key_is_waited_out_while_outcomes_are_fetched(service: FakeService, command: Command) -> None:
+    accepted(service, ["a"])
+    service.on("GET", "/jobs/a", {"code": "rate_limited", "detail": "slowly", "retry_after_s": 0.01}, status=429)
+    ended(service, "a", outcome={"prediction": 1})
+    result = command("predict", "--bulk", "prod", "[1]")
+    assert (result.exit_code, result.stdout) == (0, "1\n"), result.stderr
+
+
 def test_what_was_submitted_before_an_error_is_told(
     service: FakeService, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
