@@ -58,7 +58,8 @@ def _decoded(content: bytes) -> Any:
     except RecursionError as error:
         raise JsonInvalid(f"The JSON is nested more than {MAX_JSON_DEPTH} levels deep.") from error
     except ValueError as error:
-        raise JsonInvalid(f"The body is not JSON: {error}.") from error
+        why = f"The body is not JSON: {error}." if content.strip() else "The body is empty; JSON is needed."
+        raise JsonInvalid(why) from error
 
 
 def body(model: type[_Body]) -> _Body:
@@ -96,7 +97,7 @@ def validated(model: type[_Body], document: Any, *, prefix: str = "") -> _Body:
         return model.model_validate(document)
     except ValidationError as error:
         problems = [
-            FieldProblem(_place(prefix, each["loc"]), _message(each))
+            FieldProblem(_place(prefix, each["loc"]), _message(each, model))
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise RequestInvalid(problems) from error
@@ -174,9 +175,10 @@ def _place(prefix: str, location: tuple[int | str, ...]) -> str:
     return prefix + name
 
 
-def _message(problem: Any) -> str:
+def _message(problem: Any, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
-        return "is not a known field"
+        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        return "is not a known field" + (f"; there are {known}" if len(problem["loc"]) == 1 and known else "")
     if problem["type"] == "missing":
         return "is required"
     text = str(problem["msg"]).removeprefix("Value error, ")

@@ -66,7 +66,8 @@ def test_a_long_malformed_prefer_header_is_read_in_no_time() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "not JSON"),
+        (b"", "The body is empty"),
+        (b" \n", "The body is empty"),
         (b"{", "not JSON"),
         (b"{'a': 1}", "not JSON"),
         (b'{"a": NaN}', "NaN is not a JSON number"),
@@ -164,7 +165,7 @@ def test_every_wrong_field_is_named() -> None:
     with app.test_request_context(method="POST", data=document), pytest.raises(RequestInvalid) as caught:
         requests.body(Pair)
     assert [each["field"] for each in caught.value.extras["errors"]] == ["left", "right[1]", "extra"]
-    assert "extra: is not a known field" in str(caught.value)
+    assert "extra: is not a known field; there are left, right" in str(caught.value)
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
