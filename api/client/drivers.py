@@ -12,7 +12,7 @@ import httpx
 
 from api.client import tracing
 from api.client.errors import ServiceUnreachable
-from api.client.settings import DEFAULT_URL, ClientSettings
+from api.client.settings import ClientSettings
 from api.client.steps import Answer, Emit, Flow, Lost, Pause, Request, Step, Take, Taken
 
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ class Address:
 
     def __init__(self, url: str | None, api_key: str | None) -> None:
         settings = ClientSettings()
-        self.url = (url or settings.url or DEFAULT_URL).rstrip("/")
+        self.url = (url or settings.service_url).rstrip("/")
         key = api_key if api_key is not None else settings.api_key and settings.api_key.get_secret_value()
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 

@@ -278,6 +278,16 @@ def test_the_key_and_the_address_come_from_the_environment(
     assert [each.headers.get("authorization") for each in service.received] == ["Bearer qc_env", "Bearer qc_mine", None]
 
 
+def test_the_port_of_a_service_here_comes_from_the_environment(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.on("GET", "/models", {"models": []})
+    monkeypatch.delenv("QUEUECAST_URL", raising=False)
+    monkeypatch.setenv("QUEUECAST_PORT", service.url.rpartition(":")[2])
+    with Client() as client:
+        assert client.models() == []
+
+
 def test_requests_belong_to_the_trace_of_a_program_that_traces_itself(service: FakeService) -> None:
     trace = pytest.importorskip("opentelemetry.trace")
     span = trace.NonRecordingSpan(trace.SpanContext(0xABC, 0xDEF, False, trace.TraceFlags(1)))
