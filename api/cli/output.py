@@ -70,7 +70,7 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in found:
             table.add_row(*row)
-        self._out.print(table, soft_wrap=False, crop=False)
+        self._columns(table)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Show names and values below each other; what is None is left out."""
@@ -78,7 +78,7 @@ class Output:
         for name, value in facts.items():
             if value is not None:
                 grid.add_row(Text(name, style="bold"), cell(value))
-        self._out.print(grid, soft_wrap=False, crop=False)
+        self._columns(grid)
 
     def error(self, error: CliError) -> None:
         """Show why the command ends, on stderr."""
@@ -91,6 +91,16 @@ class Output:
                 self._err.print(f"  {each.get('field')}: {each.get('message')}", markup=False)
         named = [f"{name}={error.document[name]}" for name in ("code", "request_id") if error.document.get(name)]
         self._err.print("  ".join(named), style="dim", markup=False)
+
+    def _columns(self, table: Table) -> None:
+        """Print a table; in a pipe without the blanks that fill its last column."""
+        if self._out.is_terminal:
+            self._out.print(table, soft_wrap=False, crop=False)
+            return
+        with self._out.capture() as captured:
+            self._out.print(table, soft_wrap=False, crop=False)
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Progress]:

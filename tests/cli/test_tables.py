@@ -39,3 +39,14 @@ def test_models_are_listed_with_their_latest_version(service: FakeService, comma
     header, row = command("models", "list").stdout.splitlines()
     assert header.split() == ["MODEL", "LATEST", "VERSIONS", "REGISTERED"]
     assert row.split()[:3] == ["iris", "12", "11"]
+
+
+@pytest.mark.parametrize("arguments", [("deployments",), ("deployments", "prod")])
+def test_no_line_in_a_pipe_ends_with_blanks(service: FakeService, command: Command, arguments: tuple[str, ...]) -> None:
+    view = {"endpoint_name": "prod", "model_name": "iris", "version": "1", "status": "active", "workers": []}
+    long = {"settings": {"max_batch_size": 64}, "request_count": 1, "queue_depth": 0, "avg_latency_ms": 6.0}
+    service.on("GET", "/deployments", {"deployments": [{**view, **long}]})
+    service.on("GET", "/deployments/prod", {**view, **long})
+    lines = command(*arguments).stdout.splitlines()
+    assert len(lines) > 1
+    assert lines == [line.rstrip() for line in lines]
