@@ -136,7 +136,10 @@ def _status(desired: DesiredDeployment, seen: list[_Seen], in_group: int, backlo
         return (DRAINING, "Running jobs are being finished.") if seen else (PARKED, None)
     if seen or backlog.depth:
         how = "finished" if desired.intent is Intent.DRAIN else "rejected"
-        waits = "" if in_group else f" No worker of group {desired.worker_group!r} is running."
+        missing = (
+            f" No worker of group {desired.worker_group!r} is running. Start one, or undeploy with backlog 'park'."
+        )
+        waits = "" if in_group else missing
         return DRAINING, f"Queued jobs are being {how}.{waits}"
     return UNDEPLOYED, None
 
