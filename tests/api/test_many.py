@@ -84,7 +84,7 @@ def test_a_wrong_element_is_named_and_nothing_is_stored(client: Client, adding: 
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "told"),
     [
-        ("", "application/json", 400, "not JSON"),
+        ("", "application/json", 400, "The body is empty"),
         ("", NDJSON, 422, "at least one element"),
         ("[]", "application/json", 422, "at least one element"),
         ("5", "application/json", 422, "must be a JSON array"),
