@@ -93,7 +93,13 @@ def test_status_during_a_swap(
     [
         (Intent.DRAIN, [(ready(),)], 0, "draining", "Queued jobs are being finished."),
         (Intent.DRAIN, [NOTHING], 1, "draining", "Queued jobs are being finished."),
-        (Intent.DRAIN, [], 1, "draining", "No worker of group 'default' is running."),
+        (
+            Intent.DRAIN,
+            [],
+            1,
+            "draining",
+            "No worker of group 'default' is running. Start one, or undeploy with backlog 'park'.",
+        ),
         (Intent.DRAIN, [NOTHING], 0, "undeployed", None),
         (Intent.REJECT, [NOTHING], 1, "draining", "Queued jobs are being rejected."),
         (Intent.REJECT, [], 0, "undeployed", None),
