@@ -15,6 +15,8 @@ USER = "queuecast"
 _OWN_AUTH = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 #: Each is 7 kB in its memory.
 _MAX_TASKS = 20_000
+#: What its list of tasks shows, unless FLOWER_TASKS_COLUMNS says otherwise: its own default lacks the arguments.
+_COLUMNS = "name,uuid,args,state,received,runtime,worker"
 
 
 def command(settings: WorkerSettings) -> list[str]:
@@ -34,6 +36,7 @@ def environment(settings: WorkerSettings, given: Mapping[str, str]) -> dict[str,
     Raises:
         SettingsWrong: others can reach it, and there is no password.
     """
+    given = {"FLOWER_TASKS_COLUMNS": _COLUMNS, **given}
     password = settings.flower_password.get_secret_value()
     if password:
         return {**given, "FLOWER_BASIC_AUTH": f"{USER}:{password}"}
