@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from redis import RedisError, ResponseError
@@ -31,6 +32,10 @@ _PAUSE_S = 0.5
 _KEYSPACE_FLAGS = {"K", "l"}
 #: What stands in every notification.
 _NOTIFICATION = b"pmessage"
+#: Of a notification that something was put into a queue: whose queue, and of which level. Those of what was taken from
+#: one, which are as many, say nothing new. (Endpoints' names have neither colons nor control characters.)
+_PUSHED = re.compile(rb"%b([^\r\n:*\x06]+)(:\w+)?[^\r\n]*\r\n\$\d+\r\n[lr]push" % re.escape(queue_name("").encode()))
+_HIGH = queue_name("", Priority.HIGH).removeprefix(queue_name("")).encode()
 _RENEWED_AT_ONCE = 1_000
 _SUFFIXES = [suffix for level in Priority for suffix in LISTS[level]]
 
@@ -221,11 +226,12 @@ class RedisIntake:
     def _heard(self, notifications: bytes) -> None:
         if _NOTIFICATION in notifications:
             self._look_s = _LOOK_S
-        for name in self._takers:
-            if queue_name(name).encode() in notifications:
-                self.ring(name)
-            if queue_name(name, Priority.HIGH).encode() in notifications:
-                self._urgent.add(name)
+        for name, level in set(_PUSHED.findall(notifications)):
+            endpoint_name = name.decode(errors="replace")
+            if endpoint_name in self._takers:
+                self.ring(endpoint_name)
+                if level == _HIGH:
+                    self._urgent.add(endpoint_name)
 
     def _may_have_missed(self) -> None:
         self._urgent.update(self._takers)

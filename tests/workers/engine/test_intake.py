@@ -133,6 +133,27 @@ def test_a_job_that_is_queued_later_is_heard_of(
     with_redis(take)
 
 
+def test_what_is_heard_of_a_queue_concerns_its_endpoint_alone(with_redis: WithRedis) -> None:
+    def told(queue: str, event: str) -> bytes:
+        channel = f"__keyspace@0__:{queue}"
+        parts = ["pmessage", "__keyspace@0__:predict.*", channel, event]
+        return "".join(["*4\r\n", *(f"${len(part)}\r\n{part}\r\n" for part in parts)]).encode()
+
+    async def hear(client: Redis) -> None:
+        names = ["a", "ab", "b", "c", "d"]
+        intake = RedisIntake(client, {name: RecordingTaker(10) for name in names}, LEASE_S)
+        rung: list[str] = []
+        intake.ring = rung.append  # type: ignore[method-assign, assignment]
+        intake._heard(
+            told("predict.ab", "lpush") + told("predict.b", "rpop") + told("predict.c:high", "rpush")
+            + told("predict.d\x06\x166", "lpush") + told("predict.elsewhere", "lpush")
+        )  # fmt: skip
+        assert sorted(rung) == ["ab", "c", "d"]
+        assert intake._urgent == {"c"}
+
+    with_redis(hear)
+
+
 def test_a_queued_job_has_its_own_endpoint_looked_at_and_no_other(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
