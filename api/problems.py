@@ -56,12 +56,21 @@ def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None =
 def _domain_error(error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.warning("request %s: %s: %s", request_ids.current(), type(error).__name__, error, exc_info=error.__cause__)
+        _note(error, status)
     code = getattr(error, "code", "internal_error")
     response = problem(status, code, str(error), extras_of(error))
     if isinstance(error, ComeBackLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+def _note(error: Exception, status: int) -> None:
+    """Write to the log why a request fails; without a traceback in an outage, in which all of them do."""
+    cause = error.__cause__
+    outage = cause is not None and status == HTTPStatus.SERVICE_UNAVAILABLE
+    why = f" ({type(cause).__name__}: {str(cause).partition(chr(10))[0]})" if outage else ""
+    trace = None if outage else cause
+    _log.warning("request %s: %s: %s%s", request_ids.current(), type(error).__name__, error, why, exc_info=trace)
 
 
 def _http_error(error: HTTPException) -> Response:

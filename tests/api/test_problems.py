@@ -18,7 +18,7 @@ from api.errors import status_of
 from api.settings import ApiSettings
 from registry.errors import RegistryError
 from tests.api.conftest import Client, View
-from workers.errors import WorkerError
+from workers.errors import QueueUnavailable, WorkerError
 
 
 def raising(error: Exception) -> Callable[[], NoReturn]:
@@ -126,6 +126,19 @@ def test_a_domain_error_that_nobody_maps_is_a_500_in_the_log(
         answer = client.get("/damage", headers={"X-Request-ID": "the-one"})
     assert (answer.status_code, answer.json["code"]) == (500, "registry_error")
     assert "the-one" in caplog.text
+
+
+def test_an_outage_is_one_line_in_the_log_with_its_reason(
+    app: Flask, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = QueueUnavailable("The queue is away.")
+    lost.__cause__ = ConnectionError("connection refused\nmore of it")
+    app.add_url_rule("/away", "away", raising(lost))
+    with caplog.at_level(logging.WARNING):
+        assert client.get("/away").status_code == 503
+    [record] = caplog.records
+    assert record.getMessage().endswith("QueueUnavailable: The queue is away. (ConnectionError: connection refused)")
+    assert record.exc_info is None
 
 
 def test_head_and_options_are_answered(client: Client, adding: View) -> None:
