@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, cast
 
 from celery import states
 
-from workers import documents, keys, records, submission
+from workers import documents, fast_json, keys, records, submission
 from workers.errors import JobFailed, JobNotCancellable, JobNotFound
 from workers.priorities import Priority
 from workers.redis_client import records_client, translated_errors
@@ -181,7 +180,7 @@ def recent(
 
 def parse(job_id: str, record: bytes) -> Job:
     """Turn a record, also one that Celery itself wrote, into a job."""
-    found = json.loads(record)
+    found = fast_json.loads(record)
     # Celery has more states than these, and programs may make their own: none of those is an end.
     state = _STATES.get(found["status"], JobState.RUNNING)
     if state is JobState.CANCELLED and found.get("reason") == documents.EXPIRED:

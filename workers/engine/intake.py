@@ -226,6 +226,8 @@ class RedisIntake:
     def _heard(self, notifications: bytes) -> None:
         if _NOTIFICATION in notifications:
             self._look_s = _LOOK_S
+        if b"push" not in notifications:
+            return
         for name, level in set(_PUSHED.findall(notifications)):
             endpoint_name = name.decode(errors="replace")
             if endpoint_name in self._takers:
