@@ -90,7 +90,6 @@ TARGETS = {
     ("submit_64", FOREST): Target(2.5),
     ("bulk", QUADRATIC): Target(30),
     ("drain", QUADRATIC): Target(10),
-    ("drain_quiet", QUADRATIC): Target(18),
     ("drain", FOREST): Target(25),
     ("closed", FOREST): Target(10),
     ("latency_p50", QUADRATIC): Target(0.5, at_least=False),

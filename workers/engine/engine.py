@@ -110,6 +110,7 @@ class Engine:
         self._loop, self._closing, self._hurried = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         records = connect(self._settings.redis_url)
         context = self._context(records)
+        context.launcher.warm_up()
         reconciler = Reconciler(context, self.endpoints, self._desired)
         cancellation = Cancellation(records, self.endpoints)
         intake = context.intake

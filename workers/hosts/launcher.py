@@ -53,6 +53,13 @@ class HostLauncher:
         self._closed = False
         self._turns = asyncio.Semaphore(_SPAWNED_AT_ONCE)
 
+    def warm_up(self) -> None:
+        """Have what most models need loaded, so that the first host doesn't wait for it."""
+        try:
+            self._running()
+        except OSError as error:
+            _log.warning("the forkserver can't be started yet (%s)", error)
+
     async def spawn(self, max_memory_bytes: int | None = None) -> RemoteHost:
         """Start a host that holds no model yet.
 
