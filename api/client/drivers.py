@@ -176,31 +176,35 @@ class AsyncDriver:
         return Answer(self.address.url, answer.status_code, answer.headers, answer.content)
 
 
-def _taken(source: Iterator[Any], wanted: Take) -> Taken:
-    inputs: list[Any] = []
-    ends_at = 0.0
-    while len(inputs) < wanted.most:
-        value = next(source, _NOTHING)
+class _Taking:
+    """Inputs that are being taken from a caller's source, until there are enough or they were waited for enough."""
+
+    def __init__(self, wanted: Take) -> None:
+        self._wanted = wanted
+        self._ends_at = 0.0
+        self.inputs: list[Any] = []
+
+    def add(self, value: Any) -> Taken | None:
+        """Add what the source gave; return what was taken if that is all for now."""
         if value is _NOTHING:
-            return Taken(inputs, ended=True)
-        inputs.append(value)
+            return Taken(self.inputs, ended=True)
+        self.inputs.append(value)
         now = time.monotonic()
-        ends_at = ends_at or now + wanted.within_s
-        if now >= ends_at:
-            break
-    return Taken(inputs, ended=False)
+        self._ends_at = self._ends_at or now + self._wanted.within_s
+        if now >= self._ends_at or len(self.inputs) >= self._wanted.most:
+            return Taken(self.inputs, ended=False)
+        return None
+
+
+def _taken(source: Iterator[Any], wanted: Take) -> Taken:
+    taking = _Taking(wanted)
+    while (taken := taking.add(next(source, _NOTHING))) is None:
+        pass
+    return taken
 
 
 async def _taken_async(source: AsyncIterator[Any], wanted: Take) -> Taken:
-    inputs: list[Any] = []
-    ends_at = 0.0
-    while len(inputs) < wanted.most:
-        value = await anext(source, _NOTHING)
-        if value is _NOTHING:
-            return Taken(inputs, ended=True)
-        inputs.append(value)
-        now = time.monotonic()
-        ends_at = ends_at or now + wanted.within_s
-        if now >= ends_at:
-            break
-    return Taken(inputs, ended=False)
+    taking = _Taking(wanted)
+    while (taken := taking.add(await anext(source, _NOTHING))) is None:
+        pass
+    return taken
