@@ -14,7 +14,8 @@ from tritonclient import http as triton
 from tritonclient.http import aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.support.models import Gate, Same, SumAndDifference
+from tests.support.documentation import documented_file
+from tests.support.models import Gate, Same
 from tests.support.stack import Stack
 
 RNG = np.random.default_rng(0)
@@ -43,10 +44,8 @@ def same(service: Stack) -> Iterator[str]:
         service.deploy(f"same-{kind}", wait_s=0, endpoint_name=f"same-{kind}")
     service.register("person", Same(), {"name": "Ada", "age": 36.5, "pair": [1.5, 2.5], "tags": ["a"]})
     service.deploy("person", wait_s=0, endpoint_name="person")
-    vector = {"dtype": "int", "shape": [16]}
-    signature = {"kind": "named", "fields": {"INPUT0": vector, "INPUT1": vector}}
-    example = {"INPUT0": [0] * 16, "INPUT1": [1] * 16}
-    service.register("simple", SumAndDifference(), example, signature=signature)
+    # As the page tells those who want to run the client's own examples.
+    service.run("-c", documented_file("v2.md", "simple_model.py"))
     service.deploy("simple", wait_s=0, endpoint_name="simple")
     for name in (*(f"same-{kind}" for kind in KINDS), "person", "simple"):
         service.wait_for_status(name, "active")

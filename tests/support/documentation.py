@@ -15,6 +15,13 @@ def documented_program(page: str) -> str:
     return "\n\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
 
 
+def documented_file(page: str, name: str) -> str:
+    """Return the one Python example of a page that begins with the name of its file."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    [program] = re.findall(rf"```python\n(# {re.escape(name)}\n.*?)```", text, re.DOTALL)
+    return str(program)
+
+
 def documented_output(page: str) -> list[re.Pattern[str]]:
     """Return what each line that the examples say they print has to match; an id is any id."""
     lines = re.findall(r"^# (.+)$", documented_program(page), re.MULTILINE)

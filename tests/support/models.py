@@ -47,14 +47,6 @@ class Same:
         return row
 
 
-class SumAndDifference:
-    """Adds and subtracts INPUT0 and INPUT1, value by value: what the examples of other servers ask for."""
-
-    def __call__(self, row: Any) -> Any:
-        pairs = list(zip(row["INPUT0"], row["INPUT1"], strict=True))
-        return {"OUTPUT0": [a + b for a, b in pairs], "OUTPUT1": [a - b for a, b in pairs]}
-
-
 class Paced:
     """Takes so long for each call and so much more for each row; to be registered as `vectorized`."""
 
