@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx
@@ -21,6 +23,12 @@ _CONNECT_S = 5.0
 _READ_S = 30.0
 _WRITE_S = 600.0
 _NOTHING = object()
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    """What certificates are checked against: read once for all clients of a program."""
+    return httpx.create_ssl_context()
 
 
 class Address:
@@ -74,7 +82,7 @@ class Driver:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._http = httpx.Client(headers=address.headers, follow_redirects=False)
+        self._http = httpx.Client(headers=address.headers, follow_redirects=False, verify=_certificates())
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,7 +133,7 @@ class AsyncDriver:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._http = httpx.AsyncClient(headers=address.headers, follow_redirects=False)
+        self._http = httpx.AsyncClient(headers=address.headers, follow_redirects=False, verify=_certificates())
 
     async def close(self) -> None:
         """Close the connections."""

@@ -133,7 +133,8 @@ def test_a_held_poll_outlives_a_restart_of_redis(
     answers: list[Answer] = []
     poll = threading.Thread(target=lambda: answers.append(client.get(f"/jobs/{job_id}?wait=50")))
     poll.start()
-    eventually(lambda: waiting.default_waiter()._watches)
+    # It has found the job, and waits.
+    eventually(lambda: any(watch.submitted for watch in waiting.default_waiter()._watches.get(job_id, ())))
     redis_server.stop()
     redis_server.start()
     worker.succeed(job_id, "adding", 3.0)

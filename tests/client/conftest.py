@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.client import AsyncClient, Client
+from api.client import AsyncClient, Client, calling, deploying
 from api.client.jobs import AsyncJob
 from tests.cli.fake_service import FakeService
 
@@ -38,6 +38,13 @@ class Awaited:
 
 async def listed(values: AsyncIterator[Any]) -> list[Any]:
     return [value async for value in values]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again and look again as always, but sooner."""
+    monkeypatch.setattr(calling, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deploying, "_LOOK_INTERVAL_S", 0.02)
 
 
 @pytest.fixture

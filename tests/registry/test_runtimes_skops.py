@@ -21,6 +21,7 @@ NAMED = {"input_example": IRIS.data[0].tolist(), "runtime": "skops"}
 ROWS = IRIS.data.tolist()
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_scikit_learn_needs_no_trust(round_trip: RoundTrip) -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(IRIS.data, IRIS.target)
     version = round_trip.register(model, **NAMED)

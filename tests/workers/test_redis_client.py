@@ -27,6 +27,7 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing_is_an_error_after_one_try(silent_port: int) -> None:
     client = connect(f"redis://127.0.0.1:{silent_port}/0")
     began = time.monotonic()

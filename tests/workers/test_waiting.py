@@ -126,6 +126,7 @@ def test_an_end_while_the_subscription_is_lost_is_found(
     assert waits.result(10).state is JobState.CANCELLED
 
 
+@pytest.mark.slow
 def test_an_end_that_nobody_tells_of_is_looked_for(
     store: redis.Redis, waiter: Waiter, pool: ThreadPoolExecutor
 ) -> None:

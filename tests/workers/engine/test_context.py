@@ -111,6 +111,7 @@ def test_a_task_that_forgets_its_cancellation_is_cancelled_again() -> None:
     assert forgotten == 3
 
 
+@pytest.mark.slow
 def test_tasks_that_work_with_redis_all_the_time_can_be_ended(store: redis.Redis, with_redis: WithRedis) -> None:
     # In one of a few such moments redis-py forgets a cancellation.
     async def busy(client: Redis) -> None:

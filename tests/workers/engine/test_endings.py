@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 from redis.asyncio import Redis
 
@@ -13,6 +14,7 @@ from workers.errors import EndpointUndeployed
 from workers.jobs import JobState
 
 
+@pytest.mark.slow
 def test_more_jobs_than_a_script_takes_are_ended_in_parts(store: redis.Redis, with_redis: WithRedis) -> None:
     # A worker holds as many jobs whose time has not come, and rejects them all at once.
     ids = [f"job-{number}" for number in range(10_000)]

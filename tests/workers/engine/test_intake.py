@@ -274,6 +274,7 @@ def test_what_is_no_message_is_put_aside_and_the_jobs_around_it_are_taken(
     assert "put aside a message of queue predict.adding" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_malformed_message_that_can_not_be_put_aside_keeps_no_job_from_its_taker(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +340,7 @@ def test_given_back_jobs_are_the_next_ones(store: redis.Redis, with_redis: WithR
     assert store.lindex(QUEUE, -1) == store.get(keys.message(ids[0]))
 
 
+@pytest.mark.slow
 def test_leases_are_renewed_while_the_worker_lives_and_run_out_when_it_does_not(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:

@@ -80,6 +80,7 @@ def test_only_the_last_versions_of_an_endpoint_are_kept(measures: Measures) -> N
     assert found["29"] == 1
 
 
+@pytest.mark.slow
 def test_servers_with_the_same_port_take_one_after_the_other_and_leave_nothing_behind(measures: Measures) -> None:
     collector, port = WorkerCollector(measures, lambda: SERVED), free_port()
     before = threading.active_count()

@@ -64,6 +64,7 @@ def test_batch_that_fails_as_a_whole_is_tried_row_by_row(hosts: Hosts, model: An
     assert {index: error["type"] for index, error in answer.errors.items()} == {1: "ValueError", 3: "MemoryError"}
 
 
+@pytest.mark.slow
 def test_rows_are_tried_one_by_one_without_what_the_failed_batch_held(hosts: Hosts) -> None:
     host = hosts.start(toys.need_memory_for_each, vectorized=True)
     before = host.memory_bytes

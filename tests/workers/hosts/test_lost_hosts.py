@@ -69,6 +69,7 @@ def test_host_that_does_not_read_is_killed_in_time(hosts: Hosts) -> None:
     assert not psutil.pid_exists(host.pid)
 
 
+@pytest.mark.slow
 def test_time_limit_is_for_the_batch_and_for_trying_its_rows_one_by_one(hosts: Hosts) -> None:
     host = hosts.start(toys.slow_alone, vectorized=True)
     assert hosts.predict(host, [1.0], timeout_s=2).outputs == [1.0]

@@ -19,6 +19,7 @@ from workers.hosts.remote import HostGone, HostTooBig
 LIMIT_BYTES = 400 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_host_that_outgrows_its_limit_while_it_predicts_is_killed(hosts: Hosts) -> None:
     host = hosts.start(toys.obey, max_memory_bytes=LIMIT_BYTES)
     with pytest.raises(HostTooBig) as caught:

@@ -86,6 +86,7 @@ def test_processes_that_a_model_started_end_with_its_host(hosts: Hosts, act: str
     hosts.eventually(lambda: not started.is_running())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["segfault", "exit_at_once", "hang"])
 @pytest.mark.parametrize("act", ["fork_child_that_lives_on", "start_daemon"])
 def test_they_end_with_a_host_that_dies_and_do_not_keep_its_channel_open(hosts: Hosts, act: str, end: str) -> None:
