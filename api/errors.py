@@ -252,6 +252,7 @@ STATUS: Mapping[type[Exception], int] = {
     worker_errors.IdempotencyConflict: 422,
     worker_errors.JobNotCancellable: 409,
     worker_errors.JobArgumentsWrong: 422,
+    worker_errors.TargetRefused: 422,
     worker_errors.QueueUnavailable: 503,
 }
 

@@ -121,6 +121,29 @@ class JobArgumentsWrong(WorkerError):
     code = "job_arguments_wrong"
 
 
+class TargetRefused(WorkerError):
+    """A webhook may not be sent to this URL, or to the address that its host has; nothing was sent.
+
+    Attributes:
+        address: the address that was refused, if it was one.
+    """
+
+    code = "webhook_target_refused"
+
+    def __init__(self, message: str, address: str | None = None) -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class TargetUnreachable(WorkerError):
+    """A webhook could not be delivered: its target was not found, not reached, or didn't answer with HTTP in time.
+
+    Whether it has arrived is not known once the connection was made.
+    """
+
+    code = "webhook_target_unreachable"
+
+
 class HostStartFailed(WorkerError):
     """A model host could not be started or could not load its model."""
 

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.errors import SettingsWrong
 from workers.logs import LogFormat
+from workers.webhooks.signing import secrets_of
+from workers.webhooks.targets import Targets
 
 DAY_S = 86_400
 _SHORTEST_KEY = 32
@@ -56,6 +58,12 @@ class WorkerSettings(BaseSettings):
     otel_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     #: Signs task messages, so that workers take no others; several, with commas: the first signs, all are taken.
     message_key: SecretStr = SecretStr("")
+    #: Sign webhooks; without one, none is sent. Several, newest first: each signs.
+    webhook_secrets: SecretStr = SecretStr("")
+    #: Where webhooks may go: hooks.example.com *.example.org:8443 http://hooks.internal:8080, or * for any host.
+    webhook_hosts: str = ""
+    #: Networks that webhooks may go to although they are not public: 10.1.0.0/16 fd00::/8.
+    webhook_private_networks: str = ""
     #: Where Flower listens; on another address than loopback it needs a password.
     flower_host: str = "127.0.0.1"
     flower_port: int = Field(default=5555, ge=1, le=65_535)
@@ -78,6 +86,34 @@ class WorkerSettings(BaseSettings):
         if any(len(each) < _SHORTEST_KEY for each in _split(value)):
             raise ValueError(f"at least {_SHORTEST_KEY} characters are needed: openssl rand -hex 32 makes some")
         return value
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _are_secrets(cls, value: SecretStr) -> SecretStr:
+        secrets_of(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        Targets.read(value)
+        return value
+
+    @field_validator("webhook_private_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        Targets.read("", value)
+        return value
+
+    @cached_property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """What webhooks are signed with; nothing if none are sent."""
+        return secrets_of(self.webhook_secrets.get_secret_value())
+
+    @cached_property
+    def webhook_targets(self) -> Targets:
+        """Where webhooks may go."""
+        return Targets.read(self.webhook_hosts, self.webhook_private_networks)
 
     @cached_property
     def message_keys(self) -> tuple[str, ...]:
@@ -122,5 +158,5 @@ def load() -> WorkerSettings:
         first = error.errors()[0]
         name = "QUEUECAST_" + str(first["loc"][0]).upper()
         # A secret is not repeated, nor a URL, which may hold one.
-        given = name if name.endswith(("_URL", "_KEY", "_PASSWORD")) else f"{name}={os.environ.get(name)!r}"
+        given = name if name.endswith(("_URL", "_KEY", "_PASSWORD", "_SECRETS")) else f"{name}={os.environ.get(name)!r}"
         raise SettingsWrong(f"{given}: {first['msg']}") from error

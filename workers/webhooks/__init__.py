@@ -1,0 +1,1 @@
+"""Webhooks: how they are signed, where they may go, and how one is posted."""
