@@ -23,7 +23,8 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix")
 class WorkerSettings(BaseSettings):
     """Settings of queues, job records and workers; each is `QUEUECAST_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore")
+    # A traceback has pydantic's own error too, which would repeat a wrong secret.
+    model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore", hide_input_in_errors=True)
 
     redis_url: str = "redis://127.0.0.1:6390/0"
     #: Where jobs are queued; the same Redis unless said otherwise. amqp://… is RabbitMQ.

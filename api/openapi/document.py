@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from flask import Flask, current_app
@@ -24,6 +23,7 @@ from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from workers.bulk import MAX_JOBS
+from workers.release import release
 
 Json = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
@@ -82,7 +82,7 @@ def describe_routes(app: Flask) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Queuecast",
-            "version": _release(),
+            "version": release(),
             "description": "Machine-learning models served through queues.",
         },
         "tags": [
@@ -102,13 +102,6 @@ def describe_routes(app: Flask) -> Json:
         "paths": paths,
         "components": {"schemas": _component_schemas(), "securitySchemes": access.SECURITY_SCHEMES},
     }
-
-
-def _release() -> str:
-    try:
-        return version("queuecast")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _component_schemas() -> Json:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from typing import Any
 
 from api.services import Services
@@ -15,6 +13,7 @@ from registry import deployments
 from registry.deployments import DesiredDeployment
 from registry.output_columns import OutputDescription
 from workers import status
+from workers.release import release
 from workers.reports import HostsState
 
 View = Mapping[str, Any]
@@ -34,11 +33,7 @@ _CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
 
 def server() -> dict[str, Any]:
     """Return the server's name, version and extensions of the protocol."""
-    try:
-        release = installed_version("queuecast")
-    except PackageNotFoundError:
-        release = "0"
-    return {"name": SERVER_NAME, "version": release, "extensions": list(EXTENSIONS)}
+    return {"name": SERVER_NAME, "version": release(), "extensions": list(EXTENSIONS)}
 
 
 def model(services: Services, name: str, version: str | None) -> dict[str, Any]:

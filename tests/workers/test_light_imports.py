@@ -22,6 +22,7 @@ LIGHT = [
     "waiting",
     "backlogs",
     "settings",
+    "webhooks.sending",
 ]
 HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
 

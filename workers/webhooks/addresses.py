@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+IpNetwork = IPv4Network | IPv6Network
 
 #: https://www.iana.org/assignments/iana-ipv4-special-registry and multicast.
 _SPECIAL_IPV4 = tuple(
@@ -74,7 +74,7 @@ def is_public(address: Address) -> bool:
     return address in _GLOBAL_IPV6 and not any(address in network for network in _SPECIAL_IPV6)
 
 
-def networks_of(text: str) -> tuple[Network, ...]:
+def networks_of(text: str) -> tuple[IpNetwork, ...]:
     """Return the networks in a text, such as `10.1.0.0/16 fd00::/8`, with spaces or commas between them.
 
     Raises:
@@ -83,7 +83,7 @@ def networks_of(text: str) -> tuple[Network, ...]:
     return tuple(_network_of(each) for each in text.replace(",", " ").split())
 
 
-def _network_of(text: str) -> Network:
+def _network_of(text: str) -> IpNetwork:
     try:
         return ip_network(text)
     except ValueError:

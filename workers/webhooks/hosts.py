@@ -10,7 +10,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 #: A last part that resolvers take for a number makes the whole name a spelling of an IPv4 address.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PATTERN = re.compile(r"((?P<scheme>https?)://)?(?P<host>\[[0-9a-f:.]+\]|[^:/\[\]]+)(:(?P<port>[0-9]{1,5}|\*))?")
+_PATTERN = re.compile(r"((?P<scheme>https?)://)?(?P<host>\[[^/\[\]]+\]|[^:/\[\]]+)(:(?P<port>[0-9]{1,5}|\*))?")
 _ANY = "*"
 
 
@@ -44,11 +44,11 @@ def plain_host(text: str) -> str:
     Raises:
         ValueError: it is spelled in a way that one program may read as another host than the next; says which.
     """
+    if not text.isascii():  # before it becomes lower case: the sign of kelvin would be a k then
+        raise ValueError("the host has other characters than ASCII: write it in its xn-- form")
     host = text.lower()
     if host.startswith("["):
         return _plain_ipv6(host)
-    if not host.isascii():
-        raise ValueError("the host has other characters than ASCII: write it in its xn-- form")
     if not _NAME.fullmatch(host):
         raise ValueError("the host is no name of letters, digits, - and dots, without a dot at its end")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
@@ -91,7 +91,7 @@ def _plain_ipv6(text: str) -> str:
 
 
 def _pattern_of(text: str) -> HostPattern:
-    found = _PATTERN.fullmatch(text.lower())
+    found = _PATTERN.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is no host such as hooks.example.com, *.example.org:8443 or http://10.0.0.5:8080")
     scheme, host, port = found["scheme"] or "https", found["host"], found["port"]

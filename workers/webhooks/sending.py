@@ -10,19 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
 
 from workers.errors import TargetUnreachable
+from workers.release import release
 from workers.webhooks.connections import AnswerTooLong, Deadline, Network, Stream, connect
 from workers.webhooks.signing import signature
 from workers.webhooks.targets import Target, Targets
 
 KEPT_BYTES = 4_096
 READ_BYTES = 65_536
-_MOST_BYTES = 2 * READ_BYTES  # with all that isn't body
+#: With all that isn't body; less than h11 takes of headers alone (100 KiB), so that one place decides.
+_MOST_BYTES = READ_BYTES + 32_768
 _LONGEST_RETRY_AFTER_S = 86_400
 _NETWORK = Network()
 _Headers = dict[str | bytes, str | bytes]
@@ -83,7 +83,7 @@ def _headers(target: Target, message_id: str, body: bytes, secrets: tuple[bytes,
     timestamp_s = int(time.time())
     return {
         "Host": target.authority,
-        "User-Agent": f"queuecast/{_release()}",
+        "User-Agent": f"queuecast/{release()}",
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Accept": "*/*",
@@ -93,14 +93,6 @@ def _headers(target: Target, message_id: str, body: bytes, secrets: tuple[bytes,
         "webhook-timestamp": str(timestamp_s),
         "webhook-signature": signature(secrets, message_id, timestamp_s, body),
     }
-
-
-@lru_cache(maxsize=1)
-def _release() -> str:
-    try:
-        return version("queuecast")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _answer(target: Target, headers: _Headers, body: bytes, stream: Stream, deadline: Deadline) -> httpcore.Response:

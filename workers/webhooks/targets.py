@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from workers.errors import TargetRefused
-from workers.webhooks.addresses import Address, Network, is_public, networks_of, reached_by
+from workers.webhooks.addresses import Address, IpNetwork, is_public, networks_of, reached_by
 from workers.webhooks.hosts import DEFAULT_PORTS, HostPattern, patterns_of, plain_host, port_of
 
 MOST_CHARACTERS = 2_048
@@ -50,7 +50,7 @@ class Targets:
     """What the administrator allows."""
 
     hosts: tuple[HostPattern, ...] = ()
-    private_networks: tuple[Network, ...] = ()
+    private_networks: tuple[IpNetwork, ...] = ()
 
     @classmethod
     def read(cls, hosts: str, private_networks: str = "") -> Self:

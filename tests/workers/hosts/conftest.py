@@ -26,6 +26,7 @@ SECRETS = {
     "DATABASE_URL": f"postgresql://queuecast:{SECRET}@127.0.0.1:1/registry",
     "QUEUECAST_BROKER_URL": f"amqp://user:{SECRET}@127.0.0.1:1//",
     "QUEUECAST_ARTIFACTS_URL": f"s3://bucket?key={SECRET}",
+    "QUEUECAST_WEBHOOK_SECRETS": f"whsec_{SECRET}",
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "FLOWER_BASIC_AUTH": f"admin:{SECRET}",
 }
