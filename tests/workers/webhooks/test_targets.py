@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.environment import REPOSITORY
 from workers.errors import TargetRefused
 from workers.webhooks.targets import MOST_CHARACTERS, Targets
 
@@ -85,6 +87,17 @@ PUBLIC = [
     "192.167.255.255", "192.169.0.0", "223.255.255.255", "2606:4700::1111", "2a00:1450::1", "::ffff:1.1.1.1",
     "64:ff9b::1.1.1.1",
 ]  # fmt: skip
+
+
+def test_the_documented_settings_allow_what_the_page_says() -> None:
+    page = (REPOSITORY / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    values = dict(re.findall(r"^export QUEUECAST_WEBHOOK_(HOSTS|PRIVATE_NETWORKS)='(.*)'$", page, re.MULTILINE))
+    targets = Targets.read(values["HOSTS"], values["PRIVATE_NETWORKS"])
+    targets.check_url("http://hooks.internal:8080/done")
+    targets.check_address("10.1.7.9")
+    [table] = re.findall(r"\| entry \| allows \|\n\|---\|---\|\n((?:\|.*\n)+)", page)
+    entries = [entry for row in table.splitlines() for entry in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(Targets.read(" ".join(entries)).hosts) == 6
 
 
 def refusal(targets: Targets, url: str) -> str:
@@ -262,8 +275,8 @@ def test_a_url_is_taken_apart_once(url: str, authority: str, path: str) -> None:
     "hosts",
     [
         "ftp://a.example", "a.example/path", "a.example:99999", "a.example:0", "a.example:x", "*.", "*.*", "a.*",
-        "*a.b", "https://", "user@a.example", "127.1", "0x7f.1", "::1", "[::1", "[::g]", "bücher.example", "a.example.", "**",
-        "hoo\u212as.example",
+        "*a.b", "https://", "user@a.example", "127.1", "0x7f.1", "::1", "[::1", "[::g]", "bücher.example",
+        "a.example.", "**", "hoo\u212as.example",
     ],
 )  # fmt: skip
 def test_an_entry_of_the_list_that_is_none_is_named(hosts: str) -> None:
