@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
@@ -44,23 +44,24 @@ class Network:
     tls: Callable[[], ssl.SSLContext] = system_tls
 
 
-@dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment at which a whole call has to be over."""
+    """How long a whole call may take, from now on."""
 
-    timeout_s: float
-    ends_at: float = field(init=False)
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._started_at = time.monotonic()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ends_at", time.monotonic() + self.timeout_s)
+    def elapsed_s(self) -> float:
+        """Return how much of it is over."""
+        return time.monotonic() - self._started_at
 
     def left_s(self) -> float:
-        """Return how long is left.
+        """Return how much is left.
 
         Raises:
             TimeoutError: nothing is.
         """
-        left = self.ends_at - time.monotonic()
+        left = self.timeout_s - self.elapsed_s()
         if left <= 0:
             raise TimeoutError
         return left

@@ -75,8 +75,8 @@ def post(  # noqa: PLR0913, PLR0917 - all of it differs from call to call, or fr
         excerpt = _excerpt(response.iter_stream())
     finally:
         stream.close()
-    duration_ms = (deadline.timeout_s - (deadline.ends_at - time.monotonic())) * 1_000
-    return Answer(response.status, excerpt, round(duration_ms, 3), address, _retry_after_s(response.headers))
+    duration_ms = round(deadline.elapsed_s() * 1_000, 3)
+    return Answer(response.status, excerpt, duration_ms, address, _retry_after_s(response.headers))
 
 
 def _headers(target: Target, message_id: str, body: bytes, secrets: tuple[bytes, ...]) -> _Headers:

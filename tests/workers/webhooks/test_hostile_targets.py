@@ -10,11 +10,14 @@ from itertools import count
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.receivers import Behaviour, Receiver, answering, http
 from tests.workers.webhooks.conftest import Names, ServerTls
 from tests.workers.webhooks.test_sending import HOST, Networks, failure, sent
 from workers.errors import TargetRefused
+from workers.webhooks import sending
 from workers.webhooks.connections import Network
 from workers.webhooks.sending import KEPT_BYTES
 from workers.webhooks.targets import Targets
@@ -270,10 +273,19 @@ def test_a_url_adds_no_line_to_the_request(network: Networks, path: str) -> None
     assert receiver.connections == 0
 
 
+@given(st.text(st.characters(codec="latin-1")) | st.from_regex(r"\A\w{3}, \d+ Jan \d{1,5} 0?0:00:00 [+-]?\w{1,5}\Z"))
+def test_no_retry_after_does_harm(value: str) -> None:
+    seconds = sending._retry_after_s([(b"Retry-After", value.encode("latin-1", "replace"))])
+    assert seconds is None or 0 <= seconds <= 86_400
+
+
 def test_no_connection_is_left_open(network: Networks, server_tls: ServerTls) -> None:
-    with Receiver(answering(b"")) as closing, Receiver(tls=server_tls("other.example.com")) as other:
-        urls = [f"http://{HOST}:{closing.port}/", f"https://{HOST}:{other.port}/", f"https://{HOST}:{closing.port}/"]
-        for url in urls:
+    with (
+        Receiver(answering(b"no")) as plain,
+        Receiver(tls=server_tls("other.example.com")) as other,
+        Receiver(answering(b"no"), reads=False) as hasty,
+    ):
+        for url in (f"http://{HOST}:{plain.port}/", f"https://{HOST}:{other.port}/", f"https://{HOST}:{hasty.port}/"):
             failure(url, network())
-        sent_to = {closing.port, other.port}
-        assert not [each for each in psutil.Process().net_connections() if each.raddr and each.raddr[1] in sent_to]
+        ports = {plain.port, other.port, hasty.port}
+        assert not [each for each in psutil.Process().net_connections() if each.raddr and each.raddr[1] in ports]
