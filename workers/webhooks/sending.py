@@ -20,9 +20,8 @@ from workers.webhooks.signing import signature
 from workers.webhooks.targets import Target, Targets
 
 KEPT_BYTES = 4_096
-READ_BYTES = 65_536
-#: With all that isn't body; less than h11 takes of headers alone (100 KiB), so that one place decides.
-_MOST_BYTES = READ_BYTES + 32_768
+#: Of one answer, with its headers; less than h11 takes of headers alone (100 KiB), so that one place decides.
+_READ_BYTES = 65_536
 _LONGEST_RETRY_AFTER_S = 86_400
 _NETWORK = Network()
 _Headers = dict[str | bytes, str | bytes]
@@ -69,7 +68,7 @@ def post(  # noqa: PLR0913, PLR0917 - all of it differs from call to call, or fr
     target = targets.check_url(url)
     headers = _headers(target, message_id, body, secrets)
     connection, address = connect(target, targets, network, deadline)
-    stream = Stream(connection, deadline, _MOST_BYTES)
+    stream = Stream(connection, deadline, _READ_BYTES)
     try:
         response = _answer(target, headers, body, stream, deadline)
         excerpt = _excerpt(response.iter_stream())
@@ -112,13 +111,10 @@ def _answer(target: Target, headers: _Headers, body: bytes, stream: Stream, dead
 
 def _excerpt(pieces: Iterator[bytes]) -> str:
     """Return how a body begins; what was answered stands, also if the rest is too long, too late or broken."""
-    kept, read_bytes = b"", 0
+    kept = b""
     with suppress(OSError, AnswerTooLong, httpcore.RemoteProtocolError):
         for piece in pieces:
             kept += piece[: KEPT_BYTES - len(kept)]
-            read_bytes += len(piece)
-            if read_bytes >= READ_BYTES:
-                break
     return kept.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text knows no NUL
 
 
