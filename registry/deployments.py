@@ -178,9 +178,10 @@ def _revise(session: Session, endpoint_name: str, **changes: Any) -> DeploymentR
 
 def _rebind(row: DeploymentRow, bound: ModelVersion, settings: Mapping[str, Any], worker_group: str | None) -> None:
     over = row.intent in _OVER
-    before = ServingSettings() if over else ServingSettings.model_validate(row.settings)
+    before = {} if over else row.settings
     row.model_name, row.version = bound.model_name, bound.version
-    row.settings = before.changed(settings).model_dump()
+    # Settings that a newer release wrote beside ours stay as they are.
+    row.settings = {**before, **ServingSettings.stored(before).changed(settings).model_dump()}
     row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if over else row.worker_group)
     row.intent = Intent.SERVE
 
@@ -195,9 +196,9 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         runtime_options=bound.runtime_options,
         artifact_sha256=bound.artifact_sha256,
         artifact_size_bytes=bound.artifact_size_bytes,
-        signature=Signature.model_validate(bound.signature),
+        signature=Signature.stored(bound.signature),
         input_example=bound.input_example,
-        settings=ServingSettings.model_validate(row.settings),
+        settings=ServingSettings.stored(row.settings),
         worker_group=row.worker_group,
         intent=row.intent,
         revision=row.revision,

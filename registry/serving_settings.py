@@ -99,6 +99,18 @@ class ServingSettings(BaseModel):
             first = error.errors()[0]
             raise SettingsInvalid(f"Setting {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Self:
+        """Return settings as a deployment's row has them, which a newer release may have written.
+
+        What this release doesn't know is left out; a value that it can't read is the default's.
+        """
+        try:
+            return cls.model_validate(dict(values), extra="ignore")
+        except ValidationError as error:
+            unread = {each["loc"][0] for each in error.errors()}
+            return cls.model_validate({name: values[name] for name in values.keys() - unread}, extra="ignore")
+
     def complete(self) -> Self:
         """Return these settings if they go together.
 

@@ -88,6 +88,11 @@ class Signature(BaseModel):
             raise SignatureInvalid(f"{place}: {first['msg']}.") from error
 
     @classmethod
+    def stored(cls, document: Mapping[str, Any]) -> Self:
+        """Return a signature as a version's row has it; what a newer release says beside it is left out."""
+        return cls.model_validate(document, extra="ignore")
+
+    @classmethod
     def from_example(cls, example: Any) -> Self:
         """Return the signature that an example shows; its numbers stand for any finite numbers.
 

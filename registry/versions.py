@@ -298,7 +298,7 @@ def _view(row: VersionRow) -> ModelVersion:
         version=row.version,
         runtime=row.runtime,
         runtime_options=row.runtime_options,
-        signature=Signature.model_validate(row.signature),
+        signature=Signature.stored(row.signature),
         input_example=row.input_example,
         metadata=row.details,
         artifact_sha256=row.artifact_sha256,

@@ -177,4 +177,12 @@ def _stored(letter: DeadLetter) -> bytes:
 
 def _parsed(stored: bytes) -> DeadLetter:
     found = json.loads(stored)
-    return DeadLetter(**{**found, "message": base64.b64decode(found["message"])})
+    # By name: a newer release may say more.
+    return DeadLetter(
+        found["job_id"],
+        found["endpoint_name"],
+        base64.b64decode(found["message"]),
+        found["failures"],
+        found["submitted_at"],
+        found["given_up_at"],
+    )

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry import deployments, versions
 from registry.deployments import Intent
 from registry.errors import DeploymentNotFound, ModelNotFound, NameInvalid, SettingsInvalid, VersionNotFound
 from registry.serving_settings import ServingSettings
+from registry.tables import DeploymentRow, VersionRow
 from tests.registry.conftest import Registrar
 
 POLICIES = ["drain", "reject", "park"]
@@ -201,3 +203,20 @@ def test_of_names_and_of_equal_versions_the_last_deployed_is_the_latest(session:
     assert deployments.resolve(session, "m").endpoint_name == "z"
     deployments.deploy(session, "m", version="1", endpoint_name="y")
     assert deployments.resolve(session, "m").endpoint_name == "y"
+
+
+def test_a_row_that_a_newer_release_wrote_is_read_and_kept(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="prod", settings={"hosts": 2})
+    row = session.get_one(DeploymentRow, "prod")
+    row.settings = {**row.settings, "future": {"a": 1}, "events": "summed", "max_batch_size": 7}
+    version = session.scalars(select(VersionRow).where(VersionRow.model_name == "m", VersionRow.version == "1")).one()
+    version.signature = {**version.signature, "unit": "mm"}
+    session.flush()
+
+    found = deployments.find(session, "prod")
+    assert found is not None
+    assert found.settings == ServingSettings(hosts=2, max_batch_size=7)
+
+    deployments.deploy(session, "m", version="1", endpoint_name="prod", settings={"hosts": 3})
+    stored = session.get_one(DeploymentRow, "prod").settings
+    assert stored.items() >= {"future": {"a": 1}, "hosts": 3, "max_batch_size": 7}.items()

@@ -170,3 +170,12 @@ def test_a_discarded_letter_is_gone(store: redis.Redis, with_redis: WithRedis) -
         dead_letters.discard(job_id)
     assert [each.job_id for each in dead_letters.newest()] == [other]
     assert submit().job_id != job_id
+
+
+def test_a_letter_that_a_newer_release_wrote_is_read(store: redis.Redis, with_redis: WithRedis) -> None:
+    job_id = give_up(store, with_redis)
+    key = keys.dead_letter(job_id)
+    stored = store.get(key)
+    assert isinstance(stored, bytes)
+    store.set(key, json.dumps({**json.loads(stored), "future": 1}))
+    assert dead_letters.get(job_id).rows() == {"input": [1, 2]}

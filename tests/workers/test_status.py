@@ -191,3 +191,9 @@ def test_without_redis_every_look_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         status.nudge()
     with pytest.raises(QueueUnavailable):
         status.room_in_s("adding", 1)
+
+
+def test_a_report_that_says_more_than_this_release_knows_is_understood(with_redis: WithRedis) -> None:
+    newer = {**ready(), "future": {"a": 1}}
+    found = view(with_redis, deployment(), (newer,))  # type: ignore[arg-type]
+    assert found["status"] == "active"
