@@ -1,0 +1,198 @@
+"""An upgrade: the release of before and this one side by side on the same queues, registry and artifacts.
+
+"The release of before" is the commit before this one; UPGRADE_FROM names another (`UPGRADE_FROM=v1.2.0 pytest …`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.audit import leftovers
+from tests.support.calls import Calls, expect, predictions
+from tests.support.environment import REPOSITORY
+from tests.support.load import Load
+from tests.support.models import Echo, Gate
+from tests.support.ports import free_port
+from tests.support.processes import Child
+from tests.support.stack import START_TIMEOUT_S, Stack, Worker, assert_running
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+MIGRATIONS = "registry/migrations/versions"
+#: What processes write that run the old tree's code.
+OLD_CODE = "this is the release of before"
+
+
+def git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, check=False)
+    if done.returncode:
+        raise LookupError(done.stderr.decode(errors="replace").strip())
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def old_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the release of before."""
+    ref = os.environ.get("UPGRADE_FROM", "HEAD~1")
+    try:
+        packed = git("archive", "--format=tar", ref)
+    except (LookupError, OSError) as error:
+        pytest.skip(f"{ref} can't be had here (a shallow clone? git fetch --unshallow): {error}")
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+    with (folder / "workers/__init__.py").open("a", encoding="utf-8") as module:
+        module.write(f"\nprint({OLD_CODE!r}, flush=True)\n")
+    return folder
+
+
+class SideBySide(Stack):
+    """A service of this release, to which workers and an API of the one before are added."""
+
+    def __init__(self, folder: Path, old_tree: Path) -> None:
+        super().__init__(folder)
+        self.old_tree = old_tree
+        self.old_env = {**self.env, "PYTHONPATH": str(old_tree)}
+
+    def migrate_as_before(self) -> None:
+        """Make the tables of the release of before, if this one has others: it then migrates them when it starts."""
+        folders = [tree / MIGRATIONS for tree in (self.old_tree, REPOSITORY)]
+        before, now = ({path.name for path in folder.glob("r*.py")} for folder in folders)
+        if before != now:
+            command = ["python", "-m", "registry.migrate"]
+            with Child(command, env=self.old_env, log_path=self.logs / "old-migrate.log", cwd=self.old_tree) as old:
+                assert old.wait() == 0, old.log()
+
+    def start_both_workers(self) -> None:
+        """Start a worker of each release, the old one first."""
+        worker = Worker("old", env=self.old_env, log_path=self.logs / "old.log", cwd=self.old_tree)
+        self.workers.append(worker)
+        self._closing.callback(worker.stop)
+        self.start_worker("new")
+        assert OLD_CODE in worker.wait_until_ready().log()
+        assert OLD_CODE not in self.workers[1].log()
+
+    @contextmanager
+    def old_api(self) -> Iterator[Calls]:
+        """Run the API of the release of before."""
+        port, calls = free_port(), Calls()
+        env = {**self.old_env, "QUEUECAST_PORT": str(port)}
+        with (
+            Child(["python", "-m", "api.serve"], env=env, log_path=self.logs / "old-web.log", cwd=self.old_tree) as old,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=75) as calls.api,
+        ):
+
+            def ready() -> bool:
+                assert_running(old)
+                try:
+                    return calls.api.get("/health/ready").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            eventually(ready, START_TIMEOUT_S, message="the old API is ready")
+            assert OLD_CODE in old.log()
+            yield calls
+
+
+@pytest.fixture(scope="module")
+def both(old_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
+    """A service with a worker of each release; `test_the_old_worker_is_stopped…` ends the old one."""
+    service = SideBySide(tmp_path_factory.mktemp("upgrade") / "stack", old_tree)
+    service.migrate_as_before()
+    with service:
+        service.start_both_workers()
+        for mark in "12":
+            service.register("echo", Echo(mark, seconds=0.004))
+        service.register("gate", Gate("g"))
+        yield service
+
+
+@pytest.fixture(scope="module")
+def old(both: SideBySide) -> Iterator[Calls]:
+    """The calls of the API of before."""
+    with both.old_api() as calls:
+        yield calls
+
+
+def test_jobs_of_either_api_are_done_once_by_either_worker_through_a_swap(both: SideBySide, old: Calls) -> None:
+    both.deploy("echo", version="1", endpoint_name="shared", max_batch_size=4)
+    workers = {each.node_name for each in both.workers}
+    for api in (both, old):
+        eventually(lambda api=api: api.serving("shared") == workers, message="both workers serve")  # type: ignore[misc]
+        assert api.view("shared")["status"] == "active"
+    with Load(both.url, "shared", 0) as load, Load(str(old.api.base_url), "shared", 0) as old_load:
+        load.wait_for(60)
+        old_load.wait_for(60)
+        old.deploy("echo", version="2", endpoint_name="shared")
+        load.wait_for(60)
+        both.undeploy("shared", "park")
+        old.deploy("echo", version="1", endpoint_name="shared")
+        load.wait_for(30)
+        old_load.wait_for(30)
+    for each in (load, old_load):
+        outcomes = both.outcomes(job.job_id for job in each.accepted)
+        assert {outcome["worker"] for outcome in outcomes} == workers
+        assert {outcome["version"] for outcome in outcomes} == {"1", "2"}
+        assert predictions(outcomes) == [
+            [outcome["version"], job.row] for outcome, job in zip(outcomes, each.accepted, strict=True)
+        ]
+        assert {outcome["attempts"] for outcome in outcomes} == {1}
+        assert {answer.json()["code"] for answer in each.refused} == {"endpoint_not_deployed"}
+    assert old.job(load.accepted[0].job_id) == both.job(load.accepted[0].job_id)
+    eventually(lambda: leftovers(both, "shared") == {}, message="nothing is left")
+
+
+def test_either_api_cancels_jobs_of_either_worker(both: SideBySide, old: Calls, tmp_path: Path) -> None:
+    both.deploy("gate", endpoint_name="held", max_batch_size=1)
+    workers = {each.node_name for each in both.workers}
+    eventually(lambda: both.serving("held") == workers, message="both workers serve")
+    held = both.submit_all("held", [str(tmp_path / "never")] * 6)
+    running: list[str] = eventually(lambda: _on_both(both, held), message="each worker runs one") or []
+    [queued, *_] = [job_id for job_id in held if job_id not in running]
+    assert expect(200, old.api.delete(f"/jobs/{queued}"))["status"] == "cancelled"
+    for job_id in held:
+        if job_id != queued:
+            eventually(lambda job_id=job_id: _forced(both, job_id), message="it is cancelled")  # type: ignore[misc]
+    assert {document["status"] for document in old.ended(held)} == {"cancelled"}
+    assert both.predict("held", "a row")["prediction"] == ["g", "a row"]
+    both.undeploy("held", "reject", wait_s=0)
+
+
+def _on_both(service: Stack, job_ids: list[str]) -> list[str]:
+    running = [job_id for job_id in job_ids if service.job(job_id, wait_s=0)["status"] == "running"]
+    return running if len(running) == 2 else []
+
+
+def _forced(service: Stack, job_id: str) -> bool:
+    answer: dict[str, Any] = service.api.delete(f"/jobs/{job_id}", params={"force": "true"}).json()
+    return answer.get("status") == "cancelled"
+
+
+def test_the_old_worker_is_stopped_while_jobs_flow_and_nothing_is_lost(both: SideBySide) -> None:
+    both.deploy("echo", version="1", endpoint_name="last", max_batch_size=4)
+    [worker] = [each for each in both.workers if each.name == "old"]
+    eventually(lambda: worker.node_name in both.serving("last"), message="the old worker serves")
+    with Load(both.url, "last", 0) as load:
+        load.wait_for(100)
+        assert worker.terminate() == 0
+        late = load.count
+        load.wait_for(30)
+    assert load.refused == []
+    outcomes = both.outcomes(job.job_id for job in load.accepted)
+    assert predictions(outcomes) == [["1", job.row] for job in load.accepted]
+    assert {outcome["attempts"] for outcome in outcomes} == {1}
+    assert worker.node_name in {outcome["worker"] for outcome in outcomes[:late]}
+    assert {outcome["worker"] for outcome in outcomes[late + 10 :]} == {both.workers[1].node_name}
+    assert [each["worker"] for each in both.view("last")["workers"]] == [both.workers[1].node_name]
+    eventually(lambda: leftovers(both, "last") == {}, message="nothing is left")
