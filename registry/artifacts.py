@@ -89,6 +89,14 @@ class ArtifactStore:
             raise ArtifactDamaged(sha256, found)
         return content
 
+    def verify(self, sha256: str) -> None:
+        """Read an artifact, piece by piece. Raises as `get` does."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks(sha256):
+            digest.update(chunk)
+        if digest.hexdigest() != sha256:
+            raise ArtifactDamaged(sha256, digest.hexdigest())
+
     def exists(self, sha256: str) -> bool:
         """Tell whether the store has the artifact. Raises ArtifactStoreUnavailable."""
         with self._translated_errors():
@@ -196,7 +204,7 @@ class ArtifactCache:
         """
         path = self._directory / sha256
         try:
-            if _checksum_of(path) != sha256:
+            if checksum_of(path) != sha256:
                 # Not there, or damaged here: the store has the good one, or the answer.
                 self._download(sha256, path)
         except OSError as error:
@@ -225,7 +233,8 @@ class ArtifactCache:
             raise ArtifactDamaged(sha256, digest.hexdigest())
 
 
-def _checksum_of(path: Path) -> str | None:
+def checksum_of(path: Path) -> str | None:
+    """Return the sha256 of a file, None if there is none."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -238,3 +238,9 @@ class ModelLoadFailed(RegistryError):
     """The model can't be serialized, loaded, or used for its own example."""
 
     code = "model_load_failed"
+
+
+class BackupImpossible(RegistryError):
+    """A backup can't be made or restored; the message says why, and what to do instead."""
+
+    code = "backup_impossible"

@@ -49,6 +49,12 @@ class BulkTooLarge(WorkerError):
         self.most = most
 
 
+class SnapshotImpossible(WorkerError):
+    """Redis's data can't be saved, or can't be put where it should be; the message says why, and what to do."""
+
+    code = "snapshot_impossible"
+
+
 class BulkInterrupted(QueueUnavailable):
     """Redis or the broker was lost while many jobs were stored; `job_ids` tells which are.
 

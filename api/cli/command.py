@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.cli.backup import backup, restore
 from api.cli.dead_letters import dead_letters
 from api.cli.deployments import deploy, deployments, undeploy
 from api.cli.jobs import jobs
@@ -40,7 +41,7 @@ def queuecast() -> None:
     """
 
 
-for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, keys, status, run):
+for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, keys, status, run, backup, restore):
     queuecast.add_command(_each)
 
 

@@ -26,3 +26,10 @@ def documented_output(page: str) -> list[re.Pattern[str]]:
     """Return what each line that the examples say they print has to match; an id is any id."""
     lines = re.findall(r"^# (.+)$", documented_program(page), re.MULTILINE)
     return [re.compile(_ID.pattern.join(map(re.escape, _ID.split(line)))) for line in lines]
+
+
+def documented_commands(page: str, name: str) -> str:
+    """Return the one block of shell commands of a page that begins with `# <name>`."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    [block] = re.findall(rf"```sh\n# {re.escape(name)}\b(.*?)```", text, re.DOTALL)
+    return str(block).partition("\n")[2]
