@@ -23,6 +23,17 @@ class QueueUnavailable(WorkerError):
     code = "queue_unavailable"
 
 
+class QueueStoreFull(QueueUnavailable):
+    """Redis has reached its `maxmemory`; nothing was stored."""
+
+    code = "queue_store_full"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The job queue's memory is full; nothing was stored. Jobs that end make room: try again shortly."
+        )
+
+
 class QueueFull(WorkerError):
     """The endpoint has as many unfinished jobs as its `max_queue_length` allows; nothing was stored."""
 

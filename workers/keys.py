@@ -40,6 +40,8 @@ ENDPOINTS = "queuecast:endpoints"
 LIMITS = "queuecast:limits"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
+#: Never exists: see `redis_client.EVEN_IF_FULL`.
+NOTHING = "queuecast:nothing"
 #: String that exists while some worker has looked for lost and expired jobs lately.
 SWEPT = "queuecast:swept"
 #: Zset: job id -> time (s) at which it was given up.

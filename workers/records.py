@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from workers import documents, keys, statistics
-from workers.redis_client import records_client, script
+from workers.redis_client import EVEN_IF_FULL, records_client, script
 from workers.settings import load
 
 #: Lua functions for the scripts that look at a record.
@@ -34,7 +34,8 @@ end
 #: ARGV: job id, the terminal record, seconds to live, kind, whether a running job may be taken back too.
 #: Returns the status that stood; the record is replaced only if that allows it.
 WITHDRAW = (
-    STATUS_OF
+    EVEN_IF_FULL
+    + STATUS_OF
     + TELL_ENDED
     + """
 local status = status_of(redis.call('GET', KEYS[1]))

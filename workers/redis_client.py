@@ -13,13 +13,17 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript, Script
 from redis.retry import Retry
 
-from workers.errors import QueueUnavailable
+from workers import keys
+from workers.errors import QueueStoreFull, QueueUnavailable
 from workers.settings import load
 
 CONNECT_TIMEOUT_S = 0.7
 ANSWER_TIMEOUT_S = 1.7
 #: As many as a process has threads: redis-py's own limit would fail the hundred-and-first caller at once.
 _MAX_CONNECTIONS = 20_000
+#: The beginning of a script that also runs where Redis has reached its `maxmemory`. Redis asks that of a script's first
+#: write alone, and only if that could take memory. What ends jobs has to run then, or no memory would come free ever.
+EVEN_IF_FULL = f"redis.call('DEL', '{keys.NOTHING}')\n"
 
 
 def connect(url: str) -> redis.Redis:
@@ -67,11 +71,13 @@ def _script(client: redis.Redis | AsyncRedis, text: str) -> Script | AsyncScript
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn what redis-py and kombu raise into `QueueUnavailable`, without the driver's text."""
+    """Turn what redis-py and kombu raise into `QueueUnavailable` or `QueueStoreFull`, without the driver's text."""
     from kombu.exceptions import OperationalError
 
     try:
         yield
+    except redis.OutOfMemoryError as error:
+        raise QueueStoreFull from error
     except (redis.RedisError, OperationalError, OSError) as error:
         message = "The job queue can't be reached; nothing was stored. Try again shortly."
         raise QueueUnavailable(message) from error

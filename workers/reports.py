@@ -12,7 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from registry.output_columns import OutputDescription
 from workers import keys
-from workers.redis_client import script
+from workers.redis_client import EVEN_IF_FULL, script
 
 #: A worker writes its report at every change, and this often without one.
 REPORT_INTERVAL_S = 4.0
@@ -79,7 +79,9 @@ class WorkerReport(TypedDict):
 
 
 #: KEYS: workers, reports. ARGV: worker, report, age in seconds at which others are forgotten.
-_WRITE = """
+_WRITE = (
+    EVEN_IF_FULL
+    + """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1e6
 redis.call('ZADD', KEYS[1], now, ARGV[1])
@@ -90,6 +92,7 @@ if #gone > 0 then
   redis.call('HDEL', KEYS[2], unpack(gone))
 end
 """
+)
 
 
 async def write(client: AsyncRedis, report: WorkerReport) -> None:

@@ -141,3 +141,26 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(faulty: Stack) -> None
     worker.wait_until_ready()
     faulty.deploy("echo", endpoint_name="echo")
     assert faulty.predict("echo", "x")["prediction"] == ["m", "x"]
+
+
+def test_a_full_redis_refuses_new_jobs_and_ends_those_that_it_has(faulty: Stack, tmp_path: Path) -> None:
+    faulty.register("gate", Gate("g"))
+    faulty.start_worker("worker")
+    for name in ("held", "idle"):
+        faulty.deploy("gate", endpoint_name=name, max_batch_size=1)
+    gate = tmp_path / "gate"
+    jobs = faulty.submit_all("held", [str(gate), *map(str, range(20))])
+    with redis.Redis.from_url(faulty.redis.url) as client:
+        client.config_set("maxmemory", "1")
+        answer = faulty.api.post("/predict/held", json={"input": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_store_full")
+        assert "memory is full" in answer.json()["detail"]
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert faulty.api.delete(f"/jobs/{jobs.pop()}").json()["status"] == "cancelled"
+        faulty.undeploy("idle", "park")
+        gate.touch()
+        # Longer than a lease: those of the jobs that wait are renewed meanwhile.
+        assert {outcome["attempts"] for outcome in faulty.outcomes(jobs)} == {1}
+        client.config_set("maxmemory", "0")
+    assert faulty.predict("held", "y")["prediction"] == ["g", "y"]
+    assert audit.leftovers(faulty, "held", jobs) == {}

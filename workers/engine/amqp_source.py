@@ -19,15 +19,18 @@ from workers.engine.amqp_connection import BrokerGone
 from workers.engine.leases import MALFORMED_KEPT
 from workers.engine.messages import QueuedJob
 from workers.queues import queue_name, queue_names
-from workers.redis_client import script
+from workers.redis_client import EVEN_IF_FULL, script
 
 #: KEYS: leases, heads. ARGV: seconds, queue, submit time of the last ("" for not known), job ids.
-_TOOK = """
+_TOOK = (
+    EVEN_IF_FULL
+    + """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1e6
 for i = 4, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) end
 """
+)
 
 #: KEYS: leases. ARGV: seconds, job ids. Forgets all leases that have run out, whoever held them.
 _RENEW = """

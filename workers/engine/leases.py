@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from workers import envelopes, keys
 from workers.priorities import LUA_ORDERS, ROUND, Priority
 from workers.queues import LISTS, LUA_LISTS, queue_name
-from workers.redis_client import script
+from workers.redis_client import EVEN_IF_FULL, script
 
 _NOW = """
 local now = redis.call('TIME')
@@ -105,7 +105,8 @@ return taken
 
 #: KEYS: leases. ARGV: seconds, tags in the order of `_FETCH`. A lease that is gone is not taken up again.
 _RENEW = (
-    _NOW
+    EVEN_IF_FULL
+    + _NOW
     + """
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', now + ARGV[1] + i / 1e6, ARGV[i]) end
 """

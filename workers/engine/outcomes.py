@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from workers import documents, keys, statistics
 from workers.engine.messages import QueuedJob
 from workers.records import STATUS_OF, TELL_ENDED
-from workers.redis_client import script
+from workers.redis_client import EVEN_IF_FULL, script
 from workers.settings import load
 
 #: KEYS: the records, then `recent`, the set of endpoints, unfinished.
@@ -18,7 +18,8 @@ from workers.settings import load
 #: Returns for each job "" where it is claimed now; otherwise the terminal status that it has already,
 #: or the whole record of an attempt that was begun before.
 _CLAIM = (
-    STATUS_OF
+    EVEN_IF_FULL
+    + STATUS_OF
     + """
 local answers, n = {}, #KEYS - 3
 for i = 1, n do
@@ -45,16 +46,20 @@ return answers
 )
 
 #: KEYS: the record. ARGV: what it is expected to be, the new record, seconds to live.
-_CLAIM_AGAIN = """
+_CLAIM_AGAIN = (
+    EVEN_IF_FULL
+    + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1
 """
+)
 
 #: KEYS: the records. ARGV: the worker, seconds to live, then the record of each job as it is when queued.
 #: A job that this worker has begun and could not end is queued again, as if it had not begun.
 _UNCLAIM = (
-    STATUS_OF
+    EVEN_IF_FULL
+    + STATUS_OF
     + """
 for i = 1, #KEYS do
   local record = redis.call('GET', KEYS[i])
@@ -73,7 +78,8 @@ end
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
 #: What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
 _FINISH = (
-    STATUS_OF
+    EVEN_IF_FULL
+    + STATUS_OF
     + TELL_ENDED
     + """
 local n = (#KEYS - 6) / 2

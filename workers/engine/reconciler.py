@@ -14,6 +14,7 @@ from registry.errors import RegistryError
 from workers import keys
 from workers.engine.context import Context
 from workers.engine.endpoint import Endpoint
+from workers.redis_client import EVEN_IF_FULL, script
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 _WINDING_DOWN_S = 0.25
 #: A drained queue has to stay empty for this long: a submitter may have read the deployment just before.
 _GRACE_S = 2.0
+#: KEYS: limits. ARGV: endpoint, its limit, and so on.
+_TELL_LIMITS = EVEN_IF_FULL + "redis.call('HSET', KEYS[1], unpack(ARGV))"
 
 
 class Reconciler:
@@ -83,9 +86,10 @@ class Reconciler:
 
     async def _tell_limits(self, desired: Iterable[DesiredDeployment]) -> None:
         """Let submitters know how long queues may be, who don't read the registry."""
-        limits: dict[Any, Any] = {each.endpoint_name: each.settings.max_queue_length for each in desired}
+        limits = {each.endpoint_name: each.settings.max_queue_length for each in desired}
         if limits:
-            await self._context.records.hset(keys.LIMITS, mapping=limits)
+            flat = [value for limit in limits.items() for value in limit]
+            await script(self._context.records, _TELL_LIMITS)([keys.LIMITS], flat)
 
     def _wind_down(self, backlogs: dict[str, int]) -> bool:
         """End endpoints that have nothing to do any more; tell whether there are others on their way."""
