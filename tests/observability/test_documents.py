@@ -41,7 +41,7 @@ def test_every_rule_says_what_has_happened_and_what_to_do() -> None:
     assert len(names) == len(set(names)) >= 8
     for rule in rules():
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert set(rule["annotations"]) == {"summary", "description"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook"}
         assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
 
 
