@@ -164,7 +164,7 @@ class EmbeddedRedis:
             lock.close()
             raise RedisStartFailed(
                 f"Another embedded Redis works on the data in {self.directory}; "
-                "stop it first, or set QUEUECAST_DATA_DIR to another folder."
+                "stop it first, name its port (QUEUECAST_REDIS_PORT), or set QUEUECAST_DATA_DIR to another folder."
             ) from error
         return lock
 
