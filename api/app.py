@@ -5,7 +5,20 @@ from __future__ import annotations
 from flask import Flask
 
 from api import guard, observing, problems, request_ids, services
-from api.routes import dead_letters, deployments, docs, health, jobs, keys, metrics, models, openapi, predictions, v2
+from api.routes import (
+    dead_letters,
+    deployments,
+    docs,
+    health,
+    jobs,
+    keys,
+    metrics,
+    models,
+    openapi,
+    predictions,
+    v2,
+    webhooks,
+)
 from api.settings import ApiSettings, load
 
 
@@ -23,6 +36,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     observing.install(app, settings)
     problems.install(app)
     guard.install(app)
-    for resource in (models, deployments, predictions, jobs, dead_letters, keys, health, metrics, openapi, docs, v2):
+    for resource in (models, deployments, predictions, jobs, dead_letters, webhooks, keys, health, metrics, openapi,
+                     docs, v2):  # fmt: skip
         app.register_blueprint(resource.blueprint)
     return app

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
+from api import callbacks
 from api.errors import DeploymentFailed, DeploymentUnconfirmed
 from api.schemas import Deploy, Undeploy
 from api.services import Services
@@ -32,9 +33,11 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
 
     Raises:
         ModelNotFound, VersionNotFound, NameInvalid, SettingsInvalid: it can't be deployed so.
+        WebhooksNotSetUp, CallbackRefused: the ends of its jobs can't be told where it is wanted.
         DeploymentUnconfirmed: it is written, but Redis can't be reached.
         DeploymentFailed: within the wait, the workers reported that they can't load it.
     """
+    callbacks.check(wanted.callback_url)
     with services.database.session() as session:
         row = deployments.deploy(
             session,

@@ -154,6 +154,25 @@ class IdempotencyKeyInvalid(ApiError):
     code = "idempotency_key_invalid"
 
 
+class WebhooksNotSetUp(ApiError):
+    """A callback was asked for, and this service can sign none."""
+
+    code = "webhooks_not_set_up"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            "This service sends no webhooks: whoever runs it sets QUEUECAST_WEBHOOK_SECRETS and "
+            "QUEUECAST_WEBHOOK_HOSTS for its API and its notifier (docs/webhooks.md).",
+            {"field": field},
+        )
+
+
+class CallbackRefused(ApiError):
+    """Nothing may be sent to the URL that a job's end is to be told to."""
+
+    code = "callback_refused"
+
+
 class DeploymentUnconfirmed(ApiError):
     """The registry has the change, but Redis can't be reached: the workers learn of it later."""
 
@@ -216,6 +235,8 @@ STATUS: Mapping[type[Exception], int] = {
     EndpointForbidden: 403,
     KeysNeeded: 403,
     IdempotencyKeyInvalid: 422,
+    WebhooksNotSetUp: 422,
+    CallbackRefused: 422,
     DeploymentUnconfirmed: 503,
     DeploymentFailed: 409,
     PredictionFailed: 500,
@@ -247,6 +268,7 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.ArtifactStoreFull: 507,
     worker_errors.JobNotFound: 404,
     worker_errors.DeadLetterNotFound: 404,
+    worker_errors.DeliveryNotFound: 404,
     worker_errors.QueueFull: 429,
     worker_errors.BulkTooLarge: 422,
     worker_errors.IdempotencyConflict: 422,

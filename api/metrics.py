@@ -27,6 +27,8 @@ from workers.errors import QueueUnavailable
 from workers.metric_names import Metric
 from workers.reports import HostsState, WorkerReport
 from workers.statistics import Kind
+from workers.webhooks import deliveries
+from workers.webhooks.deliveries import DeliveryStatus, Figures
 
 _EXTENSION = "queuecast_metrics"
 #: Up to a long poll.
@@ -75,6 +77,7 @@ class ServiceCollector(Collector):
         try:
             workers = status.live_workers()
             yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
+            yield from _webhooks(deliveries.figures())
             views = deploying.list_all(self._services)
         except QueueUnavailable:
             redis_up = False
@@ -85,6 +88,17 @@ class ServiceCollector(Collector):
             groups = {view["worker_group"]: 0 for view in views} | Tally(each["worker_group"] for each in workers)
             yield _gauge(names.WORKERS, [((group,), count) for group, count in sorted(groups.items())])
         yield from _deployments(views)
+
+
+def _webhooks(figures: Figures) -> Iterator[Family]:
+    ended = CounterMetricFamily(names.WEBHOOKS.name, names.WEBHOOKS.text, labels=names.WEBHOOKS.labels)
+    ended.add_metric([DeliveryStatus.DELIVERED.value], figures.delivered)
+    ended.add_metric([DeliveryStatus.FAILED.value], figures.failed)
+    yield ended
+    failures = names.WEBHOOK_FAILURES
+    yield CounterMetricFamily(failures.name, failures.text, value=figures.failed_attempts)
+    yield _gauge(names.WEBHOOKS_PENDING, [((), figures.pending)])
+    yield _gauge(names.WEBHOOKS_OVERDUE, [((), figures.overdue_s)])
 
 
 def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:

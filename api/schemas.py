@@ -14,6 +14,8 @@ from registry.serving_settings import ServingSettings
 from workers import lookup
 from workers.jobs import JobState
 from workers.priorities import Priority
+from workers.webhooks.deliveries import DeliveryStatus
+from workers.webhooks.targets import MOST_CHARACTERS
 
 #: The longest list that `GET /jobs` gives.
 MAX_JOBS_LISTED = 500
@@ -94,6 +96,13 @@ class Prediction(_Request):
     priority: Priority = Field(
         default=Priority.NORMAL,
         description="Jobs of `high` go before those that wait; `low` ones take what others leave, and one of ten jobs.",
+    )
+
+    callback_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_CHARACTERS,
+        description="Where the job's end will be told by a signed webhook; the deployment's by default.",
     )
 
     @model_validator(mode="after")
@@ -190,6 +199,14 @@ class DeadLetterList(_Request):
     """Parameters of `GET /dead-letters`."""
 
     endpoint_name: EndpointFilter | None = None
+    limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
+
+
+class DeliveryList(_Request):
+    """Parameters of `GET /webhooks/deliveries`."""
+
+    endpoint_name: EndpointFilter | None = None
+    status: DeliveryStatus | None = None
     limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
 
 

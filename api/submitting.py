@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from api import identity
+from api import callbacks, identity
 from api.errors import EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
 from api.schemas import ModelPrediction, Prediction
 from api.services import Services
@@ -51,6 +51,7 @@ def submit_to_endpoint(
     Raises:
         EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
         InputInvalid: the input doesn't fit the model's signature; names the place.
+        WebhooksNotSetUp, CallbackRefused: its end can't be told where it is wanted.
         TooManyJobs: the endpoint's queue is full; tells when to come back.
         IdempotencyConflict: the idempotency key was used for another request.
         QueueUnavailable: the job could not be stored.
@@ -66,8 +67,8 @@ def submit_to_model(
 
     Raises:
         EndpointNotDeployed: no deployment of the model (and version) takes jobs.
-        InputInvalid, TooManyJobs, IdempotencyConflict, QueueUnavailable, JobUnsuccessful: as for
-            `submit_to_endpoint`.
+        InputInvalid, WebhooksNotSetUp, CallbackRefused, TooManyJobs, IdempotencyConflict, QueueUnavailable,
+            JobUnsuccessful: as for `submit_to_endpoint`.
     """
     return _submit(services, _serving_model(services, prediction), prediction, wait_s, idempotency_key)
 
@@ -139,6 +140,7 @@ def _submit(
     idempotency_key: str | None,
 ) -> Submitted:
     check_input(deployment, prediction)
+    callbacks.check(prediction.callback_url)
     with services.holding(wait_s) as held_s:
         if held_s:
             job = _ended(deployment, prediction, idempotency_key, held_s)
@@ -179,6 +181,7 @@ def _accepted(
             job_id,
             owner=identity.current().name,
             priority=prediction.priority,
+            callback_url=prediction.callback_url,
         )
     logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
     return job

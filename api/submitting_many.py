@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api import identity
+from api import callbacks, identity
 from api.elements import Element
 from api.errors import TooManyJobs
 from api.requests import validated
@@ -35,6 +35,7 @@ def submit_many(
     Raises:
         EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
         RequestInvalid, InputInvalid: an element is wrong; names it and the place.
+        WebhooksNotSetUp, CallbackRefused: the end of one can't be told where it is wanted.
         BulkTooLarge: there are more than one call may have.
         TooManyJobs: the queue has no room for all of them; tells when to come back.
         IdempotencyConflict: the idempotency key was used for another request.
@@ -71,4 +72,5 @@ def _job(deployment: DesiredDeployment, element: Element) -> bulk.Job:
         return bulk.Job(document)
     prediction = validated(Prediction, document, prefix=element.field(""))
     check_input(deployment, prediction, element.field("input"), element.field("inputs"))
-    return bulk.Job(prediction.rows, prediction.expires_in_s, prediction.priority)
+    callbacks.check(prediction.callback_url, element.field("callback_url"))
+    return bulk.Job(prediction.rows, prediction.expires_in_s, prediction.priority, prediction.callback_url)

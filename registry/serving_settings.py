@@ -76,6 +76,12 @@ class ServingSettings(BaseModel):
         le=31_536_000,
         description="How long outcomes are kept; QUEUECAST_RESULT_TTL_S by default.",
     )
+    callback_url: str | None = Field(
+        default=None,
+        max_length=2048,
+        pattern=r"^https?://[!-~]+$",
+        description="Where the end of each job is told that has no callback_url of its own; nowhere by default.",
+    )
     events: EventsSetting = Field(
         default="full",
         description="Which jobs Flower and `celery events` hear of: every one, one of 100 and all that fail, or none.",

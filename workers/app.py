@@ -32,7 +32,7 @@ def route(name: str, args: Any, kwargs: Any, *_: Any, **_more: Any) -> dict[str,
     return {"queue": queue_name(endpoint_name)} if isinstance(endpoint_name, str) else None
 
 
-def _configuration() -> dict[str, Any]:
+def configuration() -> dict[str, Any]:
     """Celery's settings; called when the app is first used, so that importing it reads nothing."""
     settings = load()
     return {
@@ -72,7 +72,7 @@ def _log_as_set(logger: logging.Logger, **_: Any) -> None:
 
 
 app = Celery("queuecast")
-app.add_defaults(_configuration)
+app.add_defaults(configuration)
 app.steps["consumer"].add("workers.engine.bootstep:EngineStep")
 for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):
     _logger_is_set_up.connect(_log_as_set, weak=False)

@@ -38,6 +38,7 @@ from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
 from workers.settings import load
 from workers.submission import SENDING_S, STILL_SENDING, Idempotency, Limits, digest, said
+from workers.webhooks import outbox
 
 _Value = bytes | str | float
 #: More are refused: they, and their ids, are in memory at once.
@@ -53,20 +54,22 @@ _NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of a call: `{"input": …}` or `{"inputs": […]}`, when it expires and its level if not as the others."""
+    """One job of a call: `{"input": …}` or `{"inputs": […]}`, and what of the rest is not as with the others."""
 
     rows: Mapping[str, Any]
     expires_in_s: float | None = None
     priority: Priority | None = None
+    callback_url: str | None = None
 
 
-def submit(
+def submit(  # noqa: PLR0913 - what makes jobs, each by name
     endpoint_name: str,
     jobs: Sequence[Job],
     *,
     limits: Limits = _NO_LIMITS,
     idempotency: Idempotency | None = None,
     owner: str | None = None,
+    callback_url: str | None = None,
     **options: Any,
 ) -> list[str]:
     """Store many jobs and send their messages; return their ids in the same order.
@@ -77,6 +80,7 @@ def submit(
 
     Raises:
         JobArgumentsWrong: an input can't be said in JSON, or an option means nothing; nothing was stored.
+        TargetRefused: nothing can be told to a `callback_url`; nothing was stored.
         BulkTooLarge: there are more jobs than one call may have, or than the endpoint ever takes.
         QueueFull: the endpoint has no room for all of them; nothing was stored.
         IdempotencyConflict: the key was used for another request; nothing was stored.
@@ -89,7 +93,8 @@ def submit(
     if len(jobs) > most:
         raise BulkTooLarge(len(jobs), most)
     with tracing.sending(endpoint_name, None, options, len(jobs)) as traceparent:
-        call = _Bulk(endpoint_name, jobs, limits, idempotency, options, traceparent, owner)
+        callbacks = _callbacks(jobs, callback_url)
+        call = _Bulk(endpoint_name, jobs, limits, idempotency, options, traceparent, owner, callbacks)
         if jobs:
             with translated_errors():
                 records_client().ping()
@@ -109,6 +114,7 @@ class _Bulk:
         options: Mapping[str, Any],
         traceparent: str | None,
         owner: str | None,
+        callbacks: Mapping[int, str],
     ) -> None:
         self._endpoint_name = endpoint_name
         self._max_queue_length = limits.max_queue_length
@@ -117,6 +123,7 @@ class _Bulk:
         self._prepared = prepared_messages.prepare(options, expires=own_expiry, traced=traceparent is not None)
         self._traceparent = traceparent
         self._owner = owner
+        self._callbacks = callbacks
         common = priorities.of_option(options.get("priority"), amqp=load().broker_is_amqp)
         self._levels = [job.priority or common for job in jobs]
         self._arguments = [_arguments(endpoint_name, job.rows) for job in jobs]
@@ -159,6 +166,9 @@ class _Bulk:
             record = queued(job_id, self._endpoint_name, at, expires_at, self._owner)
             queue = queue_name(self._endpoint_name, level) if beside else ""
             values += job_id, record, envelope, at, "" if expires_at is None else expires_at, queue
+        for number in chunk if self._callbacks else ():
+            if callback := self._callbacks.get(number):
+                values += self.job_ids[number], callback
         what, *more = self._answer(chunk, names, values)
         self._refuse_unless_accepted(what.decode(), more)
         return {chunk[number]: envelopes[number] for number in more}
@@ -227,6 +237,7 @@ class _Bulk:
             keys.LIMITS,
             "" if self._scope is None else keys.idempotency(self._scope),
             "" if self._scope is None or beside else keys.sending(self._scope),
+            keys.CALLBACKS,
         ]
 
     def _fixed_values(self, chunk: range) -> list[_Value]:
@@ -243,7 +254,15 @@ class _Bulk:
             self._name,
             SENDING_S,
             keys.record(""),
+            len(chunk),
         ]
+
+
+def _callbacks(jobs: Sequence[Job], common_url: str | None) -> dict[int, str]:
+    """Where the ends of jobs are to be told, by their numbers in the call. Raises TargetRefused."""
+    urls = {number: url for number, job in enumerate(jobs) if (url := job.callback_url or common_url) is not None}
+    callback_of = {url: outbox.callback(url) for url in set(urls.values())}
+    return {number: callback_of[url] for number, url in urls.items()}
 
 
 def _arguments(endpoint_name: str, rows: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 #: KEYS: unfinished, recent, endpoints, expiring, limits, idempotency key ("" for none), what tells that
-#: messages of a request under the idempotency key are being sent to another broker ("" for none); then of each job
-#: its record and the copy of its message.
+#: messages of a request under the idempotency key are being sent to another broker ("" for none), callbacks; then of
+#: each job its record and the copy of its message.
 #: ARGV: endpoint, seconds to live, length of `recent`, the most unfinished jobs ("" for what `limits` says), how
 #: many jobs the whole call has (0: it was let in already), digest of the request and seconds to live of the
 #: idempotency key, id of the call's first job, a name of the call, seconds that sending may take, how the keys of
-#: records begin; then of each job its id, record, message, submitted at, expires at ("" for never), queue
-#: ("" for one that is in another broker).
+#: records begin, how many jobs there are here; then of each job its id, record, message, submitted at, expires at
+#: ("" for never), queue ("" for one that is in another broker); then of those whose end is to be told somewhere of
+#: their own, their ids and where.
 #: A call whose first job is there was let in before, and its answer was lost.
 #: Returns what became of it and a job id or a number that says more, or the numbers of the jobs that are new.
 ACCEPT = """
@@ -22,17 +23,20 @@ if KEYS[6] ~= '' then
   local sender = KEYS[7] ~= '' and redis.call('GET', KEYS[7])
   if known and sender and sender ~= ARGV[9] then return {'sending', job_id} end
 end
-local sent_again = redis.call('EXISTS', KEYS[8]) == 1
+local sent_again = redis.call('EXISTS', KEYS[9]) == 1
 if total > 0 and not known and not sent_again then
   local most = tonumber(ARGV[4]) or tonumber(redis.call('HGET', KEYS[5], endpoint))
   local unfinished = redis.call('ZCARD', KEYS[1])
   if most and unfinished + total > most then return {'full', tostring(unfinished)} end
 end
 local new, unfinished, expiring, queues = {'accepted'}, {}, {}, {}
-for i = 0, (#ARGV - 11) / 6 - 1 do
-  local job_id, record, message, at, expires_at, queue = unpack(ARGV, 12 + i * 6, 17 + i * 6)
-  if redis.call('SET', KEYS[8 + i * 2], record, 'EX', ttl, 'NX') then
-    redis.call('SET', KEYS[9 + i * 2], message, 'EX', ttl)
+local jobs, callbacks = tonumber(ARGV[12]), {}
+for i = 13 + jobs * 6, #ARGV, 2 do callbacks[ARGV[i]] = ARGV[i + 1] end
+for i = 0, jobs - 1 do
+  local job_id, record, message, at, expires_at, queue = unpack(ARGV, 13 + i * 6, 18 + i * 6)
+  if redis.call('SET', KEYS[9 + i * 2], record, 'EX', ttl, 'NX') then
+    redis.call('SET', KEYS[10 + i * 2], message, 'EX', ttl)
+    if callbacks[job_id] then redis.call('HSET', KEYS[8], job_id, callbacks[job_id]) end
     new[#new + 1] = i
     if queue ~= '' then
       local waiting = queues[queue] or {}

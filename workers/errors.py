@@ -161,6 +161,19 @@ class TargetUnreachable(WorkerError):
     code = "webhook_target_unreachable"
 
 
+class DeliveryNotFound(WorkerError):
+    """There is no notification of this job's end, or none any more."""
+
+    code = "delivery_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"There is no delivery for job {job_id!r}: it has not ended, or it has no callback_url, or what became of "
+            "its delivery is kept no longer."
+        )
+        self.job_id = job_id
+
+
 class HostStartFailed(WorkerError):
     """A model host could not be started or could not load its model."""
 

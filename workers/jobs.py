@@ -98,20 +98,31 @@ def submit(  # noqa: PLR0913, PLR0917 - what makes a job
     owner: str | None = None,
     *,
     priority: Priority = Priority.NORMAL,
+    callback_url: str | None = None,
 ) -> Job:
     """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several, `owner` whose it is.
+
+    Its end is told to `callback_url` (see `webhooks`).
 
     Under an idempotency key that was used before, return that job as it stands, whatever `job_id` is.
 
     Raises:
         JobArgumentsWrong: neither or both of them are given, or the list is empty.
+        TargetRefused: nothing can be told to `callback_url`.
         QueueFull: the endpoint has too many unfinished jobs.
         IdempotencyConflict: the key was used for another request.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
     accepted = submission.submit(
-        args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id, priority=priority
+        args,
+        kwargs,
+        limits=limits,
+        idempotency=idempotency,
+        owner=owner,
+        task_id=job_id,
+        priority=priority,
+        callback_url=callback_url,
     )
     if accepted.repeated:
         return get(accepted.job_id)

@@ -38,6 +38,22 @@ ENDED_SEPARATOR = "\n"
 ENDPOINTS = "queuecast:endpoints"
 #: Hash: endpoint -> the most jobs of it that may be unfinished at once.
 LIMITS = "queuecast:limits"
+#: Hash: job id -> where its end is to be told (see `webhooks.outbox`), until it has ended.
+CALLBACKS = "queuecast:callbacks"
+#: Hash: endpoint -> where the ends of its jobs are to be told that have no place of their own.
+ENDPOINT_CALLBACKS = "queuecast:endpoint-callbacks"
+#: Zset: job id -> time (s) of its end, which is still to be told.
+WEBHOOKS_PENDING = "queuecast:webhooks:pending"
+#: Zset: job id -> time (s) at which its end was told, or given up to be.
+WEBHOOKS_ENDED = "queuecast:webhooks:ended"
+#: Zset: receiver (host and port) -> time (s) at which there is something to do for it.
+WEBHOOK_RECEIVERS = "queuecast:webhooks:receivers"
+#: Hash: receiver -> how many attempts in a row have failed there.
+WEBHOOKS_FAILING = "queuecast:webhooks:failing"
+#: Hash: what became of deliveries and attempts -> how many of them.
+WEBHOOK_COUNTS = "queuecast:webhooks:counts"
+#: Channel: there is something to tell, now.
+WEBHOOKS_CHANNEL = "queuecast:webhooks:new"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
 #: Never exists: see `redis_client.EVEN_IF_FULL`.
@@ -96,3 +112,18 @@ def counts(endpoint_name: str) -> str:
 def latencies(endpoint_name: str, window: int) -> str:
     """Hash: latency bucket -> jobs, for one window of time."""
     return f"queuecast:latencies:{endpoint_name}:{window}"
+
+
+def delivery(job_id: str) -> str:
+    """Hash: what is to be told of a job's end, where, and what became of it."""
+    return f"queuecast:webhook:{job_id}"
+
+
+def webhooks_due(receiver: str) -> str:
+    """Zset: job id -> time (s) at which its end is to be told next, of what is told to one receiver."""
+    return f"queuecast:webhooks:due:{receiver}"
+
+
+def webhooks_leased(receiver: str) -> str:
+    """Zset: job id -> time (s) until which somebody is telling its end to this receiver."""
+    return f"queuecast:webhooks:leased:{receiver}"

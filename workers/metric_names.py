@@ -80,6 +80,17 @@ HOST_MEMORY = Metric(
 )
 WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))
 DEAD_LETTERS = Metric("queuecast_dead_letters", "Jobs that were given up and are kept.")
+WEBHOOKS = Metric(
+    "queuecast_webhook_deliveries_total",
+    "Webhooks that were delivered, or given up.",
+    (OUTCOME,),
+)
+WEBHOOK_FAILURES = Metric("queuecast_webhook_attempt_failures_total", "Attempts to deliver a webhook that failed.")
+WEBHOOKS_PENDING = Metric("queuecast_webhooks_pending", "Webhooks that are to be delivered, now or by a later attempt.")
+WEBHOOKS_OVERDUE = Metric(
+    "queuecast_webhooks_overdue_seconds",
+    "For how long the webhook that is due first has been; 0 if none is.",
+)
 UP = Metric(
     "queuecast_up",
     "Whether the API reaches redis and the registry.",

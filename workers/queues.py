@@ -10,6 +10,9 @@ from workers.priorities import REDIS_STEPS, Priority
 TASK_NAME = "predict"
 #: Celery's own default queue; nothing of ours is sent there.
 CONTROL_QUEUE = "queuecast"
+#: The task that tells a job's end to somebody, and its queue: see `webhooks`.
+DELIVER_TASK = "queuecast.deliver"
+WEBHOOKS_QUEUE = "queuecast.webhooks"
 _PREFIX = "predict."
 #: No endpoint's name has a colon.
 _SUFFIXES = {Priority.HIGH: ":high", Priority.NORMAL: "", Priority.LOW: ":low"}

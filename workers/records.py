@@ -12,6 +12,7 @@ from typing import cast
 from workers import documents, keys, statistics
 from workers.redis_client import EVEN_IF_FULL, records_client, script
 from workers.settings import load
+from workers.webhooks.outbox import NOTIFY
 
 #: Lua functions for the scripts that look at a record.
 STATUS_OF = """
@@ -31,12 +32,13 @@ end
 """
 
 #: KEYS: the record, the copy of its message, unfinished, expiring, counts.
-#: ARGV: job id, the terminal record, seconds to live, kind, whether a running job may be taken back too.
+#: ARGV: job id, the terminal record, seconds to live, kind, whether a running job may be taken back too, endpoint.
 #: Returns the status that stood; the record is replaced only if that allows it.
 WITHDRAW = (
     EVEN_IF_FULL
     + STATUS_OF
     + TELL_ENDED
+    + NOTIFY
     + """
 local status = status_of(redis.call('GET', KEYS[1]))
 if status == 'QUEUED' or (status == 'STARTED' and ARGV[5] == '1') then
@@ -46,13 +48,14 @@ if status == 'QUEUED' or (status == 'STARTED' and ARGV[5] == '1') then
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('ZREM', KEYS[4], ARGV[1])
   redis.call('HINCRBY', KEYS[5], ARGV[4], 1)
+  notify(ARGV[6], {ARGV[1]}, {ARGV[2]})
   tell_ended({ARGV[1]})
 end
 return status
 """
 )
 
-#: KEYS: the record, the copy of its message, unfinished, recent, expiring, then perhaps the keys of its
+#: KEYS: the record, the copy of its message, unfinished, recent, expiring, callbacks, then perhaps the keys of its
 #: idempotency key. ARGV: job id.
 #: Deletes a job that is still queued: its message could not be sent.
 _FORGET = (
@@ -61,7 +64,8 @@ _FORGET = (
 if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then
   redis.call('DEL', KEYS[1], KEYS[2])
   for i = 3, 5 do redis.call('ZREM', KEYS[i], ARGV[1]) end
-  for i = 6, #KEYS do redis.call('DEL', KEYS[i]) end
+  redis.call('HDEL', KEYS[6], ARGV[1])
+  for i = 7, #KEYS do redis.call('DEL', KEYS[i]) end
 end
 """
 )
@@ -70,7 +74,7 @@ end
 def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
     """Take back a job that was recorded but whose message could not be sent (`scope`: of its idempotency key)."""
     names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
-    names += [keys.recent(endpoint_name), keys.EXPIRING]
+    names += [keys.recent(endpoint_name), keys.EXPIRING, keys.CALLBACKS]
     names += [keys.idempotency(scope), keys.sending(scope)] if scope else []
     script(records_client(), _FORGET)(names, [job_id])
 
@@ -94,12 +98,18 @@ def withdrawal_keys(job_id: str, endpoint_name: str) -> list[str]:
     ]
 
 
+def withdrawal_values(job_id: str, endpoint_name: str, record: bytes, *, force: bool) -> list[bytes | str | int]:
+    """Return what `WITHDRAW` is told."""
+    kind = statistics.Kind.WITHDRAWN.value
+    return [job_id, record, load().result_ttl_s, kind, int(force), endpoint_name]
+
+
 def withdraw(job_id: str, endpoint_name: str, record: bytes, *, force: bool) -> str | None:
     """Replace the record of a queued job, or with `force` of a running one, by the terminal `record`.
 
     Returns the status that stood before, None for an unknown id.
     """
-    values: list[bytes | str | int] = [job_id, record, load().result_ttl_s, statistics.Kind.WITHDRAWN.value, int(force)]
+    values = withdrawal_values(job_id, endpoint_name, record, force=force)
     status: bytes | None = script(records_client(), WITHDRAW)(withdrawal_keys(job_id, endpoint_name), values)
     return status.decode() if status else None
 

@@ -16,6 +16,7 @@ from workers.webhooks.targets import Targets
 
 DAY_S = 86_400
 _SHORTEST_KEY = 32
+_LONGEST_RETRY_S = 7 * DAY_S
 _AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
@@ -65,6 +66,13 @@ class WorkerSettings(BaseSettings):
     webhook_hosts: str = ""
     #: Networks that webhooks may go to although they are not public: 10.1.0.0/16 fd00::/8.
     webhook_private_networks: str = ""
+    #: A webhook that was not taken is sent again after these times (s), one after the other, and then no more.
+    webhook_retries_s: str = "5 300 1800 7200 18000 36000 50400"
+    #: How long a receiver may take to answer.
+    webhook_timeout_s: float = Field(default=15.0, ge=1, le=120)
+    #: How long it is kept what became of a webhook, and of how many at the most.
+    webhook_log_ttl_s: int = Field(default=3 * DAY_S, ge=60)
+    webhook_log_length: int = Field(default=10_000, ge=1, le=1_000_000)
     #: Where Flower listens; on another address than loopback it needs a password.
     flower_host: str = "127.0.0.1"
     flower_port: int = Field(default=5555, ge=1, le=65_535)
@@ -106,6 +114,18 @@ class WorkerSettings(BaseSettings):
         Targets.read("", value)
         return value
 
+    @field_validator("webhook_retries_s")
+    @classmethod
+    def _are_times(cls, value: str) -> str:
+        if not all(0 < each <= _LONGEST_RETRY_S for each in _times(value)):
+            raise ValueError(f"a list of seconds such as 5 300 1800 is needed, each up to {_LONGEST_RETRY_S}")
+        return value
+
+    @cached_property
+    def webhook_retries(self) -> tuple[float, ...]:
+        """How long to wait after each attempt that failed (s)."""
+        return _times(self.webhook_retries_s)
+
     @cached_property
     def webhook_keys(self) -> tuple[bytes, ...]:
         """What webhooks are signed with; nothing if none are sent."""
@@ -140,6 +160,10 @@ class WorkerSettings(BaseSettings):
     def broker_is_amqp(self) -> bool:
         """Whether the broker is RabbitMQ."""
         return self.queue_url.partition("://")[0] in _AMQP_SCHEMES
+
+
+def _times(text: str) -> tuple[float, ...]:
+    return tuple(float(each) for each in text.replace(",", " ").split())
 
 
 def _split(value: SecretStr) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from workers.prepared_messages import Call
 from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
 from workers.settings import load
+from workers.webhooks import outbox
 
 #: A job's id is its message's tag, which scripts in Redis find in the JSON as it stands.
 _TASK_ID = re.compile(r"[!#-\[\]-~]{1,255}")
@@ -30,10 +31,11 @@ STILL_SENDING = "The first request with this Idempotency-Key is still being stor
 
 #: KEYS: record, copy of the message, unfinished, recent, endpoints, expiring, limits, idempotency key
 #: ("" for none), queue ("" for one that is in another broker), what tells that the message of the first
-#: request under the idempotency key is being sent to such a broker ("" for none).
+#: request under the idempotency key is being sent to such a broker ("" for none), callbacks.
 #: ARGV: job id, record, submitted at, seconds to live, length of `recent`, endpoint, message, the most
 #: unfinished jobs ("" for what `limits` says), expires at ("" for never), digest of the request and
-#: seconds to live of the idempotency key, seconds that sending may take, how the keys of records begin.
+#: seconds to live of the idempotency key, seconds that sending may take, how the keys of records begin, where its end
+#: is to be told ("" for nowhere of its own).
 #: Returns what became of it, and a job id or a number that says more. An idempotency key is forgotten with
 #: the record of its job.
 _ACCEPT = """
@@ -61,6 +63,7 @@ redis.call('EXPIRE', KEYS[4], ARGV[4])
 redis.call('SADD', KEYS[5], ARGV[6])
 if ARGV[9] ~= '' then redis.call('ZADD', KEYS[6], ARGV[9], ARGV[1]) end
 if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[10] .. ' ' .. ARGV[1], 'EX', ARGV[11]) end
+if ARGV[14] ~= '' then redis.call('HSET', KEYS[11], ARGV[1], ARGV[14]) end
 if KEYS[9] ~= '' then redis.call('LPUSH', KEYS[9], ARGV[7]) end
 if KEYS[10] ~= '' then redis.call('SET', KEYS[10], ARGV[1], 'EX', ARGV[12]) end
 return {'accepted', ARGV[1]}
@@ -104,15 +107,19 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
     idempotency: Idempotency | None = None,
     owner: str | None = None,
     task_id: str | None = None,
+    callback_url: str | None = None,
     **options: Any,
 ) -> Accepted:
     """Store a job and send its message; `options` are those of Celery's `apply_async`, `owner` see `jobs.submit`.
+
+    Its end will be told to `callback_url` (see `webhooks`).
 
     Of them, `priority` is a level (`workers.priorities`) or a number as the broker counts.
 
     Raises:
         JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or can't be said in
-            JSON, or the options ask for callbacks or for a `task_id` or a `priority` that can't be one.
+            JSON, or the options ask for Celery's callbacks or for a `task_id` or a `priority` that can't be one.
+        TargetRefused: nothing can be told to `callback_url`.
         QueueFull: the endpoint has too many unfinished jobs.
         IdempotencyConflict: the idempotency key was used for another request.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
@@ -121,6 +128,7 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
     job_id = task_id or new_id()
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
+    callback = "" if callback_url is None else outbox.callback(callback_url)
     content = said(args), said(kwargs) if kwargs else b"{}"
     level = priorities.of_option(options.get("priority"), amqp=load().broker_is_amqp)
     with tracing.sending(endpoint_name, job_id, options) as traceparent, translated_errors():
@@ -130,7 +138,7 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
         call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent, owner, level)
         envelope, expires_at = prepared.envelope(call)
         queue = queue_name(endpoint_name, level)
-        job = _Job(job_id, endpoint_name, queue, call.submitted_at, expires_at, envelope, owner)
+        job = _Job(job_id, endpoint_name, queue, call.submitted_at, expires_at, envelope, owner, callback)
         return _accept(job, limits.max_queue_length, idempotency)
 
 
@@ -153,6 +161,8 @@ class _Job:
     expires_at: float | None
     envelope: bytes
     owner: str | None
+    #: As `outbox.callback` has it, "" for none.
+    callback: str
 
 
 def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | None) -> Accepted:
@@ -169,6 +179,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         "" if scope is None else keys.idempotency(scope),
         job.queue if settings.queues_beside_records else "",
         "" if scope is None or settings.queues_beside_records else keys.sending(scope),
+        keys.CALLBACKS,
     ]
     values: list[bytes | str | float] = [
         job.job_id,
@@ -184,6 +195,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         settings.result_ttl_s,
         SENDING_S,
         keys.record(""),
+        job.callback,
     ]
     what, more = (each.decode() for each in script(records_client(), _ACCEPT)(names, values))
     if what == "full":

@@ -35,9 +35,11 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 
         `priority` is "high", "normal" or "low"; a number means what it means to Celery's broker, which on Redis
         can put jobs off (3 and more is low) and on RabbitMQ bring them forward (1 and more is high).
+        `callback_url` is where the job's end will be told, as docs/webhooks.md has it.
 
         Raises:
             JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or an option is wrong.
+            TargetRefused: nothing can be told to `callback_url`.
             QueueFull: the endpoint has too many unfinished jobs.
             QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
         """

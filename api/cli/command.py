@@ -16,6 +16,7 @@ from api.cli.models import models
 from api.cli.predictions import predict
 from api.cli.run import run
 from api.cli.status import status
+from api.cli.webhooks import webhooks
 
 _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -41,7 +42,8 @@ def queuecast() -> None:
     """
 
 
-for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, keys, status, run, backup, restore):
+_RUNNING = (run, status, keys, backup, restore)
+for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, webhooks, *_RUNNING):
     queuecast.add_command(_each)
 
 

@@ -22,6 +22,7 @@ from api.cli.output import Output, to_json
 @click.option("--bulk", is_flag=True, help="INPUT is many inputs, in a JSON array or one a line: a job for each.")
 @click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
+@click.option("--callback-url", help="Where its end will be told by a signed webhook (docs/webhooks.md).")
 @waits("for the outcome", 60.0)
 @calls_service
 def predict(
@@ -34,6 +35,7 @@ def predict(
     bulk: bool,
     expires_in_s: float | None,
     priority: str | None,
+    callback_url: str | None,
     wait: bool,
     timeout_s: float,
 ) -> None:
@@ -49,9 +51,8 @@ def predict(
       queuecast predict --bulk classifier_prod @rows.ndjson --priority low --timeout 600
       queuecast predict --bulk classifier_prod --no-wait - <rows.ndjson >job_ids
     """
-    own = {
-        name: given for name, given in {"expires_in_s": expires_in_s, "priority": priority}.items() if given is not None
-    }
+    named = {"expires_in_s": expires_in_s, "priority": priority, "callback_url": callback_url}
+    own = {name: given for name, given in named.items() if given is not None}
     if bulk:
         path = _bulk_path(words, model_name, many=many)
         predict_all(client, output, path, words[-1], own, wait=wait, timeout_s=timeout_s)

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from api.cli import starting
+from api.cli import starting, webhook_settings
 from api.cli.client import Client
 from api.cli.errors import CliError
 from api.cli.output import Output
@@ -17,7 +17,7 @@ from api.cli.settings import CliSettings, child_environment, load
 from api.cli.supervisor import Stopped, Supervisor, stoppable
 from api.cli.welcome import welcome
 
-_COLOURS = {"redis": "magenta", "web": "cyan", "worker": "green", "flower": "yellow"}
+_COLOURS = {"redis": "magenta", "web": "cyan", "worker": "green", "flower": "yellow", "notifier": "blue"}
 
 
 class Log:
@@ -45,8 +45,8 @@ class Log:
 def run(examples: bool) -> None:
     """Run the whole service here, in the foreground; Ctrl-C stops it.
 
-    Starts a private Redis (unless QUEUECAST_REDIS_URL names one), the API, a worker and
-    Flower, and keeps all data in QUEUECAST_DATA_DIR (./data).
+    Starts a private Redis (unless QUEUECAST_REDIS_URL names one), the API, a worker, Flower
+    and the notifier, which sends webhooks; keeps all data in QUEUECAST_DATA_DIR (./data).
     Ports: QUEUECAST_PORT, QUEUECAST_FLOWER_PORT, QUEUECAST_REDIS_PORT.
     On another address than loopback (QUEUECAST_HOST) the API asks for keys: make one first
     with `queuecast keys create`, and put it into QUEUECAST_API_KEY.
@@ -64,7 +64,9 @@ def run(examples: bool) -> None:
 def _run(settings: CliSettings, log: Log, *, examples: bool) -> None:
     folder = starting.repository()
     starting.refuse_taken_ports(settings)
-    with Supervisor(folder, child_environment(settings), log.write) as supervisor:
+    environment = child_environment(settings)
+    environment |= webhook_settings.variables(settings, environment)
+    with Supervisor(folder, environment, log.write) as supervisor:
         starting.start(supervisor, settings, folder, lambda text: log.say(f"{text} …"), examples=examples)
         client = Client(settings.own_url, settings.api_key.get_secret_value())
         log.say("\n" + welcome(settings, client))

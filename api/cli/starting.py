@@ -68,7 +68,7 @@ def start(supervisor: Supervisor, settings: CliSettings, folder: Path, tell: Tel
         supervisor.wait_until(lambda: _answers(settings.own_redis_url))
     tell("Migrating the registry")
     supervisor.run_to_end("migrate", "python -m registry.migrate")
-    tell("Starting the API, a worker and Flower")
+    tell("Starting the API, a worker, Flower and the notifier")
     for name, command in commands(folder / "Procfile").items():
         supervisor.start(name, command)
     if examples:

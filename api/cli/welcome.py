@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from api.cli import webhook_settings
 from api.cli.client import Client, Document, path_of
 from api.cli.errors import RequestRefused
 from api.cli.output import to_json
@@ -36,10 +38,18 @@ def _places(settings: CliSettings, endpoints: str) -> str:
         f"  API and its docs   {settings.own_url}/docs",
         f"  Flower             {settings.flower_url}",
         f"  Data               {settings.data_dir.absolute()}",
+        f"  Webhooks           {_webhooks(settings)}",
         f"  Deployed           {endpoints}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _webhooks(settings: CliSettings) -> str:
+    """Return what receivers need to check that they come from here."""
+    if os.environ.get("QUEUECAST_WEBHOOK_SECRETS"):
+        return "signed with QUEUECAST_WEBHOOK_SECRETS"
+    return f"signed with the secret in {webhook_settings.secret_file(settings)}"
 
 
 def _calls(settings: CliSettings, client: Client, views: list[Document]) -> list[str]:

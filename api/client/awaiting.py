@@ -52,10 +52,12 @@ class AsyncClient(BaseClient):
         priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
+        callback_url: str | None = None,
         timeout_s: float | None = None,
     ) -> Any:
         """As `Client.predict`."""
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
+        asked = model_name, version, priority, expires_in_s, idempotency_key, callback_url
+        wanted = Wanted(endpoint_name, input, inputs, *asked)
         job = await self._driver.run(predicting.predict(wanted.request(), self._timeout_s(timeout_s)))
         return predicting.result_of(job, of_array=wanted.of_array)
 
@@ -70,10 +72,12 @@ class AsyncClient(BaseClient):
         priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
+        callback_url: str | None = None,
         timeout_s: float | None = None,
     ) -> AsyncJob:
         """As `Client.submit`."""
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
+        asked = model_name, version, priority, expires_in_s, idempotency_key, callback_url
+        wanted = Wanted(endpoint_name, input, inputs, *asked)
         document = await self._driver.run(predicting.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
 

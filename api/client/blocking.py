@@ -65,18 +65,20 @@ class Client(BaseClient):
         priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
+        callback_url: str | None = None,
         timeout_s: float | None = None,
     ) -> Any:
         """Submit one input, or with `inputs` several as one job, wait, and return the prediction(s).
 
         `model_name` instead of an endpoint asks its latest deployed version, or `version`. For a numpy array as
-        input, lists in the prediction become arrays.
+        input, lists in the prediction become arrays. `callback_url` is told the job's end by a signed webhook.
 
         Raises:
             JobFailed, JobCancelled, JobExpired: the job has ended without a prediction.
             WaitTimedOut: it has not ended in `timeout_s`; it goes on, under the error's `job_id`.
         """
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
+        asked = model_name, version, priority, expires_in_s, idempotency_key, callback_url
+        wanted = Wanted(endpoint_name, input, inputs, *asked)
         job = self._driver.run(predicting.predict(wanted.request(), self._timeout_s(timeout_s)))
         return predicting.result_of(job, of_array=wanted.of_array)
 
@@ -91,10 +93,12 @@ class Client(BaseClient):
         priority: Priority | None = None,
         expires_in_s: float | None = None,
         idempotency_key: str | None = None,
+        callback_url: str | None = None,
         timeout_s: float | None = None,
     ) -> Job:
         """Submit the same and return the job at once."""
-        wanted = Wanted(endpoint_name, input, inputs, model_name, version, priority, expires_in_s, idempotency_key)
+        asked = model_name, version, priority, expires_in_s, idempotency_key, callback_url
+        wanted = Wanted(endpoint_name, input, inputs, *asked)
         document = self._driver.run(predicting.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
 

@@ -42,6 +42,7 @@ class Wanted:
     priority: str | None = None
     expires_in_s: float | None = None
     idempotency_key: str | None = None
+    callback_url: str | None = None
 
     @property
     def of_array(self) -> bool:
@@ -56,7 +57,7 @@ class Wanted:
             raise SettingsWrong("Give either one input or, with inputs=, a list of them.")
         rows = {"input": self.input} if self.inputs is None else {"inputs": _listed(self.inputs)}
         named: dict[str, Any] = {"model_name": self.model_name, "version": self.version}
-        named |= {"priority": self.priority, "expires_in_s": self.expires_in_s}
+        named |= {"priority": self.priority, "expires_in_s": self.expires_in_s, "callback_url": self.callback_url}
         body = rows | {name: value for name, value in named.items() if value is not None}
         path = path_of("predict", *([] if self.endpoint_name is None else [self.endpoint_name]))
         key = self.idempotency_key or str(uuid.uuid4())

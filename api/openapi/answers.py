@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from registry.roles import Role
 from workers.jobs import JobState
 from workers.priorities import Priority
+from workers.webhooks.deliveries import DeliveryStatus
 
 
 class _Answer(BaseModel):
@@ -133,6 +134,36 @@ class DeadLetters(_Answer):
     """Jobs that were given up, newest first."""
 
     dead_letters: list[DeadLetterSummary]
+
+
+class WebhookAttempt(_Answer):
+    """One try to deliver a webhook."""
+
+    at: datetime
+    status_code: int | None = Field(description="Of the receiver's answer, if there was one.")
+    error: str | None = Field(description="Why it counts as not delivered.")
+    duration_ms: float
+    answer: str | None = Field(description="How the receiver's answer begins.")
+
+
+class WebhookDelivery(_Answer):
+    """The webhook that tells a job's end, and what became of it."""
+
+    job_id: str
+    webhook_id: str = Field(description="The header `webhook-id`, the same at each attempt.")
+    endpoint_name: str
+    owner: str | None = Field(description="The name of the API key that the job was submitted with.")
+    callback_url: str = Field(description="Without its query, in which tokens are.")
+    status: DeliveryStatus
+    created_at: datetime = Field(description="When the job ended.")
+    next_attempt_at: datetime | None
+    attempts: list[WebhookAttempt] = Field(description="The last 20, oldest first.")
+
+
+class WebhookDeliveries(_Answer):
+    """Deliveries of webhooks, newest first."""
+
+    deliveries: list[WebhookDelivery]
 
 
 class JobDocument(_Answer):

@@ -92,6 +92,7 @@ def describe_routes(app: Flask) -> Json:
                 "Predictions",
                 "Jobs",
                 "Dead letters",
+                "Webhooks",
                 "Deployments",
                 "Models",
                 V2_TAG,

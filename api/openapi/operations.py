@@ -57,6 +57,11 @@ OPERATIONS: Mapping[str, Operation] = {
         example={},
     ),
     "dead_letters.discard_dead_letter": Operation("Dead letters", {204: None}, errors=(404, 422, 503)),
+    "webhooks.list_deliveries": Operation(
+        "Webhooks", {200: answers.WebhookDeliveries}, query=schemas.DeliveryList, errors=(422, 503)
+    ),
+    "webhooks.show_delivery": Operation("Webhooks", {200: answers.WebhookDelivery}, errors=(404, 422, 503)),
+    "webhooks.redeliver": Operation("Webhooks", {202: answers.WebhookDelivery}, errors=(404, 422, 503)),
     "jobs.list_jobs": Operation("Jobs", {200: answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
     "jobs.look_up_jobs": Operation(
         "Jobs",

@@ -11,8 +11,17 @@ from tests.support.secured_redis import USERS_FILE
 
 #: Scripts of the engine are the worker's; the others are the API's, and some of them the worker's too.
 SCRIPTS = {
-    "queuecast-worker": [*(REPOSITORY / "workers" / "engine").glob("*.py"), REPOSITORY / "workers" / "records.py"],
-    "queuecast-api": [path for path in (REPOSITORY / "workers").glob("*.py") if path.name != "reports.py"],
+    "queuecast-worker": [
+        *(REPOSITORY / "workers" / "engine").glob("*.py"),
+        REPOSITORY / "workers" / "webhooks" / "outbox.py",
+        REPOSITORY / "workers" / "webhooks" / "attempts.py",
+        REPOSITORY / "workers" / "records.py",
+    ],
+    "queuecast-api": [
+        *[path for path in (REPOSITORY / "workers").glob("*.py") if path.name != "reports.py"],
+        REPOSITORY / "workers" / "webhooks" / "outbox.py",
+        REPOSITORY / "workers" / "webhooks" / "deliveries.py",
+    ],
     "queuecast-program": [REPOSITORY / "workers" / "submission.py"],
 }
 

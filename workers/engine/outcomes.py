@@ -12,6 +12,7 @@ from workers.engine.messages import QueuedJob
 from workers.records import STATUS_OF, TELL_ENDED
 from workers.redis_client import EVEN_IF_FULL, script
 from workers.settings import load
+from workers.webhooks.outbox import NOTIFY
 
 #: KEYS: the records, then `recent`, the set of endpoints, unfinished.
 #: ARGV: seconds to live, length of `recent`, endpoint; then record, id, submitted at of each job.
@@ -73,7 +74,7 @@ end
 
 #: KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
 #: its latencies of this window, leases, leased.
-#: ARGV: seconds to live of a record, of the latencies; then id, record, kind, latency ms, bucket of each job;
+#: ARGV: seconds to live of a record, of the latencies, endpoint; then id, record, kind, latency ms, bucket of each job;
 #: then the tags whose leases end with this.
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
 #: What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
@@ -81,14 +82,15 @@ _FINISH = (
     EVEN_IF_FULL
     + STATUS_OF
     + TELL_ENDED
+    + NOTIFY
     + """
 local n = (#KEYS - 6) / 2
 local unfinished, expiring, counts, latencies = KEYS[2 * n + 1], KEYS[2 * n + 2], KEYS[2 * n + 3], KEYS[2 * n + 4]
-local written, ids, ended, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, 0, {}, {}
+local written, ids, ended, records, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, {}, 0, {}, {}
 local function count(table, field) table[field] = (table[field] or 0) + 1 end
 local stood = redis.call('MGET', unpack(KEYS, 1, n))
 for i = 1, n do
-  local at = 5 * i - 2
+  local at = 5 * i - 1
   ids[i] = ARGV[at]
   if seen[ARGV[at]] or terminal(status_of(stood[i])) then
     written[i] = 0
@@ -103,6 +105,7 @@ for i = 1, n do
     end
     written[i] = 1
     ended[#ended + 1] = ARGV[at]
+    records[#ended] = ARGV[at + 1]
   end
 end
 redis.call('DEL', unpack(KEYS, n + 1, 2 * n))
@@ -112,10 +115,11 @@ for kind, jobs in pairs(of_kind) do redis.call('HINCRBY', counts, kind, jobs) en
 for bucket, jobs in pairs(of_bucket) do redis.call('HINCRBY', latencies, bucket, jobs) end
 if total_ms > 0 then redis.call('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
 redis.call('EXPIRE', latencies, ARGV[2])
-if #ARGV > 5 * n + 2 then
-  redis.call('ZREM', KEYS[2 * n + 5], unpack(ARGV, 5 * n + 3))
-  redis.call('HDEL', KEYS[2 * n + 6], unpack(ARGV, 5 * n + 3))
+if #ARGV > 5 * n + 3 then
+  redis.call('ZREM', KEYS[2 * n + 5], unpack(ARGV, 5 * n + 4))
+  redis.call('HDEL', KEYS[2 * n + 6], unpack(ARGV, 5 * n + 4))
 end
+notify(ARGV[3], ended, records)
 tell_ended(ended)
 return written
 """
@@ -184,6 +188,7 @@ async def finish(  # noqa: PLR0913, PLR0917 - what the script needs
     arguments: list[bytes | str | float] = [
         result_ttl_s or load().result_ttl_s,
         statistics.WINDOWS_KEPT * statistics.WINDOW_S,
+        endpoint_name,
     ]
     for each in finishes:
         bucket = "" if each.latency_ms is None else statistics.bucket(each.latency_ms)

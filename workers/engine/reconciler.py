@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redis import RedisError
@@ -14,7 +14,9 @@ from registry.errors import RegistryError
 from workers import keys
 from workers.engine.context import Context
 from workers.engine.endpoint import Endpoint
+from workers.errors import TargetRefused
 from workers.redis_client import EVEN_IF_FULL, script
+from workers.webhooks import outbox
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +24,8 @@ _log = logging.getLogger(__name__)
 _WINDING_DOWN_S = 0.25
 #: A drained queue has to stay empty for this long: a submitter may have read the deployment just before.
 _GRACE_S = 2.0
-#: KEYS: limits. ARGV: endpoint, its limit, and so on.
-_TELL_LIMITS = EVEN_IF_FULL + "redis.call('HSET', KEYS[1], unpack(ARGV))"
+#: KEYS: a hash. ARGV: endpoint, what is said of it, and so on.
+_TELL = EVEN_IF_FULL + "redis.call('HSET', KEYS[1], unpack(ARGV))"
 
 
 class Reconciler:
@@ -71,6 +73,8 @@ class Reconciler:
         desired = {each.endpoint_name: each for each in await asyncio.to_thread(self._read_desired)}
         winding_down = [each.endpoint_name for each in desired.values() if each.intent is not Intent.SERVE]
         backlogs = await self._context.intake.depths(winding_down)
+        # Before there are jobs of a deployment here whose ends are to be told.
+        await self._tell_callbacks(desired.values())
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
@@ -88,8 +92,25 @@ class Reconciler:
         """Let submitters know how long queues may be, who don't read the registry."""
         limits = {each.endpoint_name: each.settings.max_queue_length for each in desired}
         if limits:
-            flat = [value for limit in limits.items() for value in limit]
-            await script(self._context.records, _TELL_LIMITS)([keys.LIMITS], flat)
+            await self._tell(keys.LIMITS, limits)
+
+    async def _tell_callbacks(self, desired: Iterable[DesiredDeployment]) -> None:
+        """Let the scripts that end jobs know where that is to be told for a deployment."""
+        callbacks: dict[str, str] = {}
+        for each in desired:
+            if each.settings.callback_url is not None:
+                try:
+                    callbacks[each.endpoint_name] = outbox.callback(each.settings.callback_url)
+                except TargetRefused as error:
+                    _log.error("the ends of jobs of %s are told to nobody: %s", each.endpoint_name, error)
+        others = [each.endpoint_name for each in desired if each.endpoint_name not in callbacks]
+        if callbacks:
+            await self._tell(keys.ENDPOINT_CALLBACKS, callbacks)
+        if others:
+            await self._context.records.hdel(keys.ENDPOINT_CALLBACKS, *others)
+
+    async def _tell(self, key: str, said: Mapping[str, str | int]) -> None:
+        await script(self._context.records, _TELL)([key], [value for each in said.items() for value in each])
 
     def _wind_down(self, backlogs: dict[str, int]) -> bool:
         """End endpoints that have nothing to do any more; tell whether there are others on their way."""

@@ -17,10 +17,9 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from workers import documents, jobs, keys
-from workers.records import STATUS_OF, WITHDRAW, withdrawal_keys
+from workers.records import STATUS_OF, WITHDRAW, withdrawal_keys, withdrawal_values
 from workers.redis_client import script
 from workers.settings import WorkerSettings
-from workers.statistics import Kind
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ _log = logging.getLogger(__name__)
 _CLOCK_SLACK_S = 10.0
 _LOOKED_AT_ONCE = 200
 
-#: KEYS: the record, the copy of its message, unfinished. ARGV: job id, now (s).
+#: KEYS: the record, the copy of its message, unfinished, callbacks. ARGV: job id, now (s).
 #: Dates the job anew if it is unfinished, and returns its message; forgets a job that has ended or has no record.
 #: (There is no copy of a message that came straight from a Celery program. Its lease keeps it, under a tag of
 #: its own.)
@@ -38,6 +37,7 @@ _LOST = (
 local status = status_of(redis.call('GET', KEYS[1]))
 if not status or terminal(status) then
   redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('HDEL', KEYS[4], ARGV[1])
   return false
 end
 redis.call('ZADD', KEYS[3], 'XX', ARGV[2], ARGV[1])
@@ -104,7 +104,7 @@ class Sweeper:
         record = documents.revoked(
             job.job_id, job.endpoint_name, documents.EXPIRED, job.submitted_at, now, owner=job.owner
         )
-        values: list[bytes | str | int] = [job.job_id, record, self._settings.result_ttl_s, Kind.WITHDRAWN.value, 0]
+        values = withdrawal_values(job.job_id, job.endpoint_name, record, force=False)
         await script(self._records, WITHDRAW)(withdrawal_keys(job.job_id, job.endpoint_name), values)
 
     async def _send_lost_again(self, endpoint_name: str) -> None:
@@ -125,7 +125,7 @@ class Sweeper:
         return [job_id.decode() for job_id in cast("list[bytes]", found)]
 
     async def _send_again(self, endpoint_name: str, job_id: str, now: float) -> None:
-        names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
+        names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name), keys.CALLBACKS]
         message = await script(self._records, _LOST)(names, [job_id, now])
         if message:
             about = {"job_id": job_id, "endpoint_name": endpoint_name}

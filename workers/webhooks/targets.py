@@ -67,7 +67,7 @@ class Targets:
         Raises:
             TargetRefused: they may not; says why and what to do.
         """
-        target = _read(url)
+        target = read_url(url)
         if not any(pattern.fits(target.scheme, target.host, target.port) for pattern in self.hosts):
             raise TargetRefused(
                 f"Webhooks may not go to {target.scheme}://{target.authority}: take a host that is allowed, or have an "
@@ -94,7 +94,12 @@ class Targets:
         )
 
 
-def _read(url: str) -> Target:
+def read_url(url: str) -> Target:
+    """Return the parts of a URL that something could be sent to, whether or not it may.
+
+    Raises:
+        TargetRefused: it can't be used; says why.
+    """
     if len(url) > MOST_CHARACTERS:
         raise TargetRefused(f"The webhook's URL has {len(url)} characters: it may have {MOST_CHARACTERS}.")
     try:

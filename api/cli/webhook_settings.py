@@ -1,0 +1,47 @@
+"""What `queuecast run` needs to send webhooks without further set-up: a secret of its own, and receivers next to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from api.cli.errors import StartFailed
+from api.cli.settings import CliSettings
+from workers.loopback import is_loopback
+from workers.webhooks.signing import new_secret
+
+_SECRETS, _HOSTS, _NETWORKS = (f"QUEUECAST_WEBHOOK_{name}" for name in ("SECRETS", "HOSTS", "PRIVATE_NETWORKS"))
+#: Programs on this machine, which could call each other anyhow.
+_HOSTS_HERE = "http://127.0.0.1:* http://localhost:*"
+_NETWORKS_HERE = "127.0.0.0/8 ::1/128"
+
+
+def secret_file(settings: CliSettings) -> Path:
+    """Return where the secret is kept that webhooks are signed with unless another is set."""
+    return settings.data_dir.absolute() / "webhook-secret"
+
+
+def variables(settings: CliSettings, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that `given` lacks: a secret, which the first start makes, and receivers on this machine.
+
+    Raises:
+        StartFailed: the secret can't be read or kept.
+    """
+    found = {} if given.get(_SECRETS) else {_SECRETS: _secret(secret_file(settings))}
+    if not given.get(_HOSTS) and is_loopback(settings.host):
+        found |= {_HOSTS: _HOSTS_HERE, _NETWORKS: given.get(_NETWORKS) or _NETWORKS_HERE}
+    return found
+
+
+def _secret(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+                file.write(new_secret() + "\n")
+        except FileExistsError:
+            pass
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise StartFailed(f"The secret that webhooks are signed with can't be kept in {path}: {error}") from error

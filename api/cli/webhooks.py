@@ -1,0 +1,87 @@
+"""`queuecast webhooks`: what was told of the ends of jobs, and what became of it."""
+
+from __future__ import annotations
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import calls_service
+from api.cli.output import Output, local_time
+
+_STATUSES = ["pending", "delivered", "failed"]
+
+
+@click.group()
+def webhooks() -> None:
+    """Look at what was told to callback URLs, and send it again.
+
+    \b
+    Examples:
+      queuecast webhooks list --status failed
+      queuecast webhooks show JOB_ID
+      queuecast webhooks redeliver JOB_ID
+    """
+
+
+@webhooks.command(name="list")
+@click.option("--endpoint", "endpoint_name", help="Only of this endpoint's jobs.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only those that are so far.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many, newest first.")
+@calls_service
+def list_deliveries(client: Client, output: Output, endpoint_name: str | None, status: str | None, limit: int) -> None:
+    """List deliveries, newest first."""
+    found = client.get("/webhooks/deliveries", endpoint_name=endpoint_name, status=status, limit=limit)
+    if output.as_json:
+        output.document(found)
+        return
+    output.table(
+        ["JOB", "ENDPOINT", "STATUS", "CALLBACK URL", "ENDED", "ATTEMPTS", "NEXT", "LAST ERROR"],
+        [
+            (
+                each["job_id"],
+                each["endpoint_name"],
+                each["status"],
+                each["callback_url"],
+                local_time(each["created_at"]),
+                len(each["attempts"]),
+                local_time(each["next_attempt_at"]),
+                each["attempts"][-1]["error"] if each["attempts"] else None,
+            )
+            for each in found["deliveries"]
+        ],
+        "No such deliveries.",
+    )
+
+
+@webhooks.command()
+@click.argument("job_id")
+@calls_service
+def show(client: Client, output: Output, job_id: str) -> None:
+    """Show what became of the webhook of JOB_ID, attempt by attempt."""
+    _show(output, client.get(path_of("webhooks", "deliveries", job_id)))
+
+
+@webhooks.command()
+@click.argument("job_id")
+@calls_service
+def redeliver(client: Client, output: Output, job_id: str) -> None:
+    """Send the webhook of JOB_ID again, under the same webhook-id."""
+    _show(output, client.post(path_of("webhooks", "deliveries", job_id, "redeliver"), {}))
+
+
+def _show(output: Output, delivery: Document) -> None:
+    if output.as_json:
+        output.document(delivery)
+        return
+    times = {name: local_time(delivery[name]) for name in ("created_at", "next_attempt_at")}
+    attempts = {
+        f"attempt {number}": f"{local_time(each['at'])}  {each['duration_ms']:.0f} ms  {_became(each)}"
+        for number, each in enumerate(delivery["attempts"], 1)
+    }
+    output.facts({**{name: value for name, value in delivery.items() if name != "attempts"}, **times, **attempts})
+
+
+def _became(attempt: Document) -> str:
+    answer = (attempt["answer"] or "").strip().partition("\n")[0]
+    said = attempt["error"] or f"It answered {attempt['status_code']}."
+    return f"{said}  {answer}".rstrip()
