@@ -132,6 +132,14 @@ class Stack(Calls):
         self._closing.callback(worker.stop)
         return worker.wait_until_ready() if wait else worker
 
+    def start_notifier(self) -> Child:
+        """Start what sends webhooks, as the Procfile does; return when it consumes."""
+        command = ["/bin/sh", "-c", f"exec {procfile_command('notifier')}"]
+        env = {**self.env, "PATH": _path_with_programs()}
+        notifier = self._started(Child(command, env=env, log_path=self.logs / "notifier.log"))
+        notifier.wait_for_log(" ready.", START_TIMEOUT_S)
+        return notifier
+
     @contextmanager
     def flower(self, worker: Worker, auth: tuple[str, str] | None = None) -> Iterator[str]:
         """Run Flower as the Procfile does; yields its URL once it has heard of the worker (`auth`: user, password)."""
@@ -195,8 +203,8 @@ class Stack(Calls):
 
     def _flower_place(self) -> tuple[str, dict[str, str]]:
         port = free_port()
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return f"http://127.0.0.1:{port}", {**self.env, "QUEUECAST_FLOWER_PORT": str(port), "PATH": programs}
+        env = {**self.env, "QUEUECAST_FLOWER_PORT": str(port), "PATH": _path_with_programs()}
+        return f"http://127.0.0.1:{port}", env
 
     def _migrate(self) -> None:
         """Make the registry's tables; an SQLite file is a copy of the first one."""
@@ -213,6 +221,10 @@ class Stack(Calls):
     def _started(self, child: Child) -> Child:
         self._closing.callback(child.stop)
         return child
+
+
+def _path_with_programs() -> str:
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def procfile_command(name: str) -> str:

@@ -46,7 +46,7 @@ end
 
 #: KEYS: receivers, failing. ARGV: seconds for which they are taken, at most so many, at most so many of a receiver,
 #: receivers to look at. Returns the ids of jobs whose ends are to be told now.
-#: A receiver that has had its share is looked at again when one of its attempts has ended.
+#: A receiver that has its share is looked at again when one of its attempts has ended, or after a second.
 _TAKE = (
     _NOW
     + _LOOK_AT
@@ -63,7 +63,8 @@ for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIM
     redis.call('ZADD', leased, now + ARGV[1], job_id)
     taken[#taken + 1] = job_id
   end
-  look_at(receiver, #taken < most and now + 1 or now)
+  local full = #ids >= room and #taken < most
+  look_at(receiver, full and now + 1 or 0)
   if #taken >= most then break end
 end
 return taken

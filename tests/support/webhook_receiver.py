@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 #: Status and headers of an answer.
 Answer = tuple[int, Mapping[str, str]]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-class Receiver:
+class WebhookReceiver:
     """A server on a free port of loopback; a context manager.
 
     Args:
@@ -69,7 +69,7 @@ class Receiver:
     def _take(self, headers: dict[str, str], body: bytes) -> Answer:
         try:
             document = self._webhook.verify(body, headers)
-        except Exception:
+        except WebhookVerificationError:
             return 400, {}
         assert json.loads(body) == document
         with self._lock:

@@ -1,0 +1,112 @@
+"""Webhooks over HTTP: asking for one, what is refused, and the log of deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Client, View
+from tests.support.environment import forget_cached_settings
+from tests.support.webhook_receiver import SECRET
+from workers.webhooks import deliveries
+
+URL = "https://hooks.example.com/hook?token=secret"
+
+
+@pytest.fixture(autouse=True)
+def _allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("QUEUECAST_WEBHOOK_SECRETS", SECRET)
+    monkeypatch.setenv("QUEUECAST_WEBHOOK_HOSTS", "hooks.example.com")
+    forget_cached_settings()
+    yield
+    monkeypatch.undo()
+    forget_cached_settings()
+
+
+def cancelled(client: Client, **rows: Any) -> str:
+    job_id = client.submit(input=[1, 2], **rows)
+    client.delete(f"/jobs/{job_id}")
+    return job_id
+
+
+def test_what_was_told_of_a_job_is_found_under_its_id(client: Client, adding: View) -> None:
+    job_id = cancelled(client, callback_url=URL)
+    delivery = client.get(f"/webhooks/deliveries/{job_id}").json
+    assert delivery["status"] == "pending"
+    assert delivery["callback_url"] == "https://hooks.example.com/hook?…"
+    assert delivery["created_at"] == delivery["next_attempt_at"]
+    assert (delivery["endpoint_name"], delivery["attempts"]) == ("adding", [])
+    other = cancelled(client)
+    assert client.get(f"/webhooks/deliveries/{other}").json["code"] == "delivery_not_found"
+
+
+def test_a_model_and_many_inputs_can_have_callbacks_too(client: Client, adding: View) -> None:
+    body = {"model_name": "adder", "input": [1, 2], "callback_url": URL}
+    ids = [client.post("/predict", json=body).json["job_id"]]
+    rows = [{"input": [1, 2], "callback_url": URL}, {"input": [1, 2]}]
+    ids += client.post("/predict/adding/bulk", json=rows).json["job_ids"]
+    for job_id in ids:
+        client.delete(f"/jobs/{job_id}")
+    found = client.get("/webhooks/deliveries?endpoint_name=adding&status=pending").json["deliveries"]
+    assert [each["job_id"] for each in found] == ids[1::-1]
+    assert client.get("/webhooks/deliveries?status=delivered").json == {"deliveries": []}
+    assert client.get("/webhooks/deliveries?endpoint_name=other").json == {"deliveries": []}
+    assert len(client.get("/webhooks/deliveries?limit=1").json["deliveries"]) == 1
+    assert client.get("/webhooks/deliveries?status=lost").json["field"] == "status"
+
+
+def test_it_is_sent_again_when_asked_to_be(client: Client, adding: View) -> None:
+    job_id = cancelled(client, callback_url=URL)
+    answer = client.post(f"/webhooks/deliveries/{job_id}/redeliver")
+    assert (answer.status_code, answer.json["status"]) == (202, "pending")
+    assert client.post("/webhooks/deliveries/unknown/redeliver").status_code == 404
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example.com/", "http://hooks.example.com/", "https://10.0.0.1/"])
+def test_a_callback_that_is_not_allowed_is_refused_before_there_is_a_job(
+    client: Client, adding: View, url: str
+) -> None:
+    answer = client.post("/predict/adding", json={"input": [1, 2], "callback_url": url})
+    assert (answer.status_code, answer.json["code"], answer.json["field"]) == (422, "callback_refused", "callback_url")
+    assert "QUEUECAST_WEBHOOK_HOSTS" in answer.json["detail"]
+    rows = [{"input": [1, 2]}, {"input": [1, 2], "callback_url": url}]
+    assert client.post("/predict/adding/bulk", json=rows).json["field"] == "[1].callback_url"
+    wanted = {"endpoint_name": "more", "model_name": "adder", "callback_url": url}
+    assert client.post("/deployments/deploy", json=wanted).json["code"] == "callback_refused"
+    assert client.get("/jobs").json == {"jobs": []}
+    assert client.get("/deployments/more").status_code == 404
+
+
+def test_without_a_secret_it_is_said_what_to_set(client: Client, adding: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUEUECAST_WEBHOOK_SECRETS")
+    forget_cached_settings()
+    answer = client.post("/predict/adding", json={"input": [1, 2], "callback_url": URL})
+    assert (answer.status_code, answer.json["code"]) == (422, "webhooks_not_set_up")
+    assert "QUEUECAST_WEBHOOK_SECRETS" in answer.json["detail"]
+    assert client.post("/predict/adding", json={"input": [1, 2]}).status_code == 202
+
+
+def test_a_deployment_has_a_callback_until_it_is_taken_away(client: Client, adding: View) -> None:
+    assert client.deploy(callback_url=URL)["settings"]["callback_url"] == URL
+    assert client.deploy()["settings"]["callback_url"] == URL
+    assert client.deploy(callback_url=None)["settings"]["callback_url"] is None
+
+
+def test_the_same_key_with_another_callback_is_another_request(client: Client, adding: View) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first = client.post("/predict/adding", json={"input": [1, 2], "callback_url": URL}, headers=headers)
+    again = client.post("/predict/adding", json={"input": [1, 2], "callback_url": URL}, headers=headers)
+    assert again.json["job_id"] == first.json["job_id"]
+    assert (
+        client.post("/predict/adding", json={"input": [1, 2]}, headers=headers).json["code"] == "idempotency_conflict"
+    )
+
+
+def test_metrics_tell_what_waits_to_be_told(client: Client, adding: View) -> None:
+    cancelled(client, callback_url=URL)
+    text = client.get("/metrics").text
+    assert "queuecast_webhooks_pending 1.0" in text
+    assert 'queuecast_webhook_deliveries_total{outcome="delivered"} 0.0' in text
+    assert deliveries.figures().pending == 1
