@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.conftest import StartWorker
+from tests.support import webhook_receiver
 from tests.support.processes import living
 from tests.support.rabbitmq import RabbitNode, script
 from tests.support.stack import Stack, Worker
@@ -58,7 +59,8 @@ def rabbit(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="package")
 def service(rabbit: RabbitNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A service on that node with one worker, which nobody stops."""
-    with Stack(tmp_path_factory.mktemp("service"), env={**FAST, "QUEUECAST_BROKER_URL": rabbit.url}) as running:
+    env = {**FAST, **webhook_receiver.environment(), "QUEUECAST_BROKER_URL": rabbit.url}
+    with Stack(tmp_path_factory.mktemp("service"), env=env) as running:
         running.start_worker("worker")
         yield running
 

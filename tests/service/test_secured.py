@@ -16,11 +16,13 @@ from tritonclient.utils import InferenceServerException
 
 from api.client import AccessDenied, Client
 from tests.service.conftest import HERE as SERVICE
+from tests.support import webhook_receiver
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
 from tests.support.secured_redis import SecuredStack, with_tls, with_users
 from tests.support.stack import Worker
 from tests.support.waiting import eventually
+from tests.support.webhook_receiver import WebhookReceiver
 from workers import keys
 from workers.queues import queue_name
 
@@ -34,7 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredStack]:
     folder = tmp_path_factory.mktemp("secured")
     env = {"QUEUECAST_MESSAGE_KEY": MESSAGE_KEY, "QUEUECAST_FLOWER_PASSWORD": FLOWER_PASSWORD}
     # The sweep, the leases and the rest of a worker's housekeeping are to happen while the tests run.
-    env |= {"QUEUECAST_SWEEP_INTERVAL_S": "0.5", "QUEUECAST_LEASE_S": "2"}
+    env |= {"QUEUECAST_SWEEP_INTERVAL_S": "0.5", "QUEUECAST_LEASE_S": "2", **webhook_receiver.environment()}
     with SecuredStack(folder / "stack", with_users(free_port(), folder / "redis"), env) as running:
         running.register_examples()
         running.start_worker()
@@ -133,6 +135,27 @@ def test_a_limited_client_works_as_its_own_user_too(service: SecuredStack) -> No
     refused = service.queuecast("deployments", check=False)
     assert refused.returncode == 1
     assert "QUEUECAST_API_KEY" in refused.stderr
+
+
+def test_webhooks_are_sent_as_the_workers_user_and_a_client_sees_its_own(service: SecuredStack) -> None:
+    service.start_notifier()
+    made = [service.api.post("/keys", json={"name": name, "role": "client"}).json()["key"] for name in ("one", "two")]
+    mine, theirs = ({"Authorization": f"Bearer {key}"} for key in made)
+    with WebhookReceiver(answer=lambda number: (204 if number else 500, {})) as receiver:
+        body = {"input": 2.5, "callback_url": receiver.url}
+        job_id = service.api.post(f"/predict/{ENDPOINT}", json=body, headers=mine).json()["job_id"]
+        call = f"predict.apply_async(({ENDPOINT!r}, 2.5), callback_url={receiver.url!r})"
+        code = f"from workers.tasks import predict; print({call}.id)"
+        ids = {job_id, program(service, code, user="queuecast-program")}
+        eventually(lambda: set(receiver.jobs) == ids)
+        address = f"/webhooks/deliveries/{job_id}"
+        assert service.api.post(f"{address}/redeliver").status_code == 202
+        eventually(lambda: receiver.ids.count(f"msg_{job_id}") >= 2)
+    assert service.api.get(address, headers=mine).json()["owner"] == "one"
+    assert service.api.get(address, headers=theirs).status_code == 404
+    listed = [service.api.get("/webhooks/deliveries", headers=each).json()["deliveries"] for each in (mine, theirs)]
+    assert [[each["job_id"] for each in deliveries] for deliveries in listed] == [[job_id], []]
+    assert service.api.post(f"{address}/redeliver", headers=mine).status_code == 403
 
 
 def test_jobs_are_cancelled_rejected_and_parked_as_the_apis_and_the_workers_users(service: SecuredStack) -> None:

@@ -26,6 +26,12 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield running
 
 
+@pytest.fixture
+def held() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A service of its own, whose Redis and notifier are restarted; with one endpoint."""
@@ -93,13 +99,19 @@ def test_a_deployment_tells_of_the_jobs_of_bare_celery_programs_and_of_dead_lett
         telling.deploy(NAME, endpoint_name=NAME, callback_url=None)
 
 
-def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(telling: Stack, notifier: list[Child]) -> None:
+def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(
+    telling: Stack, notifier: list[Child], held: WebhookReceiver
+) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     ids = [submit(telling, str(number), url) for number in range(5)]
     telling.ended(ids)
     eventually(lambda: telling.api.get(f"/webhooks/deliveries/{ids[0]}").json()["attempts"])
+    held.answer = lambda number: (held.let_go.wait(0 if number else 20), (204, {}))[1]
+    killed = submit(telling, "killed", held.url)
+    eventually(lambda: held.ids)
     notifier[-1].kill()
+    held.let_go.set()
     ids += [submit(telling, "while nobody tells", url)]
     telling.ended(ids)
     eventually(lambda: telling.api.get("/metrics").status_code == 200)
@@ -112,6 +124,7 @@ def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(telling
             redelivered = telling.queuecast("webhooks", "redeliver", job_id, "--json") if job_id == ids[0] else None
             assert redelivered is None or '"pending"' in redelivered.stdout
         eventually(lambda: back.ids.count(f"msg_{ids[0]}") >= 2, message="it is sent again")
+    eventually(lambda: held.ids.count(f"msg_{killed}") >= 2, message="what a killed notifier was sending is sent again")
     listed = telling.queuecast("webhooks", "list", "--endpoint", NAME).stdout
     assert all(job_id in listed for job_id in ids)
     notifier[-1].send(signal.SIGTERM)

@@ -26,6 +26,7 @@ class WebhookReceiver:
     Attributes:
         got: the bodies of all that it took with 2xx, parsed.
         ids: the `webhook-id` of every genuine one, also of those that it didn't take.
+        let_go: for answers that wait.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class WebhookReceiver:
     ) -> None:
         self.got: list[dict[str, Any]] = []
         self.ids: list[str] = []
+        self.let_go = threading.Event()
         self._lock = threading.Lock()
         self._webhook, self.answer = Webhook(secret), answer
         receiver = self

@@ -19,7 +19,7 @@ from workers.webhooks.deliveries import Attempt, DeliveryStatus
 #: From being taken to being begun: a message's way through its queue, when that is long.
 TAKEN_S = 60.0
 #: What an attempt may need besides its time limit.
-SLACK_S = 15.0
+SLACK_S = 5.0
 #: One receiver, however slow, may occupy as many of a notifier's threads; one that fails a single one.
 AT_A_RECEIVER = 4
 TAKEN_AT_ONCE = 100
@@ -75,6 +75,7 @@ return taken
 #: Returns what there is to tell, and false if there is nothing to do: it was told meanwhile, or somebody is at it.
 _BEGIN = (
     _NOW
+    + _LOOK_AT
     + f"""
 local said = redis.call('HMGET', KEYS[1], 'status', 'due_at', 'running_until', 'receiver', 'url', 'record', 'body',
   'attempts', 'tries')
@@ -82,6 +83,7 @@ if said[1] ~= 'pending' or tonumber(said[2]) > now or tonumber(said[3] or 0) > n
 redis.call('HSET', KEYS[1], 'running', ARGV[2], 'running_until', now + ARGV[3])
 redis.call('ZADD', '{keys.webhooks_due("")}' .. said[4], now + ARGV[3], ARGV[1])
 redis.call('ZADD', '{keys.webhooks_leased("")}' .. said[4], now + ARGV[3], ARGV[1])
+look_at(said[4], 0)
 return {{said[4], said[5], said[6], said[7], said[8], said[9], string.format('%.3f', now)}}
 """
 )

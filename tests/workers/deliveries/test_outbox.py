@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
+from redis.asyncio import Redis as AsyncRedis
 
+from registry.deployments import DesiredDeployment
 from tests.workers.conftest import WithRedis, submit
 from tests.workers.stand_ins import context, deployment
 from workers import bulk, documents, jobs, keys, records, statistics
@@ -17,6 +21,7 @@ from workers.engine.reconciler import Reconciler
 from workers.engine.sweeper import Sweeper
 from workers.errors import DeliveryNotFound, PredictionFailed, TargetRefused
 from workers.settings import load
+from workers.submission import Idempotency
 from workers.tasks import predict
 from workers.webhooks import deliveries, outbox
 from workers.webhooks.deliveries import DeliveryStatus
@@ -71,7 +76,7 @@ def pending() -> list[str]:
 
 @pytest.mark.parametrize("state", ENDS)
 def test_every_way_to_end_is_to_be_told_once(store: redis.Redis, with_redis: WithRedis, state: str) -> None:
-    options = {"expires": 0.001} if state == "expired" else {}
+    options: dict[str, Any] = {"expires": 0.001} if state == "expired" else {}
     job_id = submit(callback_url=URL, **options).job_id
     with pytest.raises(DeliveryNotFound):
         deliveries.get(job_id)
@@ -100,10 +105,14 @@ def test_a_job_that_could_not_be_sent_is_forgotten_with_its_callback(store: redi
     assert not store.exists(keys.CALLBACKS)
 
 
+async def tell_callbacks(desired: list[DesiredDeployment], client: AsyncRedis) -> None:
+    await Reconciler(context(client), {}, list)._tell_callbacks(desired)
+
+
 def test_a_deployments_callback_is_for_jobs_without_one_of_their_own(store: redis.Redis, with_redis: WithRedis) -> None:
     for wanted in ("https://deployment.example.com/", None):
         desired = [deployment(NAME, callback_url=wanted), deployment("other")]
-        with_redis(lambda client, desired=desired: Reconciler(context(client), {}, list)._tell_callbacks(desired))
+        with_redis(partial(tell_callbacks, desired))
         ids = [submit().job_id, submit(callback_url=URL).job_id]
         finish(with_redis, *ids)
         assert deliveries.get(ids[1]).url == URL
@@ -128,7 +137,7 @@ def test_many_jobs_have_one_callback_or_each_its_own(store: redis.Redis, with_re
 def test_a_repeated_bulk_call_asks_for_no_callback_of_a_job_that_has_ended(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:
-    once = bulk.Idempotency("key", b"request")
+    once = Idempotency("key", b"request")
     ids = bulk.submit(NAME, [bulk.Job({"input": 1})], idempotency=once, callback_url=URL)
     finish(with_redis, *ids)
     assert bulk.submit(NAME, [bulk.Job({"input": 1})], idempotency=once, callback_url=URL) == ids
