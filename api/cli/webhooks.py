@@ -62,11 +62,16 @@ def show(client: Client, output: Output, job_id: str) -> None:
 
 
 @webhooks.command()
-@click.argument("job_id")
+@click.argument("job_ids", metavar="JOB_ID...", nargs=-1, required=True)
 @calls_service
-def redeliver(client: Client, output: Output, job_id: str) -> None:
-    """Send the webhook of JOB_ID again, under the same webhook-id."""
-    _show(output, client.post(path_of("webhooks", "deliveries", job_id, "redeliver"), {}))
+def redeliver(client: Client, output: Output, job_ids: tuple[str, ...]) -> None:
+    """Send the webhooks of these jobs again, each under the webhook-id that it had."""
+    found = [client.post(path_of("webhooks", "deliveries", job_id, "redeliver"), {}) for job_id in job_ids]
+    if output.as_json:
+        output.document({"deliveries": found})
+        return
+    for each in found:
+        output.line(f"{each['job_id']} is sent again to {each['callback_url']}.")
 
 
 def _show(output: Output, delivery: Document) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from api.client import Client
 from tests.support.calls import expect
+from tests.support.documentation import documented_file
 from tests.support.models import Mortal
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver, environment
+from tests.support.webhook_receiver import SECRET, WebhookReceiver, environment
 
 NAME = "telling"
 QUICK = {"QUEUECAST_SWEEP_INTERVAL_S": "0.3", "QUEUECAST_WEBHOOK_TIMEOUT_S": "1"}
@@ -52,6 +56,13 @@ def notifier(telling: Stack) -> list[Child]:
 def submit(telling: Stack, row: str, url: str, **more: object) -> str:
     answer = telling.api.post(f"/predict/{NAME}", json={"input": row, "callback_url": url, **more})
     return str(expect(202, answer)["job_id"])
+
+
+def refuses(url: str) -> bool:
+    try:
+        return httpx.post(url, content=b"{}").status_code == 401
+    except httpx.TransportError:
+        return False
 
 
 def test_every_end_is_told_once_to_whoever_asked(
@@ -129,3 +140,21 @@ def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(
     assert all(job_id in listed for job_id in ids)
     notifier[-1].send(signal.SIGTERM)
     assert notifier[-1].wait() == 0
+
+
+def test_the_documented_receiver_checks_and_says_what_it_hears(telling: Stack, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    program, port = tmp_path / "receiver.py", free_port()
+    program.write_text(documented_file("webhooks.md", "receiver.py"))
+    notifier, env = telling.start_notifier(), {**telling.env, "PORT": str(port)}
+    log_path = tmp_path / "receiver.log"
+    with Child(["python", str(program), str(tmp_path / "secret")], env=env, log_path=log_path) as documented:
+        url = f"http://127.0.0.1:{port}/"
+        eventually(lambda: refuses(url), message="it answers, and believes nobody")
+        done = telling.queuecast("predict", NAME, '"row"', "--callback-url", url, "--json")
+        job_id = json.loads(done.stdout)["job_id"]
+        documented.wait_for_log(f"job.succeeded {job_id} {{'prediction': ['first', 'row']")
+    with Client(telling.url) as client, WebhookReceiver() as receiver:
+        job = client.submit(NAME, "row", callback_url=receiver.url)
+        eventually(lambda: receiver.jobs == [job.job_id])
+    assert notifier.running

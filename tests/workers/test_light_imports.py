@@ -22,6 +22,8 @@ LIGHT = [
     "waiting",
     "backlogs",
     "settings",
+    "webhooks.outbox",
+    "webhooks.deliveries",
     "webhooks.sending",
 ]
 HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
