@@ -112,9 +112,8 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
 ) -> Accepted:
     """Store a job and send its message; `options` are those of Celery's `apply_async`, `owner` see `jobs.submit`.
 
-    Its end will be told to `callback_url` (see `webhooks`).
-
-    Of them, `priority` is a level (`workers.priorities`) or a number as the broker counts.
+    Of them, `priority` is a level (`workers.priorities`) or a number as the broker counts. The job's end is told to
+    `callback_url` (see `webhooks`).
 
     Raises:
         JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or can't be said in

@@ -126,11 +126,11 @@ def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(
     ids += [submit(telling, "while nobody tells", url)]
     telling.ended(ids)
     eventually(lambda: telling.api.get("/metrics").status_code == 200)
+    notifier.append(telling.start_notifier())
     telling.redis.stop()
     telling.redis.start()
-    notifier.append(telling.start_notifier())
     with WebhookReceiver(port) as back:
-        eventually(lambda: set(back.jobs) == set(ids), 40, message="all ends are told")
+        eventually(lambda: set(back.jobs) == set(ids), 30, message="all ends are told")
         for job_id in ids:
             redelivered = telling.queuecast("webhooks", "redeliver", job_id, "--json") if job_id == ids[0] else None
             assert redelivered is None or '"pending"' in redelivered.stdout

@@ -16,8 +16,8 @@ from workers.redis_client import records_client, script
 from workers.settings import load
 from workers.webhooks.deliveries import Attempt, DeliveryStatus
 
-#: From being taken to being begun: a message's way through its queue, when that is long.
-TAKEN_S = 60.0
+#: From being taken to being begun. If its message is only late, it may have another one, which does no harm.
+TAKEN_S = 10.0
 #: What an attempt may need besides its time limit.
 SLACK_S = 5.0
 #: One receiver, however slow, may occupy as many of a notifier's threads; one that fails a single one.
@@ -130,7 +130,7 @@ return 1
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
     """An attempt that nobody else makes."""
 
@@ -140,7 +140,7 @@ class Begun:
     url: str
     #: The job's terminal record, until the first attempt has ended.
     record: bytes | None
-    #: What is told, from then on.
+    #: What is told; it is made of the record at the first attempt.
     body: bytes | None
     before: Sequence[Attempt]
     #: How often it was tried, since the end of the job or since it is sent again.
@@ -178,13 +178,13 @@ def begin(job_id: str) -> Begun | None:
     return Begun(job_id, name, receiver.decode(), url.decode(), record, body, attempts, int(tries or 0), float(now))
 
 
-def end(begun: Begun, body: bytes, result: Result) -> bool:
+def end(begun: Begun, result: Result) -> bool:
     """End an attempt; False if it took so long that another one has begun. Raises redis.RedisError."""
     settings = load()
     attempts = [*begun.before, result.attempt][-_ATTEMPTS_KEPT:]
     names = [keys.delivery(begun.job_id), keys.WEBHOOKS_PENDING, keys.WEBHOOKS_ENDED]
     names += [keys.WEBHOOKS_FAILING, keys.WEBHOOK_COUNTS]
     values: list[bytes | str | float] = [begun.job_id, begun.name, fast_json.strict(attempts), begun.tries + 1]
-    values += [result.status.value, result.next_in_s, body, int(result.receiver_fails)]
+    values += [result.status.value, result.next_in_s, begun.body or b"", int(result.receiver_fails)]
     values += [settings.webhook_log_ttl_s, settings.webhook_log_length]
     return bool(script(records_client(), _END)(names, values))

@@ -22,6 +22,34 @@ _PAGE = 200
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 _FIELDS = ("endpoint_name", "owner", "url", "status", "created_at", "due_at", "attempts")
 
+#: KEYS: receivers. Returns for how long the first that is due has been (s), as text.
+_OVERDUE = f"""
+local time, first = redis.call('TIME'), nil
+for _, receiver in ipairs(redis.call('ZRANGE', KEYS[1], 0, 999)) do
+  local at = tonumber(redis.call('ZRANGE', '{keys.webhooks_due("")}' .. receiver, 0, 0, 'WITHSCORES')[2])
+  if at and (not first or at < first) then first = at end
+end
+return string.format('%.3f', math.max(0, time[1] + time[2] / 1e6 - (first or 1e12)))
+"""
+
+#: KEYS: the delivery, pending, ended, receivers. ARGV: job id.
+#: Returns 1 if it is to be sent now; 0 if there is none.
+_REDELIVER = f"""
+local status, receiver = unpack(redis.call('HMGET', KEYS[1], 'status', 'receiver'))
+if not status then return 0 end
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+if tonumber(redis.call('HGET', KEYS[1], 'running_until') or 0) > now then return 1 end
+redis.call('HSET', KEYS[1], 'status', 'pending', 'due_at', now, 'tries', 0)
+redis.call('PERSIST', KEYS[1])
+redis.call('ZADD', KEYS[2], 'NX', now, ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZADD', '{keys.webhooks_due("")}' .. receiver, now, ARGV[1])
+redis.call('ZADD', KEYS[4], 'LT', now, receiver)
+redis.call('PUBLISH', '{keys.WEBHOOKS_CHANNEL}', '')
+return 1
+"""
+
 
 class DeliveryStatus(StrEnum):
     """How far a delivery is."""
@@ -141,35 +169,6 @@ def figures() -> Figures:
         overdue_s = float(script(client, _OVERDUE)([keys.WEBHOOK_RECEIVERS], []))
     delivered, failed, attempts = (int(counts.get(name, 0)) for name in (b"delivered", b"failed", b"failed_attempts"))
     return Figures(delivered, failed, attempts, pending, round(overdue_s, 3))
-
-
-#: KEYS: receivers. Returns for how long the first that is due has been (s), as text.
-_OVERDUE = f"""
-local time, first = redis.call('TIME'), nil
-for _, receiver in ipairs(redis.call('ZRANGE', KEYS[1], 0, 999)) do
-  local at = tonumber(redis.call('ZRANGE', '{keys.webhooks_due("")}' .. receiver, 0, 0, 'WITHSCORES')[2])
-  if at and (not first or at < first) then first = at end
-end
-return string.format('%.3f', math.max(0, time[1] + time[2] / 1e6 - (first or 1e12)))
-"""
-
-#: KEYS: the delivery, pending, ended, receivers. ARGV: job id.
-#: Returns 1 if it is to be sent now; 0 if there is none.
-_REDELIVER = f"""
-local status, receiver = unpack(redis.call('HMGET', KEYS[1], 'status', 'receiver'))
-if not status then return 0 end
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
-if tonumber(redis.call('HGET', KEYS[1], 'running_until') or 0) > now then return 1 end
-redis.call('HSET', KEYS[1], 'status', 'pending', 'due_at', now, 'tries', 0)
-redis.call('PERSIST', KEYS[1])
-redis.call('ZADD', KEYS[2], 'NX', now, ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZADD', '{keys.webhooks_due("")}' .. receiver, now, ARGV[1])
-redis.call('ZADD', KEYS[4], 'LT', now, receiver)
-redis.call('PUBLISH', '{keys.WEBHOOKS_CHANNEL}', '')
-return 1
-"""
 
 
 def redeliver(job_id: str) -> Delivery:

@@ -26,31 +26,25 @@ _UNEXPECTED = "An error of the notifier itself; its log says which."
 
 
 def deliver(job_id: str) -> None:
-    """Make an attempt, if one is due and nobody else makes it.
+    """Make an attempt, if one is due, nobody else makes it, and there is something to sign with.
 
     Raises:
         redis.RedisError: Redis can't be reached; it is due again after a while.
     """
-    begun = attempts.begin(job_id)
+    begun = attempts.begin(job_id) if load().webhook_keys else None
     if begun is None:
         return
-    body = begun.body or payload.body(job_id, begun.record or b"")
-    result = _result(begun, body)
-    if attempts.end(begun, body, result):
+    result = _result(begun)
+    if attempts.end(begun, result):
         _note(begun, result)
 
 
-def _result(begun: Begun, body: bytes) -> Result:
-    settings, began = load(), time.monotonic()
+def _result(begun: Begun) -> Result:
+    began = time.monotonic()
     try:
-        answer = sending.post(
-            begun.url,
-            message_id(begun.job_id),
-            body,
-            settings.webhook_keys,
-            settings.webhook_targets,
-            settings.webhook_timeout_s,
-        )
+        if begun.body is None:
+            begun.body = payload.body(begun.job_id, begun.record or b"")
+        return _judged(begun, _posted(begun, begun.body))
     except TargetRefused as error:
         return Result(_failure(begun, str(error), began), DeliveryStatus.FAILED, 0.0, receiver_fails=False)
     except TargetUnreachable as error:
@@ -58,7 +52,12 @@ def _result(begun: Begun, body: bytes) -> Result:
     except Exception:  # noqa: BLE001 - whatever it is, the next attempt must not follow at once and for ever
         _log.exception("the end of job %s could not be told", begun.job_id, extra={"job_id": begun.job_id})
         return _again(begun, _failure(begun, _UNEXPECTED, began))
-    return _judged(begun, answer)
+
+
+def _posted(begun: Begun, body: bytes) -> Answer:
+    settings = load()
+    keys, targets, timeout_s = settings.webhook_keys, settings.webhook_targets, settings.webhook_timeout_s
+    return sending.post(begun.url, message_id(begun.job_id), body, keys, targets, timeout_s)
 
 
 def _judged(begun: Begun, answer: Answer) -> Result:

@@ -191,8 +191,7 @@ def test_an_attempt_that_was_lost_is_made_again_when_its_time_is_over(
     assert lost is not None
     assert attempts.begin(job_id) is None
     until(job_id, DeliveryStatus.DELIVERED)
-    late = delivering._result(lost, b"{}")
-    assert not attempts.end(lost, b"{}", late)
+    assert not attempts.end(lost, delivering._result(lost))
     assert len(deliveries.get(job_id).attempts) == 1
 
 
