@@ -79,7 +79,7 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
         endpoint_name=name,
         model_name=model_name,
         version=bound.version,
-        settings=checked.model_dump(),
+        settings=checked.stored(),
         worker_group=worker_group or names.DEFAULT_WORKER_GROUP,
         intent=Intent.SERVE,
         revision=1,
@@ -180,8 +180,9 @@ def _rebind(row: DeploymentRow, bound: ModelVersion, settings: Mapping[str, Any]
     over = row.intent in _OVER
     before = {} if over else row.settings
     row.model_name, row.version = bound.model_name, bound.version
-    # Settings that a newer release wrote beside ours stay as they are.
-    row.settings = {**before, **ServingSettings.stored(before).changed(settings).model_dump()}
+    # Settings that a newer release wrote beside ours stay as they are; an older one may not know what is not set.
+    after = {**before, **ServingSettings.stored(before).changed(settings).model_dump()}
+    row.settings = {name: value for name, value in after.items() if value is not None}
     row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if over else row.worker_group)
     row.intent = Intent.SERVE
 

@@ -31,6 +31,22 @@ def test_an_endpoint_is_named_after_the_latest_version_by_default(session: Sessi
     assert deployed.settings == ServingSettings()
 
 
+def test_a_setting_that_is_not_used_is_not_kept_so_that_workers_of_an_older_release_can_read_the_rest(
+    session: Session,
+) -> None:
+    deployments.deploy(session, "m", endpoint_name="prod", settings={"callback_url": "https://hooks.example.com/"})
+    assert _kept(session, "prod")["callback_url"] == "https://hooks.example.com/"
+    again = deployments.deploy(session, "m", endpoint_name="prod", settings={"callback_url": None})
+    assert again.settings == ServingSettings()
+    assert "callback_url" not in _kept(session, "prod")
+
+
+def _kept(session: Session, endpoint_name: str) -> dict[str, Any]:
+    session.flush()
+    row = session.scalars(select(DeploymentRow).where(DeploymentRow.endpoint_name == endpoint_name)).one()
+    return row.settings
+
+
 def test_a_deployment_says_all_that_a_worker_needs(session: Session, add: Registrar) -> None:
     version = add("m", runtime="sklearn", runtime_options={"method": "predict_proba"}, input_example={"a": 1.0})
     started_at = datetime.now(UTC)
