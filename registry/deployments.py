@@ -79,7 +79,7 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
         endpoint_name=name,
         model_name=model_name,
         version=bound.version,
-        settings=checked.stored(),
+        settings=checked.model_dump(exclude_none=True),
         worker_group=worker_group or names.DEFAULT_WORKER_GROUP,
         intent=Intent.SERVE,
         revision=1,

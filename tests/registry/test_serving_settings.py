@@ -20,6 +20,7 @@ def test_defaults() -> None:
         "max_queue_length": 100_000,
         "expires_in_s": None,
         "result_ttl_s": None,
+        "callback_url": None,
         "events": "full",
     }
 

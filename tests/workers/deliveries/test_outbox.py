@@ -14,7 +14,7 @@ from redis.asyncio import Redis as AsyncRedis
 from registry.deployments import DesiredDeployment
 from tests.workers.conftest import WithRedis, submit
 from tests.workers.stand_ins import context, deployment
-from workers import bulk, documents, jobs, keys, records, statistics
+from workers import bulk, documents, jobs, keys, records, statistics, tasks
 from workers.engine import outcomes
 from workers.engine.outcomes import Finish
 from workers.engine.reconciler import Reconciler
@@ -22,7 +22,6 @@ from workers.engine.sweeper import Sweeper
 from workers.errors import DeliveryNotFound, PredictionFailed, TargetRefused
 from workers.settings import load
 from workers.submission import Idempotency
-from workers.tasks import predict
 from workers.webhooks import deliveries, outbox
 from workers.webhooks.deliveries import DeliveryStatus
 
@@ -126,7 +125,7 @@ def test_a_deployments_callback_is_for_jobs_without_one_of_their_own(store: redi
 def test_many_jobs_have_one_callback_or_each_its_own(store: redis.Redis, with_redis: WithRedis) -> None:
     rows = [bulk.Job({"input": 1}), bulk.Job({"input": 2}, callback_url="http://one.internal:8080/")]
     ids = bulk.submit(NAME, rows, callback_url=URL)
-    more = [result.id for result in predict.bulk(NAME, [1, 2, 3], callback_url=URL)]
+    more = [result.id for result in tasks.predict.bulk(NAME, [1, 2, 3], callback_url=URL)]
     plain = bulk.submit(NAME, [bulk.Job({"input": 1})])
     finish(with_redis, *ids, *more, *plain)
     found = [deliveries.get(job_id).url for job_id in [*ids, *more]]
@@ -151,7 +150,7 @@ def test_what_is_no_url_is_refused_before_there_is_a_job(store: redis.Redis, url
     with pytest.raises(TargetRefused):
         submit(callback_url=url)
     with pytest.raises(TargetRefused):
-        predict.bulk(NAME, [1], callback_url=url)
+        tasks.predict.bulk(NAME, [1], callback_url=url)
     assert store.keys("*") == []
 
 
