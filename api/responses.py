@@ -11,8 +11,8 @@ from werkzeug.datastructures import Headers
 from api.deploying import all_down
 from api.submitting import Submitted
 from api.submitting_many import SubmittedMany
-from workers import fast_json
-from workers.jobs import JobState
+from workers import fast_json, status
+from workers.jobs import Job, JobState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -26,11 +26,11 @@ class _Complete(Response):
         return self.headers
 
 
-def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def document(content: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return JSON; a NaN in it is an error here, not at the client."""
     text = fast_json.strict(content) + b"\n"
     return _Complete(
-        text, status, {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
+        text, code, {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
     )
 
 
@@ -58,13 +58,23 @@ def submitted(result: Submitted, wait_s: float | None) -> Response:
         "model_name": deployment.model_name,
         "version": deployment.version,
         "url": url,
+        "queue": None if job.place is None else job.place.document(),
     }
-    return document(accepted, 202, headers)
+    return document(accepted, 202, {**headers, **_retry_after(job)})
+
+
+def job(found: Job) -> Response:
+    """Return a job; of one that has not ended, with when to ask again."""
+    return document(found.document(), 200, {} if found.state.terminal else _retry_after(found))
+
+
+def _retry_after(job: Job) -> dict[str, str]:
+    return {} if job.state.terminal else {"Retry-After": str(status.retry_after_s(job))}
 
 
 def submitted_many(result: SubmittedMany) -> Response:
     """Return the ids of the jobs, in the order of the request."""
-    deployment = result.deployment
+    deployment, last = result.deployment, result.last
     accepted = {
         "job_ids": result.job_ids,
         "count": len(result.job_ids),
@@ -72,8 +82,9 @@ def submitted_many(result: SubmittedMany) -> Response:
         "model_name": deployment.model_name,
         "version": deployment.version,
         "url": f"/jobs?endpoint_name={deployment.endpoint_name}",
+        "queue": None if last is None or last.place is None else last.place.document(),
     }
-    return document(accepted, 202)
+    return document(accepted, 202, {} if last is None else _retry_after(last))
 
 
 def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:

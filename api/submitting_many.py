@@ -15,7 +15,8 @@ from api.services import Services
 from api.submitting import check_input, limits_of, serving_endpoint
 from registry.deployments import DesiredDeployment
 from workers import bulk, status
-from workers.errors import BulkTooLarge, QueueFull
+from workers.errors import BulkTooLarge, QueueFull, QueueUnavailable
+from workers.jobs import Job, JobState, placed
 from workers.submission import Idempotency
 
 
@@ -25,6 +26,8 @@ class SubmittedMany:
 
     job_ids: list[str]
     deployment: DesiredDeployment
+    #: The last of them, as far as it is known; None if there are none.
+    last: Job | None
 
 
 def submit_many(
@@ -45,7 +48,7 @@ def submit_many(
     deployment = serving_endpoint(services, endpoint_name)
     if len(elements) > bulk.MAX_JOBS:
         raise BulkTooLarge(len(elements), bulk.MAX_JOBS)
-    jobs = [_job(deployment, each) for each in elements]
+    wanted = [_job(deployment, each) for each in elements]
     idempotency = None
     if idempotency_key is not None:
         request = [endpoint_name, [each.document for each in elements]]
@@ -53,15 +56,26 @@ def submit_many(
     try:
         ids = bulk.submit(
             endpoint_name,
-            jobs,
+            wanted,
             limits=limits_of(deployment),
             idempotency=idempotency,
             owner=identity.current().name,
         )
     except QueueFull as error:
-        wait_s = status.room_in_s(endpoint_name, deployment.settings.max_queue_length, len(jobs))
+        wait_s = status.room_in_s(endpoint_name, deployment.settings.max_queue_length, len(wanted))
         raise TooManyJobs(str(error), {"endpoint_name": endpoint_name}, wait_s) from error
-    return SubmittedMany(ids, deployment)
+    return SubmittedMany(ids, deployment, _last(endpoint_name, ids))
+
+
+def _last(endpoint_name: str, job_ids: Sequence[str]) -> Job | None:
+    """Where the last of the jobs that have just been stored is; they are stored, whatever becomes of this look."""
+    if not job_ids:
+        return None
+    last = Job(job_ids[-1], endpoint_name, JobState.QUEUED)
+    try:
+        return placed([last])[0]
+    except QueueUnavailable:
+        return last
 
 
 def _job(deployment: DesiredDeployment, element: Element) -> bulk.Job:

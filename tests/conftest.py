@@ -14,6 +14,7 @@ from tests.support import postgres
 from tests.support.environment import forget_cached_settings, ours
 from tests.support.ports import free_port
 from tests.support.stack import Stack
+from workers import paces
 from workers.embedded_redis import EmbeddedRedis
 
 # A busy machine is no reason to fail. The library makes a hundred examples; half of them, as there are many such tests.
@@ -57,6 +58,7 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
     """The URL of that Redis, empty now."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
+    paces.default_paces.cache_clear()
     return redis_server.url
 
 

@@ -20,7 +20,7 @@ from uuid import UUID
 import redis
 
 from registry import names
-from workers import broker, keys, prepared_messages, priorities, records, tracing
+from workers import broker, keys, places, prepared_messages, priorities, records, tracing
 from workers.bulk_script import ACCEPT
 from workers.documents import queued
 from workers.errors import (
@@ -163,9 +163,10 @@ class _Bulk:
             envelope, expires_at = self._prepared.envelope(Call(job_id, self._endpoint_name, args, kwargs, *differs))
             envelopes.append(envelope)
             names += keys.record(job_id), keys.message(job_id)
-            record = queued(job_id, self._endpoint_name, at, expires_at, self._owner)
+            record = queued(job_id, self._endpoint_name, at, expires_at, self._owner, level)
             queue = queue_name(self._endpoint_name, level) if beside else ""
             values += job_id, record, envelope, at, "" if expires_at is None else expires_at, queue
+            values.append(places.level_score(level, at))
         for number in chunk if self._callbacks else ():
             if callback := self._callbacks.get(number):
                 values += self.job_ids[number], callback
@@ -230,6 +231,7 @@ class _Bulk:
     def _fixed_keys(self) -> list[str]:
         beside = load().queues_beside_records
         return [
+            keys.levels(self._endpoint_name),
             keys.unfinished(self._endpoint_name),
             keys.recent(self._endpoint_name),
             keys.ENDPOINTS,

@@ -16,6 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from workers import fast_json
 from workers.errors import JobFailed, WorkerError
+from workers.priorities import Priority
 
 #: Celery has no word for "sent, and known to be"; PENDING is what it calls an unknown id.
 QUEUED = "QUEUED"
@@ -25,10 +26,11 @@ TERMINAL = frozenset({states.SUCCESS, states.FAILURE, states.REVOKED})
 #: How a terminal record begins, as this module and Celery write it, or somebody who writes no spaces.
 _TERMINAL_BEGINNINGS = tuple(f'{{"status":{space}"{status}"'.encode() for status in TERMINAL for space in (" ", ""))
 
-#: A queued job's record, but for its id, endpoint, time and expiry: one is written at each submit.
+#: A queued job's record, but for its id, endpoint, time, expiry and owner, and its priority unless that is normal:
+#: one is written at each submit.
 _QUEUED = (
     b'{"status": "QUEUED", "result": null, "traceback": null, "children": [], "date_done": null, "task_id": %b, '
-    b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b, "owner": %b}'
+    b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b, "owner": %b'
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -97,6 +99,12 @@ class _Record(msgspec.Struct, kw_only=True):
     error: dict[str, str] | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     owner: str | None
+    priority: Priority | UnsetType = UNSET
+
+
+def _said(priority: Priority) -> Priority | UnsetType:
+    """What a record says of a priority: nothing of the usual one."""
+    return UNSET if priority is Priority.NORMAL else priority
 
 
 def outcome(document: Outcome) -> bytes:
@@ -118,16 +126,18 @@ def _written(record: _Record) -> bytes:
         )
 
 
-def queued(
+def queued(  # noqa: PLR0913, PLR0917 - what a record says
     job_id: str,
     endpoint_name: str,
     submitted_at: float | None,
     expires_at: float | None = None,
     owner: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> bytes:
     """The record that is written before the job's message is sent; times in seconds since the epoch."""
     values = (job_id, endpoint_name, submitted_at, expires_at, owner)
-    return _QUEUED % tuple(map(fast_json.finite, values))
+    record = _QUEUED % tuple(map(fast_json.finite, values))
+    return record + (b"}" if priority is Priority.NORMAL else b', "priority": "%b"}' % priority.encode())
 
 
 def started(  # noqa: PLR0913 - what a record says, each by name
@@ -140,6 +150,7 @@ def started(  # noqa: PLR0913 - what a record says, each by name
     attempts: int,
     failures: Sequence[Failure] = (),
     owner: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> bytes:
     """The record while a model host has the job; it counts the attempts, also for other workers."""
     return _written(
@@ -153,6 +164,7 @@ def started(  # noqa: PLR0913 - what a record says, each by name
             attempts=attempts,
             failures=failures,
             owner=owner,
+            priority=_said(priority),
         )
     )
 
@@ -173,6 +185,7 @@ def succeeded(  # noqa: PLR0913, PLR0917 - as above
     attempts: int = 1,
     failures: Sequence[Failure] = (),
     owner: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> bytes:
     """The record of a job with an outcome: a document in JSON, which is what `AsyncResult.get()` returns."""
     return _written(
@@ -187,6 +200,7 @@ def succeeded(  # noqa: PLR0913, PLR0917 - as above
             attempts=attempts,
             failures=failures,
             owner=owner,
+            priority=_said(priority),
         )
     )
 
@@ -202,6 +216,7 @@ def failed(  # noqa: PLR0913 - as above
     attempts: int = 0,
     failures: Sequence[Failure] = (),
     owner: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> bytes:
     """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
     name = type(error).__name__
@@ -217,6 +232,7 @@ def failed(  # noqa: PLR0913 - as above
             attempts=attempts,
             failures=failures,
             owner=owner,
+            priority=_said(priority),
             error={"code": error.code, "type": name, "message": str(error)},
         )
     )
@@ -230,6 +246,7 @@ def revoked(  # noqa: PLR0913 - as above
     finished_at: float,
     *,
     owner: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> bytes:
     """The record of a job that was taken back: `reason` is `CANCELLED` or `EXPIRED`."""
     return _written(
@@ -242,6 +259,7 @@ def revoked(  # noqa: PLR0913 - as above
             finished_at=finished_at,
             reason=reason,
             owner=owner,
+            priority=_said(priority),
         )
     )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, cast
 
 from celery import states
 
-from workers import documents, fast_json, keys, records, submission
+from workers import documents, fast_json, keys, paces, places, records, submission
 from workers.errors import JobFailed, JobNotCancellable, JobNotFound
+from workers.paces import Place
 from workers.priorities import Priority
 from workers.redis_client import records_client, translated_errors
 from workers.submission import Idempotency, Limits
@@ -70,6 +71,9 @@ class Job:
     expires_at: float | None = None
     #: The name of the API key that it was submitted with, if there was one.
     owner: str | None = None
+    priority: Priority = Priority.NORMAL
+    #: Where it is in its queue, if it is and somebody has looked (`placed`).
+    place: Place | None = field(default=None, compare=False)
 
     def document(self) -> dict[str, Any]:
         """Return the job as the HTTP API shows it; times in ISO 8601, UTC."""
@@ -82,6 +86,8 @@ class Job:
             "finished_at": documents.iso(self.finished_at),
             "expires_at": documents.iso(self.expires_at),
             "owner": self.owner,
+            "priority": self.priority.value,
+            "queue": None if self.place is None else self.place.document(),
             "attempts": self.attempts,
             "failures": [{**each, "at": documents.iso(each["at"])} for each in self.failures],
             "outcome": self.outcome,
@@ -126,7 +132,16 @@ def submit(  # noqa: PLR0913, PLR0917 - what makes a job
     )
     if accepted.repeated:
         return get(accepted.job_id)
-    return Job(accepted.job_id, endpoint_name, JobState.QUEUED, submitted_at=accepted.submitted_at, owner=owner)
+    place = None if accepted.line is None else paces.place_of(endpoint_name, accepted.line)
+    return Job(
+        accepted.job_id,
+        endpoint_name,
+        JobState.QUEUED,
+        submitted_at=accepted.submitted_at,
+        owner=owner,
+        priority=priority,
+        place=place,
+    )
 
 
 def get(job_id: str, owner: str | None = None) -> Job:
@@ -146,6 +161,24 @@ def get(job_id: str, owner: str | None = None) -> Job:
     return job
 
 
+def placed(found: Sequence[Job]) -> list[Job]:
+    """Return jobs with the places of those that are queued: one more look for each endpoint that has any.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    queued: dict[str, list[str]] = {}
+    for job in found:
+        if job.state is JobState.QUEUED:
+            queued.setdefault(job.endpoint_name, []).append(job.job_id)
+    place_of: dict[str, Place] = {}
+    with translated_errors():
+        for name, ids in queued.items():
+            lines = places.read(name, ids)
+            place_of |= {job_id: paces.place_of(name, line) for job_id, line in lines.items()}
+    return [replace(job, place=place_of[job.job_id]) if job.job_id in place_of else job for job in found]
+
+
 def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> Job:
     """Take back a queued job, so that it never runs; with `force` also a running one, whose host is stopped.
 
@@ -155,9 +188,8 @@ def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> Job
         QueueUnavailable: Redis can't be reached.
     """
     job = get(job_id, owner)
-    record = documents.revoked(
-        job_id, job.endpoint_name, documents.CANCELLED, job.submitted_at, time.time(), owner=job.owner
-    )
+    about = job_id, job.endpoint_name, documents.CANCELLED, job.submitted_at, time.time()
+    record = documents.revoked(*about, owner=job.owner, priority=job.priority)
     with translated_errors():
         status = records.withdraw(job_id, job.endpoint_name, record, force=force)
         if status == documents.STARTED and force:
@@ -212,6 +244,7 @@ def parse(job_id: str, record: bytes) -> Job:
         failures=tuple(found.get("failures") or ()),
         expires_at=found.get("expires_at"),
         owner=found.get("owner"),
+        priority=Priority(found.get("priority", Priority.NORMAL)),
     )
 
 

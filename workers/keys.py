@@ -79,6 +79,11 @@ def unfinished(endpoint_name: str) -> str:
     return f"queuecast:unfinished:{endpoint_name}"
 
 
+def levels(endpoint_name: str) -> str:
+    """Zset: job id -> time (s) of its submit, negative where it is high, of unfinished jobs that are not normal."""
+    return f"queuecast:levels:{endpoint_name}"
+
+
 def dead_letter(job_id: str) -> str:
     """A job that was given up: its message and the reasons, as JSON."""
     return f"queuecast:dead-letter:{job_id}"

@@ -47,7 +47,9 @@ def look_up(job_ids: Sequence[str], wait_s: float = 0, owner: str | None = None)
         # When somebody else's job ends is nobody's business.
         theirs = ids if owner is None else [job.job_id for job in _read(ids, owner).jobs]
         waiting.default_waiter().wait_for_all(theirs, wait_s)
-    return _read(ids, owner)
+    found = _read(ids, owner)
+    found.jobs = jobs.placed(found.jobs)
+    return found
 
 
 def _read(ids: list[str], owner: str | None) -> Found:

@@ -31,7 +31,7 @@ local function tell_ended(ids)
 end
 """
 
-#: KEYS: the record, the copy of its message, unfinished, expiring, counts.
+#: KEYS: the record, the copy of its message, unfinished, expiring, counts, levels.
 #: ARGV: job id, the terminal record, seconds to live, kind, whether a running job may be taken back too, endpoint.
 #: Returns the status that stood; the record is replaced only if that allows it.
 WITHDRAW = (
@@ -47,6 +47,7 @@ if status == 'QUEUED' or (status == 'STARTED' and ARGV[5] == '1') then
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('ZREM', KEYS[4], ARGV[1])
+  redis.call('ZREM', KEYS[6], ARGV[1])
   redis.call('HINCRBY', KEYS[5], ARGV[4], 1)
   notify(ARGV[6], {ARGV[1]}, {ARGV[2]})
   tell_ended({ARGV[1]})
@@ -55,17 +56,17 @@ return status
 """
 )
 
-#: KEYS: the record, the copy of its message, unfinished, recent, expiring, callbacks, then perhaps the keys of its
-#: idempotency key. ARGV: job id.
+#: KEYS: the record, the copy of its message, unfinished, recent, expiring, levels, callbacks, then perhaps the keys of
+#: its idempotency key. ARGV: job id.
 #: Deletes a job that is still queued: its message could not be sent.
 _FORGET = (
     STATUS_OF
     + """
 if status_of(redis.call('GET', KEYS[1])) == 'QUEUED' then
   redis.call('DEL', KEYS[1], KEYS[2])
-  for i = 3, 5 do redis.call('ZREM', KEYS[i], ARGV[1]) end
-  redis.call('HDEL', KEYS[6], ARGV[1])
-  for i = 7, #KEYS do redis.call('DEL', KEYS[i]) end
+  for i = 3, 6 do redis.call('ZREM', KEYS[i], ARGV[1]) end
+  redis.call('HDEL', KEYS[7], ARGV[1])
+  for i = 8, #KEYS do redis.call('DEL', KEYS[i]) end
 end
 """
 )
@@ -74,7 +75,7 @@ end
 def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
     """Take back a job that was recorded but whose message could not be sent (`scope`: of its idempotency key)."""
     names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
-    names += [keys.recent(endpoint_name), keys.EXPIRING, keys.CALLBACKS]
+    names += [keys.recent(endpoint_name), keys.EXPIRING, keys.levels(endpoint_name), keys.CALLBACKS]
     names += [keys.idempotency(scope), keys.sending(scope)] if scope else []
     script(records_client(), _FORGET)(names, [job_id])
 
@@ -95,6 +96,7 @@ def withdrawal_keys(job_id: str, endpoint_name: str) -> list[str]:
         keys.unfinished(endpoint_name),
         keys.EXPIRING,
         keys.counts(endpoint_name),
+        keys.levels(endpoint_name),
     ]
 
 

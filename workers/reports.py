@@ -58,14 +58,27 @@ class VersionReport(TypedDict):
     predict_p95_ms: float | None
 
 
+class PaceReport(TypedDict):
+    """What a worker reports of its pace at one endpoint: the time of a batch over the jobs in it is a line."""
+
+    hosts: int
+    #: The most jobs that share a batch, as large as they were lately.
+    batch_jobs: float
+    #: What a batch takes, and each job in it on top.
+    fixed_ms: float
+    job_ms: float
+    #: Up to how many jobs in a batch this is known.
+    known_jobs: float
+
+
 class EndpointReport(TypedDict):
     """What a worker has for one endpoint."""
 
     versions: list[VersionReport]
     waiting: int
     running: int
-    #: How many jobs its hosts can do in a second, as measured over the last batches.
-    jobs_per_s: float
+    #: How fast its hosts are, as measured over the last batches; None if nothing is known yet.
+    pace: PaceReport | None
 
 
 class WorkerReport(TypedDict):
@@ -118,7 +131,11 @@ def ask(pipeline: redis.client.Pipeline) -> None:
 
 def understand(answers: list[Any]) -> list[WorkerReport]:
     """Turn the answers to `ask` into the reports of the workers that live, by name."""
+    return [json.loads(report) for report in alive(answers)]
+
+
+def alive(answers: list[Any]) -> list[bytes]:
+    """Turn the answers to `ask` into the reports of the workers that live, by name, as they were written."""
     (seconds, microseconds), written_at, reports = answers
     oldest = seconds + microseconds / 1e6 - REPORT_LIFE_S
-    alive = sorted(name for name, at in written_at if at >= oldest and name in reports)
-    return [json.loads(reports[name]) for name in alive]
+    return [reports[name] for name in sorted(name for name, at in written_at if at >= oldest and name in reports)]

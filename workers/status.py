@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.deployments import DesiredDeployment, Intent
-from workers import backlogs, keys, reports, statistics
+from workers import backlogs, keys, paces, reports, statistics
 from workers.backlogs import Backlog
+from workers.jobs import Job
 from workers.redis_client import records_client, translated_errors
 from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
 
@@ -22,7 +23,9 @@ SHOWN = (DEPLOYING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
 
 #: Who comes back to a full queue finds room if this share of it has been served meanwhile.
 _ROOM = 0.05
-_LONGEST_RETRY_S = 60
+LONGEST_RETRY_S = 60
+#: When to ask again if nobody knows yet how fast a deployment is, and if no worker serves it.
+RETRY_UNMEASURED_S, RETRY_UNSERVED_S = 2, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +75,30 @@ def live_workers() -> list[WorkerReport]:
         return reports.understand(pipeline.execute())
 
 
-def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 0) -> int:
-    """Return after how many seconds a full queue will have room, from the rate at which it is served now.
+def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 1) -> int:
+    """Return after how many seconds a full queue will have room, from the pace at which it is served.
 
-    `jobs` is for how many at once, if there are many.
-
-    Raises:
-        QueueUnavailable: Redis can't be reached.
+    `jobs` is for how many at once.
     """
-    reports_of = [worker["endpoints"].get(endpoint_name) for worker in live_workers()]
-    jobs_per_s = sum(each["jobs_per_s"] for each in reports_of if each)
-    if not jobs_per_s:
-        return _LONGEST_RETRY_S
-    return max(1, min(_LONGEST_RETRY_S, math.ceil(max(jobs, max_queue_length * _ROOM) / jobs_per_s)))
+    pace, ready = paces.default_paces().of(endpoint_name)
+    if pace is None:
+        return RETRY_UNMEASURED_S if ready else LONGEST_RETRY_S
+    return bounded_s(max(jobs, max_queue_length * _ROOM) / pace.jobs_per_s)
+
+
+def retry_after_s(job: Job) -> int:
+    """Return after how many seconds it is worth asking again for a job that has not ended."""
+    pace, ready = paces.default_paces().of(job.endpoint_name)
+    if pace is None:
+        return RETRY_UNMEASURED_S if ready else RETRY_UNSERVED_S
+    if job.place is None:
+        return bounded_s(pace.batch_s(pace.batch_jobs))
+    return bounded_s(job.place.ends_in_s) if job.place.ends_in_s is not None else RETRY_UNMEASURED_S
+
+
+def bounded_s(seconds: float) -> int:
+    """Return a time as `Retry-After` says it: whole seconds, at least one, and never so many that nobody comes back."""
+    return max(1, math.ceil(min(LONGEST_RETRY_S, seconds)))
 
 
 def nudge() -> None:

@@ -14,10 +14,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers import arguments, broker, documents, fast_json, keys, prepared_messages, priorities, records, tracing
+from workers import (
+    arguments,
+    broker,
+    documents,
+    fast_json,
+    keys,
+    places,
+    prepared_messages,
+    priorities,
+    records,
+    tracing,
+)
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, QueueFull, QueueUnavailable
 from workers.job_ids import new_id
+from workers.places import LEVELS_OF, Line
 from workers.prepared_messages import Call
+from workers.priorities import Priority
 from workers.queues import queue_name
 from workers.redis_client import records_client, script, translated_errors
 from workers.settings import load
@@ -31,14 +44,17 @@ STILL_SENDING = "The first request with this Idempotency-Key is still being stor
 
 #: KEYS: record, copy of the message, unfinished, recent, endpoints, expiring, limits, idempotency key
 #: ("" for none), queue ("" for one that is in another broker), what tells that the message of the first
-#: request under the idempotency key is being sent to such a broker ("" for none), callbacks.
+#: request under the idempotency key is being sent to such a broker ("" for none), callbacks, levels.
 #: ARGV: job id, record, submitted at, seconds to live, length of `recent`, endpoint, message, the most
 #: unfinished jobs ("" for what `limits` says), expires at ("" for never), digest of the request and
 #: seconds to live of the idempotency key, seconds that sending may take, how the keys of records begin, where its end
-#: is to be told ("" for nowhere of its own).
-#: Returns what became of it, and a job id or a number that says more. An idempotency key is forgotten with
+#: is to be told ("" for nowhere of its own), the score in `levels` ("" for a normal job).
+#: Returns what became of it, and a job id or a number that says more; of an accepted job also how many are unfinished
+#: beside it, and of them high and low. An idempotency key is forgotten with
 #: the record of its job.
-_ACCEPT = """
+_ACCEPT = (
+    LEVELS_OF
+    + """
 if KEYS[8] ~= '' then
   local known = redis.call('GET', KEYS[8])
   if known then
@@ -66,8 +82,11 @@ if KEYS[8] ~= '' then redis.call('SET', KEYS[8], ARGV[10] .. ' ' .. ARGV[1], 'EX
 if ARGV[14] ~= '' then redis.call('HSET', KEYS[11], ARGV[1], ARGV[14]) end
 if KEYS[9] ~= '' then redis.call('LPUSH', KEYS[9], ARGV[7]) end
 if KEYS[10] ~= '' then redis.call('SET', KEYS[10], ARGV[1], 'EX', ARGV[12]) end
-return {'accepted', ARGV[1]}
+local highs, lows = levels_of(KEYS[12])
+if ARGV[15] ~= '' then redis.call('ZADD', KEYS[12], ARGV[15], ARGV[1]) end
+return {'accepted', ARGV[1], unfinished, highs, lows}
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +107,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job that is stored; `repeated` if it was before."""
+    """A job that is stored; `repeated` if it was before, and otherwise with what is in `line` before it."""
 
     job_id: str
     endpoint_name: str
     submitted_at: float
     repeated: bool
+    line: Line | None = None
 
 
 _NO_LIMITS = Limits()
@@ -137,7 +157,7 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
         call = Call(job_id, endpoint_name, *content, time.time(), limits.expires_in_s, traceparent, owner, level)
         envelope, expires_at = prepared.envelope(call)
         queue = queue_name(endpoint_name, level)
-        job = _Job(job_id, endpoint_name, queue, call.submitted_at, expires_at, envelope, owner, callback)
+        job = _Job(job_id, endpoint_name, queue, call.submitted_at, expires_at, envelope, owner, level, callback)
         return _accept(job, limits.max_queue_length, idempotency)
 
 
@@ -160,6 +180,7 @@ class _Job:
     expires_at: float | None
     envelope: bytes
     owner: str | None
+    level: Priority
     #: As `outbox.callback` has it, "" for none.
     callback: str
 
@@ -179,10 +200,11 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         job.queue if settings.queues_beside_records else "",
         "" if scope is None or settings.queues_beside_records else keys.sending(scope),
         keys.CALLBACKS,
+        keys.levels(job.endpoint_name),
     ]
     values: list[bytes | str | float] = [
         job.job_id,
-        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner),
+        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner, job.level),
         job.submitted_at,
         settings.unfinished_ttl_s,
         settings.recent_jobs,
@@ -195,8 +217,10 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         SENDING_S,
         keys.record(""),
         job.callback,
+        places.level_score(job.level, job.submitted_at),
     ]
-    what, more = (each.decode() for each in script(records_client(), _ACCEPT)(names, values))
+    first, second, *counts = script(records_client(), _ACCEPT)(names, values)
+    what, more = first.decode(), second.decode()
     if what == "full":
         raise QueueFull(job.endpoint_name, int(more))
     if what == "conflict":
@@ -205,7 +229,16 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         raise QueueUnavailable(STILL_SENDING)
     if what == "accepted" and not settings.queues_beside_records:
         _send(job, scope)
-    return Accepted(more, job.endpoint_name, job.submitted_at, repeated=what == "repeated")
+    return Accepted(more, job.endpoint_name, job.submitted_at, what == "repeated", _line(job.level, counts))
+
+
+def _line(level: Priority, counts: Sequence[int]) -> Line | None:
+    """What is before a job that has just been stored; None for one that was there already."""
+    if not counts:
+        return None
+    unfinished, highs, lows = counts
+    of_level = {Priority.HIGH: highs, Priority.NORMAL: unfinished - highs - lows, Priority.LOW: lows}
+    return Line.of(level, of_level[level], unfinished, highs, lows)
 
 
 def _send(job: _Job, scope: str | None) -> None:

@@ -44,6 +44,16 @@ class InvalidRequest(Problem):
     errors: list[FieldOfProblem] | None = None
 
 
+class QueuePlace(_Answer):
+    """Where a queued job is."""
+
+    position: int = Field(description="How many unfinished jobs workers take before it, those that run included.")
+    estimated_wait_s: float | None = Field(
+        description="How long it will wait for a model host, at the measured pace; null if nobody can know."
+    )
+    reason: str | None = Field(description="Why there is no estimate: no_ready_worker, not_measured or parked.")
+
+
 class Accepted(_Answer):
     """A job that waits in its queue."""
 
@@ -53,6 +63,7 @@ class Accepted(_Answer):
     model_name: str | None = None
     version: str | None = None
     url: str = Field(description="Where its state and outcome are.")
+    queue: QueuePlace | None = Field(description="Where it is in its queue, while it is queued.")
 
 
 class AcceptedMany(_Answer):
@@ -64,6 +75,7 @@ class AcceptedMany(_Answer):
     model_name: str | None = None
     version: str | None = None
     url: str = Field(description="Where the endpoint's newest jobs are.")
+    queue: QueuePlace | None = Field(description="Where the last of them is in its queue.")
 
 
 class Timing(_Answer):
@@ -177,6 +189,8 @@ class JobDocument(_Answer):
     finished_at: datetime | None
     expires_at: datetime | None
     owner: str | None = Field(description="The name of the API key that it was submitted with.")
+    priority: Priority
+    queue: QueuePlace | None = Field(description="Where it is in its queue, while it is queued.")
     attempts: int
     failures: list[FailedAttempt] = Field(description="Attempts whose host or worker was lost.")
     outcome: Outcome | None

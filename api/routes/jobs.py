@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api import identity, responses, services
+from api import identity, placing, responses, services
 from api.guard import needs
 from api.requests import body, query
 from api.schemas import JobCancel, JobList, JobLookUp, JobWait
@@ -21,7 +21,7 @@ def show_job(job_id: str) -> Response:
     here = services.current()
     with here.holding(min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
         job = waiting.default_waiter().wait(job_id, wait_s, identity.current().sees_jobs_of)
-    return responses.document(job.document())
+    return responses.job(placing.placed(here, job))
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -38,7 +38,7 @@ def list_jobs() -> Response:
     """List recent jobs, newest first."""
     wanted = query(JobList)
     found = jobs.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
-    return responses.document({"jobs": [job.document() for job in found]})
+    return responses.document({"jobs": [job.document() for job in jobs.placed(found)]})
 
 
 @blueprint.post("/jobs/lookup")

@@ -11,15 +11,21 @@ from typing import Any
 from redis.asyncio import Redis
 
 from registry.output_columns import description_of
-from workers import dead_letters, documents, keys, reports, statistics
+from workers import dead_letters, documents, keys, paces, reports, statistics
 from workers.dead_letters import DeadLetter
 from workers.engine import outcomes
 from workers.engine.outcomes import Claim, Finish
 from workers.errors import PoisonJob, PredictionFailed
-from workers.reports import EndpointReport, HostsState, VersionReport
+from workers.reports import EndpointReport, HostsState, PaceReport, VersionReport
 
 NAME = "stand-in@here"
 LOAD_MS = 12.5
+
+
+def pace(jobs_per_s: float, hosts: int = 1) -> PaceReport:
+    """The pace of hosts that take one job after the other."""
+    fixed_ms = 1000 * hosts / jobs_per_s
+    return {"hosts": hosts, "batch_jobs": 1.0, "fixed_ms": fixed_ms, "job_ms": 0.0, "known_jobs": 1.0}
 
 
 class StandInWorker:
@@ -107,7 +113,7 @@ class StandInWorker:
             "versions": [version],
             "waiting": 0,
             "running": 0,
-            "jobs_per_s": jobs_per_s,
+            "pace": pace(jobs_per_s) if ready else None,
         }
         self._write_report()
 
@@ -125,6 +131,7 @@ class StandInWorker:
             "endpoints": self._endpoints,
         }
         self._do(lambda redis: reports.write(redis, report))
+        paces.default_paces.cache_clear()  # the API would see it a second later
 
     def _finish(self, endpoint_name: str, finish: Finish) -> None:
         written = self._do(lambda redis: outcomes.finish(redis, endpoint_name, [finish], time.time(), None))

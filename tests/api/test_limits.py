@@ -27,7 +27,7 @@ def test_a_full_queue_is_a_429_that_says_when_to_come_back(client: Client, addin
     client.submit()
     answer = submit(client)
     assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (429, "queue_full", "60")
-    worker.report(view, jobs_per_s=0.02)
+    worker.report(view, jobs_per_s=0.2)
     answer = submit(client)
     assert (answer.headers["Retry-After"], answer.json["retry_after_s"]) == ("5", 5)
     assert len(jobs.recent()) == 2

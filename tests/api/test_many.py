@@ -52,6 +52,7 @@ def test_elements_become_jobs_in_order_in_whatever_form_they_come(
     assert answer.json | {"job_ids": 0} == {
         "job_ids": 0, "count": 3, "endpoint_name": "adding", "model_name": "adder", "version": "1",
         "url": "/jobs?endpoint_name=adding",
+        "queue": {"position": 2, "estimated_wait_s": None, "reason": "no_ready_worker"},
     }  # fmt: skip
     found = [client.get(f"/jobs/{each}").json for each in job_ids]
     assert [each["status"] for each in found] == ["queued"] * 3

@@ -12,6 +12,7 @@ _CACHES = {
     "registry.settings": ["load"],
     "registry.database": ["default_database"],
     "workers.settings": ["load"],
+    "workers.paces": ["default_paces"],
     "api.settings": ["load"],
     "api.cli.settings": ["load"],
 }

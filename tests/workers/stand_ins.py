@@ -17,7 +17,7 @@ from workers.engine.events import Outbox
 from workers.engine.measures import Measures
 from workers.engine.messages import QueuedJob
 from workers.priorities import Priority
-from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
+from workers.reports import EndpointReport, HostsState, PaceReport, VersionReport, WorkerReport
 from workers.settings import load
 
 _LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
@@ -75,9 +75,14 @@ def version_report(state: HostsState, *, revision: int = 1, **more: Any) -> Vers
     return {**report, **more}  # type: ignore[typeddict-item]
 
 
-def endpoint_report(*versions: VersionReport, waiting: int = 0, jobs_per_s: float = 0.0) -> EndpointReport:
+def pace_report(hosts: int = 1, **more: float) -> PaceReport:
+    """How fast hosts are that take a second for one job, and another for the next."""
+    return {"hosts": hosts, "batch_jobs": 1.0, "fixed_ms": 1_000.0, "job_ms": 0.0, "known_jobs": 64.0, **more}  # type: ignore[typeddict-item]
+
+
+def endpoint_report(*versions: VersionReport, waiting: int = 0, pace: PaceReport | None = None) -> EndpointReport:
     """What a worker says of one endpoint."""
-    return {"versions": list(versions), "waiting": waiting, "running": 0, "jobs_per_s": jobs_per_s}
+    return {"versions": list(versions), "waiting": waiting, "running": 0, "pace": pace}
 
 
 def worker_report(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from tests.workers.conftest import WithRedis
-from tests.workers.stand_ins import endpoint_report, version_report, worker_report
+from tests.workers.stand_ins import endpoint_report, pace_report, version_report, worker_report
 from workers import keys, reports, status
 from workers.reports import REPORT_LIFE_S, HostsState
 
@@ -17,7 +17,7 @@ def age(store: redis.Redis, worker: str, seconds: float) -> None:
 
 def test_a_report_is_read_as_it_was_written_over_the_one_before(store: redis.Redis, with_redis: WithRedis) -> None:
     with_redis(lambda client: reports.write(client, worker_report()))
-    report = worker_report(endpoints={"adding": endpoint_report(version_report(HostsState.READY), jobs_per_s=2.5)})
+    report = worker_report(endpoints={"adding": endpoint_report(version_report(HostsState.READY), pace=pace_report())})
     with_redis(lambda client: reports.write(client, report))
     assert status.live_workers() == [report]
 

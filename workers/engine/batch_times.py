@@ -22,6 +22,9 @@ _STRETCH = 2.0
 #: That it does is believed when batches of fewer rows than this have shown it.
 _FEW = 2
 _SHORTEST_MS = 1e-3
+#: Batches of up to so many times the rows that were measured are believed to be on the line: on one whose slope was
+#: measured, and on one that is taken to be flat.
+_BELIEVED, _BELIEVED_IF_FLAT = 8, 4
 
 
 class BatchTimes:
@@ -34,6 +37,8 @@ class BatchTimes:
         self.out_of_reach = False
         self._window: deque[tuple[int, float]] = deque(maxlen=_WINDOW)
         self._fixed_rows = _FLAT
+        #: The largest size of those that the slope was measured over.
+        self._sloped_to = 0
 
     @property
     def rows(self) -> list[int]:
@@ -47,6 +52,25 @@ class BatchTimes:
     def quantile_ms(self, share: float) -> float:
         """The time below which this share of the last batches stayed."""
         return _quantile([took_ms for _, took_ms in self._window], share)
+
+    def line(self) -> tuple[float, float]:
+        """Return what a batch takes in the mean, and each row on top (ms); there must be batches."""
+        self._fit()
+        self._forget_what_was_before()
+        costs = sorted(self._costs())
+        # The slowest of many may be an outlier, as in `_quantile`.
+        row_ms = statistics.fmean(costs[:-1] or costs)
+        return row_ms * self._fixed_rows, row_ms
+
+    @property
+    def known_rows(self) -> float:
+        """Up to which size `line` says something."""
+        return max(self.believable(max(self.rows)), _BELIEVED * self._sloped_to)
+
+    @staticmethod
+    def believable(rows: int) -> float:
+        """Up to which size batches of up to so many rows say something, if they don't tell what a row costs."""
+        return _BELIEVED_IF_FLAT * rows
 
     def largest(self, budget_ms: float, safe_ms: float, tried: float) -> float:
         """Return the most rows with which `share` of batches take at most `budget_ms`.
@@ -92,6 +116,7 @@ class BatchTimes:
         per_row = (total * products - rows_sum * times) / determinant
         fixed = (squares * times - rows_sum * products) / determinant
         self._fixed_rows = min(_FLAT, max(0.0, fixed) / per_row) if per_row > 0 else _FLAT
+        self._sloped_to = max(self.rows)
 
     def _forget_what_was_before(self) -> None:
         """If most of the last few batches show that the model has become slower or faster, keep only those."""

@@ -91,4 +91,5 @@ class Claims:
             attempts=attempts,
             failures=job.failures,
             owner=job.owner,
+            priority=job.priority,
         )

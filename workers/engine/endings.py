@@ -70,6 +70,7 @@ def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: fl
         attempts=job.attempts,
         failures=job.failures,
         owner=job.owner,
+        priority=job.priority,
     )
     finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome.timing.total_ms)
     return Ending(job, finish, lambda: context.outbox.succeeded(job, text, now - started_at))
@@ -87,6 +88,7 @@ def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float
         attempts=job.attempts,
         failures=job.failures,
         owner=job.owner,
+        priority=job.priority,
     )
     latency_ms = max(0.0, now - job.submitted_at) * 1000 if job.submitted_at else None
     finish = Finish(job.job_id, record, Kind.FAILED, latency_ms)
@@ -112,6 +114,7 @@ def stopped(context: Context, job: QueuedJob) -> Ending:
 
 def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:
     """The end of a job that was cancelled or has expired before it ran."""
-    record = documents.revoked(job.job_id, job.endpoint_name, reason, job.submitted_at, now, owner=job.owner)
+    about = job.job_id, job.endpoint_name, reason, job.submitted_at, now
+    record = documents.revoked(*about, owner=job.owner, priority=job.priority)
     finish = Finish(job.job_id, record, Kind.WITHDRAWN, None)
     return Ending(job, finish, lambda: context.outbox.revoked(job, expired=reason == documents.EXPIRED))

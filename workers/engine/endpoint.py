@@ -150,7 +150,7 @@ class Endpoint:
             "versions": [group.report() for group in groups],
             "waiting": len(self._batcher) + len(self._delayed),
             "running": len(self.running_jobs),
-            "jobs_per_s": round(sum(group.jobs_per_s for group in groups), 3),
+            "pace": self._current.pace() if self._current else None,
         }
 
     def _have_hosts(self, desired: DesiredDeployment) -> None:

@@ -11,7 +11,8 @@ from workers.engine.batching import Batcher
 from workers.engine.context import Context
 from workers.engine.host_slot import HostSlot
 from workers.engine.messages import QueuedJob
-from workers.reports import HostsState, VersionReport
+from workers.engine.pace import PaceMeter
+from workers.reports import HostsState, PaceReport, VersionReport
 
 
 class HostGroup:
@@ -24,6 +25,7 @@ class HostGroup:
         self._context = context
         self._batcher = batcher
         self._size = BatchSize(desired.settings)
+        self._pace = PaceMeter(self._size)
         self._on_ready = on_ready
         self._slots: list[HostSlot] = []
         self._serving = asyncio.Event()
@@ -39,11 +41,6 @@ class HostGroup:
     def ready_hosts(self) -> int:
         """How many hosts have their model loaded."""
         return sum(slot.host is not None for slot in self._slots)
-
-    @property
-    def jobs_per_s(self) -> float:
-        """How many jobs the hosts can do in a second, as measured over the last batches."""
-        return sum(slot.jobs_per_s for slot in self._slots if slot.host is not None)
 
     @property
     def error(self) -> str | None:
@@ -69,8 +66,8 @@ class HostGroup:
         self._size.settings = desired.settings
         wanted = desired.settings.hosts
         while len(self._slots) < wanted:
-            slot = HostSlot(self._context, self._batcher, lambda: self.desired, self._serving, self._changed)
-            self._slots.append(slot)
+            shared = self._serving, self._pace, self._changed
+            self._slots.append(HostSlot(self._context, self._batcher, lambda: self.desired, *shared))
         for slot in self._slots[wanted:]:
             self._context.in_background(slot.stop())
         del self._slots[wanted:]
@@ -97,6 +94,10 @@ class HostGroup:
         """End the hosts now; the jobs that they have are still held by the worker."""
         for slot in self._slots:
             slot.kill()
+
+    def pace(self) -> PaceReport | None:
+        """How fast the hosts are, for the worker's report."""
+        return self._pace.report(self.ready_hosts)
 
     def report(self) -> VersionReport:
         """What the worker's report says of these hosts."""

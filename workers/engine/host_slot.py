@@ -15,6 +15,7 @@ from workers.engine.batching import Batcher
 from workers.engine.context import Context
 from workers.engine.execution import BatchRun
 from workers.engine.messages import QueuedJob
+from workers.engine.pace import PaceMeter
 from workers.errors import HostStartFailed
 from workers.hosts.remote import LoadRequest, RemoteHost
 
@@ -23,30 +24,32 @@ _log = logging.getLogger(__name__)
 #: A host that could not be loaded, or that died young, is started again after this long; doubled each time.
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 300.0
-_WEIGHT_OF_LAST = 0.2
-_SHORTEST_BATCH_S = 1e-6
+#: After this long without a batch, on top of the longest time that one gathers, a host was idle.
+_BETWEEN_BATCHES_S = 0.02
 
 
 class HostSlot:
     """Keeps one host up until it is stopped."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self,
         context: Context,
         batcher: Batcher,
         deployment: Callable[[], DesiredDeployment],
         serving: asyncio.Event,
+        pace: PaceMeter,
         on_change: Callable[[], None],
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
-        #: How many jobs the host can do in a second; 0 before its first batch.
-        self.jobs_per_s = 0.0
         self._batch: BatchRun | None = None
         self._context = context
         self._batcher = batcher
         self._deployment = deployment
         self._serving = serving
+        self._pace = pace
+        #: When the last batch ended, if jobs waited then (loop time).
+        self._due_at: float | None = None
         self._on_change = on_change
         self._stopping = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._keep_up())
@@ -93,6 +96,7 @@ class HostSlot:
         name = self._deployment().endpoint_name
         _log.info("model host %d of %s is ready after %.0f ms", host.pid, name, host.load_ms or 0)
         self.host, self.error = host, None
+        self._pace.example(host.example_ms)
         self._on_change()
         try:
             await self._give_batches(host)
@@ -145,19 +149,28 @@ class HostSlot:
         self._context.intake.made_room(self._deployment().endpoint_name)
         host.max_memory_bytes = _memory_limit_bytes(self._deployment())
         self._batch = batch
-        job_count, began = len(batch.jobs), time.monotonic()
+        jobs, rows, began = len(batch.jobs), sum(len(job.rows) for job in batch.jobs), self._began()
         try:
             self._batcher.put(await batch.run(host))
-            self._measured(job_count / max(time.monotonic() - began, _SHORTEST_BATCH_S))
+            self._measured(jobs, rows, began)
         except Exception:  # noqa: BLE001 - an error of the engine itself still ends its jobs
             _log.exception("a batch of %s could not be run", self._deployment().endpoint_name)
             batch.give_up()
         finally:
             self._batch = None
 
-    def _measured(self, jobs_per_s: float) -> None:
-        # A moving average: new enough to follow a change, old enough not to follow one odd batch.
-        self.jobs_per_s += (jobs_per_s - self.jobs_per_s) * (_WEIGHT_OF_LAST if self.jobs_per_s else 1.0)
+    def _began(self) -> float:
+        """When the time of this batch began: with the end of the last one, unless the host was idle since."""
+        now = time.monotonic()
+        gap_s = self._deployment().settings.max_batch_delay_ms / 1000 + _BETWEEN_BATCHES_S
+        return self._due_at if self._due_at is not None and now - self._due_at < gap_s else now
+
+    def _measured(self, jobs: int, rows: int, began: float) -> None:
+        now = time.monotonic()
+        self._due_at = now if len(self._batcher) else None
+        self._pace.ended(jobs, rows, now - began)
+        if self._pace.has_changed():
+            self._context.changed.set()
 
     async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
         """Wait for a host to be loaded, but not if the slot is stopped meanwhile."""

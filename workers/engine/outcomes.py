@@ -73,7 +73,7 @@ end
 )
 
 #: KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
-#: its latencies of this window, leases, leased.
+#: its latencies of this window, leases, leased, levels.
 #: ARGV: seconds to live of a record, of the latencies, endpoint; then id, record, kind, latency ms, bucket of each job;
 #: then the tags whose leases end with this.
 #: Returns 1 for each record that was written, 0 where a terminal one stood already.
@@ -84,7 +84,7 @@ _FINISH = (
     + TELL_ENDED
     + NOTIFY
     + """
-local n = (#KEYS - 6) / 2
+local n = (#KEYS - 7) / 2
 local unfinished, expiring, counts, latencies = KEYS[2 * n + 1], KEYS[2 * n + 2], KEYS[2 * n + 3], KEYS[2 * n + 4]
 local written, ids, ended, records, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, {}, 0, {}, {}
 local function count(table, field) table[field] = (table[field] or 0) + 1 end
@@ -111,6 +111,7 @@ end
 redis.call('DEL', unpack(KEYS, n + 1, 2 * n))
 redis.call('ZREM', unfinished, unpack(ids))
 redis.call('ZREM', expiring, unpack(ids))
+if redis.call('EXISTS', KEYS[2 * n + 7]) == 1 then redis.call('ZREM', KEYS[2 * n + 7], unpack(ids)) end
 for kind, jobs in pairs(of_kind) do redis.call('HINCRBY', counts, kind, jobs) end
 for bucket, jobs in pairs(of_bucket) do redis.call('HINCRBY', latencies, bucket, jobs) end
 if total_ms > 0 then redis.call('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
@@ -166,7 +167,8 @@ async def claim_again(client: Redis, job_id: str, expected: bytes, record: bytes
 async def unclaim(client: Redis, worker_name: str, jobs: Sequence[QueuedJob]) -> None:
     """Mark jobs as queued again that this worker gives back while they run."""
     queued = [
-        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner) for job in jobs
+        documents.queued(job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner, job.priority)
+        for job in jobs
     ]
     names = [keys.record(job.job_id) for job in jobs]
     values: list[bytes | str | int] = [worker_name, load().unfinished_ttl_s, *queued]
@@ -198,4 +200,5 @@ async def finish(  # noqa: PLR0913, PLR0917 - what the script needs
     names += [keys.message(each.job_id) for each in finishes]
     names += [keys.unfinished(endpoint_name), keys.EXPIRING, keys.counts(endpoint_name)]
     names += [keys.latencies(endpoint_name, statistics.window(now)), keys.LEASES, keys.LEASED]
+    names.append(keys.levels(endpoint_name))
     return [written == 1 for written in await script(client, _FINISH)(names, arguments)]

@@ -101,9 +101,8 @@ class Sweeper:
             await self._records.zrem(keys.EXPIRING, *ids)
 
     async def _withdraw(self, job: jobs.Job, now: float) -> None:
-        record = documents.revoked(
-            job.job_id, job.endpoint_name, documents.EXPIRED, job.submitted_at, now, owner=job.owner
-        )
+        about = job.job_id, job.endpoint_name, documents.EXPIRED, job.submitted_at, now
+        record = documents.revoked(*about, owner=job.owner, priority=job.priority)
         values = withdrawal_values(job.job_id, job.endpoint_name, record, force=False)
         await script(self._records, WITHDRAW)(withdrawal_keys(job.job_id, job.endpoint_name), values)
 

@@ -85,10 +85,10 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
     predictor: Predictor | None = None
     try:
         model = _loaded(request)
-        outputs = _warm(model, request["input_example"])
+        outputs, example_ms = _warm(model, request["input_example"])
         predictor = Predictor(model)
         load_ms = round((time.perf_counter() - began) * 1000, 1)
-        answer: dict[str, Any] = {"ready": {"load_ms": load_ms, "outputs": outputs}}
+        answer: dict[str, Any] = {"ready": {"load_ms": load_ms, "outputs": outputs, "example_ms": example_ms}}
     except BaseException as error:  # noqa: BLE001 - whatever a model's code raises is an answer, also SystemExit
         _log.error("the model can't be loaded\n%s", failures.trace(error))
         flat = failures.flat(error)
@@ -110,15 +110,16 @@ def _loaded(request: dict[str, Any]) -> Model:
     return runtimes.load(request["runtime"], Path(request["path"]), request["runtime_options"], signature)
 
 
-def _warm(model: Model, input_example: Any) -> list[OutputDescription] | None:
-    """Predict the example, and return what its answer shows of the model's outputs.
+def _warm(model: Model, input_example: Any) -> tuple[list[OutputDescription] | None, float | None]:
+    """Predict the example; return what its answer shows of the model's outputs, and how long it took (ms).
 
     The first prediction of many models is slow, and no client shall pay for it.
     """
     from registry.errors import ModelLoadFailed, RegistryError
 
     if input_example is None:
-        return None
+        return None, None
+    began = time.perf_counter()
     try:
         answers = model.predict([input_example])
     except RegistryError:
@@ -126,7 +127,8 @@ def _warm(model: Model, input_example: Any) -> list[OutputDescription] | None:
     except BaseException as error:
         flat = failures.flat(error)
         raise ModelLoadFailed(f"The model fails on its input example: {flat['type']}: {flat['message']}") from error
-    return _described(answers)
+    took_ms = round((time.perf_counter() - began) * 1000, 3)
+    return _described(answers), took_ms
 
 
 def _described(answers: Any) -> list[OutputDescription] | None:

@@ -86,6 +86,7 @@ class Answer(msgspec.Struct, frozen=True):
 class _Ready(msgspec.Struct, frozen=True):
     load_ms: float
     outputs: list[OutputDescription] | None
+    example_ms: float | None = None
 
 
 class _Loaded(msgspec.Struct, frozen=True):
@@ -127,6 +128,8 @@ class RemoteHost:
         self.load_ms: float | None = None
         #: What the model answers, as its input example shows; None if that is unknown.
         self.outputs: list[OutputDescription] | None = None
+        #: How long the model took for its input example, if it has one.
+        self.example_ms: float | None = None
         self.exited = exited
         self._reader = reader
         self._writer = writer
@@ -187,6 +190,7 @@ class RemoteHost:
             await self.stop()
             raise HostStartFailed(f"With its model loaded, {self._too_big}") from self._too_big
         self.load_ms, self.outputs = answer.ready.load_ms, answer.ready.outputs
+        self.example_ms = answer.ready.example_ms
 
     async def predict(self, rows: list[Any], max_batch_size: int, timeout_s: float) -> Answer:
         """Predict rows; the time is for all of them together, and for trying them one by one if a batch fails.
