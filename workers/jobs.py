@@ -131,8 +131,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what makes a job
         callback_url=callback_url,
     )
     if accepted.repeated:
-        return get(accepted.job_id)
-    place = None if accepted.line is None else paces.place_of(endpoint_name, accepted.line)
+        return placed([get(accepted.job_id)])[0]
     return Job(
         accepted.job_id,
         endpoint_name,
@@ -140,7 +139,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what makes a job
         submitted_at=accepted.submitted_at,
         owner=owner,
         priority=priority,
-        place=place,
+        place=paces.place_of(endpoint_name, accepted.line),
     )
 
 

@@ -107,13 +107,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job that is stored; `repeated` if it was before, and otherwise with what is in `line` before it."""
+    """A job that is stored; `repeated` if it was before."""
 
     job_id: str
     endpoint_name: str
     submitted_at: float
     repeated: bool
-    line: Line | None = None
+    level: Priority = Priority.NORMAL
+    #: How many other jobs were unfinished when it was stored, and of them high and low; nothing of a repeated one.
+    counts: Sequence[int] = ()
+
+    @property
+    def line(self) -> Line:
+        """What is before a job that has just been stored."""
+        unfinished, highs, lows = self.counts
+        of_level = {Priority.HIGH: highs, Priority.NORMAL: unfinished - highs - lows, Priority.LOW: lows}
+        return Line.of(self.level, of_level[self.level], unfinished, highs, lows)
 
 
 _NO_LIMITS = Limits()
@@ -229,16 +238,7 @@ def _accept(job: _Job, max_queue_length: int | None, idempotency: Idempotency | 
         raise QueueUnavailable(STILL_SENDING)
     if what == "accepted" and not settings.queues_beside_records:
         _send(job, scope)
-    return Accepted(more, job.endpoint_name, job.submitted_at, what == "repeated", _line(job.level, counts))
-
-
-def _line(level: Priority, counts: Sequence[int]) -> Line | None:
-    """What is before a job that has just been stored; None for one that was there already."""
-    if not counts:
-        return None
-    unfinished, highs, lows = counts
-    of_level = {Priority.HIGH: highs, Priority.NORMAL: unfinished - highs - lows, Priority.LOW: lows}
-    return Line.of(level, of_level[level], unfinished, highs, lows)
+    return Accepted(more, job.endpoint_name, job.submitted_at, what == "repeated", job.level, counts)
 
 
 def _send(job: _Job, scope: str | None) -> None:

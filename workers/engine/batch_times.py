@@ -53,19 +53,10 @@ class BatchTimes:
         """The time below which this share of the last batches stayed."""
         return _quantile([took_ms for _, took_ms in self._window], share)
 
-    def line(self) -> tuple[float, float]:
-        """Return what a batch takes in the mean, and each row on top (ms); there must be batches."""
+    def fixed_rows(self) -> tuple[float, float]:
+        """Return how many rows the fixed cost is worth, and up to which size that can be relied on."""
         self._fit()
-        self._forget_what_was_before()
-        costs = sorted(self._costs())
-        # The slowest of many may be an outlier, as in `_quantile`.
-        row_ms = statistics.fmean(costs[:-1] or costs)
-        return row_ms * self._fixed_rows, row_ms
-
-    @property
-    def known_rows(self) -> float:
-        """Up to which size `line` says something."""
-        return max(self.believable(max(self.rows)), _BELIEVED * self._sloped_to)
+        return self._fixed_rows, max(self.believable(max(self.rows)), _BELIEVED * self._sloped_to)
 
     @staticmethod
     def believable(rows: int) -> float:

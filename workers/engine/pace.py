@@ -6,14 +6,17 @@ whatever else keeps the machine busy.
 
 from __future__ import annotations
 
+import math
 import time
 
 from workers.engine.batch_size import BatchSize
 from workers.engine.batch_times import BatchTimes
 from workers.reports import PaceReport
 
-#: Of rows and jobs of earlier batches so much still counts after one more.
-_DECAY = 0.9
+#: What was measured counts less the older it is: by a factor of e for each so many seconds of batches since, but for
+#: each batch by no more than this. Shorter times follow each hiccup of a busy machine.
+_MEMORY_S = 5.0
+_MOST_DECAY = 0.8
 #: How often it is looked whether the pace has changed so much that others should know before the next report.
 _LOOK_S = 0.5
 _MUCH = 1.25
@@ -25,7 +28,8 @@ class PaceMeter:
     def __init__(self, size: BatchSize) -> None:
         self._size = size
         self._times = BatchTimes(0.5)
-        self._rows = self._jobs = 0.0
+        #: Sums over batches, those of earlier ones decayed.
+        self._batches = self._rows = self._jobs = self._took_ms = 0.0
         self._example_ms: float | None = None
         self._reported: PaceReport | None = None
         self._looked_at = 0.0
@@ -39,8 +43,11 @@ class PaceMeter:
         if not rows:
             return  # jobs that could not be read
         self._times.add(rows, took_s * 1000)
-        self._rows = self._rows * _DECAY + rows
-        self._jobs = self._jobs * _DECAY + jobs
+        decay = max(_MOST_DECAY, math.exp(-took_s / _MEMORY_S))
+        self._batches = self._batches * decay + 1
+        self._rows = self._rows * decay + rows
+        self._jobs = self._jobs * decay + jobs
+        self._took_ms = self._took_ms * decay + took_s * 1000
 
     def has_changed(self) -> bool:
         """Tell whether the pace is another than was reported; asked too often, it says no."""
@@ -59,8 +66,9 @@ class PaceMeter:
     def _now(self, hosts: int) -> PaceReport | None:
         rows_of_job = max(1.0, self._rows / self._jobs) if self._jobs else 1.0
         if self._times.rows:
-            fixed_ms, row_ms = self._times.line()
-            known_rows = self._times.known_rows
+            fixed_rows, known_rows = self._times.fixed_rows()
+            row_ms = self._took_ms / (self._batches * fixed_rows + self._rows)
+            fixed_ms = row_ms * fixed_rows
         elif self._example_ms is not None:
             fixed_ms, row_ms, known_rows = self._example_ms, 0.0, self._times.believable(1)
         else:

@@ -19,6 +19,8 @@ from workers import logs
 from workers.hosts import failures, frames, surroundings
 from workers.hosts.predicting import Predictor
 
+#: An example that took longer is not predicted a second time.
+_QUICK_S = 0.25
 _log = logging.getLogger("queuecast.host")
 _TEXT = "[%(asctime)s: %(levelname)s/host %(process)d] %(message)s"
 
@@ -113,22 +115,29 @@ def _loaded(request: dict[str, Any]) -> Model:
 def _warm(model: Model, input_example: Any) -> tuple[list[OutputDescription] | None, float | None]:
     """Predict the example; return what its answer shows of the model's outputs, and how long it took (ms).
 
-    The first prediction of many models is slow, and no client shall pay for it.
+    The first prediction of many models is slow, and no client shall pay for it; nor is it what others will take, so a
+    quick one is made twice.
     """
     from registry.errors import ModelLoadFailed, RegistryError
 
     if input_example is None:
         return None, None
-    began = time.perf_counter()
     try:
-        answers = model.predict([input_example])
+        answers, took_s = _timed(model, input_example)
+        if took_s < _QUICK_S:
+            answers, took_s = _timed(model, input_example)
     except RegistryError:
         raise
     except BaseException as error:
         flat = failures.flat(error)
         raise ModelLoadFailed(f"The model fails on its input example: {flat['type']}: {flat['message']}") from error
-    took_ms = round((time.perf_counter() - began) * 1000, 3)
-    return _described(answers), took_ms
+    return _described(answers), round(took_s * 1000, 3)
+
+
+def _timed(model: Model, input_example: Any) -> tuple[Any, float]:
+    began = time.perf_counter()
+    answers = model.predict([input_example])
+    return answers, time.perf_counter() - began
 
 
 def _described(answers: Any) -> list[OutputDescription] | None:
