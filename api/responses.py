@@ -82,9 +82,9 @@ def submitted_many(result: SubmittedMany) -> Response:
         "model_name": deployment.model_name,
         "version": deployment.version,
         "url": f"/jobs?endpoint_name={deployment.endpoint_name}",
-        "queue": None if last is None or last.place is None else last.place.document(),
+        "queue": None if last.place is None else last.place.document(),
     }
-    return document(accepted, 202, {} if last is None else _retry_after(last))
+    return document(accepted, 202, _retry_after(last))
 
 
 def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:

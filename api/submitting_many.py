@@ -26,8 +26,8 @@ class SubmittedMany:
 
     job_ids: list[str]
     deployment: DesiredDeployment
-    #: The last of them, as far as it is known; None if there are none.
-    last: Job | None
+    #: The last of them, as far as it is known.
+    last: Job
 
 
 def submit_many(
@@ -67,10 +67,8 @@ def submit_many(
     return SubmittedMany(ids, deployment, _last(endpoint_name, ids))
 
 
-def _last(endpoint_name: str, job_ids: Sequence[str]) -> Job | None:
+def _last(endpoint_name: str, job_ids: Sequence[str]) -> Job:
     """Where the last of the jobs that have just been stored is; they are stored, whatever becomes of this look."""
-    if not job_ids:
-        return None
     last = Job(job_ids[-1], endpoint_name, JobState.QUEUED)
     try:
         return placed([last])[0]

@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="another one has the jobs come at other times")
     parser.add_argument("--models", nargs="+", default=["sleeper", "batcher", "forest"], help="these alone")
     options = parser.parse_args()
-    dice = random.Random(options.seed)  # noqa: S311 - no secret
+    dice = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="queuecast-bench-") as folder, Stack(Path(folder) / "stack") as stack:
         stack.start_worker()
         print("| model | load | jobs | with an estimate | waited s (median / longest) | off by s (median / p90) "

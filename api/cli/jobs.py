@@ -7,7 +7,7 @@ import click
 from api.cli import waiting
 from api.cli.client import Client, Document, path_of
 from api.cli.options import calls_service
-from api.cli.output import Output, local_time, seconds_between
+from api.cli.output import Output, local_time, place, seconds_between
 
 _STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
@@ -80,6 +80,8 @@ def _show_facts(output: Output, job: Document) -> None:
             "job": job["job_id"],
             "endpoint": job["endpoint_name"],
             "status": job["status"],
+            "queue": place(job),
+            "priority": job.get("priority"),
             "submitted": local_time(job["submitted_at"]),
             "took": seconds_between(job["submitted_at"], job["finished_at"]),
             "attempts": job["attempts"],

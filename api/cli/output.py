@@ -20,6 +20,7 @@ _STYLES = {
     "deploying": "yellow", "degraded": "yellow", "draining": "yellow", "queued": "yellow", "running": "yellow",
     "failed": "red", "expired": "red", "cancelled": "dim", "parked": "dim", "unavailable": "red",
 }  # fmt: skip
+_NO_ESTIMATE = {"no_ready_worker": "no worker is ready", "parked": "parked"}
 #: Columns of what is no terminal: wide enough that nothing is folded.
 _PIPE_WIDTH = 1_000
 
@@ -139,6 +140,24 @@ def seconds_between(start: str | None, end: str | None) -> str | None:
     if not start or not end:
         return None
     return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.3f} s"
+
+
+def place(job: Mapping[str, Any]) -> str | None:
+    """Return where a job is in its queue, e.g. "12 ahead, about 3 s"; None if it is in none, or nobody says."""
+    queue = job.get("queue")
+    if queue is None:
+        return None
+    ahead, wait_s = f"{queue['position']} ahead", queue.get("estimated_wait_s")
+    if wait_s is not None:
+        return f"{ahead}, {_roughly(wait_s)}"
+    why = _NO_ESTIMATE.get(queue.get("reason"))
+    return f"{ahead}, {why}" if why else ahead
+
+
+def _roughly(seconds: float) -> str:
+    if seconds < 1:
+        return "less than 1 s"
+    return f"about {seconds:.0f} s" if seconds < 100 else f"about {seconds / 60:.0f} min"
 
 
 def size(size_bytes: int | None) -> str | None:

@@ -10,7 +10,7 @@ from api.cli import waiting
 from api.cli.bulk import predict_all
 from api.cli.client import Client, Document, path_of
 from api.cli.options import JsonValue, calls_service, waits
-from api.cli.output import Output, to_json
+from api.cli.output import Output, place, to_json
 
 
 # An input may be a negative number, which is no option.
@@ -102,4 +102,5 @@ def _show_submitted(output: Output, job: Document) -> None:
         output.document(job)
         return
     output.line(job["job_id"])
-    output.note(f"Look at it with: queuecast jobs show {job['job_id']} --wait")
+    where = place(job)
+    output.note((f"{where}. " if where else "") + f"Look at it with: queuecast jobs show {job['job_id']} --wait")

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from api.cli.client import Client, Document, path_of
 from api.cli.errors import DeploymentFailed, JobUnsuccessful, RequestRefused, TimedOut
-from api.cli.output import Output
+from api.cli.output import Output, place
 
 #: A poll ends with the job; one that is held answers at least this often, to show how it goes.
 _POLL_S = 5.0
+#: The first answer comes sooner, to say how many are ahead.
+_FIRST_POLL_S = 0.5
 _LOOK_INTERVAL_S = 0.2
 _UNFINISHED = ("queued", "running")
 
@@ -24,7 +26,12 @@ def job_end(client: Client, output: Output, job_id: str, timeout_s: float) -> Do
     """
     with output.progress(f"job {job_id}: queued") as show:
         ends_at = time.monotonic() + timeout_s
-        return succeeded(end_of(client, job_id, ends_at, lambda job: show(f"job {job_id}: {job['status']}")))
+        return succeeded(end_of(client, job_id, ends_at, lambda job: show(_progress(job))))
+
+
+def _progress(job: Document) -> str:
+    where = place(job)
+    return f"job {job['job_id']}: {job['status']}" + (f", {where}" if where else "")
 
 
 def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document], None]) -> Document:
@@ -33,7 +40,7 @@ def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document
     Raises:
         TimedOut: it has not ended at `ends_at` (monotonic).
     """
-    began = time.monotonic()
+    began, poll_s = time.monotonic(), _FIRST_POLL_S
     job: Document = {"job_id": job_id, "status": "queued"}
     while job["status"] in _UNFINISHED:
         left_s = ends_at - time.monotonic()
@@ -44,7 +51,7 @@ def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document
                 {"job": job},
             )
         try:
-            job = client.get(path_of("jobs", job_id), wait=round(min(left_s, _POLL_S), 3))
+            job = client.get(path_of("jobs", job_id), wait=round(min(left_s, poll_s), 3))
         except RequestRefused as error:
             pause_s = float(error.document.get("retry_after_s") or 1)
             if error.status != 429 or pause_s >= left_s:
@@ -52,6 +59,7 @@ def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document
             time.sleep(pause_s)  # the rate of the API key
         else:
             show(job)
+            poll_s = _POLL_S
     return job
 
 

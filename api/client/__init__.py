@@ -10,7 +10,7 @@ It loads no Flask, no numpy, no database and nothing of the service itself; docs
 
 from api.client.awaiting import AsyncClient
 from api.client.blocking import Client
-from api.client.documents import Deployment, Model, ModelVersion, Outcome, Timing
+from api.client.documents import Deployment, Model, ModelVersion, Outcome, QueuePlace, Timing
 from api.client.errors import (
     AccessDenied,
     AnswerUnreadable,
@@ -62,6 +62,7 @@ __all__ = [
     "ModelVersion",
     "NotFound",
     "Outcome",
+    "QueuePlace",
     "RequestInvalid",
     "RequestRefused",
     "ServerFailed",

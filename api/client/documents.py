@@ -49,6 +49,17 @@ class Outcome(_Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueuePlace(_Shown):
+    """Where a queued job is: how many unfinished jobs go before it, and how long it will probably wait to begin."""
+
+    position: int = 0
+    #: None if nobody can know; `reason` says why.
+    estimated_wait_s: float | None = None
+    #: no_ready_worker, not_measured or parked.
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment(_Shown):
     """An endpoint: what is desired, and what the workers report."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from api.client import predicting
-from api.client.documents import Outcome
+from api.client.documents import Outcome, QueuePlace
 from api.client.errors import JobUnfinished, unsuccessful
 from api.client.predicting import UNFINISHED
 
@@ -52,6 +52,12 @@ class JobView:
     def ended(self) -> bool:
         """Whether nothing can change it any more."""
         return self.status not in UNFINISHED
+
+    @property
+    def queue(self) -> QueuePlace | None:
+        """Where it was in its queue when it was last asked for; None if it was not queued then."""
+        said = self.document.get("queue")
+        return None if said is None else QueuePlace.of(said)
 
     @property
     def outcome(self) -> Outcome:

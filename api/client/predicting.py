@@ -19,6 +19,8 @@ POLL_S = 25.0
 #: A service that holds no more requests answers at once: no reason to ask it without a pause.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+#: A job that will begin much later need not be asked for so soon: only after this share of its wait, or this long.
+_SHARE_OF_WAIT, _LONGEST_PAUSE_OF_WAIT_S = 0.5, 10.0
 #: How the server says that a job that it waited for has no outcome.
 _ENDED_BADLY = ("prediction_failed", "job_withdrawn")
 
@@ -113,8 +115,13 @@ def ended(job_id: str, ends_at: float) -> Flow[Document]:
         if now >= ends_at:
             raise WaitTimedOut(f"Job {job_id} is {job['status']} and goes on; it can be asked for later.", problem=job)
         if now - began < min(wait_s, _LONGEST_PAUSE_S):
-            yield Pause(min(pause_s, ends_at - now))
+            yield Pause(min(max(pause_s, _pause_of_wait_s(job)), ends_at - now))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _pause_of_wait_s(job: Mapping[str, Any]) -> float:
+    wait_s = (job.get("queue") or {}).get("estimated_wait_s") or 0.0
+    return min(_LONGEST_PAUSE_OF_WAIT_S, _SHARE_OF_WAIT * float(wait_s))
 
 
 def show(job_id: str, ends_at: float) -> Flow[Document]:

@@ -138,3 +138,25 @@ def test_a_priority_goes_with_the_input(service: FakeService, command: Command) 
     assert command("predict", "prod", "1", "--priority", "high").exit_code == 0
     assert service.received[0].json == {"input": 1, "priority": "high"}
     assert command("predict", "prod", "1", "--priority", "urgent").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        ({"position": 12, "estimated_wait_s": 2.6, "reason": None}, "12 ahead, about 3 s"),
+        ({"position": 0, "estimated_wait_s": 0.0, "reason": None}, "0 ahead, less than 1 s"),
+        ({"position": 9, "estimated_wait_s": 600, "reason": None}, "9 ahead, about 10 min"),
+        ({"position": 3, "estimated_wait_s": None, "reason": "no_ready_worker"}, "3 ahead, no worker is ready"),
+        ({"position": 3, "estimated_wait_s": None, "reason": "not_measured"}, "3 ahead"),
+    ],
+)
+def test_a_queued_job_is_shown_with_its_place(
+    service: FakeService, command: Command, queue: dict[str, Any], said: str
+) -> None:
+    accepted = {"job_id": "j1", "status": "queued", "url": "/jobs/j1", "queue": queue}
+    service.on("POST", "/predict/prod", accepted, status=202)
+    service.on("GET", "/jobs/j1", job("queued", queue=queue, priority="low"))
+    result = command("predict", "prod", "1", "--no-wait")
+    assert (result.stdout, result.stderr.partition(". Look")[0]) == ("j1\n", said)
+    facts = dict(line.split(maxsplit=1) for line in command("jobs", "show", "j1").stdout.splitlines())
+    assert (facts["queue"], facts["priority"]) == (said, "low")

@@ -137,6 +137,29 @@ def test_a_wait_that_is_over_leaves_the_job_to_be_found(service: FakeService, cl
     assert len(service.received) < 20
 
 
+def test_a_queued_job_tells_its_place(service: FakeService, client: Any) -> None:
+    queue = {"position": 12, "estimated_wait_s": 3.5, "reason": None}
+    service.on("POST", "/predict/iris", {**ACCEPTED, "queue": queue}, status=202)
+    service.on("GET", "/jobs/j1", job("running", queue=None), job("running"))
+    submitted = client.submit("iris", 1)
+    assert (submitted.queue.position, submitted.queue.estimated_wait_s, submitted.queue.reason) == (12, 3.5, None)
+    assert submitted.refresh().queue is None
+    assert submitted.refresh().queue is None  # of a service that doesn't say
+
+
+def test_a_service_that_holds_nobody_is_asked_less_often_for_a_job_that_begins_much_later(
+    service: FakeService, client: Any
+) -> None:
+    queue = {"position": 900, "estimated_wait_s": 60.0, "reason": None}
+    service.on("POST", "/predict/iris", {**ACCEPTED, "queue": queue}, status=202)
+    service.on("GET", "/jobs/j1", job("queued", queue=queue))
+    submitted = client.submit("iris", 1)
+    with pytest.raises(WaitTimedOut):
+        submitted.wait(timeout_s=0.3)
+    # Now, and when the time is over.
+    assert len([each for each in service.received if each.method == "GET"]) == 2
+
+
 def test_a_job_is_cancelled_also_if_the_first_answer_is_lost(service: FakeService, client: Any) -> None:
     service.on("GET", "/jobs/j1", job("running"), job("cancelled"))
     service.on("DELETE", "/jobs/j1", HANG_UP)

@@ -89,3 +89,19 @@ def test_a_lost_job_is_sent_to_the_queue_of_its_priority_again(service: Stack, r
     eventually(lambda: rabbit.depth(queue_name(name, Priority.LOW)) == 1, 30, message="it is back")
     service.deploy(name, endpoint_name=name, worker_group="default")
     service.outcomes([job_id])
+
+
+def test_each_priority_has_places_of_its_own_and_no_estimate_while_nobody_serves_them(
+    service: Stack, rabbit: RabbitNode, name: str
+) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name, worker_group=name, wait_s=0)
+    body = [{"input": "a", "priority": level} for level in ("low", "normal", "normal", "high")]
+    ids = expect(202, service.api.post(f"/predict/{name}/bulk", json=body))["job_ids"]
+    places = [service.job(job_id, 0)["queue"] for job_id in ids]
+    assert [each["position"] for each in places] == [3, 1, 2, 0]
+    assert {each["reason"] for each in places} == {"no_ready_worker"}
+    assert [service.job(job_id, 0)["priority"] for job_id in ids] == ["low", "normal", "normal", "high"]
+    service.deploy(name, endpoint_name=name, worker_group="default")
+    service.outcomes(ids)
+    assert [service.job(job_id, 0)["queue"] for job_id in ids] == [None] * 4
