@@ -49,6 +49,10 @@ bench: $(VENV)/.installed-bench ## measure Queuecast beside tutorial Celery; wri
 bench-quick: $(VENV)/.installed-bench ## the most telling figures alone, as a table (under 2 minutes)
 	@$(BIN)/python -m bench --quick
 
+.PHONY: bench-waiting
+bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of waiting times are (2 minutes)
+	@$(BIN)/python bench/waiting.py
+
 .PHONY: bench-servers
 bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI servers (minutes)
 	@$(BIN)/python bench/wsgi_servers.py

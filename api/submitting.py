@@ -158,7 +158,8 @@ def _ended(deployment: DesiredDeployment, prediction: Prediction, idempotency_ke
         job = _accepted(deployment, prediction, idempotency_key, job_id)
         try:
             # Under an idempotency key it may be a job that was submitted before.
-            return watch.wait(wait_s) if job.job_id == job_id else waiter.wait(job.job_id, wait_s)
+            found = watch.wait(wait_s) if job.job_id == job_id else waiter.wait(job.job_id, wait_s)
+            return jobs.placed([found])[0]
         except QueueUnavailable:
             # The job is accepted: an error now would make the caller submit it again.
             return job

@@ -6,8 +6,10 @@ What is counted are jobs that have not ended, so those that run are among them. 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from workers import keys
 from workers.priorities import ORDERS, ROUND, Priority
@@ -96,7 +98,7 @@ class Line:
         left[self.level] = self.before + 1
         taken = 0.0
         while len(left) > 1:
-            share = {each: sum(_first(order, left) is each for order in ORDERS) / ROUND for each in left}
+            share = _shares(frozenset(left))
             turns, used_up = min((left[each] / share[each], each) for each in left)
             if used_up is self.level:
                 return round(taken + turns) - 1
@@ -105,8 +107,11 @@ class Line:
         return round(taken + left[self.level]) - 1
 
 
-def _first(order: Sequence[Priority], levels: Mapping[Priority, float]) -> Priority:
-    return next(each for each in order if each in levels)
+@lru_cache(maxsize=8)
+def _shares(levels: frozenset[Priority]) -> dict[Priority, float]:
+    """Of the jobs that are taken while these levels wait, the share of each."""
+    turns = Counter(next(each for each in order if each in levels) for order in ORDERS)
+    return {each: count / ROUND for each, count in turns.items()}
 
 
 def read(endpoint_name: str, job_ids: Sequence[str]) -> dict[str, Line]:

@@ -91,7 +91,12 @@ def _outcome(job: Job, wait_s: float) -> dict[str, Any]:
     raise JobUnfinished(
         f"Job {job.job_id} has not ended while this request waited, at most {wait_s:g} s. It goes on, and GET {url} "
         "has its outcome later.",
-        {"job_id": job.job_id, "job_status": job.state.value, "url": url},
+        {
+            "job_id": job.job_id,
+            "job_status": job.state.value,
+            "url": url,
+            "queue": None if job.place is None else job.place.document(),
+        },
     )
 
 

@@ -67,6 +67,17 @@ def test_a_parked_job_says_so(client: Client, adding: View) -> None:
     }  # fmt: skip
 
 
+def test_a_job_that_was_waited_for_in_vain_tells_its_place(client: Client, adding: View, worker: StandInWorker) -> None:
+    worker.report(adding, jobs_per_s=2.0)
+    client.submit()
+    waited = client.post("/predict/adding", json=BODY, headers={"Prefer": "wait=0.05"})
+    assert (waited.status_code, waited.json["queue"]["position"], waited.headers["Retry-After"]) == (202, 1, "1")
+    inputs = [{"name": "INPUT0", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}]
+    unfinished = client.post("/v2/models/adding/infer", json={"inputs": inputs, "parameters": {"timeout": 50_000}})
+    queue = {"position": 2, "estimated_wait_s": 0.75, "reason": None}
+    assert (unfinished.status_code, unfinished.json["queue"]) == (504, queue)
+
+
 def test_a_bulk_submit_tells_of_its_last_job(client: Client, adding: View, worker: StandInWorker) -> None:
     worker.report(adding, jobs_per_s=2.0)
     answer = client.post("/predict/adding/bulk", json=[BODY] * 5)

@@ -152,7 +152,10 @@ class HostSlot:
         jobs, rows, began = len(batch.jobs), sum(len(job.rows) for job in batch.jobs), self._began()
         try:
             self._batcher.put(await batch.run(host))
-            self._measured(jobs, rows, began)
+            if host.exited.done():
+                self._due_at = None  # how long it took to lose a host is no pace
+            else:
+                self._measured(jobs, rows, began)
         except Exception:  # noqa: BLE001 - an error of the engine itself still ends its jobs
             _log.exception("a batch of %s could not be run", self._deployment().endpoint_name)
             batch.give_up()

@@ -82,12 +82,13 @@ class PaceMeter:
         }
 
 
-def _differ(one: PaceReport, other: PaceReport) -> bool:
-    return any(_full_batch(one, jobs) * _MUCH < _full_batch(other, jobs) or
-               _full_batch(other, jobs) * _MUCH < _full_batch(one, jobs) for jobs in (1.0, one["batch_jobs"])) or (
-        one["known_jobs"] < one["batch_jobs"] and other["known_jobs"] > one["known_jobs"] * _MUCH
-    )  # fmt: skip
+def _differ(before: PaceReport, pace: PaceReport) -> bool:
+    """Tell whether small or full batches take another time, or are known at last."""
+    if before["known_jobs"] < min(pace["known_jobs"] / _MUCH, pace["batch_jobs"]):
+        return True
+    ratios = [_batch_ms(pace, jobs) / max(_batch_ms(before, jobs), 1e-3) for jobs in (1.0, pace["batch_jobs"])]
+    return not all(1 / _MUCH < ratio < _MUCH for ratio in ratios)
 
 
-def _full_batch(pace: PaceReport, jobs: float) -> float:
+def _batch_ms(pace: PaceReport, jobs: float) -> float:
     return pace["fixed_ms"] + pace["job_ms"] * jobs
