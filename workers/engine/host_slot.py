@@ -149,13 +149,11 @@ class HostSlot:
         self._context.intake.made_room(self._deployment().endpoint_name)
         host.max_memory_bytes = _memory_limit_bytes(self._deployment())
         self._batch = batch
-        jobs, rows, began = len(batch.jobs), sum(len(job.rows) for job in batch.jobs), self._began()
+        began = self._began()
         try:
             self._batcher.put(await batch.run(host))
-            if host.exited.done():
-                self._due_at = None  # how long it took to lose a host is no pace
-            else:
-                self._measured(jobs, rows, began)
+            # How long it took to lose a host is no pace, and neither is a batch of jobs that nobody wanted any more.
+            self._measured(batch.jobs if not host.exited.done() else [], began)
         except Exception:  # noqa: BLE001 - an error of the engine itself still ends its jobs
             _log.exception("a batch of %s could not be run", self._deployment().endpoint_name)
             batch.give_up()
@@ -168,10 +166,10 @@ class HostSlot:
         gap_s = self._deployment().settings.max_batch_delay_ms / 1000 + _BETWEEN_BATCHES_S
         return self._due_at if self._due_at is not None and now - self._due_at < gap_s else now
 
-    def _measured(self, jobs: int, rows: int, began: float) -> None:
+    def _measured(self, jobs: list[QueuedJob], began: float) -> None:
         now = time.monotonic()
         self._due_at = now if len(self._batcher) else None
-        self._pace.ended(jobs, rows, now - began)
+        self._pace.ended(len(jobs), sum(len(job.rows) for job in jobs), now - began)
         if self._pace.has_changed():
             self._context.changed.set()
 
