@@ -11,8 +11,9 @@ from werkzeug.datastructures import Headers
 from api.deploying import all_down
 from api.submitting import Submitted
 from api.submitting_many import SubmittedMany
-from workers import fast_json, status
+from workers import fast_json
 from workers.jobs import Job, JobState
+from workers.status import retry_after_s
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -26,11 +27,11 @@ class _Complete(Response):
         return self.headers
 
 
-def document(content: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return JSON; a NaN in it is an error here, not at the client."""
     text = fast_json.strict(content) + b"\n"
     return _Complete(
-        text, code, {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
+        text, status, {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
     )
 
 
@@ -69,7 +70,7 @@ def job(found: Job) -> Response:
 
 
 def _retry_after(job: Job) -> dict[str, str]:
-    return {} if job.state.terminal else {"Retry-After": str(status.retry_after_s(job))}
+    return {} if job.state.terminal else {"Retry-After": str(retry_after_s(job))}
 
 
 def submitted_many(result: SubmittedMany) -> Response:

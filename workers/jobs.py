@@ -52,6 +52,8 @@ _STATES = {
     states.REVOKED: JobState.CANCELLED,
 }
 
+_PRIORITIES = {level.value: level for level in Priority}
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -243,7 +245,7 @@ def parse(job_id: str, record: bytes) -> Job:
         failures=tuple(found.get("failures") or ()),
         expires_at=found.get("expires_at"),
         owner=found.get("owner"),
-        priority=Priority(found.get("priority", Priority.NORMAL)),
+        priority=_PRIORITIES.get(str(found.get("priority")), Priority.NORMAL),
     )
 
 
