@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from registry.runtimes import estimators
 from tests.registry import toys
 from tests.registry.conftest import RoundTrip
 
@@ -31,7 +32,10 @@ def test_named_fields_are_put_into_the_order_of_the_signature(round_trip: RoundT
     assert answer == pytest.approx(25)
 
 
-def test_named_fields_are_put_into_the_order_in_which_the_model_was_fitted(round_trip: RoundTrip) -> None:
+def test_named_fields_are_put_into_the_order_in_which_the_model_was_fitted_where_there_is_no_pandas(
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimators, "find_spec", lambda _: None)
     model = round_trip(toys.Echo(["tens", "ones"]), input_example={"ones": 1.0, "tens": 1.0}, runtime="sklearn")
     assert model.predict([{"ones": 5, "tens": 2}]) == [[2.0, 5.0]]
 
