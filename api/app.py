@@ -9,6 +9,7 @@ from api.routes import (
     dead_letters,
     deployments,
     docs,
+    events,
     health,
     jobs,
     keys,
@@ -36,7 +37,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     observing.install(app, settings)
     problems.install(app)
     guard.install(app)
-    for resource in (models, deployments, predictions, jobs, dead_letters, webhooks, keys, health, metrics, openapi,
-                     docs, v2):  # fmt: skip
+    for resource in (models, deployments, predictions, jobs, events, dead_letters, webhooks, keys, health, metrics,
+                     openapi, docs, v2):  # fmt: skip
         app.register_blueprint(resource.blueprint)
     return app

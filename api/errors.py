@@ -109,6 +109,19 @@ class TooManyRequests(ComeBackLater):
     code = "rate_limited"
 
 
+class TooManyStreams(ComeBackLater):
+    """As many streams of events are open at this API process as may be."""
+
+    code = "too_many_streams"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} streams of events are open here already. Try again after Retry-After, or poll the job meanwhile.",
+            {"max_event_streams": limit},
+            retry_after_s=5,
+        )
+
+
 class KeyMissing(ApiError):
     """The request carries no API key."""
 
@@ -128,6 +141,18 @@ class KeyRefused(ApiError):
 
     def __init__(self) -> None:
         super().__init__("This API key is unknown or revoked. Ask whoever runs the service for a new one.")
+
+
+class TicketRefused(ApiError):
+    """The ticket of a link to a job's events is unknown, over, or another job's."""
+
+    code = "ticket_invalid"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This link to a job's events is not valid, or not any more. "
+            "Ask for another one: POST /jobs/<id>/events-link, with an API key."
+        )
 
 
 class RoleInsufficient(ApiError):
@@ -231,6 +256,7 @@ STATUS: Mapping[type[Exception], int] = {
     ComeBackLater: 429,
     KeyMissing: 401,
     KeyRefused: 401,
+    TicketRefused: 401,
     RoleInsufficient: 403,
     EndpointForbidden: 403,
     KeysNeeded: 403,

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from flask import Flask, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 
 from api import services
-from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TooManyRequests
+from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
 from api.identity import ANYBODY, Identity
 from api.services import Services
 from api.settings import ApiSettings, AuthMode
@@ -26,7 +26,7 @@ from registry.api_keys import ApiKey
 from registry.database import Database
 from registry.errors import RegistryError, RegistryUnavailable
 from registry.roles import Role
-from workers import rate_limits
+from workers import rate_limits, tickets
 from workers.errors import QueueUnavailable
 from workers.loopback import is_loopback
 
@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
 _NEEDS = "needed_role"
 _OPEN = "open_to_all"
+_TICKET = "takes_ticket"
 _PORT = re.compile(r":\d*$")
 _HOW = "Make a key with `queuecast keys create NAME --role admin`"
 
@@ -54,6 +55,12 @@ def open_to_all(view: View) -> View:
     return view
 
 
+def takes_ticket(view: View) -> View:
+    """Declare that a ticket for a job (`?ticket=…`) is as good as a key, and that other sites may be let in."""
+    setattr(view, _TICKET, True)
+    return view
+
+
 def needed_role(app: Flask, endpoint: str) -> Role | None:
     """Return the role that a route needs, None for one that is open to all.
 
@@ -70,6 +77,7 @@ def needed_role(app: Flask, endpoint: str) -> Role | None:
 def install(app: Flask) -> None:
     """Guard every route of this app."""
     settings = services.of(app).settings
+    app.after_request(_let_listed_origin_read)
     app.before_request(_identify if settings.asks_for_keys else _let_in_this_machine)
 
 
@@ -126,9 +134,28 @@ def _refuse_what_came_by_way_of_others(environ: Mapping[str, Any]) -> None:
             "127.0.0.1 alone. Use one of these, or set QUEUECAST_AUTH=on, or QUEUECAST_AUTH=off if the name is yours."
         )
     origin = environ.get("HTTP_ORIGIN")
-    if origin and origin.partition("://")[2] != host:
+    if origin and origin.partition("://")[2] != host and not _may_be_read_by(origin):
         # A page from anywhere may send to loopback what a program would, and have this machine run it.
         raise KeysNeeded(f"A page of {origin[:100]} may not use this API, which asks for no keys.")
+
+
+def _may_be_read_by(origin: str) -> bool:
+    """Tell whether this request is for what pages of a listed origin may read; only browsers send an origin."""
+    return _has_tickets(request.endpoint) and services.current().settings.lets_read_events(origin)
+
+
+def _has_tickets(endpoint: str | None) -> bool:
+    return endpoint is not None and hasattr(current_app.view_functions[endpoint], _TICKET)
+
+
+def _let_listed_origin_read(response: Response) -> Response:
+    """Tell the browser that a page of another site may read this answer, if it may (CORS)."""
+    if _has_tickets(request.endpoint):
+        response.vary.add("Origin")
+        origin = request.headers.get("Origin", "")
+        if services.current().settings.lets_read_events(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+    return response
 
 
 @lru_cache(maxsize=64)
@@ -149,6 +176,9 @@ def _identify() -> None:
         raise RoleInsufficient("Nobody may use this address.") from error
     if needed is None:
         return
+    if "ticket" in request.args and _has_tickets(endpoint):
+        g.identity = _holder_of_ticket(request.args["ticket"])
+        return
     key = _known(services.current(), _given_key())
     if not key.role.includes(needed):
         raise RoleInsufficient(
@@ -157,6 +187,14 @@ def _identify() -> None:
     if key.rate_limit_per_s is not None:
         _take(key, key.rate_limit_per_s)
     g.identity = Identity(key.name, key.role, key.endpoint_names)
+
+
+def _holder_of_ticket(ticket: str) -> Identity:
+    job_id = tickets.job_of(ticket)
+    if job_id is None or job_id != (request.view_args or {}).get("job_id"):
+        raise TicketRefused
+    # Of no name, so that whose job it is doesn't matter: this route shows the ticket's job alone.
+    return Identity(None, Role.CLIENT)
 
 
 def _given_key() -> str:

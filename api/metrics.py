@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Flask, current_app
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
@@ -48,6 +49,12 @@ class HttpMetrics:
         self._duration = Histogram(
             duration.name, duration.text, duration.labels, registry=self.registry, buckets=_BUCKETS_S
         )
+        streams = names.EVENT_STREAMS
+        self._streams = Gauge(streams.name, streams.text, registry=self.registry, multiprocess_mode="livesum")
+
+    def streaming(self) -> AbstractContextManager[None]:
+        """Count an open stream of events as long as the block lasts."""
+        return self._streams.track_inprogress()
 
     def answered(self, method: str, route: str, status_code: int, duration_s: float) -> None:
         """Count one request; `route` is the pattern of its address, of which there are few."""

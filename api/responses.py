@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from flask import Response
+from flask import Response, request
 from werkzeug.datastructures import Headers
 
 from api.deploying import all_down
+from api.event_streams import Stream
 from api.submitting import Submitted
 from api.submitting_many import SubmittedMany
 from workers import fast_json
 from workers.jobs import Job, JobState
 from workers.status import retry_after_s
+from workers import documents, fast_json
+from workers.jobs import JobState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+
+#: For caches, for nginx (which would gather the events), and for whoever opens the stream's address as a page.
+_EVENT_STREAM = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class _Complete(Response):
@@ -38,6 +51,22 @@ def document(content: Any, status: int = 200, headers: Mapping[str, str] | None 
 def nothing() -> Response:
     """Return 204."""
     return Response(status=204)
+
+
+def event_stream(stream: Stream) -> Response:
+    """Return server-sent events as they come. What asks for the headers alone gets no events."""
+    response = Response(iter(stream), headers=_EVENT_STREAM)
+    response.call_on_close(stream.close)
+    if request.method == "HEAD":
+        response.close()  # nobody will
+    return response
+
+
+def events_link(job_id: str, ticket: str, expires_at: float) -> Response:
+    """Return where a job's events are, for whoever has no key."""
+    url = f"/jobs/{quote(job_id, safe='')}/events?ticket={ticket}"
+    content = {"url": url, "expires_at": documents.iso(expires_at)}
+    return document(content, 201, {"Location": url, "Cache-Control": "no-store"})
 
 
 def created(content: Mapping[str, Any], location: str) -> Response:

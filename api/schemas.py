@@ -222,6 +222,20 @@ class JobWait(_Request):
     wait: float = Field(default=0, ge=0, allow_inf_nan=False, description="Seconds to wait for the job's end.")
 
 
+class JobEvents(_Request):
+    """Parameters of `GET /jobs/<id>/events`."""
+
+    ticket: str | None = Field(default=None, description="What a link from `POST /jobs/<id>/events-link` carries.")
+
+
+class EventsLink(_Request):
+    """Parameters of `POST /jobs/<id>/events-link`."""
+
+    expires_in: float = Field(
+        default=3_600, ge=1, le=86_400, description="Seconds for which the link may be opened, again and again."
+    )
+
+
 class JobLookUp(_Request):
     """Which jobs to show."""
 

@@ -1,7 +1,7 @@
 """`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
-Every held long poll has a thread of its own, and there are more threads than polls may be held, so that
-submits always find one (docs/decisions.md has the measurement).
+Every held long poll and every stream of events has a thread of its own, and there are more threads than may be held,
+so that submits always find one (docs/decisions.md has the measurement).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Server:
         app = create_app(settings)
         self._services = services.of(app)
         self._ends_at: float | None = None
-        threads = settings.max_held_waits + settings.request_threads
+        threads = settings.max_held_waits + settings.max_event_streams + settings.request_threads
         self._listener = Listener(
             app,
             threads=threads,

@@ -12,6 +12,7 @@ from threading import BoundedSemaphore, Event
 
 from flask import Flask, current_app
 
+from api.errors import TooManyStreams
 from api.registry_cache import RegistryCache
 from api.settings import ApiSettings
 from registry.api_keys import ApiKey
@@ -34,6 +35,7 @@ class Services:
         #: Set when the process is about to end: nobody is held any more.
         self.ending = Event()
         self._waits = BoundedSemaphore(settings.max_held_waits)
+        self._streams = BoundedSemaphore(settings.max_event_streams)
 
     @contextmanager
     def holding(self, wait_s: float | None) -> Iterator[float]:
@@ -46,8 +48,18 @@ class Services:
         finally:
             self._waits.release()
 
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Hold the place of one stream of events. Raises TooManyStreams if there is none."""
+        if not self._streams.acquire(blocking=False):
+            raise TooManyStreams(self.settings.max_event_streams)
+        try:
+            yield
+        finally:
+            self._streams.release()
+
     def release_waits(self) -> None:
-        """End every wait, now and from now on; safe in a signal handler."""
+        """End every wait and stream, now and from now on; safe in a signal handler."""
         self.ending.set()
         waiting.default_waiter().release()
 

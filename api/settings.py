@@ -6,8 +6,9 @@ import os
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import SettingsWrong
@@ -27,6 +28,10 @@ class AuthMode(StrEnum):
     OFF = "off"
 
 
+def _listed(origins: str) -> list[str]:
+    return [each.strip() for each in origins.split(",") if each.strip()]
+
+
 class ApiSettings(BaseSettings):
     """Settings of the HTTP API; each is `QUEUECAST_<NAME>`."""
 
@@ -41,6 +46,14 @@ class ApiSettings(BaseSettings):
     max_artifact_bytes: int = Field(default=1024 * MEBIBYTE, ge=1_024)
     #: How many requests may be held in a wait at once; others are answered as if they hadn't asked to wait.
     max_held_waits: int = Field(default=600, ge=0, le=10_000)
+    #: How many streams of events may be open at once; more are refused.
+    max_event_streams: int = Field(default=300, ge=0, le=10_000)
+    #: How long a stream of events lives; its client connects again by itself.
+    event_stream_s: float = Field(default=600.0, gt=0, le=86_400)
+    #: How often a stream shows that it lives, and learns whether its client does.
+    event_heartbeat_s: float = Field(default=15.0, gt=0, le=3_600)
+    #: Other sites whose pages may read events, with commas in between, e.g. `https://shop.example`.
+    event_origins: str = ""
     #: Threads for the requests that don't wait.
     request_threads: int = Field(default=32, ge=1, le=1_000)
     #: The longest wait of `Prefer: wait=N` and `?wait=N`; longer ones are cut to it.
@@ -55,6 +68,19 @@ class ApiSettings(BaseSettings):
     auth: AuthMode = AuthMode.AUTO
     #: How long a revoked key may still be taken.
     api_key_cache_s: float = Field(default=1.0, ge=0, le=60)
+
+    @field_validator("event_origins")
+    @classmethod
+    def _only_origins(cls, value: str) -> str:
+        for each in _listed(value):
+            parts = urlsplit(each)
+            if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}" or "*" in each:
+                raise ValueError(f"{each!r} is no origin as browsers send it, such as https://shop.example:8443")
+        return value
+
+    def lets_read_events(self, origin: str) -> bool:
+        """Whether pages of this other site may read events."""
+        return origin in _listed(self.event_origins)
 
     @property
     def asks_for_keys(self) -> bool:

@@ -104,6 +104,11 @@ def rate(name: str) -> str:
     return f"queuecast:rate:{name}"
 
 
+def ticket(digest: str) -> str:
+    """The job that a ticket is for (`digest` is the ticket's); gone when its time is over."""
+    return f"queuecast:ticket:{digest}"
+
+
 def recent(endpoint_name: str) -> str:
     """Zset: job id -> submit time (s), the newest jobs of an endpoint."""
     return f"queuecast:recent:{endpoint_name}"

@@ -103,6 +103,7 @@ HTTP_REQUESTS = Metric(
     "HTTP requests that were answered.",
     (METHOD, ROUTE, STATUS),
 )
+EVENT_STREAMS = Metric("queuecast_event_streams", "Streams of events (GET /jobs/<id>/events) that are open.")
 HTTP_DURATION = Metric(
     "queuecast_http_request_duration_seconds",
     "Time to answer an HTTP request; long polls take what they were asked to.",

@@ -197,6 +197,17 @@ class JobDocument(_Answer):
     error: JobError | None
 
 
+class JobEventStream(RootModel[str]):
+    """Server-sent events, each named after a state, with the job as JSON in its `data`; the last one is its end."""
+
+
+class EventsLink(_Answer):
+    """Where a job's events can be read without a key."""
+
+    url: str = Field(description="Its `ticket` is for this job's events and nothing else.")
+    expires_at: datetime
+
+
 class ApiKeyView(_Answer):
     """An API key without its text."""
 

@@ -40,13 +40,19 @@ _IDEMPOTENCY_KEY = {
     "description": "A repeated submit with the same key and body is the same job; up to 255 characters.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"},
 }
+_LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the event that was seen last: browsers send it when they connect again.",
+    "schema": {"type": "string", "maxLength": 255},
+}
 _ERRORS = {
     400: "The body is not JSON.",
     404: "There is no such thing.",
     409: "It is in a state that doesn't allow this.",
     413: "The body is too large.",
     415: "The body is of the wrong kind.",
-    429: "The queue is full; try again after Retry-After.",
+    429: "The queue is full, or as many streams are open as may be; try again after Retry-After.",
     422: "A field, or the input, can't be accepted; the answer names it.",
     500: "The prediction failed, or the server did.",
     503: "Redis or the registry can't be reached; try again after Retry-After.",
@@ -135,6 +141,7 @@ def _operation(endpoint: str, path: str, summary: str) -> Json:
 
 def _header_parameters(operation: Operation) -> list[Json]:
     taken = [(operation.takes_prefer_wait, _PREFER), (operation.takes_idempotency_key, _IDEMPOTENCY_KEY)]
+    taken.append((operation.takes_last_event_id, _LAST_EVENT_ID))
     return [parameter for takes, parameter in taken if takes]
 
 

@@ -23,6 +23,7 @@ class Operation:
     error_body: type[BaseModel] | None = None
     takes_prefer_wait: bool = False
     takes_idempotency_key: bool = False
+    takes_last_event_id: bool = False
     multipart: bool = False
     #: The body is an array of `body`, or one a line.
     many: bool = False

@@ -42,6 +42,17 @@ OPERATIONS: Mapping[str, Operation] = {
         example=[{"input": _EXAMPLE_INPUT}, {"input": _EXAMPLE_INPUT, "expires_in_s": 60}],
     ),
     "jobs.show_job": Operation("Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)),
+    "events.stream_events": Operation(
+        "Jobs",
+        {200: answers.JobEventStream, 204: None},
+        query=schemas.JobEvents,
+        errors=(404, 422, 429, 503),
+        takes_last_event_id=True,
+        media_types=("text/event-stream",),
+    ),
+    "events.link_events": Operation(
+        "Jobs", {201: answers.EventsLink}, query=schemas.EventsLink, errors=(404, 422, 503)
+    ),
     "jobs.cancel_job": Operation(
         "Jobs", {200: answers.JobDocument}, query=schemas.JobCancel, errors=(404, 409, 422, 503)
     ),
