@@ -110,8 +110,7 @@ def _submitted(client: Client, path: str, request: bytes, ends_at: float) -> lis
 def _show_outcomes(client: Client, output: Output, job_ids: list[str], ends_at: float) -> None:
     jobs, unsuccessful = [], 0
     with output.progress(f"0 of {len(job_ids)} jobs ended") as show:
-        for number, job_id in enumerate(job_ids, 1):
-            job = waiting.end_of(client, job_id, ends_at, lambda _job: None)
+        for number, job in enumerate(waiting.ends_of(client, job_ids, ends_at), 1):
             jobs.append(job)
             unsuccessful += job["status"] != "succeeded"
             show(f"{number} of {len(job_ids)} jobs ended")

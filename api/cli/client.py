@@ -41,9 +41,9 @@ class Client:
         given = {name: value for name, value in query.items() if value is not None}
         return self._call(Request("GET", path, query=given, repeat=Repeat.NEVER))
 
-    def post(self, path: str, body: Document) -> Document:
+    def post(self, path: str, body: Document, **query: Any) -> Document:
         """Send a JSON body."""
-        return self._send(path, json.dumps(body).encode(), _JSON)
+        return self._send(path, json.dumps(body).encode(), _JSON, query)
 
     def post_lines(self, path: str, lines: bytes, idempotency_key: str) -> Document:
         """Send one JSON document a line; sent again under the same key it is the same request."""
@@ -61,8 +61,11 @@ class Client:
         """Return what /health/ready says, also if it says no."""
         return self._run(_said(Request("GET", "/health/ready", repeat=Repeat.NEVER)))
 
-    def _send(self, path: str, content: bytes, headers: Mapping[str, str]) -> Document:
-        return self._call(Request("POST", path, headers=headers, content=content, repeat=Repeat.NEVER))
+    def _send(
+        self, path: str, content: bytes, headers: Mapping[str, str], query: Mapping[str, Any] | None = None
+    ) -> Document:
+        sent = Request("POST", path, query=query or {}, headers=headers, content=content, repeat=Repeat.NEVER)
+        return self._call(sent)
 
     def _call(self, request: Request) -> Document:
         return self._run(call(request, time.monotonic()))

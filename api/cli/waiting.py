@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
 from api.cli.client import Client, Document, path_of
 from api.cli.errors import DeploymentFailed, JobUnsuccessful, RequestRefused, TimedOut
@@ -13,6 +14,8 @@ from api.cli.output import Output, place
 _POLL_S = 5.0
 #: The first answer comes sooner, to say how many are ahead.
 _FIRST_POLL_S = 0.5
+#: As many as one look-up takes.
+_JOBS_A_LOOK = 1_000
 _LOOK_INTERVAL_S = 0.2
 _UNFINISHED = ("queued", "running")
 
@@ -61,6 +64,37 @@ def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document
             show(job)
             poll_s = _POLL_S
     return job
+
+
+def ends_of(client: Client, job_ids: Sequence[str], ends_at: float) -> Iterator[Document]:
+    """Yield jobs in order once each has ended, however it does, many of them with each request.
+
+    Raises:
+        TimedOut: one has not ended at `ends_at` (monotonic).
+    """
+    left = deque(job_ids)
+    while left:
+        some = [left[number] for number in range(min(len(left), _JOBS_A_LOOK))]
+        found = {job["job_id"]: job for job in _looked_up(client, some, ends_at)}
+        before = len(left)
+        while left and left[0] in found and found[left[0]]["status"] not in _UNFINISHED:
+            yield found[left.popleft()]
+        if len(left) == before:
+            # It alone: others may have ended, and it says if there is no such job.
+            yield end_of(client, left.popleft(), ends_at, lambda _job: None)
+
+
+def _looked_up(client: Client, job_ids: list[str], ends_at: float) -> list[Document]:
+    wait_s = round(max(0.0, min(ends_at - time.monotonic(), _POLL_S)), 3)
+    try:
+        found: list[Document] = client.post("/jobs/lookup", {"job_ids": job_ids}, wait=wait_s)["jobs"]
+    except RequestRefused as error:
+        pause_s = float(error.document.get("retry_after_s") or 1)
+        if error.status != 429 or time.monotonic() + pause_s >= ends_at:
+            raise
+        time.sleep(pause_s)  # the rate of the API key
+        return []
+    return found
 
 
 def succeeded(job: Document) -> Document:

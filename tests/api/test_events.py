@@ -120,8 +120,9 @@ def test_more_streams_than_may_be_open_are_refused_and_every_place_comes_back(
     services.install(app, services.Services(few))
     job_id = client.submit()
     for _ in range(3):
-        assert client.get(f"/jobs/{job_id}/events").status_code == 200
-        assert client.head(f"/jobs/{job_id}/events").status_code == 200
+        for method in ("GET", "HEAD"):
+            with client.open(f"/jobs/{job_id}/events", method=method) as answer:
+                assert answer.status_code == 200
     with services.of(app).streaming():
         answer = client.get(f"/jobs/{job_id}/events")
         assert (answer.status_code, answer.json["code"]) == (429, "too_many_streams")

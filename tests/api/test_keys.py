@@ -37,6 +37,8 @@ ROLES: dict[str, Role | None] = {
     "webhooks.list_deliveries": Role.CLIENT,
     "webhooks.show_delivery": Role.CLIENT,
     "webhooks.redeliver": Role.OPERATOR,
+    "events.stream_events": Role.CLIENT,
+    "events.link_events": Role.CLIENT,
     "openapi.openapi": Role.CLIENT,
     "deployments.deploy": Role.OPERATOR,
     "deployments.undeploy": Role.OPERATOR,

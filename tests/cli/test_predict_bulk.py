@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.cli import bulk
+from api.cli import bulk, waiting
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -19,9 +19,15 @@ def accepted(service: FakeService, *requests: list[str]) -> None:
     service.on("POST", PATH, *[{"job_ids": each, "count": len(each)} for each in requests], status=202)
 
 
-def ended(service: FakeService, job_id: str, status: str = "succeeded", **more: Any) -> None:
-    job = {"job_id": job_id, "status": status, "outcome": None, "error": None, **more}
-    service.on("GET", f"/jobs/{job_id}", job)
+LOOKUP = "/jobs/lookup"
+
+
+def job(job_id: str, status: str = "succeeded", **more: Any) -> dict[str, Any]:
+    return {"job_id": job_id, "status": status, "outcome": None, "error": None, **more}
+
+
+def looked_up(service: FakeService, *jobs: dict[str, Any]) -> None:
+    service.on("POST", LOOKUP, {"jobs": jobs})
 
 
 def sent(service: FakeService) -> list[list[Any]]:
@@ -56,9 +62,12 @@ def test_many_inputs_are_several_requests(
 
 def test_outcomes_are_printed_in_order_and_failures_are_told(service: FakeService, command: Command) -> None:
     accepted(service, ["a", "b", "c"])
-    ended(service, "a", outcome={"prediction": {"label": "x"}})
-    ended(service, "b", "failed", error={"message": "too big"})
-    ended(service, "c", outcome={"prediction": 3})
+    looked_up(
+        service,
+        job("a", outcome={"prediction": {"label": "x"}}),
+        job("b", "failed", error={"message": "too big"}),
+        job("c", outcome={"prediction": 3}),
+    )
     result = command("predict", "--bulk", "prod", "[1, 2, 3]")
     assert result.stdout == '{"label": "x"}\nnull\n3\n'
     assert result.exit_code == 1
@@ -66,6 +75,22 @@ def test_outcomes_are_printed_in_order_and_failures_are_told(service: FakeServic
     assert "1 of 3 jobs have no outcome" in result.stderr
     documents = json.loads(command("predict", "--bulk", "prod", "[1, 2, 3]", "--json").stdout)["jobs"]
     assert [each["job_id"] for each in documents] == ["a", "b", "c"]
+    looks = [each for each in service.received if each.path != PATH]
+    assert [(each.path, each.json) for each in looks] == [(LOOKUP, {"job_ids": ["a", "b", "c"]})] * 2
+
+
+def test_jobs_that_have_not_ended_or_were_left_out_are_looked_up_again(
+    service: FakeService, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_JOBS_A_LOOK", 2)
+    accepted(service, ["a", "b", "c"])
+    one, two, three = (job(name, outcome={"prediction": name}) for name in "abc")
+    looked_up(service, one, job("b", "running"))
+    looked_up(service, job("b", "running"), three)
+    service.on("GET", "/jobs/b", two)
+    looked_up(service, three)
+    assert command("predict", "--bulk", "prod", "[1, 2, 3]").stdout == '"a"\n"b"\n"c"\n'
+    assert [each.json["job_ids"] for each in service.received if each.path == LOOKUP] == [["a", "b"], ["b", "c"], ["c"]]
 
 
 def test_a_service_that_is_away_for_a_moment_gets_the_same_request_again(
@@ -79,8 +104,10 @@ def test_a_service_that_is_away_for_a_moment_gets_the_same_request_again(
 
 def test_the_rate_of_a_key_is_waited_out_while_outcomes_are_fetched(service: FakeService, command: Command) -> None:
     accepted(service, ["a"])
-    service.on("GET", "/jobs/a", {"code": "rate_limited", "detail": "slowly", "retry_after_s": 0.01}, status=429)
-    ended(service, "a", outcome={"prediction": 1})
+    slowly = {"code": "rate_limited", "detail": "slowly", "retry_after_s": 0.01}
+    service.on("POST", LOOKUP, slowly, status=429)
+    service.on("GET", "/jobs/a", slowly, status=429)
+    service.on("GET", "/jobs/a", job("a", outcome={"prediction": 1}))
     result = command("predict", "--bulk", "prod", "[1]")
     assert (result.exit_code, result.stdout) == (0, "1\n"), result.stderr
 

@@ -1,0 +1,61 @@
+"""`EventSource` in a real browser: the page of docs/events.md, and a stream over a restart of the API."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import Page
+from tests.support.documentation import documented_file
+from tests.support.environment import REPOSITORY
+from tests.support.ports import free_port
+from tests.support.processes import Child
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SHOWN = "document.querySelector('p').textContent"
+
+
+def test_the_documented_page_watches_its_job_to_the_end_also_over_a_restart_of_the_api(
+    page: Page, tmp_path: Path
+) -> None:
+    port = free_port()
+    stack = Stack(
+        tmp_path / "stack", env={"QUEUECAST_AUTH": "on", "QUEUECAST_EVENT_ORIGINS": f"http://127.0.0.1:{port}"}
+    )
+    stack.run("-m", "registry.examples")
+    admin = stack.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
+    shop_key = stack.queuecast("keys", "create", "shop").stdout.strip()
+    with stack:
+        stack.api.headers["Authorization"] = f"Bearer {admin}"
+        wanted = {"model_name": "quadratic_predictor", "endpoint_name": "quadratic_predictor-v1"}
+        assert stack.api.post("/deployments/deploy", json=wanted).status_code == 202
+        html = re.findall(r"```html\n(.*?)```", (REPOSITORY / "docs" / "events.md").read_text(), re.DOTALL)[0]
+        (tmp_path / "shop.html").write_text(html)
+        (tmp_path / "shop.py").write_text(
+            documented_file("events.md", "shop.py").replace('"shop.html"', f'"{tmp_path}/shop.html"')
+        )
+        env = {**stack.env, "QUEUECAST_API_KEY": shop_key, "PORT": str(port)}
+        with Child(["python", str(tmp_path / "shop.py")], env=env, log_path=tmp_path / "shop.log"):
+
+            def opened() -> bool:
+                page.open(f"http://127.0.0.1:{port}/")
+                return bool(page.value("document.querySelector('button') !== null"))
+
+            eventually(opened, 30)
+            page.value("document.querySelector('button').click()")
+            page.wait_for(f"{SHOWN} === 'queued'")
+            stack.server.stop()
+            stack.start_server()
+            stack.start_worker()
+            page.wait_for(f"{SHOWN}.startsWith('succeeded: 0.68')")
+    streams = [url for url in page.requested if "/events?ticket=" in url]
+    assert streams
+    # The page closed the source: nothing is asked for after the end.
+    assert page.said == []
+    tickets = {url.partition("ticket=")[2] for url in streams}
+    logs = "".join(path.read_text(errors="replace") for path in stack.logs.glob("*.log"))
+    assert not any(each in logs for each in tickets)
