@@ -26,10 +26,10 @@ def test_the_documented_page_watches_its_job_to_the_end_also_over_a_restart_of_t
     stack = Stack(
         tmp_path / "stack", env={"QUEUECAST_AUTH": "on", "QUEUECAST_EVENT_ORIGINS": f"http://127.0.0.1:{port}"}
     )
-    stack.run("-m", "registry.examples")
     admin = stack.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
     shop_key = stack.queuecast("keys", "create", "shop").stdout.strip()
     with stack:
+        stack.register_examples()
         stack.api.headers["Authorization"] = f"Bearer {admin}"
         wanted = {"model_name": "quadratic_predictor", "endpoint_name": "quadratic_predictor-v1"}
         assert stack.api.post("/deployments/deploy", json=wanted).status_code == 202
