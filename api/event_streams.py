@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from flask import current_app
 
-from api import metrics
+from api import metrics, placing
 from api.services import Services
 from workers import fast_json
 from workers.following import Follower, default_following
@@ -38,7 +38,7 @@ class Stream:
         ends_at = time.monotonic() + settings.event_stream_s
         yield b"retry: %d\n\n" % _RETRY_MS
         while (job := self._follower.job) is not None:
-            content, event_id = _event(job)
+            content, event_id = _event(placing.explained(self._here, job))
             if event_id != self._last_event_id:
                 self._last_event_id = event_id
                 yield f"event: {job.state}\nid: {event_id}\ndata: ".encode() + content + b"\n\n"

@@ -21,7 +21,11 @@ def placed(services: Services, job: Job) -> Job:
     Raises:
         QueueUnavailable: Redis can't be reached.
     """
-    [job] = jobs.placed([job])
+    return explained(services, jobs.placed([job])[0])
+
+
+def explained(services: Services, job: Job) -> Job:
+    """Return a job that has its place with why nobody serves it, as far as the registry knows."""
     if job.place is None or job.place.reason != NO_READY_WORKER:
         return job
     try:

@@ -13,11 +13,9 @@ from api.deploying import all_down
 from api.event_streams import Stream
 from api.submitting import Submitted
 from api.submitting_many import SubmittedMany
-from workers import fast_json
+from workers import documents, fast_json
 from workers.jobs import Job, JobState
 from workers.status import retry_after_s
-from workers import documents, fast_json
-from workers.jobs import JobState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 
-from workers import documents, jobs, records, waiting
+from workers import jobs, records, waiting
 from workers.errors import QueueUnavailable
 from workers.jobs import Job
 from workers.redis_client import translated_errors
@@ -31,7 +31,7 @@ class Follower:
     """One caller that follows one job.
 
     Attributes:
-        job: as it stood last; None once its record has expired.
+        job: as it stood last; None once its record has expired, or can't be read.
     """
 
     def __init__(self, watch: Watch, job: Job) -> None:
@@ -50,7 +50,8 @@ class Follower:
 
     def see(self, job: Job | None) -> None:
         """Take note of a job that has not ended, or is gone; wakes who waits if that is news."""
-        if job == self.job:
+        # As it is shown: jobs that differ in their places alone are equal.
+        if job is not None and self.job is not None and job.document() == self.job.document():
             return
         now = time.monotonic()
         same_state = job is not None and self.job is not None and job.state is self.job.state
@@ -79,7 +80,8 @@ class Following:
             QueueUnavailable: Redis can't be reached.
         """
         with self._waiter.watching(job_id) as watch:
-            follower = Follower(watch, jobs.get(job_id, owner))
+            [job] = jobs.placed([jobs.get(job_id, owner)])
+            follower = Follower(watch, job)
             self._waiter.listen()
             self._add(job_id, follower)
             try:
@@ -127,12 +129,22 @@ class Following:
             some = ids[start : start + _MGET_LIMIT]
             with translated_errors():
                 found = records.read(some)
-            for job_id, record in zip(some, found, strict=True):
-                if record is not None and documents.is_terminal(record):
-                    continue  # the waiter tells
-                job = None if record is None else jobs.parse(job_id, record)
-                for follower in followed[job_id]:
-                    follower.see(job)
+            read = {job_id: _parsed(job_id, record) for job_id, record in zip(some, found, strict=True)}
+            placed = {job.job_id: job for job in jobs.placed([job for job in read.values() if job is not None])}
+            for job_id, job in read.items():
+                # Of those that have ended the waiter tells.
+                if job is None or not job.state.terminal:
+                    for follower in followed[job_id]:
+                        follower.see(placed.get(job_id))
+
+
+def _parsed(job_id: str, record: bytes | None) -> Job | None:
+    """Return a job; None if it is gone, or its record can't be read, which is the end for its own followers alone."""
+    try:
+        return None if record is None else jobs.parse(job_id, record)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        _log.warning("can't read the record of followed job %s: %r", job_id, error)
+        return None
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,7 @@ _LAST_EVENT_ID = {
     "name": "Last-Event-ID",
     "in": "header",
     "description": "The id of the event that was seen last: browsers send it when they connect again.",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string"},
 }
 _ERRORS = {
     400: "The body is not JSON.",

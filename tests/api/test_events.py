@@ -82,6 +82,24 @@ def test_each_change_of_state_is_an_event(client: Client, adding: View, worker: 
     assert "\n\n:\n\n" in texts[0]
 
 
+@pytest.mark.slow
+def test_a_queued_job_is_told_again_when_its_place_changes(client: Client, adding: View, patient: None) -> None:
+    first, second = client.submit(), client.submit()
+    texts: list[str] = []
+    reader = threading.Thread(target=lambda: texts.append(client.get(f"/jobs/{second}/events").text))
+    reader.start()
+    followers = default_following()._followers
+    eventually(lambda: second in followers)
+    client.delete(f"/jobs/{first}")
+    [follower] = followers[second]
+    eventually(lambda: follower.job is not None and follower.job.place is not None and not follower.job.place.position)
+    client.delete(f"/jobs/{second}")
+    reader.join(30)
+    events = events_of(texts[0])
+    assert [each["event"] for each in events] == ["queued", "queued", "cancelled"]
+    assert [each["data"]["queue"]["position"] for each in events[:2]] == [1, 0]
+
+
 def test_a_stream_ends_after_its_time_and_the_next_one_goes_on_after_the_last_event(
     client: Client, adding: View, worker: StandInWorker
 ) -> None:
@@ -95,16 +113,26 @@ def test_a_stream_ends_after_its_time_and_the_next_one_goes_on_after_the_last_ev
     assert client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": ended["id"]}).status_code == 204
 
 
-def test_a_stream_of_a_job_whose_record_expires_ends(client: Client, adding: View, patient: None) -> None:
+@pytest.mark.parametrize(("record", "answer"), [(None, 404), (b"no JSON", 500)])
+def test_a_stream_of_a_job_whose_record_is_gone_or_spoilt_ends_and_no_other(
+    client: Client, adding: View, patient: None, record: bytes | None, answer: int
+) -> None:
+    other = client.submit()
     job_id = client.submit()
     texts: list[str] = []
     reader = threading.Thread(target=lambda: texts.append(client.get(f"/jobs/{job_id}/events").text))
     reader.start()
     eventually(lambda: job_id in default_following()._followers)
-    records_client().delete(keys.record(job_id))
-    reader.join(30)
-    assert [each["event"] for each in events_of(texts[0])] == ["queued"]
-    assert client.get(f"/jobs/{job_id}/events").status_code == 404
+    with default_following().following(other) as follower:
+        if record is None:
+            records_client().delete(keys.record(job_id))
+        else:
+            records_client().set(keys.record(job_id), record)
+        reader.join(30)
+        assert [each["event"] for each in events_of(texts[0])] == ["queued"]
+        assert client.get(f"/jobs/{job_id}/events").status_code == answer
+        records_client().delete(keys.record(other))
+        eventually(lambda: follower.job is None, message="the other one is followed still")
 
 
 def test_an_unknown_job_is_a_404(client: Client, adding: View) -> None:
@@ -185,7 +213,7 @@ def test_a_link_opens_the_events_of_its_job_and_nothing_else(
     assert client.post(f"/jobs/{mine}/events-link?ticket={ticket}").json["code"] == "api_key_missing"
     assert client.delete(f"/jobs/{mine}?ticket={ticket}").json["code"] == "api_key_missing"
     assert ticket not in caplog.text
-    assert not [key for key in records_client().keys("*") if ticket.encode() in key]  # type: ignore[union-attr]
+    assert not [key for key in records_client().keys("*") if ticket.encode() in key]
 
 
 def test_a_link_is_over_when_it_says_so(client: Client, adding: View) -> None:
