@@ -34,6 +34,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
     Raises:
         ModelNotFound, VersionNotFound, NameInvalid, SettingsInvalid: it can't be deployed so.
         WebhooksNotSetUp, CallbackRefused: the ends of its jobs can't be told where it is wanted.
+        DeploymentChanged: it doesn't have the revision that was named any more.
         DeploymentUnconfirmed: it is written, but Redis can't be reached.
         DeploymentFailed: within the wait, the workers reported that they can't load it.
     """
@@ -46,6 +47,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
             endpoint_name=wanted.endpoint_name,
             settings=wanted.settings,
             worker_group=wanted.worker_group,
+            revision=wanted.revision,
         )
         endpoint_name = row.endpoint_name
         session.commit()
@@ -65,12 +67,13 @@ def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list
 
     Raises:
         DeploymentNotFound: nothing that is named so is deployed.
+        DeploymentChanged: it doesn't have the revision that was named any more.
         DeploymentUnconfirmed: it is written, but Redis can't be reached.
     """
     with services.database.session() as session:
         names = [wanted.endpoint_name] if wanted.endpoint_name else _serving_names(session, wanted)
         for name in names:
-            deployments.undeploy(session, name, wanted.backlog)
+            deployments.undeploy(session, name, wanted.backlog, revision=wanted.revision)
         session.commit()
     with _confirming(services, names), services.holding(wait_s) as held_s:
         return _wait_until(services, all_down, lambda: [_view(services, name) for name in names], held_s)

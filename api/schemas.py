@@ -36,6 +36,7 @@ EndpointName = Annotated[str, _name(names.MAX_ENDPOINT_NAME_LENGTH)]
 #: Nothing is found under a name that nothing can have.
 EndpointFilter = Annotated[str, Field(min_length=1, max_length=names.MAX_ENDPOINT_NAME_LENGTH)]
 JobId = Annotated[str, Field(min_length=1, max_length=255)]
+Revision = Annotated[int, Field(ge=0, le=2**31 - 1)]
 VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input_type=Name)]
 
 
@@ -133,6 +134,9 @@ class Deploy(ServingSettings):
     version: VersionName | None = Field(default=None, description="The latest registered one by default.")
     endpoint_name: EndpointName | None = Field(default=None, description="`<model_name>-v<version>` by default.")
     worker_group: Name | None = Field(default=None, description="The workers that serve it; `default` by default.")
+    revision: Revision | None = Field(
+        default=None, description="Only if the deployment still has this revision; 0: only if there is none yet."
+    )
 
     @property
     def settings(self) -> dict[str, Any] | None:
@@ -155,7 +159,10 @@ class Undeploy(_Request):
                     "required": ["endpoint_name"],
                     "properties": {"endpoint_name": _TEXT, "model_name": _NULL, "version": _NULL},
                 },
-                {"required": ["model_name"], "properties": {"endpoint_name": _NULL, "model_name": _TEXT}},
+                {
+                    "required": ["model_name"],
+                    "properties": {"endpoint_name": _NULL, "model_name": _TEXT, "revision": _NULL},
+                },
             ]
         }
     )
@@ -167,6 +174,9 @@ class Undeploy(_Request):
         default="drain",
         description="Queued jobs are finished (drain), fail (reject), or wait for the next deploy (park).",
     )
+    revision: Revision | None = Field(
+        default=None, description="Of an endpoint: only if the deployment still has this revision."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_name_it(self) -> Self:
@@ -174,6 +184,8 @@ class Undeploy(_Request):
             raise ValueError('must have exactly one of "endpoint_name" and "model_name"')
         if self.version is not None and self.model_name is None:
             raise ValueError('can have "version" only together with "model_name"')
+        if self.revision is not None and self.endpoint_name is None:
+            raise ValueError('can have "revision" only together with "endpoint_name"')
         return self
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from registry import names, versions
-from registry.errors import DeploymentNotFound, SettingsInvalid
+from registry.errors import DeploymentChanged, DeploymentNotFound, SettingsInvalid
 from registry.inserting import insert_if_absent
 from registry.intent import Intent
 from registry.serving_settings import ServingSettings
@@ -55,12 +55,15 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
     endpoint_name: str | None = None,
     settings: Mapping[str, Any] | None = None,
     worker_group: str | None = None,
+    revision: int | None = None,
 ) -> DesiredDeployment:
     """Bind an endpoint to a version: by default the latest, and the endpoint `<model>-v<version>`.
 
-    A serving or parked endpoint is bound anew: settings and the group change as far as they are named.
+    A serving or parked endpoint is bound anew: settings and the group change as far as they are named. With
+    `revision`, only if the deployment still has this one; 0 is: only if there is none of this name yet.
 
     Raises:
+        DeploymentChanged: it has another revision; nothing was changed.
         ModelNotFound, VersionNotFound: there is nothing to deploy.
         NameInvalid: the endpoint or the group can't have this name.
         SettingsInvalid: a setting is unknown, out of its bounds, or of no use beside the others.
@@ -87,26 +90,30 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
         updated_at=now,
     )
     if is_new:
+        _refuse_unless(name, revision, 0)
         checked.complete()
     else:
-        row = _revise(session, name, updated_at=now, deployed_at=now)
+        row = _revise(session, name, revision, updated_at=now, deployed_at=now)
         _rebind(row, bound, settings or {}, worker_group)
         session.flush()
     return _view(_read(session, name))
 
 
-def undeploy(session: Session, endpoint_name: str, backlog: str = Intent.DRAIN) -> DesiredDeployment:
+def undeploy(
+    session: Session, endpoint_name: str, backlog: str = Intent.DRAIN, *, revision: int | None = None
+) -> DesiredDeployment:
     """Take an endpoint down; `backlog` says what becomes of its queued jobs: drain, reject or park.
 
-    Undeploying again changes that policy.
+    Undeploying again changes that policy. With `revision`, only if the deployment still has this one.
 
     Raises:
+        DeploymentChanged: it has another revision; nothing was changed.
         DeploymentNotFound: it was never deployed.
         SettingsInvalid: there is no such policy.
     """
     if backlog == Intent.SERVE or backlog not in set(Intent):
         raise SettingsInvalid(f"There is no backlog policy {backlog!r}; there are drain, reject and park.")
-    return _view(_revise(session, endpoint_name, intent=Intent(backlog), updated_at=datetime.now(UTC)))
+    return _view(_revise(session, endpoint_name, revision, intent=Intent(backlog), updated_at=datetime.now(UTC)))
 
 
 def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:
@@ -163,17 +170,25 @@ def _read(session: Session, endpoint_name: str) -> DeploymentRow:
     return row
 
 
-def _revise(session: Session, endpoint_name: str, **changes: Any) -> DeploymentRow:
+def _revise(session: Session, endpoint_name: str, expected: int | None, **changes: Any) -> DeploymentRow:
     """Change the row, which locks it until the caller commits, and return it as it is then."""
     if not names.could_exist(endpoint_name):
         raise DeploymentNotFound(endpoint_name)
-    session.execute(
-        update(DeploymentRow)
-        .where(DeploymentRow.endpoint_name == endpoint_name)
-        .values(revision=DeploymentRow.revision + 1, **changes)
-        .execution_options(synchronize_session=False)
-    )
-    return _read(session, endpoint_name)
+    statement = update(DeploymentRow).where(DeploymentRow.endpoint_name == endpoint_name)
+    if expected is not None:
+        statement = statement.where(DeploymentRow.revision == expected)
+    statement = statement.values(revision=DeploymentRow.revision + 1, **changes)
+    done = session.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(done, CursorResult)  # noqa: S101 - narrows the type
+    row = _read(session, endpoint_name)
+    if not done.rowcount:
+        _refuse_unless(endpoint_name, expected, row.revision)
+    return row
+
+
+def _refuse_unless(endpoint_name: str, expected: int | None, revision: int) -> None:
+    if expected not in (None, revision):
+        raise DeploymentChanged(endpoint_name, expected or 0, revision)
 
 
 def _rebind(row: DeploymentRow, bound: ModelVersion, settings: Mapping[str, Any], worker_group: str | None) -> None:

@@ -99,6 +99,22 @@ class DeploymentNotFound(RegistryError):
         self.name = name
 
 
+class DeploymentChanged(RegistryError):
+    """The deployment is not any more what the caller took it for; nothing was changed."""
+
+    code = "deployment_changed"
+
+    def __init__(self, endpoint_name: str, expected: int, revision: int) -> None:
+        is_now = f"its revision is {revision} now" if revision else "there is none of this name now"
+        super().__init__(
+            f"Deployment {endpoint_name!r} was changed meanwhile: {is_now}, not {expected}. "
+            "Look at it again before you change it."
+        )
+        self.endpoint_name = endpoint_name
+        self.expected_revision = expected
+        self.revision = revision
+
+
 class ApiKeyExists(RegistryError):
     """The name has an API key already."""
 

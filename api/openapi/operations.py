@@ -94,7 +94,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Deployments",
         {200: answers.Deployments, 202: answers.Deployments},
         body=schemas.Undeploy,
-        errors=(400, 404, 413, 422, 503, 507),
+        errors=(400, 404, 409, 413, 422, 503, 507),
         takes_prefer_wait=True,
         example={"endpoint_name": "classifier_prod", "backlog": "drain"},
     ),

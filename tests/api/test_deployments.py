@@ -284,6 +284,19 @@ def test_the_view_counts_requests_latencies_and_the_queue(client: Client, adding
     assert datetime.fromisoformat(seen["deployed_at"]) <= datetime.fromisoformat(seen["updated_at"])
 
 
+def test_a_deploy_and_an_undeploy_can_name_the_revision_that_they_change(client: Client, adding: View) -> None:
+    old = {"endpoint_name": "adding", "revision": adding["revision"] + 1}
+    for address, body in (("deploy", {**old, "model_name": "adder"}), ("undeploy", old)):
+        answer = client.post(f"/deployments/{address}", json=body)
+        assert (answer.status_code, answer.json["code"]) == (409, "deployment_changed")
+        assert answer.json["revision"] == adding["revision"]
+    assert client.get("/deployments/adding").json["revision"] == adding["revision"]
+    right = {"endpoint_name": "adding", "revision": adding["revision"]}
+    assert client.post("/deployments/undeploy", json=right).status_code in (200, 202)
+    answer = client.post("/deployments/undeploy", json={"model_name": "adder", "revision": 1})
+    assert (answer.status_code, answer.json["code"]) == (422, "request_invalid")
+
+
 def test_deployments_are_listed_by_name(client: Client) -> None:
     client.register()
     for name in ("zebra", "adding", "middle"):

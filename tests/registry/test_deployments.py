@@ -10,7 +10,14 @@ from sqlalchemy.orm import Session
 
 from registry import deployments, versions
 from registry.deployments import Intent
-from registry.errors import DeploymentNotFound, ModelNotFound, NameInvalid, SettingsInvalid, VersionNotFound
+from registry.errors import (
+    DeploymentChanged,
+    DeploymentNotFound,
+    ModelNotFound,
+    NameInvalid,
+    SettingsInvalid,
+    VersionNotFound,
+)
 from registry.serving_settings import ServingSettings
 from registry.tables import DeploymentRow, VersionRow
 from tests.registry.conftest import Registrar
@@ -174,6 +181,25 @@ def test_an_undeployed_endpoint_keeps_a_version_that_is_deleted_meanwhile(sessio
     deployments.undeploy(session, "e")
     versions.delete_version(session, "m", "1")
     assert [each.version for each in deployments.desired(session)] == ["1"]
+
+
+def test_what_names_a_revision_is_done_to_that_one_and_to_no_other(session: Session) -> None:
+    deployed = deployments.deploy(session, "m", version="1", endpoint_name="prod", revision=0)
+    deployments.deploy(session, "m", version="2", endpoint_name="prod", revision=deployed.revision)
+    session.commit()
+    for revision in (0, 1, 3):
+        with pytest.raises(DeploymentChanged, match=f"its revision is 2 now, not {revision}"):
+            deployments.deploy(session, "m", version="3", endpoint_name="prod", revision=revision)
+        with pytest.raises(DeploymentChanged):
+            deployments.undeploy(session, "prod", revision=revision)
+        session.rollback()
+    with pytest.raises(DeploymentChanged, match="there is none of this name now"):
+        deployments.deploy(session, "m", endpoint_name="new", revision=1)
+    session.rollback()
+    assert deployments.find(session, "new") is None
+    [found] = deployments.desired(session)
+    assert (found.version, found.revision, found.intent) == ("2", 2, Intent.SERVE)
+    assert deployments.undeploy(session, "prod", revision=2).intent is Intent.DRAIN
 
 
 def test_desired_are_all_of_a_group_also_the_undeployed(session: Session) -> None:
