@@ -57,6 +57,10 @@ bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of wait
 bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI servers (minutes)
 	@$(BIN)/python bench/wsgi_servers.py
 
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-dev ## take the pictures of the console anew, for docs/console.md (needs Chromium)
+	@PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py
+
 MINUTES ?= 30
 .PHONY: soak
 soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (30), then audit every job

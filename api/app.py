@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from api import guard, observing, problems, request_ids, services
+from api.console import blueprint as console
 from api.routes import (
     dead_letters,
     deployments,
@@ -40,4 +41,5 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     for resource in (models, deployments, predictions, jobs, events, dead_letters, webhooks, keys, health, metrics,
                      openapi, docs, v2):  # fmt: skip
         app.register_blueprint(resource.blueprint)
+    console.install(app)
     return app

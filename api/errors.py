@@ -155,6 +155,21 @@ class TicketRefused(ApiError):
         )
 
 
+class LoginNeeded(ApiError):
+    """Nobody is logged in at the console, or not any more."""
+
+    code = "login_needed"
+
+    def __init__(self) -> None:
+        super().__init__("Log in with an API key to see this.")
+
+
+class FormRefused(ApiError):
+    """A form of the console was sent by another site, or is older than the browser's session."""
+
+    code = "form_refused"
+
+
 class RoleInsufficient(ApiError):
     """The API key's role may not do this."""
 
@@ -257,6 +272,8 @@ STATUS: Mapping[type[Exception], int] = {
     KeyMissing: 401,
     KeyRefused: 401,
     TicketRefused: 401,
+    LoginNeeded: 401,
+    FormRefused: 403,
     RoleInsufficient: 403,
     EndpointForbidden: 403,
     KeysNeeded: 403,

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, g, request
+from sqlalchemy.orm import Session
 
 from api import services
 from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
@@ -32,18 +33,24 @@ from workers.loopback import is_loopback
 
 _log = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
+KeyOf = Callable[[Services], ApiKey]
 _NEEDS = "needed_role"
+_KEY_OF = "key_of"
 _OPEN = "open_to_all"
 _TICKET = "takes_ticket"
 _PORT = re.compile(r":\d*$")
 _HOW = "Make a key with `queuecast keys create NAME --role admin`"
 
 
-def needs(role: Role) -> Callable[[View], View]:
-    """Declare the role that a route needs; stands below the route's own line."""
+def needs(role: Role, key_of: KeyOf | None = None) -> Callable[[View], View]:
+    """Declare the role that a route needs; stands below the route's own line.
+
+    `key_of` finds the key of a request that doesn't show it in its `Authorization` header.
+    """
 
     def declare(view: View) -> View:
         setattr(view, _NEEDS, role)
+        setattr(view, _KEY_OF, key_of or _shown_key)
         return view
 
     return declare
@@ -179,7 +186,8 @@ def _identify() -> None:
     if "ticket" in request.args and _has_tickets(endpoint):
         g.identity = _holder_of_ticket(request.args["ticket"])
         return
-    key = _known(services.current(), _given_key())
+    key_of: KeyOf = getattr(current_app.view_functions[endpoint], _KEY_OF)
+    key = key_of(services.current())
     if not key.role.includes(needed):
         raise RoleInsufficient(
             f"This needs a key of role {needed}; {key.name!r} is for {key.role}.", {"role": key.role, "needed": needed}
@@ -197,25 +205,35 @@ def _holder_of_ticket(ticket: str) -> Identity:
     return Identity(None, Role.CLIENT)
 
 
-def _given_key() -> str:
+def _shown_key(here: Services) -> ApiKey:
     scheme, _, text = (request.environ.get("HTTP_AUTHORIZATION") or "").partition(" ")
     if scheme.lower() != "bearer":
         raise KeyMissing
-    return text.strip()
+    return key_with_text(here, text.strip())
 
 
-def _known(here: Services, text: str) -> ApiKey:
+def key_with_text(here: Services, text: str) -> ApiKey:
+    """Return the usable key that has this text. Raises KeyRefused."""
+    # By its digest: a key's text need not stay in memory.
+    return _usable(here, api_keys.digest(text), lambda session: api_keys.find(session, text))
+
+
+def key_with_id(here: Services, key_id: str) -> ApiKey:
+    """Return the usable key with this id. Raises KeyRefused."""
+    return _usable(here, key_id, lambda session: api_keys.find_by_id(session, key_id))
+
+
+def _usable(here: Services, remembered_as: str, find: Callable[[Session], ApiKey | None]) -> ApiKey:
     def read() -> ApiKey:
         with here.database.session() as session:
-            found = api_keys.find(session, text)
+            found = find(session)
         if found is None:
             raise KeyRefused
         if found.revoked_at is None:
             _note_use(here.database, found)
         return found
 
-    # By its digest: a key's text need not stay in memory.
-    key = here.api_keys.get(api_keys.digest(text), read)
+    key = here.api_keys.get(remembered_as, read)
     if key.revoked_at is not None:
         raise KeyRefused
     return key

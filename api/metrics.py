@@ -26,7 +26,7 @@ from workers import dead_letters, status
 from workers import metric_names as names
 from workers.errors import QueueUnavailable
 from workers.metric_names import Metric
-from workers.reports import HostsState, WorkerReport
+from workers.reports import HostsState, SeenReport
 from workers.statistics import Kind
 from workers.webhooks import deliveries
 from workers.webhooks.deliveries import DeliveryStatus, Figures
@@ -80,7 +80,7 @@ class ServiceCollector(Collector):
         """Return the families of the whole service; what can't be reached is missing, and said to be."""
         redis_up = registry_up = True
         views: list[deploying.View] = []
-        workers: list[WorkerReport] = []
+        workers: list[SeenReport] = []
         try:
             workers = status.live_workers()
             yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])

@@ -56,7 +56,7 @@ def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None =
 def _domain_error(error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _note(error, status)
+        note(error, status)
     code = getattr(error, "code", "internal_error")
     response = problem(status, code, str(error), extras_of(error))
     if isinstance(error, ComeBackLater):
@@ -64,7 +64,7 @@ def _domain_error(error: Exception) -> Response:
     return response
 
 
-def _note(error: Exception, status: int) -> None:
+def note(error: Exception, status: int) -> None:
     """Write to the log why a request fails; without a traceback in an outage, in which all of them do."""
     cause = error.__cause__
     outage = cause is not None and status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -73,7 +73,8 @@ def _note(error: Exception, status: int) -> None:
     _log.warning("request %s: %s: %s%s", request_ids.current(), type(error).__name__, error, why, exc_info=trace)
 
 
-def _http_error(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Response:
+    """Return the answer for what Flask itself refuses."""
     status = error.code or 500
     code, default = _HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
     detail = _detail(error, default)
@@ -95,12 +96,12 @@ def _detail(error: HTTPException, default: str) -> str:
 def _unexpected(error: InternalServerError) -> Response:
     # Flask has logged the traceback; the line here ties it to what the client is told.
     _log.error("request %s failed: %r", request_ids.current(), error.original_exception)
-    return _http_error(error)
+    return http_error(error)
 
 
 def install(app: Flask) -> None:
     """Answer every error of this app as a problem document."""
     for root in (ApiError, RegistryError, WorkerError):
         app.register_error_handler(root, _domain_error)
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(InternalServerError, _unexpected)

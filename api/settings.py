@@ -69,6 +69,9 @@ class ApiSettings(BaseSettings):
     #: How long a revoked key may still be taken.
     api_key_cache_s: float = Field(default=1.0, ge=0, le=60)
 
+    #: Where people's browsers find Flower; by default on the host of the console's own address, at Flower's port.
+    flower_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+
     @field_validator("event_origins")
     @classmethod
     def _only_origins(cls, value: str) -> str:

@@ -22,7 +22,7 @@ from registry.errors import ApiKeyExists, ApiKeyInvalid, ApiKeyNotFound
 from registry.roles import Role
 from registry.tables import ApiKeyRow
 
-__all__ = ["ApiKey", "Role", "any_usable", "create", "every", "find", "note_use", "revoke"]
+__all__ = ["ApiKey", "Role", "any_usable", "create", "every", "find", "find_by_id", "note_use", "revoke"]
 
 MAX_RATE_PER_S = 100_000.0
 #: How exact `last_used_at` is.
@@ -108,6 +108,12 @@ def find(session: Session, text: str) -> ApiKey | None:
     if not _TEXT.fullmatch(text):
         return None
     row = session.scalars(select(ApiKeyRow).where(ApiKeyRow.secret_sha256 == digest(text))).one_or_none()
+    return None if row is None else _key(row)
+
+
+def find_by_id(session: Session, key_id: str) -> ApiKey | None:
+    """Return the key with this id, also a revoked one; None if there is none."""
+    row = session.get(ApiKeyRow, key_id)
     return None if row is None else _key(row)
 
 

@@ -109,6 +109,11 @@ def ticket(digest: str) -> str:
     return f"queuecast:ticket:{digest}"
 
 
+def session(digest: str) -> str:
+    """The id of the API key that somebody has logged in with at the console (`digest` is of their cookie)."""
+    return f"queuecast:session:{digest}"
+
+
 def recent(endpoint_name: str) -> str:
     """Zset: job id -> submit time (s), the newest jobs of an endpoint."""
     return f"queuecast:recent:{endpoint_name}"

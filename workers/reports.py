@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
@@ -91,6 +91,12 @@ class WorkerReport(TypedDict):
     endpoints: Mapping[str, EndpointReport]
 
 
+class SeenReport(WorkerReport):
+    """The same with how long ago it was written."""
+
+    age_s: float
+
+
 #: KEYS: workers, reports. ARGV: worker, report, age in seconds at which others are forgotten.
 _WRITE = (
     EVEN_IF_FULL
@@ -129,13 +135,18 @@ def ask(pipeline: redis.client.Pipeline) -> None:
     pipeline.hgetall(keys.REPORTS)
 
 
-def understand(answers: list[Any]) -> list[WorkerReport]:
+def understand(answers: list[Any]) -> list[SeenReport]:
     """Turn the answers to `ask` into the reports of the workers that live, by name."""
-    return [json.loads(report) for report in alive(answers)]
+    found = [{**json.loads(report), "age_s": round(age_s, 1)} for report, age_s in _living(answers)]
+    return cast("list[SeenReport]", found)
 
 
 def alive(answers: list[Any]) -> list[bytes]:
     """Turn the answers to `ask` into the reports of the workers that live, by name, as they were written."""
+    return [report for report, _ in _living(answers)]
+
+
+def _living(answers: list[Any]) -> list[tuple[bytes, float]]:
     (seconds, microseconds), written_at, reports = answers
-    oldest = seconds + microseconds / 1e6 - REPORT_LIFE_S
-    return [reports[name] for name in sorted(name for name, at in written_at if at >= oldest and name in reports)]
+    now = seconds + microseconds / 1e6
+    return [(reports[name], now - at) for name, at in sorted(written_at) if name in reports and now - at <= REPORT_LIFE_S]

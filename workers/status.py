@@ -13,7 +13,7 @@ from workers import backlogs, keys, paces, reports, statistics
 from workers.backlogs import Backlog
 from workers.jobs import Job
 from workers.redis_client import records_client, translated_errors
-from workers.reports import EndpointReport, HostsState, VersionReport, WorkerReport
+from workers.reports import EndpointReport, HostsState, SeenReport, VersionReport, WorkerReport
 
 #: Statuses that a view can have.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
@@ -64,7 +64,7 @@ def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
     ]
 
 
-def live_workers() -> list[WorkerReport]:
+def live_workers() -> list[SeenReport]:
     """Return the reports of the workers that live.
 
     Raises:
@@ -112,7 +112,7 @@ def nudge() -> None:
 
 
 def _view(
-    desired: DesiredDeployment, workers: list[WorkerReport], backlog: Backlog, figures: list[dict[bytes, bytes]]
+    desired: DesiredDeployment, workers: Sequence[WorkerReport], backlog: Backlog, figures: list[dict[bytes, bytes]]
 ) -> dict[str, Any]:
     seen = [
         _Seen(worker, worker["endpoints"][desired.endpoint_name])

@@ -35,6 +35,7 @@ def _places(settings: CliSettings, endpoints: str) -> str:
     lines = [
         "Queuecast is ready. Ctrl-C stops it.",
         "",
+        f"  Console            {settings.own_url}/console",
         f"  API and its docs   {settings.own_url}/docs",
         f"  Flower             {settings.flower_url}",
         f"  Data               {settings.data_dir.absolute()}",

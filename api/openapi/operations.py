@@ -12,7 +12,7 @@ from api.openapi.v2 import V2_OPERATIONS
 _EXAMPLE_INPUT = [0.5, 0.8, 0.2]
 
 
-#: Flask endpoint -> operation. Addresses for browsers (`/`, `/docs`) are not part of the document.
+#: Flask endpoint -> operation. Pages for people (`/`, `/docs`, `/console…`) are not part of the document.
 OPERATIONS: Mapping[str, Operation] = {
     "predictions.predict_model": Operation(
         "Predictions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from api.app import create_app
 from api.openapi.document import describe_routes
 from api.openapi.operations import OPERATIONS
 
+#: How the names of the console's routes begin: pages for people, which no document describes.
+PAGES = "console."
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
 
 
@@ -52,11 +55,27 @@ def check(app: Flask, answer: TestResponse) -> None:
     assert answer.headers.get("X-Request-ID"), answer
     if answer.request.method in ("HEAD", "OPTIONS"):
         return
-    if answer.status_code >= 400 and answer.mimetype != "application/json":
-        check_problem(answer)
     rule = rule_of(app, answer)
+    if rule is not None and rule.endpoint.startswith(PAGES):
+        check_page(answer)
+    elif answer.status_code >= 400 and answer.mimetype != "application/json":
+        check_problem(answer)
     if rule is not None and rule.endpoint in OPERATIONS:
         check_described(rule.endpoint, answer)
+
+
+def check_page(answer: TestResponse) -> None:
+    """Fail unless this may run nothing but our own script, and is kept nowhere."""
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    if answer.mimetype == "text/html":
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert not re.search(r"<script>|\bon\w+=|\bstyle=|<style|javascript:", answer.text), (
+            "something that the policy stops"
+        )
 
 
 def check_problem(answer: TestResponse) -> None:

@@ -12,14 +12,20 @@ from tests.support import browser
 from tests.support.browser import Page
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    """A page of a headless browser; a missing browser skips on a laptop and fails in CI."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program; a missing one skips on a laptop and fails in CI."""
     program = browser.program()
     if program is None:
         message = "Chromium is not installed (Debian: apt-get install chromium)"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    with Page(program, tmp_path) as found:
+    return program
+
+
+@pytest.fixture
+def page(chromium: str, tmp_path: Path) -> Iterator[Page]:
+    """A page of a headless browser."""
+    with Page(chromium, tmp_path) as found:
         yield found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,9 @@ _OPTIONS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --disable-dev-shm-usage
 """
+
+
+_TALLEST = 1_400
 
 
 def program() -> str | None:
@@ -69,6 +73,16 @@ class Page:
         """Go to a URL."""
         self._call("Page.navigate", url=url)
 
+    def go(self, url: str) -> None:
+        """Go to a URL, and wait until its page is there."""
+        self.leave(lambda: self.open(url))
+
+    def leave(self, act: Callable[[], object]) -> None:
+        """Do what leads to another page, and wait until that is there."""
+        self.value("(window.left = true, null)")
+        act()
+        self.wait_for("!window.left && document.readyState === 'complete'")
+
     def size(self, width: int, height: int, *, dark: bool = False) -> None:
         """Make the page so many CSS pixels large, and perhaps prefer dark colours."""
         self._call(
@@ -91,6 +105,19 @@ class Page:
         """Write a PNG of the whole page."""
         answer = self._call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+    def picture(self, path: Path) -> None:
+        """Write a PNG of the page's width, and of as much of its height as one likes to look at."""
+        self._call("Emulation.setScrollbarsHidden", hidden=True)
+        content = self._call("Page.getLayoutMetrics")["cssContentSize"]
+        height = min(content["height"], _TALLEST)
+        clip = {"x": 0, "y": 0, "width": content["width"], "height": height, "scale": 1}
+        answer = self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def scripts(self, *, run: bool) -> None:
+        """Let pages run scripts or not, from the next page on; `value` works all the same."""
+        self._call("Emulation.setScriptExecutionDisabled", value=not run)
 
     def _address(self) -> str:
         def target() -> str | None:

@@ -1,0 +1,1 @@
+"""The operator's console at /console: pages over the same functions that the HTTP routes call."""

@@ -1,0 +1,115 @@
+"""The console's pages as one blueprint: what all of them have in common, and how errors look to people."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from flask import Blueprint, Flask, Response, g, redirect, render_template, request
+from jinja2 import StrictUndefined
+from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.wrappers import Response as AnyResponse
+
+from api import problems, services
+from api.console import sessions, text
+from api.console.routes import dead_letters, deployments, entrance, jobs, models, overview, trying
+from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
+from registry.errors import RegistryError
+from registry.roles import Role
+from workers.errors import WorkerError
+from workers.settings import load as worker_settings
+
+#: The script asks with this header, for what it shows in place of what it has.
+LIVE_HEADER = "X-Queuecast-Live"
+_PAGES = (overview, deployments, models, jobs, dead_letters, trying, entrance)
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # Not `no-referrer`: browsers would send forms as from nowhere.
+    "Referrer-Policy": "same-origin",
+}
+
+
+def install(app: Flask) -> None:
+    """Add the console to an app."""
+    app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    app.register_blueprint(_made())
+    app.jinja_env.filters.update(text.FILTERS)
+
+
+def _made() -> Blueprint:
+    blueprint = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")
+    for each in _PAGES:
+        blueprint.register_blueprint(each.blueprint)
+    blueprint.before_request(sessions.check_form)
+    blueprint.after_request(_finished)
+    blueprint.context_processor(_shared)
+    for root in (ApiError, RegistryError, WorkerError):
+        blueprint.register_error_handler(root, _domain_error)
+    blueprint.register_error_handler(LoginNeeded, _login)
+    blueprint.register_error_handler(HTTPException, _http_error)
+    blueprint.register_error_handler(InternalServerError, _http_error)
+    return blueprint
+
+
+def _finished(response: Response) -> Response:
+    response.headers.update(_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    sessions.keep(response)
+    return response
+
+
+def _shared() -> dict[str, Any]:
+    """Return what the layout of every page shows."""
+    caller = g.get("identity")
+    return {
+        "me": caller,
+        "operates": caller is not None and caller.role.includes(Role.OPERATOR),
+        "asks_for_keys": services.current().settings.asks_for_keys,
+        "flower_url": _flower_url(),
+        "form_mark": sessions.form_mark,
+        "done": request.args.get("done", ""),
+    }
+
+
+def _flower_url() -> str:
+    given = services.current().settings.flower_url
+    if given:
+        return given.rstrip("/")
+    host = request.host.rpartition(":")[0] if ":" in request.host.rpartition("]")[2] else request.host
+    return f"http://{host}:{worker_settings().flower_port}"
+
+
+def _login(error: LoginNeeded) -> AnyResponse:
+    if request.headers.get(LIVE_HEADER):
+        return _error_page(error.code, str(error), HTTPStatus.UNAUTHORIZED)
+    # The query is a part of it: what somebody wanted to confirm, say.
+    wanted = request.full_path.rstrip("?") if request.method == "GET" else ""
+    return redirect(f"{request.script_root}/console/login?{urlencode({'next': wanted}, quote_via=quote)}", 303)
+
+
+def _domain_error(error: Exception) -> Response:
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        problems.note(error, status)
+    response = _error_page(getattr(error, "code", "internal_error"), str(error), status, extras_of(error))
+    if isinstance(error, ComeBackLater):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    answer = problems.http_error(error)
+    said = answer.get_json(force=True)
+    return _error_page(said["code"], said["detail"], answer.status_code, said)
+
+
+def _error_page(code: str, detail: str, status: int, extras: dict[str, Any] | None = None) -> Response:
+    title = code.replace("_", " ").capitalize()
+    page = render_template("console/error.html", title=title, detail=detail, extras=extras or {}, status=int(status))
+    return Response(page, status, mimetype="text/html")

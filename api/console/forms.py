@@ -1,0 +1,93 @@
+"""What people type into forms, as the requests that programs would send; the same checks refuse it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from flask import request
+
+from api.errors import ApiError, RequestInvalid, status_of
+from api.requests import json_text, validated
+from api.schemas import Deploy, Prediction, Undeploy
+from registry.errors import RegistryError
+from registry.serving_settings import ServingSettings
+from workers.errors import WorkerError
+
+Made = TypeVar("Made")
+#: The fields of a deploy that are texts; those of its settings are numbers, or words of their own.
+_DEPLOY_TEXTS = ("model_name", "version", "endpoint_name", "worker_group")
+SETTINGS = ServingSettings.model_fields
+
+
+@dataclass(frozen=True)
+class Sent(Generic[Made]):
+    """What a form led to, or why it was refused: texts by the field that they are about, "" for the whole."""
+
+    made: Made | None
+    problems: Mapping[str, str] = field(default_factory=dict)
+    #: The HTTP status of the page that says so.
+    status: int = 200
+
+
+def send(make: Callable[[], Made], main_field: str) -> Sent[Made]:
+    """Do what a form asks for; what can be mended in the form is shown at its fields, or at the main one."""
+    try:
+        return Sent(make())
+    except (ApiError, RegistryError, WorkerError) as error:
+        status = status_of(error)
+        if status not in (400, 409, 422, 429):
+            raise
+        if isinstance(error, RequestInvalid):
+            return Sent(None, {each["field"]: each["message"] for each in error.extras["errors"]}, status)
+        return Sent(None, {main_field: str(error)}, status)
+
+
+def deploy(values: Mapping[str, str]) -> Deploy:
+    """Read a deploy from the fields of a form; empty ones are not named.
+
+    Raises:
+        RequestInvalid: names each wrong field.
+    """
+    return validated(Deploy, _document(values))
+
+
+def deploy_fields(wanted: Deploy) -> dict[str, str]:
+    """Return the fields of a form that `deploy` reads as this."""
+    named = wanted.model_dump(mode="json", exclude_unset=True)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+
+
+def undeploy(endpoint_name: str) -> Undeploy:
+    """Read an undeploy of this endpoint from the form that was sent. Raises RequestInvalid."""
+    form = request.form
+    revision = _value(form.get("revision", ""))
+    document = {"endpoint_name": endpoint_name, "backlog": form.get("backlog"), "revision": revision}
+    return validated(Undeploy, document)
+
+
+def prediction(form: Mapping[str, str]) -> Prediction:
+    """Read a prediction from the form that was sent.
+
+    Raises:
+        JsonInvalid: the input is not JSON.
+        RequestInvalid: names each wrong field.
+    """
+    return validated(Prediction, {"input": json_text(form.get("input", "")), "priority": form.get("priority")})
+
+
+def _document(values: Mapping[str, str]) -> dict[str, Any]:
+    given = {name: text.strip() for name, text in values.items() if text.strip()}
+    texts = {name: given[name] for name in _DEPLOY_TEXTS if name in given}
+    others = {name: _value(given[name]) for name in (*SETTINGS, "revision") if name in given}
+    return {**texts, **others}
+
+
+def _value(text: str) -> Any:
+    """Return what a field means that takes numbers and words."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

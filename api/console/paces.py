@@ -1,0 +1,108 @@
+"""How fast the jobs of each endpoint end: what the console has seen of their counters, whenever somebody looked.
+
+The counters are Redis's and the same for every process; what is remembered of them is this process's own, and short.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, NamedTuple
+
+#: How far back a pace is drawn, and how much time each of its points stands for.
+KEPT_S = 300.0
+STEP_S = 10.0
+#: The pace of now is that of so long.
+_NOW_S = 12.0
+#: Looks that come closer together than this are one.
+_CLOSEST_S = 0.8
+
+
+class Counted(NamedTuple):
+    """The counters of one endpoint at one moment."""
+
+    at_s: float
+    succeeded: int
+    failed: int
+
+    @property
+    def ended(self) -> int:
+        """Jobs that ended with an outcome or an error."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the jobs of an endpoint end."""
+
+    #: None after the first look: a pace needs two.
+    jobs_per_s: float | None
+    #: The share of jobs that ended with an error, of those that ended while somebody looked; None if none did.
+    error_share: float | None
+    #: Jobs a second in each step of the time that is kept, oldest first; None before the first look.
+    points: Sequence[float | None]
+
+
+class Paces:
+    """Remembers counters for as long as they are drawn; safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._counted: dict[str, deque[Counted]] = {}
+        self._lock = Lock()
+
+    def note(self, views: Sequence[Mapping[str, Any]]) -> dict[str, Pace]:
+        """Remember the counters that these views of deployments show; return the pace of each, by endpoint."""
+        now = self._clock()
+        with self._lock:
+            for view in views:
+                self._add(view["endpoint_name"], Counted(now, view["succeeded_count"], view["failed_count"]))
+            self._forget(now - KEPT_S)
+            return {view["endpoint_name"]: _pace(self._counted[view["endpoint_name"]], now) for view in views}
+
+    def _add(self, endpoint_name: str, counted: Counted) -> None:
+        kept = self._counted.setdefault(endpoint_name, deque())
+        if kept and counted.ended < kept[-1].ended:  # another Redis, or an emptied one
+            kept.clear()
+        if not kept or counted.at_s - kept[-1].at_s >= _CLOSEST_S:
+            kept.append(counted)
+
+    def _forget(self, before_s: float) -> None:
+        for endpoint_name, kept in list(self._counted.items()):
+            while kept and kept[0].at_s < before_s:
+                kept.popleft()
+            if not kept:
+                del self._counted[endpoint_name]
+
+
+def _pace(kept: deque[Counted], now: float) -> Pace:
+    last, first = kept[-1], kept[0]
+    # The oldest of the last seconds; or, when nobody has looked for a while, the last look before that.
+    lately = [each for each in kept if each.at_s >= last.at_s - _NOW_S]
+    since = lately[0] if len(lately) > 1 or len(kept) == 1 else kept[-2]
+    ended = last.ended - first.ended
+    return Pace(
+        jobs_per_s=(last.ended - since.ended) / (last.at_s - since.at_s) if last is not since else None,
+        error_share=(last.failed - first.failed) / ended if ended else None,
+        points=[_between(kept, now - KEPT_S + STEP_S * step) for step in range(round(KEPT_S / STEP_S))],
+    )
+
+
+def _between(kept: deque[Counted], begins_s: float) -> float | None:
+    """Jobs a second in the step that begins then; None unless it was looked at from its beginning."""
+    ends_s = min(begins_s + STEP_S, kept[-1].at_s)
+    if begins_s < kept[0].at_s or ends_s <= begins_s:
+        return None
+    return (_ended_by(kept, ends_s) - _ended_by(kept, begins_s)) / (ends_s - begins_s)
+
+
+def _ended_by(kept: deque[Counted], at_s: float) -> float:
+    """Jobs that had ended by then, as if they had ended evenly between two looks."""
+    before = max((each for each in kept if each.at_s <= at_s), key=lambda each: each.at_s)
+    after = min((each for each in kept if each.at_s >= at_s), key=lambda each: each.at_s)
+    if after.at_s == before.at_s:
+        return before.ended
+    return before.ended + (after.ended - before.ended) * (at_s - before.at_s) / (after.at_s - before.at_s)

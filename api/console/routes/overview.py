@@ -1,0 +1,44 @@
+"""The first page, and the files that all pages need."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as AnyResponse
+
+from api import identity, services
+from api.console import views
+from api.console.sessions import for_role
+from api.guard import open_to_all
+from registry.roles import Role
+
+blueprint = Blueprint("overview", __name__)
+_MEDIA_TYPES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+@blueprint.get("", strict_slashes=False)
+@for_role(Role.CLIENT)
+def home() -> AnyResponse | str:
+    """Show operators what runs; lead others to what they may do."""
+    if not identity.current().role.includes(Role.OPERATOR):
+        return redirect(url_for("console.trying.list_endpoints"), 303)
+    return render_template("console/overview.html", **views.overview(services.current()))
+
+
+@blueprint.get("/static/<name>")
+@open_to_all
+def file(name: str) -> AnyResponse:
+    """Send the style sheet, the script or the icon."""
+    if name not in _MEDIA_TYPES:
+        raise NotFound
+    response = Response(_content(name), mimetype=_MEDIA_TYPES[name], headers={"Cache-Control": "no-cache"})
+    response.add_etag()
+    return response.make_conditional(request)
+
+
+@lru_cache(maxsize=len(_MEDIA_TYPES))
+def _content(name: str) -> bytes:
+    return files("api.console").joinpath("static", name).read_bytes()

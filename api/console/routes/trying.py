@@ -1,0 +1,43 @@
+"""Trying an endpoint with an input."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+
+from api import services
+from api.console import trying, views
+from api.console.sessions import for_role
+from api.console.trying import Form
+from registry.roles import Role
+from workers.priorities import Priority
+
+blueprint = Blueprint("trying", __name__, url_prefix="/try")
+
+
+@blueprint.get("")
+@for_role(Role.CLIENT)
+def list_endpoints() -> str:
+    """List what can be tried."""
+    return render_template("console/endpoints.html", endpoints=views.open_endpoints(services.current()))
+
+
+@blueprint.get("/<endpoint_name>")
+@for_role(Role.CLIENT)
+def try_form(endpoint_name: str) -> str:
+    """Show a form with the model's example."""
+    page, _ = _page(trying.blank(views.endpoint(services.current(), endpoint_name)))
+    return page
+
+
+@blueprint.post("/<endpoint_name>")
+@for_role(Role.CLIENT)
+def submit(endpoint_name: str) -> tuple[str, int]:
+    """Submit what was typed, and show what became of it, in place."""
+    here = services.current()
+    return _page(trying.submit(here, views.endpoint(here, endpoint_name), request.form))
+
+
+def _page(form: Form) -> tuple[str, int]:
+    signature = form.deployment.signature.document()
+    page = render_template("console/try.html", form=form, signature=signature, priorities=list(Priority), job=form.job)
+    return page, form.status

@@ -1,0 +1,169 @@
+"""What the pages show, put together from what the HTTP routes show; it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api import deploying, identity, registering, submitting
+from api.console.paces import Pace
+from api.services import Services
+from registry import deployments
+from registry.deployments import DesiredDeployment, Intent
+from workers import dead_letters, jobs, status
+from workers.jobs import Job
+from workers.reports import SeenReport
+
+View = dict[str, Any]
+#: What an overview has room for.
+_FEW_JOBS = 8
+_MANY_LETTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A deployment in a list: as the API shows it, and how fast its jobs end."""
+
+    view: View
+    pace: Pace
+
+    @property
+    def ready(self) -> list[View]:
+        """What workers have loaded of it and serve."""
+        return [each for each in self.view["workers"] if each["state"] == "ready"]
+
+    @property
+    def hosts(self) -> int:
+        """Model hosts that are ready."""
+        return sum(each["hosts"] for each in self.ready)
+
+    @property
+    def error_share(self) -> float | None:
+        """The share of jobs that fail: of late, or ever if none has ended of late."""
+        ended = self.view["succeeded_count"] + self.view["failed_count"]
+        ever = self.view["failed_count"] / ended if ended else None
+        return ever if self.pace.error_share is None else self.pace.error_share
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker in a list."""
+
+    report: SeenReport
+
+    @property
+    def hosts(self) -> int:
+        """Its model hosts."""
+        return sum(version["hosts"] for version in self._versions)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its model hosts take."""
+        return sum(version["memory_bytes"] for version in self._versions)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """What it serves."""
+        return sorted(self.report["endpoints"])
+
+    @property
+    def held(self) -> int:
+        """Jobs that it has fetched, those that run among them."""
+        return sum(each["waiting"] + each["running"] for each in self.report["endpoints"].values())
+
+    @property
+    def _versions(self) -> list[Mapping[str, Any]]:
+        return [version for each in self.report["endpoints"].values() for version in each["versions"]]
+
+
+def overview(here: Services) -> View:
+    """Return the data of the first page."""
+    rows, workers = _rows(here), [WorkerRow(each) for each in status.live_workers()]
+    known = [row.pace.jobs_per_s for row in rows if row.pace.jobs_per_s is not None]
+    return {
+        "rows": rows,
+        "workers": workers,
+        "active": sum(row.view["status"] == status.ACTIVE for row in rows),
+        "queued": sum(row.view["queue_depth"] for row in rows),
+        "jobs_per_s": sum(known) if known else None,
+        "dead_letters": dead_letters.count(),
+        "models": [] if rows else registering.list_models(here),
+    }
+
+
+def deployment(here: Services, endpoint_name: str) -> View:
+    """Return the data of a deployment's page. Raises DeploymentNotFound."""
+    view = deploying.show(here, endpoint_name)
+    return {
+        "row": Row(view, here.paces.note([view])[endpoint_name]),
+        "versions": _versions(here, view["model_name"]),
+        "jobs": jobs.recent(endpoint_name, limit=_FEW_JOBS),
+        "takes_jobs": _takes_jobs(view),
+    }
+
+
+def change(here: Services, endpoint_name: str) -> View:
+    """Return what a deploy under this name would change: the row as it is now, also an undeployed one, and its view.
+
+    `revision` is what the change has to name, so that it is refused if somebody else was faster.
+    """
+    with here.database.session() as session:
+        row = deployments.find(session, endpoint_name)
+    view = status.views([row])[0] if row is not None else None
+    there = view is not None and view["status"] != deploying.UNDEPLOYED
+    return {"row": row, "before": view if there else None, "revision": 0 if row is None else row.revision}
+
+
+def model(here: Services, model_name: str) -> View:
+    """Return the data of a model's page. Raises ModelNotFound."""
+    found = registering.show_model(here, model_name)
+    bound: dict[str, list[str]] = {}
+    for view in deploying.list_all(here):
+        if view["model_name"] == model_name:
+            bound.setdefault(view["version"], []).append(view["endpoint_name"])
+    return {"model": found, "versions": found["versions"][::-1], "bound": bound}
+
+
+def version(here: Services, model_name: str, version_name: str) -> View:
+    """Return the data of a deploy form. Raises ModelNotFound, VersionNotFound."""
+    return {"version": registering.show_version(here, model_name, version_name)}
+
+
+def open_endpoints(here: Services) -> list[DesiredDeployment]:
+    """Return what takes jobs of whoever asks, by endpoint name."""
+    with here.database.session() as session:
+        serving = [each for each in deployments.desired(session) if each.intent is Intent.SERVE]
+    caller = identity.current()
+    return [each for each in serving if caller.may_use(each.endpoint_name)]
+
+
+def endpoint(here: Services, endpoint_name: str) -> DesiredDeployment:
+    """Return what takes jobs under this name. Raises EndpointNotDeployed, EndpointForbidden."""
+    return submitting.serving_endpoint(here, endpoint_name)
+
+
+def job_fields(job: Job) -> View:
+    """Return what a job's page lists one after the other; the rest has places of its own."""
+    elsewhere = ("job_id", "endpoint_name", "status", "failures", "outcome", "error")
+    document = job.document()
+    return {name: value for name, value in document.items() if name not in elsewhere and value is not None}
+
+
+def letters(endpoint_name: str | None) -> Sequence[View]:
+    """Return the newest dead letters, without their inputs."""
+    return [each.document(with_input=False) for each in dead_letters.newest(endpoint_name, _MANY_LETTERS)]
+
+
+def _rows(here: Services) -> list[Row]:
+    views = deploying.list_all(here)
+    paces = here.paces.note(views)
+    return [Row(view, paces[view["endpoint_name"]]) for view in views]
+
+
+def _versions(here: Services, model_name: str) -> list[str]:
+    return [each["version"] for each in registering.show_model(here, model_name)["versions"]][::-1]
+
+
+def _takes_jobs(view: View) -> bool:
+    return view["status"] not in (status.DRAINING, status.PARKED)

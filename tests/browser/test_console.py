@@ -1,0 +1,242 @@
+"""The console in a real browser, against a service that asks for keys: it shows, asks, does, and keeps what one typed.
+
+One service and one browser for all tests; the endpoints are each test's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import Page
+from tests.support.models import Echo, Mortal
+from tests.support.stack import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+EXAMPLE = [1.0, 2.0]
+#: What the browser tells a page that somebody comes back to, or leaves.
+LOOK = "(document.dispatchEvent(new Event('visibilitychange')), null)"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A service with keys, a worker, a model of two versions, and one that dies of some rows."""
+    made = Stack(tmp_path_factory.mktemp("stack"), env={"QUEUECAST_AUTH": "on"})
+    key = made.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
+    with made as running:
+        running.api.headers["Authorization"] = f"Bearer {key}"
+        running.start_worker()
+        running.register("echo", Echo("one"), EXAMPLE)
+        running.register("echo", Echo("two"), EXAMPLE)
+        running.register("mortal", Mortal())
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser that was never here."""
+    with Page(chromium, tmp_path_factory.mktemp("browser")) as found:
+        found.size(1280, 800)
+        yield found
+
+
+@pytest.fixture
+def page(browser: Page, stack: Stack) -> Iterator[Page]:
+    """The same, logged in; a test fails of whatever the page's script has to complain of, and of requests elsewhere."""
+    browser.go(f"{stack.url}/console/models")
+    if browser.value("document.getElementById('key') !== null"):
+        log_in(browser, key_of(stack))
+    yield browser
+    assert browser.said == []
+    assert {url.split("/")[2] for url in browser.requested if url.startswith("http")} == {f"127.0.0.1:{stack.port}"}
+
+
+def key_of(stack: Stack) -> str:
+    return str(stack.api.headers["Authorization"]).removeprefix("Bearer ")
+
+
+def log_in(page: Page, key: str) -> None:
+    page.value(f"(document.getElementById('key').value = {json.dumps(key)}, null)")
+    click(page, "Log in")
+
+
+def click(page: Page, text: str) -> None:
+    """Click the button or link in the page's main part that says this, and wait for the page that it leads to."""
+    found = f"[...document.querySelectorAll('main button, main a, .tools button')].find(each => each.innerText === {json.dumps(text)})"
+    page.wait_for(f"{found} !== undefined")
+    page.leave(lambda: page.value(f"({found}.click(), null)"))
+
+
+def text(page: Page, selector: str = "main") -> str:
+    return str(page.value(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+
+def shows(page: Page, selector: str, part: str) -> None:
+    """Wait until what the page has there shows this text."""
+    page.wait_for(f"(document.querySelector({json.dumps(selector)})?.innerText || '').includes({json.dumps(part)})")
+
+
+def test_one_logs_in_with_a_key_comes_to_where_one_wanted_to_be_and_logs_out(browser: Page, stack: Stack) -> None:
+    browser.go(f"{stack.url}/console/jobs?status=failed")
+    log_in(browser, "qc_wrong")
+    assert "There is no such key" in text(browser)
+    log_in(browser, key_of(stack))
+    assert browser.value("location.pathname + location.search") == "/console/jobs?status=failed"
+    assert browser.value("document.cookie") == ""
+    click(browser, "Log out")
+    assert "You are logged out." in text(browser)
+    browser.go(f"{stack.url}/console")
+    assert browser.value("location.pathname") == "/console/login"
+
+
+def test_the_overview_follows_what_happens_and_keeps_the_focus(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console")
+    stack.deploy("echo", version="1", endpoint_name="watched", wait_s=0)
+    stack.deploy("echo", version="1", endpoint_name="xylophone", wait_s=0)
+    page.wait_for("document.getElementById('endpoint-watched') !== null")
+    page.value("(document.querySelector('#endpoint-watched a').focus(), null)")
+    shows(page, "#endpoint-watched", "active")
+    shows(page, "#endpoint-xylophone", "active")
+    assert page.value("document.activeElement.innerText") == "watched"
+    for _ in range(3):
+        stack.predict("watched", [1, 2])
+    page.wait_for("parseFloat(document.querySelector('#endpoint-watched [data-label=\"Jobs/s\"]').innerText) > 0")
+    assert stack.workers[0].node_name in text(page, f"#worker-{stack.workers[0].node_name}".replace("@", "\\@"))
+    stack.undeploy("watched", "reject", wait_s=0)
+    page.wait_for("document.getElementById('endpoint-watched') === null")
+    assert page.value("window.left === undefined")
+
+
+def test_a_swap_is_explained_confirmed_and_seen(page: Page, stack: Stack) -> None:
+    stack.deploy("echo", version="1", endpoint_name="swapped")
+    page.go(f"{stack.url}/console/deployments/swapped")
+    page.value("(document.getElementById('version').value = '2', null)")
+    click(page, "Review")
+    assert "echo version 2 replaces echo version 1 (active)." in text(page)
+    click(page, "Swap")
+    assert "the workers load it now" in text(page)
+    assert page.value("location.search") == ""
+    shows(page, "#deployment", "echo, version 2")
+    shows(page, "#deployment h1", "active")
+    assert stack.predict("swapped", [1, 2])["prediction"][0] == "two"
+
+
+def test_a_version_is_deployed_and_undeployed_from_its_models_page(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console/models/echo")
+    click(page, "Deploy…")
+    page.value("(document.getElementById('endpoint_name').value = 'fresh', null)")
+    page.value("(document.getElementById('hosts').value = 'many', null)")
+    click(page, "Review")
+    assert "input should be a valid integer" in text(page, "#problem-hosts")
+    page.value("(document.getElementById('hosts').value = '1', null)")
+    click(page, "Review")
+    click(page, "Deploy")
+    shows(page, "#deployment h1", "active")
+    click(page, "Undeploy…")
+    page.value("(document.querySelector('[value=park]').click(), null)")
+    click(page, "Undeploy")
+    shows(page, "#endpoint-fresh", "parked")
+
+
+def test_an_endpoint_is_tried_with_its_example_and_a_wrong_input_is_said_at_its_field(page: Page, stack: Stack) -> None:
+    stack.deploy("echo", version="1", endpoint_name="tried")
+    page.go(f"{stack.url}/console/try/tried")
+    assert json.loads(page.value("document.getElementById('input').value")) == EXAMPLE
+    click(page, "Predict")
+    shows(page, "#job .outcome", '["one", [1.0, 2.0]]')
+    page.value("(document.getElementById('input').value = '[1.0, \"two\"]', null)")
+    click(page, "Predict")
+    assert "input[1] must be a finite number" in text(page, "#problem-input")
+    assert page.value("document.getElementById('input').value") == '[1.0, "two"]'
+
+
+def test_a_job_that_takes_longer_shows_its_outcome_once_it_is_there(page: Page, stack: Stack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    stack.deploy("mortal", endpoint_name="gated")
+    job_id = stack.submit("gated", str(gate))
+    stack.wait_until_running([job_id])
+    page.go(f"{stack.url}/console/jobs/{job_id}")
+    shows(page, "#job", "running")
+    gate.touch()
+    shows(page, "#job .outcome", str(gate))
+    page.wait_for("document.querySelector('[data-live]') === null")
+
+
+def test_a_dead_letter_is_read_and_replayed(page: Page, stack: Stack) -> None:
+    stack.deploy("mortal", endpoint_name="dying", max_attempts=1)
+    lost = stack.submit("dying", "kill")
+    assert stack.job(lost, 60)["status"] == "failed"
+    stack.deploy("echo", endpoint_name="other")
+    page.go(f"{stack.url}/console/dead-letters")
+    shows(page, f"#letter-{lost}", "SIGKILL")
+    click(page, lost[:8])
+    assert '"kill"' in text(page, "pre")
+    click(page, "Replay…")
+    page.value("(document.getElementById('endpoint_name').value = 'other', null)")
+    click(page, "Replay")
+    assert "input must be" in text(page, "#problem-endpoint_name")
+    page.value("(document.getElementById('endpoint_name').value = 'dying', null)")
+    click(page, "Replay")
+    assert "Sent again: this is the new job." in text(page)
+    shows(page, "#job", "failed")
+    page.go(f"{stack.url}/console/dead-letters/{lost}")
+    assert "Dead letter not found" in text(page)
+
+
+def test_a_service_that_is_away_is_said_and_a_hidden_page_asks_nothing(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console")
+    page.value("(window.asked = window.fetch, window.fetch = () => Promise.reject(new TypeError('gone')), null)")
+    page.value(LOOK)
+    shows(page, "#stale", "The service can't be reached: what you see is ")
+    page.value("(window.fetch = window.asked, null)")
+    page.value(LOOK)
+    page.wait_for("document.getElementById('stale').hidden")
+    page.value(
+        "(window.calls = 0, window.fetch = (...what) => { window.calls += 1; return window.asked(...what); }, "
+        "Object.defineProperty(document, 'hidden', { value: true, configurable: true }), "
+        f"{LOOK})"
+    )
+    assert page.value("new Promise(done => setTimeout(() => done(window.calls), 2500))") <= 1
+    page.value(f"(delete document.hidden, {LOOK})")
+    page.wait_for("window.calls >= 2")
+
+
+def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
+    name = "a_rather_long_name_of_an_endpoint_that_somebody_chose"
+    stack.deploy("mortal", endpoint_name=name, max_attempts=1)
+    lost = stack.submit(name, "kill")
+    stack.job(lost, 60)
+    job_id = stack.predict(name, "x" * 300)["job_id"]
+    page.size(390, 844)
+    for address in (
+        "", f"/deployments/{name}", f"/deployments/{name}/undeploy", "/models", "/models/mortal",
+        "/models/mortal/versions/1/deploy", f"/deploy?model_name=mortal&version=1&endpoint_name={name}",
+        "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", "/dead-letters", f"/dead-letters/{lost}",
+        f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login",
+    ):  # fmt: skip
+        page.go(f"{stack.url}/console{address}")
+        page.value("(document.querySelectorAll('details').forEach(each => { each.open = true; }), null)")
+        assert page.value("document.documentElement.scrollWidth") == 390, address
+    page.size(1280, 800)
+
+
+def test_everything_works_without_javascript(page: Page, stack: Stack) -> None:
+    stack.deploy("echo", version="1", endpoint_name="plain")
+    page.scripts(run=False)
+    try:
+        page.go(f"{stack.url}/console/try/plain")
+        click(page, "Predict")
+        assert '["one", [1.0, 2.0]]' in text(page, "#job .outcome")
+        page.go(f"{stack.url}/console")
+        # It comes again by itself; with a script there is no such element.
+        assert page.value("document.querySelector('meta[http-equiv=refresh]').content") == "5"
+        page.go(f"{stack.url}/console/deployments/plain")
+        click(page, "Undeploy…")
+        click(page, "Undeploy")
+        assert "Accepted." in text(page)
+    finally:
+        page.scripts(run=True)
