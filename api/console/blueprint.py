@@ -87,7 +87,7 @@ def _flower_url() -> str:
 
 def _login(error: LoginNeeded) -> AnyResponse:
     if request.headers.get(LIVE_HEADER):
-        return _error_page(error.code, str(error), HTTPStatus.UNAUTHORIZED)
+        return _error_page(error.code, str(error), status_of(error))
     # The query is a part of it: what somebody wanted to confirm, say.
     wanted = request.full_path.rstrip("?") if request.method == "GET" else ""
     return redirect(f"{request.script_root}/console/login?{urlencode({'next': wanted}, quote_via=quote)}", 303)

@@ -9,14 +9,16 @@ from typing import Any, Generic, TypeVar
 
 from flask import request
 
-from api.errors import ApiError, RequestInvalid, status_of
+from api.errors import EndpointNotDeployed, JsonInvalid, RequestInvalid, TooManyJobs, status_of
 from api.requests import json_text, validated
 from api.schemas import Deploy, Prediction, Undeploy
-from registry.errors import RegistryError
+from registry.errors import InputInvalid
 from registry.serving_settings import ServingSettings
-from workers.errors import WorkerError
+from workers.errors import JobArgumentsWrong
 
 Made = TypeVar("Made")
+#: What can be mended in a form, or by sending it again.
+_MENDABLE = (EndpointNotDeployed, InputInvalid, JobArgumentsWrong, JsonInvalid, RequestInvalid, TooManyJobs)
 #: The fields of a deploy that are texts; those of its settings are numbers, or words of their own.
 _DEPLOY_TEXTS = ("model_name", "version", "endpoint_name", "worker_group")
 SETTINGS = ServingSettings.model_fields
@@ -33,16 +35,14 @@ class Sent(Generic[Made]):
 
 
 def send(make: Callable[[], Made], main_field: str) -> Sent[Made]:
-    """Do what a form asks for; what can be mended in the form is shown at its fields, or at the main one."""
+    """Do what a form asks for; what can be mended there is said of its fields, or of the main one."""
     try:
         return Sent(make())
-    except (ApiError, RegistryError, WorkerError) as error:
-        status = status_of(error)
-        if status not in (400, 409, 422, 429):
-            raise
+    except _MENDABLE as error:
+        problems = {main_field: str(error)}
         if isinstance(error, RequestInvalid):
-            return Sent(None, {each["field"]: each["message"] for each in error.extras["errors"]}, status)
-        return Sent(None, {main_field: str(error)}, status)
+            problems = {each["field"]: each["message"] for each in error.extras["errors"]}
+        return Sent(None, problems, status_of(error))
 
 
 def deploy(values: Mapping[str, str]) -> Deploy:
@@ -56,7 +56,7 @@ def deploy(values: Mapping[str, str]) -> Deploy:
 
 def deploy_fields(wanted: Deploy) -> dict[str, str]:
     """Return the fields of a form that `deploy` reads as this."""
-    named = wanted.model_dump(mode="json", exclude_unset=True)
+    named = wanted.model_dump(mode="json", exclude_unset=True, exclude={"revision"})
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
 

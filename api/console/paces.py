@@ -6,9 +6,11 @@ The counters are Redis's and the same for every process; what is remembered of t
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -61,7 +63,7 @@ class Paces:
             for view in views:
                 self._add(view["endpoint_name"], Counted(now, view["succeeded_count"], view["failed_count"]))
             self._forget(now - KEPT_S)
-            return {view["endpoint_name"]: _pace(self._counted[view["endpoint_name"]], now) for view in views}
+            return {view["endpoint_name"]: _pace(list(self._counted[view["endpoint_name"]])) for view in views}
 
     def _add(self, endpoint_name: str, counted: Counted) -> None:
         kept = self._counted.setdefault(endpoint_name, deque())
@@ -78,7 +80,7 @@ class Paces:
                 del self._counted[endpoint_name]
 
 
-def _pace(kept: deque[Counted], now: float) -> Pace:
+def _pace(kept: Sequence[Counted]) -> Pace:
     last, first = kept[-1], kept[0]
     # The oldest of the last seconds; or, when nobody has looked for a while, the last look before that.
     lately = [each for each in kept if each.at_s >= last.at_s - _NOW_S]
@@ -87,22 +89,27 @@ def _pace(kept: deque[Counted], now: float) -> Pace:
     return Pace(
         jobs_per_s=(last.ended - since.ended) / (last.at_s - since.at_s) if last is not since else None,
         error_share=(last.failed - first.failed) / ended if ended else None,
-        points=[_between(kept, now - KEPT_S + STEP_S * step) for step in range(round(KEPT_S / STEP_S))],
+        points=_points(kept),
     )
 
 
-def _between(kept: deque[Counted], begins_s: float) -> float | None:
-    """Jobs a second in the step that begins then; None unless it was looked at from its beginning."""
-    ends_s = min(begins_s + STEP_S, kept[-1].at_s)
-    if begins_s < kept[0].at_s or ends_s <= begins_s:
+def _points(kept: Sequence[Counted]) -> list[float | None]:
+    """Jobs a second in each step up to the last look; None unless somebody looked from its beginning."""
+    begins_s = kept[-1].at_s - KEPT_S
+    times = [each.at_s for each in kept]
+    counts = [_ended_by(kept, times, begins_s + STEP_S * number) for number in range(round(KEPT_S / STEP_S) + 1)]
+    return [
+        None if before is None or after is None else (after - before) / STEP_S for before, after in pairwise(counts)
+    ]
+
+
+def _ended_by(kept: Sequence[Counted], times: Sequence[float], at_s: float) -> float | None:
+    """Jobs that had ended by then, as if they had ended evenly between two looks; None before the first look."""
+    position = bisect_right(times, at_s)
+    if position == 0:
         return None
-    return (_ended_by(kept, ends_s) - _ended_by(kept, begins_s)) / (ends_s - begins_s)
-
-
-def _ended_by(kept: deque[Counted], at_s: float) -> float:
-    """Jobs that had ended by then, as if they had ended evenly between two looks."""
-    before = max((each for each in kept if each.at_s <= at_s), key=lambda each: each.at_s)
-    after = min((each for each in kept if each.at_s >= at_s), key=lambda each: each.at_s)
-    if after.at_s == before.at_s:
+    before = kept[position - 1]
+    if position == len(kept):
         return before.ended
+    after = kept[position]
     return before.ended + (after.ended - before.ended) * (at_s - before.at_s) / (after.at_s - before.at_s)

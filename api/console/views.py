@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api import deploying, identity, registering, submitting
+from api import deploying, identity, registering
 from api.console.paces import Pace
 from api.services import Services
 from registry import deployments
@@ -125,22 +125,12 @@ def model(here: Services, model_name: str) -> View:
     return {"model": found, "versions": found["versions"][::-1], "bound": bound}
 
 
-def version(here: Services, model_name: str, version_name: str) -> View:
-    """Return the data of a deploy form. Raises ModelNotFound, VersionNotFound."""
-    return {"version": registering.show_version(here, model_name, version_name)}
-
-
 def open_endpoints(here: Services) -> list[DesiredDeployment]:
     """Return what takes jobs of whoever asks, by endpoint name."""
     with here.database.session() as session:
         serving = [each for each in deployments.desired(session) if each.intent is Intent.SERVE]
     caller = identity.current()
     return [each for each in serving if caller.may_use(each.endpoint_name)]
-
-
-def endpoint(here: Services, endpoint_name: str) -> DesiredDeployment:
-    """Return what takes jobs under this name. Raises EndpointNotDeployed, EndpointForbidden."""
-    return submitting.serving_endpoint(here, endpoint_name)
 
 
 def job_fields(job: Job) -> View:

@@ -66,7 +66,8 @@ def log_in(page: Page, key: str) -> None:
 
 def click(page: Page, text: str) -> None:
     """Click the button or link in the page's main part that says this, and wait for the page that it leads to."""
-    found = f"[...document.querySelectorAll('main button, main a, .tools button')].find(each => each.innerText === {json.dumps(text)})"
+    clickable = "[...document.querySelectorAll('main button, main a, .tools button')]"
+    found = f"{clickable}.find(each => each.innerText === {json.dumps(text)})"
     page.wait_for(f"{found} !== undefined")
     page.leave(lambda: page.value(f"({found}.click(), null)"))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import deploying, services
+from api import deploying, registering, services
 from api.console import forms, views
 from api.console.sessions import for_role
 from registry import names
@@ -25,25 +27,27 @@ def show_deployment(endpoint_name: str) -> str:
 @for_role(Role.OPERATOR)
 def deploy_form(model_name: str, version: str) -> str:
     """Ask how to deploy a version."""
-    data = views.version(services.current(), model_name, version)
-    return render_template("console/deploy.html", **data, values={}, problems={}, settings=forms.SETTINGS)
+    return _form(registering.show_version(services.current(), model_name, version), {}, {})
 
 
 @blueprint.get("/deploy")
 @for_role(Role.OPERATOR)
 def review_deploy() -> str | tuple[str, int]:
     """Say what a deploy will do, and ask for confirmation; or show the form again with what is wrong."""
-    here = services.current()
-    sent = forms.send(lambda: forms.deploy(request.args), "")
-    data = views.version(here, request.args.get("model_name", ""), request.args.get("version", ""))
+    here, given = services.current(), request.args
+    version = registering.show_version(here, given.get("model_name", ""), given.get("version", ""))
+    sent = forms.send(lambda: forms.deploy(given), "")
+    if sent.made is None:
+        return _form(version, given, sent.problems), sent.status
     wanted = sent.made
-    if wanted is None:
-        form = {**data, "values": request.args, "problems": sent.problems, "settings": forms.SETTINGS}
-        return render_template("console/deploy.html", **form), sent.status
-    name = wanted.endpoint_name or names.default_endpoint_name(wanted.model_name, wanted.version or "")
-    fields = {**forms.deploy_fields(wanted), "endpoint_name": name}
+    name = wanted.endpoint_name or names.default_endpoint_name(wanted.model_name, version["version"])
     return render_template(
-        "console/deploy_review.html", wanted=wanted, name=name, fields=fields, **data, **views.change(here, name)
+        "console/deploy_review.html",
+        wanted=wanted,
+        name=name,
+        version=version,
+        fields={**forms.deploy_fields(wanted), "endpoint_name": name},
+        **views.change(here, name),
     )
 
 
@@ -68,3 +72,9 @@ def undeploy(endpoint_name: str) -> AnyResponse:
     """Undeploy, unless the deployment is not any more what was shown."""
     deploying.undeploy(services.current(), forms.undeploy(endpoint_name), None)
     return redirect(url_for("console.overview.home", done="undeploy"), 303)
+
+
+def _form(version: views.View, values: Mapping[str, str], problems: Mapping[str, str]) -> str:
+    return render_template(
+        "console/deploy.html", version=version, values=values, problems=problems, settings=forms.SETTINGS
+    )

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api import services
 from api.console import sessions
+from api.errors import KeyRefused, status_of
 from api.guard import open_to_all
 
 blueprint = Blueprint("entrance", __name__)
@@ -26,7 +27,7 @@ def log_in() -> AnyResponse | tuple[str, int]:
     """Log in with an API key, and go on to where one wanted to be."""
     wanted = request.form.get("next", "")
     if not sessions.log_in(services.current(), request.form.get("key", "")):
-        return render_template("console/login.html", wanted=wanted, problem=_REFUSED), 401
+        return render_template("console/login.html", wanted=wanted, problem=_REFUSED), status_of(KeyRefused())
     return redirect(_own(wanted), 303)
 
 

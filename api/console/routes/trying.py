@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from api import services
+from api import services, submitting
 from api.console import trying, views
 from api.console.sessions import for_role
 from api.console.trying import Form
@@ -25,7 +25,7 @@ def list_endpoints() -> str:
 @for_role(Role.CLIENT)
 def try_form(endpoint_name: str) -> str:
     """Show a form with the model's example."""
-    page, _ = _page(trying.blank(views.endpoint(services.current(), endpoint_name)))
+    page, _ = _page(trying.blank(submitting.serving_endpoint(services.current(), endpoint_name)))
     return page
 
 
@@ -34,7 +34,7 @@ def try_form(endpoint_name: str) -> str:
 def submit(endpoint_name: str) -> tuple[str, int]:
     """Submit what was typed, and show what became of it, in place."""
     here = services.current()
-    return _page(trying.submit(here, views.endpoint(here, endpoint_name), request.form))
+    return _page(trying.submit(here, submitting.serving_endpoint(here, endpoint_name), request.form))
 
 
 def _page(form: Form) -> tuple[str, int]:
