@@ -149,4 +149,5 @@ def alive(answers: list[Any]) -> list[bytes]:
 def _living(answers: list[Any]) -> list[tuple[bytes, float]]:
     (seconds, microseconds), written_at, reports = answers
     now = seconds + microseconds / 1e6
-    return [(reports[name], now - at) for name, at in sorted(written_at) if name in reports and now - at <= REPORT_LIFE_S]
+    by_age_s = [(reports[name], now - at) for name, at in sorted(written_at) if name in reports]
+    return [(report, age_s) for report, age_s in by_age_s if age_s <= REPORT_LIFE_S]
