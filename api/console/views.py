@@ -135,7 +135,7 @@ def open_endpoints(here: Services) -> list[DesiredDeployment]:
 
 def job_fields(job: Job) -> View:
     """Return what a job's page lists one after the other; the rest has places of its own."""
-    elsewhere = ("job_id", "endpoint_name", "status", "failures", "outcome", "error")
+    elsewhere = ("job_id", "endpoint_name", "status", "queue", "failures", "outcome", "error")
     document = job.document()
     return {name: value for name, value in document.items() if name not in elsewhere and value is not None}
 

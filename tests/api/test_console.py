@@ -220,6 +220,9 @@ def test_what_takes_no_jobs_cannot_be_tried(client: Client, adding: View) -> Non
 
 def test_jobs_are_listed_filtered_and_cancelled(client: Client, adding: View, worker: StandInWorker) -> None:
     failed, queued = client.submit(), client.submit()
+    assert "1 job goes first (No ready worker)." in page(client, f"/jobs/{queued}")
+    worker.report(adding)
+    assert "1 job goes first: begins in about" in page(client, f"/jobs/{queued}")
     worker.fail(failed, "adding", "not liked")
     assert "not liked" in page(client, "/jobs?status=failed&endpoint_name=adding")
     assert queued[:8] not in page(client, "/jobs?status=failed")
