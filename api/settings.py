@@ -68,7 +68,6 @@ class ApiSettings(BaseSettings):
     auth: AuthMode = AuthMode.AUTO
     #: How long a revoked key may still be taken.
     api_key_cache_s: float = Field(default=1.0, ge=0, le=60)
-
     #: Where people's browsers find Flower; by default on the host of the console's own address, at Flower's port.
     flower_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
