@@ -7,7 +7,7 @@ The first is the same whichever API process is asked. The second is counted in e
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from api import deploying, services
 from api.services import Services
 from registry.errors import RegistryError
-from workers import dead_letters, status
+from workers import backlogs, dead_letters, status
 from workers import metric_names as names
 from workers.errors import QueueUnavailable
 from workers.metric_names import Metric
@@ -94,6 +94,7 @@ class ServiceCollector(Collector):
         if redis_up:
             groups = {view["worker_group"]: 0 for view in views} | Tally(each["worker_group"] for each in workers)
             yield _gauge(names.WORKERS, [((group,), count) for group, count in sorted(groups.items())])
+            yield from _unfinished(views, groups)
         yield from _deployments(views)
 
 
@@ -106,6 +107,20 @@ def _webhooks(figures: Figures) -> Iterator[Family]:
     yield CounterMetricFamily(failures.name, failures.text, value=figures.failed_attempts)
     yield _gauge(names.WEBHOOKS_PENDING, [((), figures.pending)])
     yield _gauge(names.WEBHOOKS_OVERDUE, [((), figures.overdue_s)])
+
+
+def _unfinished(views: Sequence[Mapping[str, Any]], groups: Iterable[str]) -> Iterator[Family]:
+    """Add up what the workers of each group have yet to do; nobody is wanted for jobs that are parked."""
+    counts = dict.fromkeys(groups, 0)
+    wanted = [view for view in views if view["status"] != status.PARKED]
+    try:
+        unfinished = backlogs.unfinished([view["endpoint_name"] for view in wanted])
+    except QueueUnavailable:
+        return
+    for view, count in zip(wanted, unfinished, strict=True):
+        # A job of a bare Celery app has no record before it is taken.
+        counts[view["worker_group"]] += max(count, view["queue_depth"])
+    yield _gauge(names.GROUP_UNFINISHED_JOBS, [((group,), count) for group, count in sorted(counts.items())])
 
 
 def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:

@@ -21,6 +21,12 @@ _CHUNK_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_ROOM = "has no room: its disk is full, or a quota or a size limit is reached. Make room and try again."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: Stores that have no folders. To make one would make the bucket, so that a bucket misspelt would be a new one.
+_WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+#: A store that is away is seen within seconds, and one that accepts and says nothing within a minute: botocore and
+#: s3fs try again each in its own way, and together for minutes. s3fs alone does it here, `_S3_TRIES` times.
+_S3_CONFIG = {"connect_timeout": 3, "read_timeout": 10, "retries": {"total_max_attempts": 1}}
+_S3_TRIES = 3
 
 
 class StoredArtifact(NamedTuple):
@@ -50,7 +56,7 @@ class ArtifactStore:
         try:
             stored = self._write(source, incoming)
             with self._translated_errors():
-                files.makedirs(self._folder(stored.sha256), exist_ok=True)
+                self._make_folder(self._folder(stored.sha256))
                 files.mv(incoming, self._path(stored.sha256))
         except BaseException:
             # What was written so far has no name that anybody asks for; the first error counts.
@@ -113,8 +119,14 @@ class ArtifactStore:
         from fsspec.core import url_to_fs
 
         with self._translated_errors():
-            files, root = url_to_fs(self.url)
+            files, root = url_to_fs(self.url, **_options(self.url))
+            if "s3" in _protocols(files):
+                files.retries = _S3_TRIES
             return files, str(root).rstrip("/")
+
+    def _make_folder(self, path: str) -> None:
+        if not _protocols(self._place[0]) & _WITHOUT_FOLDERS:
+            self._place[0].makedirs(path, exist_ok=True)
 
     def _folder(self, sha256: str) -> str:
         if not _SHA256.fullmatch(sha256):
@@ -127,7 +139,7 @@ class ArtifactStore:
     def _write(self, source: IO[bytes], path: str) -> StoredArtifact:
         files, root = self._place
         with self._translated_errors():
-            files.makedirs(f"{root}/incoming", exist_ok=True)
+            self._make_folder(f"{root}/incoming")
             target = files.open(path, "wb")
         with _closing(target, self._translated_errors):
             digest, size_bytes = hashlib.sha256(), 0
@@ -155,6 +167,21 @@ class ArtifactStore:
             if _is_full(error):
                 raise ArtifactStoreFull(f"The artifact store {_NO_ROOM}") from error
             raise ArtifactStoreUnavailable("The artifact store can't be reached, read or written.") from error
+
+
+def _protocols(files: Any) -> frozenset[str]:
+    return frozenset({files.protocol} if isinstance(files.protocol, str) else files.protocol)
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return what a store is opened with; what fsspec's own configuration says of S3 goes first."""
+    from fsspec.config import conf
+
+    if url.partition("://")[0] not in ("s3", "s3a"):
+        return {}
+    # A remembered listing would know nothing of what other processes have stored since.
+    ours: dict[str, Any] = {"config_kwargs": _S3_CONFIG, "use_listings_cache": False}
+    return {name: value for name, value in ours.items() if name not in conf.get("s3", {})}
 
 
 @contextmanager

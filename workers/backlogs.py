@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from workers import keys, rabbitmq
 from workers.keys import SUBMITTED_AT_HEADER
 from workers.queues import LUA_LISTS, queue_name, queue_names
-from workers.redis_client import queue_client, records_client, script
+from workers.redis_client import queue_client, records_client, script, translated_errors
 from workers.settings import load
 
 #: KEYS: queues. Returns for each how many wait in it and in those beside it, of all priorities, and when the oldest
@@ -86,3 +86,15 @@ def read(endpoint_names: Sequence[str]) -> dict[str, Backlog]:
         name: Backlog(depth, round(max(0.0, now - float(at)), 3) if at and depth else None)
         for name, depth, at in zip(endpoint_names, depths, oldest_at, strict=True)
     }
+
+
+def unfinished(endpoint_names: Sequence[str]) -> list[int]:
+    """Return how many jobs of each endpoint have a record and have not ended: they wait, of any priority, or run.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors(), records_client().pipeline(transaction=False) as pipeline:
+        for name in endpoint_names:
+            pipeline.zcard(keys.unfinished(name))
+        return [int(count) for count in pipeline.execute()]

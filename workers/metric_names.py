@@ -78,6 +78,11 @@ HOST_MEMORY = Metric(
     "Resident memory of the model hosts.",
     _VERSION,
 )
+GROUP_UNFINISHED_JOBS = Metric(
+    "queuecast_group_unfinished_jobs",
+    "Jobs that workers of the group have yet to end: those that wait, of all priorities, and those that run.",
+    (GROUP,),
+)
 WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))
 DEAD_LETTERS = Metric("queuecast_dead_letters", "Jobs that were given up and are kept.")
 WEBHOOKS = Metric(

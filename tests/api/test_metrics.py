@@ -38,6 +38,22 @@ def test_what_waits_and_what_nobody_serves_is_shown(client: Client, adding: View
     assert found.by("part", "queuecast_up") == {"redis": 1, "registry": 1}
 
 
+def test_a_group_has_the_unfinished_jobs_of_all_its_endpoints_and_priorities(client: Client, adding: View) -> None:
+    client.deploy("adding-too")
+    for endpoint, priority in (("adding", "high"), ("adding", "low"), ("adding-too", "normal")):
+        answer = client.post(f"/predict/{endpoint}", json={"input": [1, 2], "priority": priority})
+        assert answer.status_code == 202, answer.text
+    assert scraped(client).by("group", "queuecast_group_unfinished_jobs") == {"default": 3}
+
+
+def test_parked_jobs_ask_for_no_workers(client: Client, adding: View) -> None:
+    client.submit()
+    client.post("/deployments/undeploy", json={"endpoint_name": "adding", "backlog": "park"})
+    found = scraped(client)
+    assert found.value("queuecast_queue_depth", endpoint="adding") == 1
+    assert found.by("group", "queuecast_group_unfinished_jobs") == {"default": 0}
+
+
 def test_requests_are_counted_by_their_route_and_made_up_ones_share_a_series(client: Client) -> None:
     for path in ("/jobs/one", "/jobs/two", "/no/such/thing", "/nor/this"):
         client.get(path)

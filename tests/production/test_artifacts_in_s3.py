@@ -1,0 +1,100 @@
+"""The artifact store in a bucket: what it stores, what it refuses, and that it doesn't wait for ever."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+
+from registry import artifacts
+from registry.artifacts import ArtifactStore
+from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
+from tests.support.s3 import BUCKET, S3Server
+
+pytestmark = pytest.mark.slow
+CONTENT = b"model"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PLACE = f"artifacts/sha256/{SHA256[:2]}/{SHA256}"
+
+
+@pytest.fixture(autouse=True)
+def _aws(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def store(bucket: S3Server) -> Iterator[ArtifactStore]:
+    yield ArtifactStore(f"s3://{BUCKET}/artifacts")
+    for name in bucket.objects("artifacts/"):
+        bucket.client.delete_object(Bucket=BUCKET, Key=name)
+
+
+def test_an_artifact_is_one_object_named_by_its_checksum(store: ArtifactStore, bucket: S3Server) -> None:
+    assert store.put(CONTENT).sha256 == store.put(BytesIO(CONTENT)).sha256 == SHA256
+    assert bucket.objects("artifacts/") == [PLACE]
+    assert bucket.read(PLACE) == store.get(SHA256) == CONTENT
+
+
+def test_a_large_artifact_is_stored_in_parts(store: ArtifactStore) -> None:
+    large = os.urandom(60 << 20)
+    assert store.get(store.put(large).sha256) == large
+
+
+def test_what_others_store_and_delete_is_seen_at_once(store: ArtifactStore, bucket: S3Server) -> None:
+    assert not store.exists(SHA256)
+    bucket.write(PLACE, CONTENT)
+    assert store.exists(SHA256)
+    bucket.client.delete_object(Bucket=BUCKET, Key=PLACE)
+    assert not store.exists(SHA256)
+    with pytest.raises(ArtifactMissing):
+        store.get(SHA256)
+    store.delete(SHA256)
+
+
+def test_other_bytes_under_its_name_are_refused(store: ArtifactStore, bucket: S3Server) -> None:
+    bucket.write(PLACE, b"something else")
+    with pytest.raises(ArtifactDamaged, match=SHA256):
+        store.get(SHA256)
+
+
+def test_a_bucket_that_is_not_there_is_named_and_never_made(bucket: S3Server) -> None:
+    with pytest.raises(ArtifactStoreUnavailable, match="bucket is not there"):
+        ArtifactStore("s3://mistyped/artifacts").put(CONTENT)
+    assert "mistyped" not in [each["Name"] for each in bucket.client.list_buckets()["Buckets"]]
+
+
+def test_wrong_credentials_are_refused_without_showing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wr0ng")
+    with pytest.raises(ArtifactStoreUnavailable) as caught:
+        ArtifactStore(f"s3://{BUCKET}/artifacts").put(CONTENT)
+    S3FileSystem.clear_instance_cache()
+    assert "credentials" in str(caught.value)
+    assert "wr0ng" not in str(caught.value)
+
+
+# The libraries' own limits take it to minutes; it is the test's limit that shows it.
+@pytest.mark.timeout(45)
+def test_a_server_that_says_nothing_or_is_gone_is_given_up(
+    store: ArtifactStore, bucket: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(artifacts._S3_CONFIG, "read_timeout", 0.5)
+    bucket.freeze()
+    try:
+        with pytest.raises(ArtifactStoreUnavailable):
+            store.put(CONTENT)
+    finally:
+        bucket.thaw()
+    bucket.stop()
+    try:
+        with pytest.raises(ArtifactStoreUnavailable):
+            store.get(SHA256)
+    finally:
+        bucket.start()
+    assert store.put(CONTENT).sha256 == SHA256, "the same store goes on when the server is back"
