@@ -23,10 +23,6 @@ _NO_ROOM = "has no room: its disk is full, or a quota or a size limit is reached
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Stores that have no folders. To make one would make the bucket, so that a bucket misspelt would be a new one.
 _WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
-#: A store that is away is seen within seconds, and one that accepts and says nothing within a minute: botocore and
-#: s3fs try again each in its own way, and together for minutes. s3fs alone does it here, `_S3_TRIES` times.
-_S3_CONFIG = {"connect_timeout": 3, "read_timeout": 10, "retries": {"total_max_attempts": 1}}
-_S3_TRIES = 3
 
 
 class StoredArtifact(NamedTuple):
@@ -119,9 +115,12 @@ class ArtifactStore:
         from fsspec.core import url_to_fs
 
         with self._translated_errors():
-            files, root = url_to_fs(self.url, **_options(self.url))
-            if "s3" in _protocols(files):
-                files.retries = _S3_TRIES
+            if self.url.startswith(("s3://", "s3a://")):
+                from registry import s3
+
+                files: Any = s3.file_system()
+                return files, str(files._strip_protocol(self.url)).rstrip("/")  # noqa: SLF001 - fsspec has no other
+            files, root = url_to_fs(self.url)
             return files, str(root).rstrip("/")
 
     def _make_folder(self, path: str) -> None:
@@ -161,6 +160,8 @@ class ArtifactStore:
             if sha256 is None:
                 raise ArtifactStoreUnavailable("The artifact store's folder or bucket is not there.") from error
             raise ArtifactMissing(sha256) from error
+        except PermissionError as error:
+            raise ArtifactStoreUnavailable("The artifact store refuses: check its credentials and rights.") from error
         except ImportError as error:
             raise ArtifactStoreUnavailable(f"The artifact store needs a library: {error}.") from error
         except Exception as error:  # each file system raises errors of its own
@@ -171,17 +172,6 @@ class ArtifactStore:
 
 def _protocols(files: Any) -> frozenset[str]:
     return frozenset({files.protocol} if isinstance(files.protocol, str) else files.protocol)
-
-
-def _options(url: str) -> dict[str, Any]:
-    """Return what a store is opened with; what fsspec's own configuration says of S3 goes first."""
-    from fsspec.config import conf
-
-    if url.partition("://")[0] not in ("s3", "s3a"):
-        return {}
-    # A remembered listing would know nothing of what other processes have stored since.
-    ours: dict[str, Any] = {"config_kwargs": _S3_CONFIG, "use_listings_cache": False}
-    return {name: value for name, value in ours.items() if name not in conf.get("s3", {})}
 
 
 @contextmanager

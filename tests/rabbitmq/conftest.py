@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from tests.service.conftest import StartWorker
 from tests.support import webhook_receiver
 from tests.support.processes import living
-from tests.support.rabbitmq import RabbitNode, script
+from tests.support.rabbitmq import RabbitNode, installed_script
 from tests.support.stack import Stack, Worker
 from tests.support.waiting import eventually
 
@@ -37,13 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def program() -> Path:
     """RabbitMQ's script; a missing one skips on a laptop and fails in CI."""
-    found = script()
-    if found is None:
-        message = "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return installed_script()
 
 
 @pytest.fixture(scope="package")

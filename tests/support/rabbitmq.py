@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 import amqp
 import psutil
+import pytest
 
 from tests.support.environment import clean_environment
 from tests.support.ports import free_port
@@ -32,6 +34,17 @@ def script() -> Path | None:
     found = sorted(Path("/").glob(_SCRIPTS.lstrip("/")))
     on_path = shutil.which("rabbitmq-server")
     return found[-1] if found else Path(on_path) if on_path else None
+
+
+def installed_script() -> Path:
+    """Return that script; a missing one skips the test on a laptop and fails it in CI."""
+    found = script()
+    if found is None:
+        message = "RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
 
 
 class RabbitNode:

@@ -69,9 +69,23 @@ class S3Server:
         (self._folder / "data").mkdir(exist_ok=True)
         options = {"dir": str(self._folder / "data"), "ip": "127.0.0.1", "ip.bind": "127.0.0.1"}
         for index, part in enumerate(_PARTS):
-            options |= {f"{part}.port": str(self._ports[2 * index]), f"{part}.port.grpc": str(self._ports[2 * index + 1])}
-        options |= {"filer": "true", "s3": "true", "s3.config": str(config), "s3.port.iceberg": "0", "s3.port.lance": "0"}
-        options |= {"master.telemetry": "false", "master.volumeSizeLimitMB": "64", "volume.max": "8"}
+            options |= {
+                f"{part}.port": str(self._ports[2 * index]),
+                f"{part}.port.grpc": str(self._ports[2 * index + 1]),
+            }
+        options |= {
+            "filer": "true",
+            "s3": "true",
+            "s3.config": str(config),
+            "s3.port.iceberg": "0",
+            "s3.port.lance": "0",
+        }
+        options |= {
+            "master.telemetry": "false",
+            "master.electionTimeout": "1s",
+            "master.volumeSizeLimitMB": "64",
+            "volume.max": "8",
+        }
         options |= {"s3.autoCreateBucket": "false"}
         command = [str(self._weed), "server", *(f"-{name}={value}" for name, value in options.items())]
         self._server = Child(command, env=clean_environment(), log_path=self.log_path)
