@@ -13,6 +13,7 @@ from registry import s3
 from registry.artifacts import ArtifactStore
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
 from tests.support.s3 import BUCKET, S3Server
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 CONTENT = b"model"
@@ -93,4 +94,11 @@ def test_a_server_that_says_nothing_or_is_gone_is_given_up(
             store.get(SHA256)
     finally:
         bucket.start()
-    assert store.put(CONTENT).sha256 == SHA256, "the same store goes on when the server is back"
+    eventually(lambda: stored(store), message="the same store goes on when the server is back")
+
+
+def stored(store: ArtifactStore) -> bool:
+    try:
+        return store.put(CONTENT).sha256 == SHA256
+    except ArtifactStoreUnavailable:
+        return False

@@ -60,7 +60,7 @@ def test_a_misspelt_field_is_found() -> None:
 
 def test_processes_are_started_as_docker_compose_starts_them() -> None:
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
-    names = {"api": "web", "worker": "worker", "flower": "flower", "migrate": "migrate"}
+    names = {"api": "web", "worker": "worker", "flower": "flower", "notifier": "notifier", "migrate": "migrate"}
     commands = {each["containers"][0]["name"]: each["containers"][0]["command"] for each in map(pod, PODS)}
     assert commands == {name: services[names[name]]["command"] for name in commands}
 

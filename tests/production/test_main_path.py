@@ -47,7 +47,7 @@ def service(
         **FAST,
         **bucket.env,
         "QUEUECAST_BROKER_URL": rabbit.url,
-        "QUEUECAST_ARTIFACTS_URL": f"s3://{BUCKET}/artifacts",
+        "QUEUECAST_ARTIFACTS_URL": f"s3://{BUCKET}/main-path",
     }
     with Stack(tmp_path_factory.mktemp("service"), database_url=url, env=env) as running:
         for group in (FIRST, SECOND):
@@ -66,13 +66,13 @@ def start(service: Stack, group: str, name: str = "", *, wait: bool = True) -> W
 
 def place(version: dict[str, str]) -> str:
     """The object that holds a version's artifact."""
-    return f"artifacts/sha256/{version['artifact_sha256'][:2]}/{version['artifact_sha256']}"
+    return f"main-path/sha256/{version['artifact_sha256'][:2]}/{version['artifact_sha256']}"
 
 
 def test_register_deploy_predict_swap_undeploy_and_delete(service: Stack, rabbit: RabbitNode, bucket: S3Server) -> None:
     versions = [service.register("echo", Echo(mark)) for mark in "12"]
     assert [bucket.read(place(version)) for version in versions] == [dumped(Echo(mark)) for mark in "12"]
-    assert bucket.objects("artifacts/incoming") == []
+    assert bucket.objects("main-path/incoming") == []
     workers = dict(zip((FIRST, SECOND), service.workers, strict=True))
     for group, worker in workers.items():
         service.deploy("echo", version="1", endpoint_name=group, worker_group=group)
