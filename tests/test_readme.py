@@ -1,4 +1,4 @@
-"""The README's settings tables: every setting that the code reads stands there, with its default."""
+"""The documents: every setting that the code reads stands there with its default, and nothing that there is not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from api.cli.command import queuecast
 from api.cli.settings import CliSettings
 from api.client.settings import ClientSettings
 from api.settings import ApiSettings
@@ -75,3 +77,29 @@ def test_every_limit_of_a_setting_that_the_readme_tells_is_the_one_that_is_check
         limits = [(each.get("minimum", each.get("exclusiveMinimum")), each.get("maximum")) for each in alternatives]
         told = [tuple(map(float, each)) for each in re.findall(r"(?:over )?(\d+) to (\d+)", rows()[name])]
         assert told == [each for each in limits if each != (None, None)], name
+
+
+def test_the_documents_name_no_variable_and_no_command_that_there_is_not() -> None:
+    known = {name for name, _ in settings()}
+    for document in (README, *REPOSITORY.glob("docs/*.md")):
+        text = document.read_text(encoding="utf-8")
+        variables = set(re.findall(r"^(QUEUECAST_[A-Z_]+)=", text, re.MULTILINE))
+        assert variables <= known, f"{document.name} sets {variables - known}"
+        for words in re.findall(r"(?:^|`|bin/|-- )queuecast ([a-z][a-z-]*(?: [a-z][a-z-]*)?)", text, re.MULTILINE):
+            assert is_command(words.split()), f"{document.name} has `queuecast {words}`"
+
+
+def is_command(words: list[str]) -> bool:
+    """Tell whether words begin with a command, and all of a subcommand's name."""
+    context = click.Context(queuecast)
+    command = queuecast.get_command(context, words[0])
+    if isinstance(command, click.Group) and len(words) > 1:
+        command = command.get_command(context, words[1])
+    return command is not None
+
+
+def test_the_supervised_worker_of_the_documents_is_that_of_the_procfile() -> None:
+    [said] = re.findall(
+        r"^ExecStart=\S*/(celery .*) --hostname", (REPOSITORY / "docs/production.md").read_text(), re.MULTILINE
+    )
+    assert f"worker: {said} --hostname" in (REPOSITORY / "Procfile").read_text()
