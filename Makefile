@@ -93,7 +93,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable '.[dev,onnx,otel,rabbitmq,skops]'
+	@$(PIP) --editable '.[dev,mlflow,onnx,otel,rabbitmq,skops]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev

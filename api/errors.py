@@ -294,6 +294,8 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.SettingsInvalid: 422,
     registry_errors.SignatureInvalid: 422,
     registry_errors.InputInvalid: 422,
+    registry_errors.ArchiveInvalid: 422,
+    registry_errors.MlflowFolderInvalid: 422,
     registry_errors.RuntimeUnknown: 422,
     registry_errors.RuntimeUnavailable: 501,
     registry_errors.ModelLoadFailed: 422,

@@ -6,32 +6,33 @@ from typing import IO, Any
 
 from api.schemas import Registration
 from api.services import Services
-from registry import versions
+from registry import mlflow_import, versions
 
 View = dict[str, Any]
+_DESCRIBED = {"runtime_options", "signature", "input_example", "metadata", "version"}
 
 
 def register(services: Services, artifact: IO[bytes], wanted: Registration) -> View:
-    """Store an artifact and add it as a version; return the version.
+    """Store an artifact, or what an MLflow model folder holds, and add it as a version; return the version.
 
     Raises:
         NameInvalid, VersionExists, RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: it can't be added so.
         SignatureInvalid, InputInvalid: neither signature nor example was given, or they don't agree.
+        ArchiveInvalid, MlflowFolderInvalid: it is no MLflow model folder that can be imported.
         ArtifactStoreUnavailable: the artifact could not be stored.
     """
+    described = wanted.model_dump(include=_DESCRIBED)
     with services.database.session() as session:
-        added = versions.add_version(
-            session,
-            services.store,
-            wanted.name,
-            artifact,
-            runtime=wanted.runtime,
-            runtime_options=wanted.runtime_options,
-            signature=wanted.signature,
-            input_example=wanted.input_example,
-            metadata=wanted.metadata,
-            version=wanted.version,
-        )
+        if wanted.runtime is None:
+            limit = services.settings.max_artifact_bytes
+            added = mlflow_import.import_folder(
+                session, services.store, wanted.name, artifact,
+                flavor=wanted.flavor, max_unpacked_bytes=limit, **described,
+            )  # fmt: skip
+        else:
+            added = versions.add_version(
+                session, services.store, wanted.name, artifact, runtime=wanted.runtime, **described
+            )
         session.commit()
     return added.document()
 

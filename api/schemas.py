@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from registry import names
@@ -189,16 +189,48 @@ class Undeploy(_Request):
         return self
 
 
+def _describe_kinds(schema: dict[str, Any]) -> None:
+    """Say in a schema what `Registration` checks by itself."""
+    runtime = {"required": ["runtime"], "properties": {"runtime": _TEXT, "format": _NULL, "flavor": _NULL}}
+    mlflow = {"required": ["format"], "properties": {"format": _TEXT, "runtime": _NULL}}
+    schema["oneOf"] = [runtime, mlflow]
+
+
 class Registration(_Request):
     """The `metadata` part of a registration."""
 
+    model_config = ConfigDict(json_schema_extra=_describe_kinds)
+
     name: Name
     version: VersionName | None = Field(default=None, description="The next number by default.")
-    runtime: Name = Field(description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`.")
+    format: Literal["mlflow"] | None = Field(
+        default=None, description="`mlflow`: the artifact is an MLflow model folder as .zip, .tar.gz or .tar."
+    )
+    flavor: Literal["sklearn", "onnx", "python_function"] | None = Field(
+        default=None, description="Which flavor of the MLflow model is used; the most native one by default."
+    )
+    runtime: Name | None = Field(
+        default=None,
+        validate_default=True,
+        description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`; not with `format`, needed without.",
+    )
     runtime_options: dict[str, Any] = Field(default_factory=dict)
     signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")
     input_example: Any = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything worth keeping with the version.")
+
+    @field_validator("runtime")
+    @classmethod
+    def _one_of_runtime_and_format(cls, runtime: str | None, info: ValidationInfo) -> str | None:
+        if (runtime is None) == (info.data.get("format") is None):
+            raise ValueError('is required, unless there is a "format", which decides it')
+        return runtime
+
+    @model_validator(mode="after")
+    def _flavor_of_a_format(self) -> Self:
+        if self.flavor is not None and self.format is None:
+            raise ValueError('can have "flavor" only together with "format"')
+        return self
 
 
 class JobCancel(_Request):

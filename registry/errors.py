@@ -184,6 +184,21 @@ class InputInvalid(RegistryError):
         return type(self), (self.field, self.expected, self.received)
 
 
+class ArchiveInvalid(RegistryError):
+    """An archive can't be unpacked: it is broken, too large, or holds links or paths that lead out of it."""
+
+    code = "archive_invalid"
+
+
+class MlflowFolderInvalid(RegistryError):
+    """An MLflow model folder can't be imported; says what is missing or not known here."""
+
+    code = "mlflow_folder_invalid"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The MLflow model folder can't be imported. {reason}")
+
+
 class OutputInvalid(RegistryError):
     """A model answered something that JSON can't say."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable
 from api.client import errors
@@ -53,7 +53,7 @@ class Client:
         """Delete, or cancel."""
         return self._call(Request("DELETE", path, query=query, repeat=Repeat.NEVER))
 
-    def upload(self, path: str, artifact: Path, metadata: Document) -> Document:
+    def upload(self, path: str, artifact: Path | IO[bytes], metadata: Document) -> Document:
         """Send a file with its metadata."""
         return self._call(Request("POST", path, upload=Upload(artifact, json.dumps(metadata)), repeat=Repeat.NEVER))
 

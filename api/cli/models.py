@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.cli import importing
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
@@ -16,6 +17,9 @@ from api.client.registering import RUNTIME_BY_SUFFIX
 @click.group()
 def models() -> None:
     """Register versions of models, and look at what is registered."""
+
+
+models.add_command(importing.import_mlflow)
 
 
 @models.command()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from api.client import deploying, map_options, mapping, predicting, registering
+from api.client import deploying, folders, map_options, mapping, predicting, registering
 from api.client.base import (
     DEPLOY_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -198,6 +198,25 @@ class AsyncClient(BaseClient):
         described |= {"input_example": input_example, "signature": signature, "metadata": metadata}
         upload = registering.upload_of(artifact, described)
         return await self._driver.run(registering.register(upload, described, timeout_s))
+
+    async def import_mlflow(
+        self,
+        name: str,
+        folder: str | Path,
+        *,
+        flavor: str | None = None,
+        runtime_options: Mapping[str, Any] | None = None,
+        input_example: Any = None,
+        signature: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout_s: float = REGISTER_TIMEOUT_S,
+    ) -> ModelVersion:
+        """As `Client.import_mlflow`."""
+        described = {"name": name, "flavor": flavor, "runtime_options": runtime_options, "version": version}
+        described |= {"input_example": input_example, "signature": signature, "metadata": metadata}
+        with folders.archived(folder) as archive:
+            return await self._driver.run(registering.import_mlflow(archive, described, timeout_s))
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from api.client import deploying, map_options, mapping, predicting, registering
+from api.client import deploying, folders, map_options, mapping, predicting, registering
 from api.client.base import (
     DEPLOY_TIMEOUT_S,
     IDLE_TIMEOUT_S,
@@ -251,6 +251,30 @@ class Client(BaseClient):
         described |= {"input_example": input_example, "signature": signature, "metadata": metadata}
         upload = registering.upload_of(artifact, described)
         return self._driver.run(registering.register(upload, described, timeout_s))
+
+    def import_mlflow(
+        self,
+        name: str,
+        folder: str | Path,
+        *,
+        flavor: str | None = None,
+        runtime_options: Mapping[str, Any] | None = None,
+        input_example: Any = None,
+        signature: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout_s: float = REGISTER_TIMEOUT_S,
+    ) -> ModelVersion:
+        """Import a model folder as MLflow writes it (with the file MLmodel), or an archive of one; return the version.
+
+        Its flavor decides the runtime: the first of sklearn, onnx and python_function that it has, unless named.
+        `metadata["mlflow"]` of the version says where it came from, and in "warnings" what to know. Loading the model
+        runs its code. An import whose answer is lost is not tried again.
+        """
+        described = {"name": name, "flavor": flavor, "runtime_options": runtime_options, "version": version}
+        described |= {"input_example": input_example, "signature": signature, "metadata": metadata}
+        with folders.archived(folder) as archive:
+            return self._driver.run(registering.import_mlflow(archive, described, timeout_s))
 
     def models(self) -> list[Model]:
         """Return the models, by name, without their versions."""

@@ -56,6 +56,14 @@ def register(upload: Upload, described: Mapping[str, Any], timeout_s: float) -> 
     raise AssertionError("every try returns or raises")
 
 
+def import_mlflow(archive: IO[bytes], described: Mapping[str, Any], timeout_s: float) -> Flow[ModelVersion]:
+    """Import an archive of an MLflow model folder as a version of a model; return the version."""
+    metadata = {name: value for name, value in {**described, "format": "mlflow"}.items() if value is not None}
+    upload = Upload(archive, arrays.to_json(metadata).decode())
+    request = Request("POST", "/models", upload=upload, repeat=Repeat.UNDONE)
+    return ModelVersion.of((yield from call(request, time.monotonic() + timeout_s)))
+
+
 def _registered(upload: Upload, described: Mapping[str, Any], ends_at: float) -> Flow[ModelVersion | None]:
     try:
         model = yield from call(Request("GET", path_of("models", described["name"])), ends_at)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from registry import archives
 from registry.errors import ModelLoadFailed, OutputInvalid, RuntimeUnavailable
 from registry.runtimes.options import Options
 from registry.runtimes.outputs import to_json
@@ -38,6 +39,8 @@ class OnnxOptions(Options):
     #: Names of outputs; all by default. One is answered as it is, several as an object.
     outputs: list[str] = Field(default_factory=list, max_length=100)
     threads: int = Field(default=1, ge=1, le=256)
+    #: Where the model stands in the artifact, if that is an archive of the model and the files of its weights.
+    file: str | None = Field(default=None, min_length=1, max_length=500)
 
 
 class OnnxModel:
@@ -67,7 +70,7 @@ class OnnxModel:
 
 
 class OnnxRuntime:
-    """Loads with onnxruntime on the CPU; an artifact is the model's bytes."""
+    """Loads with onnxruntime on the CPU; an artifact is the model's bytes, or an archive with the option `file`."""
 
     libraries: tuple[str, ...] = ("onnxruntime",)
 
@@ -96,6 +99,8 @@ class OnnxRuntime:
         library, chosen = _library(), OnnxOptions.parse(options)
         settings = library.SessionOptions()
         settings.intra_op_num_threads = settings.inter_op_num_threads = chosen.threads
+        if chosen.file is not None:
+            path = archives.unpacked_beside(path) / chosen.file
         session = library.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
         return OnnxModel(session, chosen, signature)
 

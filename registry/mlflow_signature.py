@@ -1,0 +1,152 @@
+"""MLflow's signatures and input examples in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from registry.errors import InputInvalid, MlflowFolderInvalid, RegistryError
+from registry.input_checks import Dtype
+from registry.mlflow_folder import MlflowFolder
+from registry.signature import Signature
+
+_DTYPES: Mapping[str, Dtype] = {
+    "boolean": Dtype.BOOL,
+    "integer": Dtype.INT,
+    "long": Dtype.INT,
+    "float": Dtype.FLOAT,
+    "double": Dtype.FLOAT,
+    "string": Dtype.STR,
+}
+#: What JSON has text for, which MLflow itself turns into the value.
+_AS_TEXT: Mapping[str, str] = {"datetime": "ISO 8601 text", "binary": "base64"}
+_TENSOR_DTYPES = (("bool", Dtype.BOOL), ("int", Dtype.INT), ("uint", Dtype.INT), ("float", Dtype.FLOAT))
+_GIVE_ONE = "Give a signature (--signature, or `signature` over HTTP) or an input example (--input-example)."
+Spec = Mapping[str, Any]
+Place = dict[str, Any]
+
+
+def described(folder: MlflowFolder, *, by_mlflow: bool, warnings: list[str]) -> tuple[Signature, Any]:
+    """Return the signature and the input example, None if there is none; adds what can't be said to `warnings`.
+
+    `by_mlflow`: MLflow asks the model, and turns text into dates and bytes for it.
+
+    Raises:
+        MlflowFolderInvalid: neither says what an input is, or the signature has something that ours can't say.
+    """
+    inputs, params = folder.saved_signature()
+    example = example_row(*folder.saved_example())
+    if params:
+        names = ", ".join(str(each.get("name")) for each in params)
+        how = "for all jobs, with the runtime option `params`" if by_mlflow else "with the flavor python_function"
+        warnings.append(f"The params {names} keep their defaults; other values can be set {how}.")
+    if inputs is not None:
+        signature = signature_of(inputs, by_mlflow=by_mlflow, warnings=warnings)
+    elif example is None:
+        raise MlflowFolderInvalid(f"It has neither a signature nor an input example. {_GIVE_ONE}")
+    else:
+        warnings.append("It has no signature: what an input is was taken from its input example.")
+        signature = _signature_of_example(example)
+    return signature, _fitting(example, signature, warnings)
+
+
+def signature_of(inputs: Sequence[Spec], *, by_mlflow: bool, warnings: list[str]) -> Signature:
+    """Return our signature of one input row for MLflow's inputs. Raises MlflowFolderInvalid."""
+    try:
+        places = [(each.get("name"), _place(each, warnings, by_mlflow=by_mlflow)) for each in inputs]
+        optional = [str(each["name"]) for each in inputs if each.get("required") is False and "name" in each]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise MlflowFolderInvalid(f"The signature in its MLmodel can't be read. {_GIVE_ONE}") from error
+    if optional:
+        warnings.append(f"Optional in MLflow, needed in each job here: {', '.join(optional)}.")
+    return Signature.parse(_document(places))
+
+
+def example_row(kind: str | None, content: Any) -> Any:
+    """Return the first row of MLflow's input example as one input; None if it is of no kind that has rows."""
+    if kind == "dataframe" and isinstance(content, dict):
+        row, columns = _first(content.get("data")), content.get("columns")
+        if isinstance(row, list) and columns and all(isinstance(each, str) for each in columns):
+            return dict(zip(columns, row, strict=False))
+        return row[0] if isinstance(row, list) and len(row) == 1 else row
+    if kind == "ndarray" and isinstance(content, dict):
+        content = content.get("inputs", content)
+    if kind == "ndarray" and isinstance(content, dict):
+        return {name: _first(each) for name, each in content.items()}
+    return _first(content)
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _document(places: Sequence[tuple[str | None, Place]]) -> Place:
+    if all(name is not None for name, _ in places):
+        return {"kind": "named", "fields": dict(places)}
+    if len(places) == 1:
+        [(_, place)] = places
+        return _with_kind(place)
+    dtypes = {place["dtype"] for _, place in places}
+    if dtypes == {Dtype.INT, Dtype.FLOAT}:
+        dtypes = {Dtype.FLOAT}
+    if len(dtypes) != 1 or any(place["shape"] for _, place in places):
+        raise MlflowFolderInvalid(f"The columns of its signature have several types and no names. {_GIVE_ONE}")
+    return {"kind": "vector", "dtype": dtypes.pop(), "shape": [len(places)]}
+
+
+def _with_kind(place: Place) -> Place:
+    if "fields" in place:
+        return {"kind": "named", **place}
+    return {"kind": ("scalar", "vector", "tensor")[min(len(place["shape"]), 2)], **place}
+
+
+def _place(spec: Spec, warnings: list[str], *, by_mlflow: bool) -> Place:
+    """Return dtype and shape of one column or tensor, without the dimension of rows."""
+    kind = spec["type"]
+    if kind == "tensor":
+        return _tensor(spec, warnings)
+    if kind == "array":
+        inner = _place(spec["items"], warnings, by_mlflow=by_mlflow)
+        if "fields" not in inner:
+            return {"dtype": inner["dtype"], "shape": [None, *inner["shape"]]}
+    if kind == "object" and "name" not in spec:
+        fields = {name: _place(each, warnings, by_mlflow=by_mlflow) for name, each in spec["properties"].items()}
+        if not any("fields" in each for each in fields.values()):
+            return {"fields": fields}
+    if kind in _AS_TEXT and by_mlflow:
+        warnings.append(f"{spec.get('name', 'Its input')} is a {kind} in MLflow: jobs send {_AS_TEXT[kind]}.")
+        return {"dtype": Dtype.STR, "shape": []}
+    if kind not in _DTYPES:
+        other = " Or import it with the flavor python_function." if kind in _AS_TEXT else ""
+        raise MlflowFolderInvalid(f"Its signature has the type {str(kind)!r}, which ours can't say. {_GIVE_ONE}{other}")
+    return {"dtype": _DTYPES[kind], "shape": []}
+
+
+def _tensor(spec: Spec, warnings: list[str]) -> Place:
+    numpy_dtype, shape = str(spec["tensor-spec"]["dtype"]), list(spec["tensor-spec"]["shape"])
+    dtype = next((ours for word, ours in _TENSOR_DTYPES if numpy_dtype.startswith(word)), None)
+    if dtype is None and numpy_dtype in {"str", "object"}:
+        dtype = Dtype.STR
+    if dtype is None or not shape:
+        raise MlflowFolderInvalid(f"Its signature has a tensor of {numpy_dtype} {shape}, not one of rows. {_GIVE_ONE}")
+    if shape[0] != -1:
+        warnings.append(f"Its signature has a tensor of exactly {shape[0]} rows; here a batch has any number of rows.")
+    return {"dtype": dtype, "shape": [None if length == -1 else length for length in shape[1:]]}
+
+
+def _signature_of_example(example: Any) -> Signature:
+    try:
+        return Signature.from_example(example)
+    except RegistryError as error:
+        raise MlflowFolderInvalid(f"It has no signature, and its input example says too little: {error}") from error
+
+
+def _fitting(example: Any, signature: Signature, warnings: list[str]) -> Any:
+    if example is None:
+        return None
+    try:
+        signature.check(example, "input_example")
+    except InputInvalid as error:
+        warnings.append(f"Its input example is left out, it doesn't fit its signature: {error}")
+        return None
+    return example
