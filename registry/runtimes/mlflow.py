@@ -87,7 +87,7 @@ class _Feed:
     def __init__(self, model: Any, signature: Signature) -> None:
         self._signature = signature
         self._schema = model.metadata.get_input_schema()
-        self._takes_rows = bool(getattr(model.metadata, "_is_signature_from_type_hint", False))
+        self._takes_rows = bool(model.metadata.to_dict().get("is_signature_from_type_hint"))
 
     def prepared(self, rows: list[Any]) -> Any:
         import numpy as np

@@ -1,0 +1,127 @@
+"""Model folders that MLflow itself has written, from docs/mlflow.md and beyond: imported, deployed, predicted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.client import Client
+from tests.support.documentation import documented_file
+from tests.support.stack import Stack
+
+IRIS = {"sepal length (cm)": 6.3, "sepal width (cm)": 3.3, "petal length (cm)": 6.0, "petal width (cm)": 2.5}
+#: Weights over a kilobyte, which MLflow stores in a file of their own; a tensor signature; a model with own code.
+MORE = """
+import numpy as np, mlflow.onnx
+from onnx import TensorProto, helper, numpy_helper
+weights = numpy_helper.from_array(np.full((600, 1), 0.5, np.float32), "weights")
+graph = helper.make_graph(
+    [helper.make_node("MatMul", ["rows", "weights"], ["sums"])], "sums",
+    [helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, 600])],
+    [helper.make_tensor_value_info("sums", TensorProto.FLOAT, [None, 1])], [weights],
+)
+onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+rows = np.ones((2, 600), np.float32)
+mlflow.onnx.save_model(onnx_model, "sums_model", signature=infer_signature(rows, rows[:, :1]), input_example=rows)
+
+from sklearn.linear_model import LinearRegression
+rows = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 5.0]])
+mlflow.sklearn.save_model(
+    LinearRegression().fit(rows, rows.sum(axis=1)), "added_model", serialization_format="cloudpickle",
+    signature=infer_signature(rows, rows[:, 0]), input_example=rows,
+)
+
+Path("own").mkdir()
+Path("own/its_own_code.py").write_text("def shout(text): return {'loud': text.upper()}\\n")
+Path("loud.py").write_text('''
+import mlflow
+class Loud(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[str], params=None) -> list[dict[str, str]]:
+        from its_own_code import shout
+        return [shout(each) for each in model_input]
+mlflow.models.set_model(Loud())
+''')
+import sys; sys.path.insert(0, "own")
+mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=["own"], input_example=["quiet"])
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, service: Stack) -> Path:
+    folder = tmp_path_factory.mktemp("mlflow")
+    program = documented_file("mlflow.md", "train.py") + documented_file("mlflow.md", "wrap.py") + MORE
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**service.env, "MLFLOW_DISABLE_TELEMETRY": "true", "HOME": str(folder)},
+        cwd=folder, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def predicted(service: Stack, model_name: str, row: Any) -> Any:
+    service.deploy(model_name)
+    body = {"model_name": model_name, "inputs": [row, row]}
+    answer = service.api.post("/predict", json=body, headers={"Prefer": "wait=30"})
+    assert answer.status_code == 200, answer.text
+    first, second = answer.json()["predictions"]
+    assert first == second
+    return first
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said", "row", "prediction"),
+    [
+        ("iris", [], "flavor sklearn, runtime skops", IRIS, 2),
+        ("prices", ["--option", 'params={"fee": 1.0}'], "flavor python_function, runtime mlflow", {"amount": 10}, 16.0),
+        ("sums", [], "flavor onnx, runtime onnx", [2.0] * 600, [600.0]),
+        ("added", [], "flavor sklearn, runtime sklearn", [4.0, 5.0], pytest.approx(9.0)),
+        ("loud", [], "flavor python_function, runtime mlflow", "quiet", {"loud": "QUIET"}),
+    ],
+)
+def test_a_folder_is_imported_deployed_and_asked(
+    service: Stack, name: str, folders: Path, kind: str, options: list[str], said: str, row: Any, prediction: Any
+) -> None:
+    done = service.queuecast("models", "import-mlflow", name, str(folders / f"{kind}_model"), *options)
+    assert done.stdout == f"Imported {name} version 1: {said}.\n"
+    assert predicted(service, name, row) == prediction
+
+
+def test_the_python_client_imports_and_another_flavor_can_be_chosen(service: Stack, name: str, folders: Path) -> None:
+    with Client(service.url) as client:
+        version = client.import_mlflow(name, folders / "added_model", flavor="python_function", metadata={"team": "a"})
+    assert (version.runtime, version.metadata["team"]) == ("mlflow", "a")
+    origin = version.metadata["mlflow"]
+    assert origin["flavors"] == ["python_function", "sklearn"]
+    assert origin["mlflow_version"].startswith("3.")
+    assert any(each.startswith("scikit-learn==") for each in origin["requirements"])
+    assert predicted(service, name, [4.0, 5.0]) == pytest.approx(9.0)
+
+
+def test_nothing_is_written_but_the_folder_beside_the_cached_artifact(
+    service: Stack, name: str, folders: Path, group_worker: Any, tmp_path: Path
+) -> None:
+    service.queuecast("models", "import-mlflow", name, str(folders / "loud_model"))
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    cache = tmp_path / "cache"
+    group_worker(HOME=str(home), TMPDIR=str(temporary), QUEUECAST_ARTIFACT_CACHE_DIR=str(cache))
+    service.deploy(name, worker_group=name)
+    sha256 = service.api.get(f"/models/{name}/versions/1").json()["artifact_sha256"]
+    assert sorted(each.name for each in cache.iterdir()) == [sha256, f"{sha256}.folder"]
+    assert not list((cache / f"{sha256}.folder").rglob("__pycache__"))
+    assert list(home.rglob("*")) == []
+    assert list(temporary.rglob("*")) == []
+
+
+def test_the_commands_of_the_page_say_what_they_do() -> None:
+    from tests.support.environment import REPOSITORY
+
+    text = (REPOSITORY / "docs" / "mlflow.md").read_text()
+    assert json.dumps(IRIS) in text
