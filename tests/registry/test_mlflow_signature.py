@@ -32,7 +32,10 @@ def field(dtype: str, *shape: int | None) -> dict[str, Any]:
     [
         (
             [column("double", "x"), column("long", "n"), column("string", "s"), column("boolean", "b")],
-            {"kind": "named", "fields": {"x": field("float"), "n": field("int"), "s": field("str"), "b": field("bool")}},
+            {
+                "kind": "named",
+                "fields": {"x": field("float"), "n": field("int"), "s": field("str"), "b": field("bool")},
+            },
         ),
         ([column("string")], {"kind": "scalar", **field("str")}),
         ([column("double"), column("integer")], {"kind": "vector", **field("float", 2)}),
@@ -89,7 +92,7 @@ def test_what_ours_cannot_say_is_refused_with_what_to_do(inputs: list[Any]) -> N
 
 
 def test_dates_need_mlflow() -> None:
-    with pytest.raises(MlflowFolderInvalid, match="'datetime'.* import it with the flavor python_function"):
+    with pytest.raises(MlflowFolderInvalid, match=r"'datetime'.* import it with the flavor python_function"):
         said(column("datetime", "day"), by_mlflow=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import pytest
 
 from api.client import Client
+from registry import archives
 from tests.support.documentation import documented_file
 from tests.support.stack import Stack
+from workers.hosts.launcher import scrubbed_environment
 
 IRIS = {"sepal length (cm)": 6.3, "sepal width (cm)": 3.3, "petal length (cm)": 6.0, "petal width (cm)": 2.5}
 #: Weights over a kilobyte, which MLflow stores in a file of their own; a tensor signature; a model with own code.
@@ -47,7 +48,8 @@ class Loud(mlflow.pyfunc.PythonModel):
 mlflow.models.set_model(Loud())
 ''')
 import sys; sys.path.insert(0, "own")
-mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=["own"], input_example=["quiet"])
+code = ["own/its_own_code.py"]
+mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=code, input_example=["quiet"])
 """
 
 
@@ -100,28 +102,28 @@ def test_the_python_client_imports_and_another_flavor_can_be_chosen(service: Sta
     assert origin["flavors"] == ["python_function", "sklearn"]
     assert origin["mlflow_version"].startswith("3.")
     assert any(each.startswith("scikit-learn==") for each in origin["requirements"])
-    assert predicted(service, name, [4.0, 5.0]) == pytest.approx(9.0)
 
 
-def test_nothing_is_written_but_the_folder_beside_the_cached_artifact(
-    service: Stack, name: str, folders: Path, group_worker: Any, tmp_path: Path
-) -> None:
-    service.queuecast("models", "import-mlflow", name, str(folders / "loud_model"))
-    home, temporary = tmp_path / "home", tmp_path / "temporary"
-    home.mkdir()
-    temporary.mkdir()
-    cache = tmp_path / "cache"
-    group_worker(HOME=str(home), TMPDIR=str(temporary), QUEUECAST_ARTIFACT_CACHE_DIR=str(cache))
-    service.deploy(name, worker_group=name)
-    sha256 = service.api.get(f"/models/{name}/versions/1").json()["artifact_sha256"]
-    assert sorted(each.name for each in cache.iterdir()) == [sha256, f"{sha256}.folder"]
-    assert not list((cache / f"{sha256}.folder").rglob("__pycache__"))
-    assert list(home.rglob("*")) == []
-    assert list(temporary.rglob("*")) == []
-
-
-def test_the_commands_of_the_page_say_what_they_do() -> None:
-    from tests.support.environment import REPOSITORY
-
-    text = (REPOSITORY / "docs" / "mlflow.md").read_text()
-    assert json.dumps(IRIS) in text
+def test_a_host_writes_nothing_but_the_folder_beside_the_artifact(folders: Path, tmp_path: Path) -> None:
+    places = {name: tmp_path / name for name in ("home", "temporary", "here", "cache")}
+    for place in places.values():
+        place.mkdir()
+    artifact = places["cache"] / "artifact"
+    with artifact.open("wb") as file:
+        archives.pack(folders / "loud_model", file)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from registry import runtimes; from registry.signature import Signature\n"
+        "signature = Signature.from_example('quiet')\n"
+        "model = runtimes.load('mlflow', Path(sys.argv[1]), {}, signature)\n"
+        "print(model.predict(['quiet', 'low']))"
+    )
+    env = {**scrubbed_environment(1), "HOME": str(places["home"]), "TMPDIR": str(places["temporary"])}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, str(artifact)],
+        env=env, cwd=places["here"], capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["[{'loud': 'QUIET'}, {'loud': 'LOW'}]"], done.stderr
+    assert sorted(each.name for each in places["cache"].iterdir()) == ["artifact", "artifact.folder"]
+    assert not list(places["cache"].rglob("__pycache__"))
+    assert [list(places[name].rglob("*")) for name in ("home", "temporary", "here")] == [[], [], []]
