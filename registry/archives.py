@@ -43,9 +43,10 @@ def unpack(archive: IO[bytes], folder: Path, max_bytes: int) -> None:
 
 
 def pack(folder: Path, target: IO[bytes]) -> None:
-    """Write the files of a folder as a .tar that depends on their names and bytes alone."""
+    """Write the files of a folder, but Python's caches, as a .tar that depends on names and bytes alone."""
+    files = [each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()]
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
+        for path in sorted(each for each in files if each.parent.name != "__pycache__"):
             entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
             entry.size = path.stat().st_size
             with path.open("rb") as file:

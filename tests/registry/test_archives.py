@@ -44,12 +44,15 @@ def test_a_packed_folder_unpacks_to_the_same_files(tmp_path: Path, packed: Calla
     source, target = tmp_path / "source", tmp_path / "target"
     (source / "code").mkdir(parents=True)
     (source / "code" / "a.py").write_text("A = 1\n")
+    (source / "code" / "__pycache__").mkdir()
+    (source / "code" / "__pycache__" / "a.pyc").write_bytes(b"different each time")
     (source / "MLmodel").write_text("flavors: {}\n")
     target.mkdir()
     archive = io.BytesIO()
     archives.pack(source, archive)
     archives.unpack(io.BytesIO(packed(archive.getvalue())), target, 10_000)
     assert (target / "code" / "a.py").read_text() == "A = 1\n"
+    assert sorted(each.name for each in target.rglob("*")) == ["MLmodel", "a.py", "code"]
     again = io.BytesIO()
     archives.pack(target, again)
     assert again.getvalue() == archive.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,15 @@ import pytest
 
 from api.client import Client
 from registry import archives
-from tests.support.documentation import documented_file
+from tests.support.documentation import documented_file, documented_shell
 from tests.support.stack import Stack
 from workers.hosts.launcher import scrubbed_environment
 
-IRIS = {"sepal length (cm)": 6.3, "sepal width (cm)": 3.3, "petal length (cm)": 6.0, "petal width (cm)": 2.5}
 #: Weights over a kilobyte, which MLflow stores in a file of their own; a tensor signature; a model with own code.
 MORE = """
 import numpy as np, mlflow.onnx
+# Or MLflow loads each model in another process to find them.
+quick = {"pip_requirements": ["scikit-learn==1.9.1"]}
 from onnx import TensorProto, helper, numpy_helper
 weights = numpy_helper.from_array(np.full((600, 1), 0.5, np.float32), "weights")
 graph = helper.make_graph(
@@ -28,13 +30,14 @@ graph = helper.make_graph(
 )
 onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 rows = np.ones((2, 600), np.float32)
-mlflow.onnx.save_model(onnx_model, "sums_model", signature=infer_signature(rows, rows[:, :1]), input_example=rows)
+signature = infer_signature(rows, rows[:, :1])
+mlflow.onnx.save_model(onnx_model, "sums_model", signature=signature, input_example=rows, **quick)
 
 from sklearn.linear_model import LinearRegression
 rows = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 5.0]])
 mlflow.sklearn.save_model(
     LinearRegression().fit(rows, rows.sum(axis=1)), "added_model", serialization_format="cloudpickle",
-    signature=infer_signature(rows, rows[:, 0]), input_example=rows,
+    signature=infer_signature(rows, rows[:, 0]), input_example=rows, **quick,
 )
 
 Path("own").mkdir()
@@ -49,7 +52,7 @@ mlflow.models.set_model(Loud())
 ''')
 import sys; sys.path.insert(0, "own")
 code = ["own/its_own_code.py"]
-mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=code, input_example=["quiet"])
+mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=code, input_example=["quiet"], **quick)
 """
 
 
@@ -76,20 +79,32 @@ def predicted(service: Stack, model_name: str, row: Any) -> Any:
     return first
 
 
+def test_the_commands_of_the_page_print_what_it_says(service: Stack, folders: Path) -> None:
+    printed, promised = [], []
+    for block in documented_shell("mlflow.md"):
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line, comments=True) or [""]
+            if program == "queuecast":
+                found = [str(folders / each) if each.endswith("_model") else each for each in arguments]
+                printed += service.queuecast(*found).stdout.splitlines()
+            promised += [line.removeprefix("# ")] if line.startswith("# ") else []
+    for endpoint_name in ("species", "prices"):
+        service.undeploy(endpoint_name, "reject", wait_s=0)
+    assert printed == promised
+
+
 @pytest.mark.parametrize(
-    ("kind", "options", "said", "row", "prediction"),
+    ("kind", "said", "row", "prediction"),
     [
-        ("iris", [], "flavor sklearn, runtime skops", IRIS, 2),
-        ("prices", ["--option", 'params={"fee": 1.0}'], "flavor python_function, runtime mlflow", {"amount": 10}, 16.0),
-        ("sums", [], "flavor onnx, runtime onnx", [2.0] * 600, [600.0]),
-        ("added", [], "flavor sklearn, runtime sklearn", [4.0, 5.0], pytest.approx(9.0)),
-        ("loud", [], "flavor python_function, runtime mlflow", "quiet", {"loud": "QUIET"}),
+        ("sums", "flavor onnx, runtime onnx", [2.0] * 600, [600.0]),
+        ("added", "flavor sklearn, runtime sklearn", [4.0, 5.0], pytest.approx(9.0)),
+        ("loud", "flavor python_function, runtime mlflow", "quiet", {"loud": "QUIET"}),
     ],
 )
 def test_a_folder_is_imported_deployed_and_asked(
-    service: Stack, name: str, folders: Path, kind: str, options: list[str], said: str, row: Any, prediction: Any
+    service: Stack, name: str, folders: Path, kind: str, said: str, row: Any, prediction: Any
 ) -> None:
-    done = service.queuecast("models", "import-mlflow", name, str(folders / f"{kind}_model"), *options)
+    done = service.queuecast("models", "import-mlflow", name, str(folders / f"{kind}_model"))
     assert done.stdout == f"Imported {name} version 1: {said}.\n"
     assert predicted(service, name, row) == prediction
 

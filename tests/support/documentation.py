@@ -22,6 +22,12 @@ def documented_file(page: str, name: str) -> str:
     return str(program)
 
 
+def documented_shell(page: str) -> list[str]:
+    """Return the page's shell examples."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+
+
 def documented_output(page: str) -> list[re.Pattern[str]]:
     """Return what each line that the examples say they print has to match; an id is any id."""
     lines = re.findall(r"^# (.+)$", documented_program(page), re.MULTILINE)
