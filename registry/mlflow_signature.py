@@ -38,8 +38,12 @@ def described(folder: MlflowFolder, *, by_mlflow: bool, warnings: list[str]) -> 
     example = example_row(*folder.saved_example())
     if params:
         names = ", ".join(str(each.get("name")) for each in params)
-        how = "for all jobs, with the runtime option `params`" if by_mlflow else "with the flavor python_function"
-        warnings.append(f"The params {names} keep their defaults; other values can be set {how}.")
+        set_by = (
+            "what the runtime option `params` sets"
+            if by_mlflow
+            else "(with the flavor python_function) what `params` sets"
+        )
+        warnings.append(f"The params {names} are not part of an input. All jobs have their defaults, or {set_by}.")
     if inputs is not None:
         signature = signature_of(inputs, by_mlflow=by_mlflow, warnings=warnings)
     elif example is None:
