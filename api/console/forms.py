@@ -9,7 +9,16 @@ from typing import Any, Generic, TypeVar
 
 from flask import request
 
-from api.errors import EndpointNotDeployed, JsonInvalid, RequestInvalid, TooManyJobs, status_of
+from api import callbacks
+from api.errors import (
+    CallbackRefused,
+    EndpointNotDeployed,
+    JsonInvalid,
+    RequestInvalid,
+    TooManyJobs,
+    WebhooksNotSetUp,
+    status_of,
+)
 from api.requests import json_text, validated
 from api.schemas import Deploy, Prediction, Undeploy
 from registry.errors import InputInvalid
@@ -18,7 +27,16 @@ from workers.errors import JobArgumentsWrong
 
 Made = TypeVar("Made")
 #: What can be mended in a form, or by sending it again.
-_MENDABLE = (EndpointNotDeployed, InputInvalid, JobArgumentsWrong, JsonInvalid, RequestInvalid, TooManyJobs)
+_MENDABLE = (
+    CallbackRefused,
+    EndpointNotDeployed,
+    InputInvalid,
+    JobArgumentsWrong,
+    JsonInvalid,
+    RequestInvalid,
+    TooManyJobs,
+    WebhooksNotSetUp,
+)
 #: The fields of a deploy that are texts; those of its settings are numbers, or words of their own.
 _DEPLOY_TEXTS = ("model_name", "version", "endpoint_name", "worker_group")
 SETTINGS = ServingSettings.model_fields
@@ -39,7 +57,7 @@ def send(make: Callable[[], Made], main_field: str) -> Sent[Made]:
     try:
         return Sent(make())
     except _MENDABLE as error:
-        problems = {main_field: str(error)}
+        problems = {getattr(error, "extras", {}).get("field", main_field): str(error)}
         if isinstance(error, RequestInvalid):
             problems = {each["field"]: each["message"] for each in error.extras["errors"]}
         return Sent(None, problems, status_of(error))
@@ -50,8 +68,11 @@ def deploy(values: Mapping[str, str]) -> Deploy:
 
     Raises:
         RequestInvalid: names each wrong field.
+        WebhooksNotSetUp, CallbackRefused: the ends of its jobs can't be told where it is wanted.
     """
-    return validated(Deploy, _document(values))
+    wanted = validated(Deploy, _document(values))
+    callbacks.check(wanted.callback_url)
+    return wanted
 
 
 def deploy_fields(wanted: Deploy) -> dict[str, str]:

@@ -154,6 +154,19 @@ def test_a_deploy_form_shows_what_is_wrong_at_its_fields_and_keeps_what_was_type
         assert deployments.desired(session) == []
 
 
+def test_a_callback_that_is_refused_is_said_at_its_field_before_anybody_confirms(client: Client) -> None:
+    client.register()
+    answer = client.get("/console/deploy?model_name=adder&version=1&callback_url=https://shop.example/ended")
+    assert (
+        answer.status_code
+        == client.post(
+            "/deployments/deploy", json={"model_name": "adder", "callback_url": "https://shop.example/ended"}
+        ).status_code
+    )
+    assert 'id="problem-callback_url"' in answer.text
+    assert 'value="https://shop.example/ended"' in answer.text
+
+
 def test_a_new_endpoint_is_deployed_with_the_settings_that_were_typed(client: Client) -> None:
     client.register()
     asked = "/deploy?model_name=adder&version=1&endpoint_name=&worker_group=gpu&hosts=2&expires_in_s=1.5&result_ttl_s="
