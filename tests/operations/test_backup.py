@@ -128,8 +128,13 @@ def test_a_backup_of_a_running_service_begins_a_new_one(made: tuple[Path, Before
 
 
 @pytest.mark.usefixtures("data_dir")
-def test_a_stopped_service_is_backed_up_too(made: tuple[Path, Before, Path], tmp_path: Path) -> None:
+def test_a_stopped_service_is_backed_up_too(
+    made: tuple[Path, Before, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target, _, _ = made
+    # Other tests' Redis may run where this process's settings lead.
+    monkeypatch.setenv("QUEUECAST_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    forget_cached_settings()
     assert "No Redis answers at" in run("backup", tmp_path / "nothing")
     run("restore", target)
     assert "is not empty" in run("backup", target)

@@ -19,7 +19,7 @@ OUTCOME_FIELDS = {
 }  # fmt: skip
 JOB_FIELDS = {
     "job_id", "endpoint_name", "status", "submitted_at", "started_at", "finished_at", "expires_at", "attempts",
-    "failures", "outcome", "error", "owner",
+    "failures", "outcome", "error", "owner", "priority", "queue",
 }  # fmt: skip
 SAY_WHAT_IS_RAISED = """
 import sys
