@@ -220,7 +220,7 @@ def test_a_client_tries_its_endpoints_and_sees_its_jobs_and_no_more(enter: Enter
     assert "adding" in shown
     assert "Models" not in shown
     form = {"form_mark": mark(shop, "/console/try/adding"), "input": "[1, 2]", "priority": "normal"}
-    services.of(app).release_waits()
+    services.of(app).ending.set()  # nobody is waited for
     answer = shop.post("/console/try/adding", data=form)
     [job_id] = set(re.findall(r"/console/jobs/([0-9a-f-]{36})", answer.text))
     assert job_id[:8] in shop.get("/console/jobs").text
