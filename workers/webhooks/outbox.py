@@ -11,6 +11,10 @@ from workers.webhooks.targets import read_url
 #: A Lua function of an endpoint, ids of jobs that have ended, and their records: notes for each that has a callback,
 #: or whose endpoint has one, that its end is to be told. For all others it is one look whether there is any callback.
 NOTIFY = f"""
+local function owner_of(record)
+  return string.match(record, '"owner": ?"([^"]*)"}}$')
+    or string.match(record, '"owner": ?"([^"]*)", ?"priority": ?"%a+"}}$') or ''
+end
 local function notify(endpoint, ids, records)
   if #ids == 0 or redis.call('EXISTS', '{keys.CALLBACKS}', '{keys.ENDPOINT_CALLBACKS}') == 0 then return end
   local of_endpoint = redis.call('HGET', '{keys.ENDPOINT_CALLBACKS}', endpoint)
@@ -22,11 +26,10 @@ local function notify(endpoint, ids, records)
     local receiver, url = string.match(own[i] or of_endpoint or '', '^(%S+) (.+)$')
     if receiver then
       noted = true
-      local owner = string.match(records[i], '"owner": ?"([^"]*)"}}$') or ''
       local name = '{keys.delivery("")}' .. job_id
       redis.call('DEL', name)
-      redis.call('HSET', name, 'endpoint_name', endpoint, 'owner', owner, 'receiver', receiver, 'url', url,
-        'record', records[i], 'status', 'pending', 'created_at', now, 'due_at', now)
+      redis.call('HSET', name, 'endpoint_name', endpoint, 'owner', owner_of(records[i]), 'receiver', receiver,
+        'url', url, 'record', records[i], 'status', 'pending', 'created_at', now, 'due_at', now)
       redis.call('ZADD', '{keys.webhooks_due("")}' .. receiver, now, job_id)
       redis.call('ZADD', '{keys.WEBHOOK_RECEIVERS}', 'LT', now, receiver)
       redis.call('ZADD', '{keys.WEBHOOKS_PENDING}', now, job_id)

@@ -20,6 +20,7 @@ from workers.engine.outcomes import Finish
 from workers.engine.reconciler import Reconciler
 from workers.engine.sweeper import Sweeper
 from workers.errors import DeliveryNotFound, PredictionFailed, TargetRefused
+from workers.priorities import Priority
 from workers.settings import load
 from workers.submission import Idempotency
 from workers.webhooks import deliveries, outbox
@@ -29,14 +30,21 @@ NAME = "adding"
 URL = "https://hooks.example.com/hook?token=secret"
 
 
-def finish(with_redis: WithRedis, *job_ids: str, failed: bool = False, owner: str | None = None) -> None:
+def finish(
+    with_redis: WithRedis,
+    *job_ids: str,
+    failed: bool = False,
+    owner: str | None = None,
+    priority: Priority = Priority.NORMAL,
+) -> None:
     now = time.time()
     finishes = []
     for job_id in job_ids:
         if failed:
             record, kind = documents.failed(job_id, NAME, PredictionFailed("no"), now, now, owner=owner), "failed"
         else:
-            record, kind = documents.succeeded(job_id, NAME, b'{"owner":"x"}', now, now, now, owner=owner), "succeeded"
+            about = job_id, NAME, b'{"owner":"x"}', now, now, now
+            record, kind = documents.succeeded(*about, owner=owner, priority=priority), "succeeded"
         finishes.append(Finish(job_id, record, statistics.Kind(kind), 1.0))
     with_redis(lambda client: outcomes.finish(client, NAME, finishes, now, None))
 
@@ -154,10 +162,13 @@ def test_what_is_no_url_is_refused_before_there_is_a_job(store: redis.Redis, url
     assert store.keys("*") == []
 
 
-def test_a_delivery_knows_whose_job_it_is(store: redis.Redis, with_redis: WithRedis) -> None:
-    mine, theirs = (submit(callback_url=URL, owner=owner).job_id for owner in ("me", "them"))
-    finish(with_redis, mine, owner="me")
-    finish(with_redis, theirs, owner="them")
+@pytest.mark.parametrize("priority", Priority)
+def test_a_delivery_knows_whose_job_it_is(store: redis.Redis, with_redis: WithRedis, priority: Priority) -> None:
+    mine, theirs, nobodys = (submit(callback_url=URL).job_id for _ in range(3))
+    finish(with_redis, mine, owner="me", priority=priority)
+    finish(with_redis, theirs, owner="them", priority=priority)
+    finish(with_redis, nobodys, priority=priority)
+    assert deliveries.get(nobodys).owner is None
     assert [each.job_id for each in deliveries.newest(owner="me")] == [mine]
     assert deliveries.get(mine, "me").owner == "me"
     with pytest.raises(DeliveryNotFound):
