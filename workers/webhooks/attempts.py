@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers import fast_json, keys
-from workers.redis_client import records_client, script
+from workers.redis_client import EVEN_IF_FULL, records_client, script
 from workers.settings import load
 from workers.webhooks.deliveries import Attempt, DeliveryStatus
 
-#: From being taken to being begun. If its message is only late, it may have another one, which does no harm.
+#: From being taken to being begun. If its message is only late, it is taken again and has another one: so that a queue
+#: behind slow receivers doesn't grow, nothing begins that isn't taken right now.
 TAKEN_S = 10.0
 #: What an attempt may need besides its time limit.
 SLACK_S = 5.0
@@ -44,9 +45,10 @@ local function look_at(receiver, not_before)
 end
 """
 
-#: KEYS: receivers, failing. ARGV: seconds for which they are taken, at most so many, at most so many of a receiver,
-#: receivers to look at. Returns the ids of jobs whose ends are to be told now.
+#: KEYS: receivers, failing, pending. ARGV: seconds for which they are taken, at most so many, at most so many of a
+#: receiver, receivers to look at. Returns the ids of jobs whose ends are to be told now.
 #: A receiver that has its share is looked at again when one of its attempts has ended, or after a second.
+#: What is not to be told there any more is dropped: another job may have had the id, and another receiver.
 _TAKE = (
     _NOW
     + _LOOK_AT
@@ -59,9 +61,15 @@ for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIM
   local room = math.min(share - redis.call('ZCARD', leased), most - #taken)
   local ids = room > 0 and redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room) or {{}}
   for _, job_id in ipairs(ids) do
-    redis.call('ZADD', due, now + ARGV[1], job_id)
-    redis.call('ZADD', leased, now + ARGV[1], job_id)
-    taken[#taken + 1] = job_id
+    local status, its_receiver = unpack(redis.call('HMGET', '{keys.delivery("")}' .. job_id, 'status', 'receiver'))
+    if status == 'pending' and its_receiver == receiver then
+      redis.call('ZADD', due, now + ARGV[1], job_id)
+      redis.call('ZADD', leased, now + ARGV[1], job_id)
+      taken[#taken + 1] = job_id
+    else
+      redis.call('ZREM', due, job_id)
+      if not status then redis.call('ZREM', KEYS[3], job_id) end
+    end
   end
   local full = #ids >= room and #taken < most
   look_at(receiver, full and now + 1 or 0)
@@ -72,7 +80,8 @@ return taken
 )
 
 #: KEYS: the delivery. ARGV: job id, name of the attempt, seconds that it may take.
-#: Returns what there is to tell, and false if there is nothing to do: it was told meanwhile, or somebody is at it.
+#: Returns what there is to tell, and false if there is nothing to do: it was told meanwhile, somebody is at it, or it
+#: is not taken any more.
 _BEGIN = (
     _NOW
     + _LOOK_AT
@@ -80,6 +89,8 @@ _BEGIN = (
 local said = redis.call('HMGET', KEYS[1], 'status', 'due_at', 'running_until', 'receiver', 'url', 'record', 'body',
   'attempts', 'tries')
 if said[1] ~= 'pending' or tonumber(said[2]) > now or tonumber(said[3] or 0) > now then return false end
+local taken_until = redis.call('ZSCORE', '{keys.webhooks_leased("")}' .. said[4], ARGV[1])
+if not taken_until or tonumber(taken_until) <= now then return false end
 redis.call('HSET', KEYS[1], 'running', ARGV[2], 'running_until', now + ARGV[3])
 redis.call('ZADD', '{keys.webhooks_due("")}' .. said[4], now + ARGV[3], ARGV[1])
 redis.call('ZADD', '{keys.webhooks_leased("")}' .. said[4], now + ARGV[3], ARGV[1])
@@ -89,18 +100,22 @@ return {{said[4], said[5], said[6], said[7], said[8], said[9], string.format('%.
 )
 
 #: KEYS: the delivery, pending, ended, failing, counts. ARGV: job id, name of the attempt, attempts (JSON), tries,
-#: status, seconds until the next try, what was told (it replaces the record), whether the receiver fails, seconds
-#: that it is kept, how many that have ended are kept.
+#: status, seconds until the next try, what is told ("" if nothing could be made of the record, which it replaces),
+#: whether the receiver fails, seconds that it is kept, how many that have ended are kept.
 #: Returns 1; 0 if another attempt has begun, because this one took too long.
 _END = (
-    _NOW
+    EVEN_IF_FULL
+    + _NOW
     + _LOOK_AT
     + f"""
 local running, receiver = unpack(redis.call('HMGET', KEYS[1], 'running', 'receiver'))
 if running ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], 'running', 'running_until', 'record')
-redis.call('HSET', KEYS[1], 'attempts', ARGV[3], 'tries', ARGV[4], 'status', ARGV[5], 'body', ARGV[7],
-  'due_at', now + ARGV[6])
+redis.call('HDEL', KEYS[1], 'running', 'running_until')
+redis.call('HSET', KEYS[1], 'attempts', ARGV[3], 'tries', ARGV[4], 'status', ARGV[5], 'due_at', now + ARGV[6])
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[1], 'body', ARGV[7])
+  redis.call('HDEL', KEYS[1], 'record')
+end
 local due = '{keys.webhooks_due("")}' .. receiver
 redis.call('ZREM', '{keys.webhooks_leased("")}' .. receiver, ARGV[1])
 if ARGV[8] == '1' then redis.call('HINCRBY', KEYS[4], receiver, 1) else redis.call('HDEL', KEYS[4], receiver) end
@@ -138,7 +153,7 @@ class Begun:
     name: str
     receiver: str
     url: str
-    #: The job's terminal record, until the first attempt has ended.
+    #: The job's terminal record, until there is a body.
     record: bytes | None
     #: What is told; it is made of the record at the first attempt.
     body: bytes | None
@@ -162,13 +177,13 @@ class Result:
 
 def take() -> list[str]:
     """Take what is due, of each receiver as many as it may have; return ids of jobs. Raises redis.RedisError."""
-    names, share = [keys.WEBHOOK_RECEIVERS, keys.WEBHOOKS_FAILING], AT_A_RECEIVER
-    found = script(records_client(), _TAKE)(names, [TAKEN_S, TAKEN_AT_ONCE, share, _RECEIVERS_AT_ONCE])
+    names = [keys.WEBHOOK_RECEIVERS, keys.WEBHOOKS_FAILING, keys.WEBHOOKS_PENDING]
+    found = script(records_client(), _TAKE)(names, [TAKEN_S, TAKEN_AT_ONCE, AT_A_RECEIVER, _RECEIVERS_AT_ONCE])
     return [job_id.decode() for job_id in found]
 
 
 def begin(job_id: str) -> Begun | None:
-    """Begin an attempt; None if none is to be made, or somebody else makes it. Raises redis.RedisError."""
+    """Begin an attempt at what is taken; None if none is to be made, or somebody makes it. Raises redis.RedisError."""
     name, may_take_s = uuid.uuid4().hex, load().webhook_timeout_s + SLACK_S
     found: list[Any] | None = script(records_client(), _BEGIN)([keys.delivery(job_id)], [job_id, name, may_take_s])
     if not found:

@@ -170,6 +170,9 @@ def test_a_message_that_comes_twice_or_late_sends_nothing_twice(
     receiver: WebhookReceiver, with_redis: WithRedis
 ) -> None:
     [job_id] = ended(with_redis, receiver.url)
+    deliver(job_id)
+    assert not receiver.ids  # it isn't taken yet
+    assert attempts.take() == [job_id]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(deliver, [job_id] * 16))
     deliver(job_id)
@@ -195,6 +198,51 @@ def test_an_attempt_that_was_lost_is_made_again_when_its_time_is_over(
     assert len(deliveries.get(job_id).attempts) == 1
 
 
+def test_messages_that_waited_too_long_take_no_more_than_the_receivers_share(
+    receiver: WebhookReceiver, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, late = ended(with_redis, receiver.url, 6), list[str]()
+
+    def all_taken() -> bool:
+        late.extend(attempts.take())
+        return set(late) == set(ids)
+
+    monkeypatch.setattr(attempts, "TAKEN_S", 0.01)
+    eventually(all_taken)  # while a queue is behind: these messages are still on their way
+    monkeypatch.setattr(attempts, "TAKEN_S", 60)
+    taken = eventually(attempts.take)
+    begun = [each for each in map(attempts.begin, late) if each is not None]
+    assert {each.job_id for each in begun} == set(taken)
+    assert len(begun) == attempts.AT_A_RECEIVER
+
+
+def test_what_is_not_to_be_told_to_a_receiver_any_more_is_dropped(
+    receiver: WebhookReceiver, with_redis: WithRedis, store: redis.Redis
+) -> None:
+    lost, moved, told = (ended(with_redis, receiver.url)[0] for _ in range(3))
+    store.delete(keys.delivery(lost))
+    store.hset(keys.delivery(moved), "receiver", "other.example.com")
+    store.hset(keys.delivery(told), "status", DeliveryStatus.DELIVERED)
+    assert attempts.take() == []
+    assert not store.exists(keys.webhooks_due(f"127.0.0.1:{receiver.port}"))
+    assert set(store.zrange(keys.WEBHOOKS_PENDING, 0, -1)) == {moved.encode(), told.encode()}
+
+
+def test_a_record_of_which_nothing_can_be_made_is_not_told_as_nothing(
+    receiver: WebhookReceiver, with_redis: WithRedis, store: redis.Redis
+) -> None:
+    [job_id] = ended(with_redis, receiver.url)
+    store.hset(keys.delivery(job_id), "record", "{}")
+    found = until(job_id, DeliveryStatus.FAILED)
+    assert {each["error"] for each in found.attempts} == {delivering._UNEXPECTED}
+    assert not receiver.ids
+    # As after an upgrade of the notifier, which knows what is meant.
+    store.hset(keys.delivery(job_id), "record", store.get(keys.record(job_id)) or b"")
+    deliveries.redeliver(job_id)
+    until(job_id, DeliveryStatus.DELIVERED)
+    assert receiver.jobs == [job_id]
+
+
 def test_one_receiver_has_its_share_and_a_failing_one_a_single_attempt_at_once(
     receiver: WebhookReceiver, with_redis: WithRedis, store: redis.Redis
 ) -> None:
@@ -212,8 +260,9 @@ def test_one_receiver_has_its_share_and_a_failing_one_a_single_attempt_at_once(
 
 def test_a_receiver_that_is_back_has_its_share_again(receiver: WebhookReceiver, with_redis: WithRedis) -> None:
     receiver.answer = lambda number: (500 if number == 0 else 200, {})
-    ids = ended(with_redis, receiver.url, 10)
-    deliver(ids[0])
+    ended(with_redis, receiver.url)
+    taken_and_delivered()
+    ended(with_redis, receiver.url, 9)
     [probe] = attempts.take()
     deliver(probe)
     taken = attempts.take()
@@ -228,9 +277,10 @@ def test_what_became_of_deliveries_is_kept_for_so_many(
 ) -> None:
     monkeypatch.setenv("QUEUECAST_WEBHOOK_LOG_LENGTH", "3")
     forget_cached_settings()
-    ids = ended(with_redis, receiver.url, 5)
-    for job_id in ids:
-        deliver(job_id)
+    ids = []
+    for _ in range(5):
+        ids += ended(with_redis, receiver.url)
+        taken_and_delivered()
     assert [each.job_id for each in deliveries.newest()] == ids[:1:-1]
     for job_id in ids[:2]:
         with pytest.raises(DeliveryNotFound):
@@ -243,8 +293,9 @@ def test_deliveries_are_listed_newest_first_and_page_by_page(
     receiver: WebhookReceiver, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "_PAGE", 2)
+    monkeypatch.setattr(attempts, "AT_A_RECEIVER", 1)
     ids = [ended(with_redis, receiver.url)[0] for _ in range(5)]
-    deliver(ids[0])
+    assert taken_and_delivered() == ids[:1]
     assert [each.job_id for each in deliveries.newest(limit=3)] == [ids[0], ids[4], ids[3]]
     assert [each.job_id for each in deliveries.newest(NAME)] == [ids[0], *ids[:0:-1]]
     assert deliveries.newest("other") == []
