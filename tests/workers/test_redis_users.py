@@ -15,6 +15,7 @@ SCRIPTS = {
         *(REPOSITORY / "workers" / "engine").glob("*.py"),
         REPOSITORY / "workers" / "webhooks" / "outbox.py",
         REPOSITORY / "workers" / "webhooks" / "attempts.py",
+        REPOSITORY / "workers" / "webhooks" / "unnoted.py",
         REPOSITORY / "workers" / "records.py",
     ],
     "queuecast-api": [

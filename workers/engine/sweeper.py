@@ -28,7 +28,8 @@ _CLOCK_SLACK_S = 10.0
 _LOOKED_AT_ONCE = 200
 
 #: KEYS: the record, the copy of its message, unfinished, callbacks. ARGV: job id, now (s).
-#: Dates the job anew if it is unfinished, and returns its message; forgets a job that has ended or has no record.
+#: Dates the job anew if it is unfinished, and returns its message; forgets a job that has ended or has no record, and
+#: where its end was to be told if there is none to tell.
 #: (There is no copy of a message that came straight from a Celery program. Its lease keeps it, under a tag of
 #: its own.)
 _LOST = (
@@ -37,7 +38,7 @@ _LOST = (
 local status = status_of(redis.call('GET', KEYS[1]))
 if not status or terminal(status) then
   redis.call('ZREM', KEYS[3], ARGV[1])
-  redis.call('HDEL', KEYS[4], ARGV[1])
+  if not status then redis.call('HDEL', KEYS[4], ARGV[1]) end
   return false
 end
 redis.call('ZADD', KEYS[3], 'XX', ARGV[2], ARGV[1])

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import redis
 
 from workers import keys
 from workers.redis_client import records_client
-from workers.webhooks import attempts
+from workers.webhooks import attempts, unnoted
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ class Dispatcher:
     def __init__(self, send: Callable[[str], None]) -> None:
         self._send = send
         self._ending = threading.Event()
+        #: Of the look for ends that were noted nowhere: where it goes on, and when.
+        self._cursor, self._looks_at = 0, 0.0
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -54,11 +57,17 @@ class Dispatcher:
         with records_client().pubsub(ignore_subscribe_messages=True) as news:  # type: ignore[no-untyped-call]
             news.subscribe(keys.WEBHOOKS_CHANNEL)
             while not self._ending.is_set():
+                self._note_some()
                 self._dispatch()
                 if news.get_message(timeout=_LOOK_INTERVAL_S) is None:
                     continue
                 while news.get_message() is not None:  # one look is enough for all that is new by now
                     pass
+
+    def _note_some(self) -> None:
+        if time.monotonic() >= self._looks_at:
+            self._looks_at = time.monotonic() + _LOOK_INTERVAL_S
+            self._cursor = unnoted.note_some(self._cursor)
 
     def _dispatch(self) -> None:
         while not self._ending.is_set():

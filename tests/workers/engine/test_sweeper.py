@@ -107,6 +107,18 @@ def test_what_has_ended_or_has_no_record_is_forgotten(store: redis.Redis, with_r
     assert store.zcard(keys.unfinished("adding")) == 0
 
 
+def test_the_callback_of_a_forgotten_job_stays_if_there_is_an_end_to_tell(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    ended, gone = (submit(callback_url="https://hooks.example.com/").job_id for _ in range(2))
+    store.delete(QUEUE, keys.record(gone))
+    store.set(keys.record(ended), b'{"status": "SUCCESS"}')
+    age(store, ended, gone)
+    sweep(with_redis)
+    assert not store.exists(keys.unfinished("adding"))
+    assert store.hkeys(keys.CALLBACKS) == [ended.encode()]
+
+
 def test_a_running_job_that_was_lost_with_its_lease_is_sent_again(store: redis.Redis, with_redis: WithRedis) -> None:
     [job_id] = submit_ids(1)
     record = b'{"status": "STARTED"}'
