@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
@@ -79,6 +79,8 @@ class EndpointReport(TypedDict):
     running: int
     #: How fast its hosts are, as measured over the last batches; None if nothing is known yet.
     pace: PaceReport | None
+    #: The same in one number, for an API of the release before `pace`, which answers 500 without it.
+    jobs_per_s: NotRequired[float]
 
 
 class WorkerReport(TypedDict):

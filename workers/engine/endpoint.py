@@ -13,6 +13,7 @@ from workers.engine.context import Context
 from workers.engine.host_group import HostGroup
 from workers.engine.messages import QueuedJob
 from workers.errors import EndpointUndeployed
+from workers.paces import Pace
 from workers.reports import EndpointReport, HostsState
 
 _log = logging.getLogger(__name__)
@@ -146,11 +147,13 @@ class Endpoint:
     def report(self) -> EndpointReport:
         """What the worker's report says of this endpoint."""
         groups = [group for group in (self._current, self._next, *self._stopping) if group]
+        pace = self._current.pace() if self._current else None
         return {
             "versions": [group.report() for group in groups],
             "waiting": len(self._batcher) + len(self._delayed),
             "running": len(self.running_jobs),
-            "pace": self._current.pace() if self._current else None,
+            "pace": pace,
+            "jobs_per_s": Pace(**pace).jobs_per_s if pace else 0.0,
         }
 
     def _have_hosts(self, desired: DesiredDeployment) -> None:
