@@ -26,7 +26,7 @@ def variables(settings: CliSettings, given: Mapping[str, str]) -> dict[str, str]
     """Return the variables that `given` lacks: a secret, which the first start makes, and receivers on this machine.
 
     Raises:
-        StartFailed: the secret can't be read or kept.
+        StartFailed: the secret can't be read or kept, or its file is empty.
     """
     found = {} if given.get(_SECRETS) else {_SECRETS: _secret(secret_file(settings))}
     if not given.get(_HOSTS) and is_loopback(settings.host):
@@ -42,6 +42,9 @@ def _secret(path: Path) -> str:
                 file.write(new_secret() + "\n")
         except FileExistsError:
             pass
-        return path.read_text(encoding="ascii").strip()
+        secret = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise StartFailed(f"The secret that webhooks are signed with can't be kept in {path}: {error}") from error
+    if not secret:  # the process that began to write it was killed
+        raise StartFailed(f"There is no secret in {path}: delete it, and the next start makes one.")
+    return secret

@@ -43,3 +43,9 @@ def test_a_folder_that_takes_no_secret_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartFailed, match="webhook-secret"):
         webhook_settings.variables(CliSettings(data_dir=tmp_path / "file"), {})
+
+
+def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "webhook-secret").touch()
+    with pytest.raises(StartFailed, match="delete it"):
+        webhook_settings.variables(CliSettings(data_dir=tmp_path), {})

@@ -57,8 +57,8 @@ class Dispatcher:
         with records_client().pubsub(ignore_subscribe_messages=True) as news:  # type: ignore[no-untyped-call]
             news.subscribe(keys.WEBHOOKS_CHANNEL)
             while not self._ending.is_set():
-                self._note_some()
                 self._dispatch()
+                self._note_some()
                 if news.get_message(timeout=_LOOK_INTERVAL_S) is None:
                     continue
                 while news.get_message() is not None:  # one look is enough for all that is new by now
