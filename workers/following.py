@@ -112,6 +112,8 @@ class Following:
                 if self._reachable:
                     _log.warning("can't look for %d followed jobs: %s", len(followed), error)
                 self._reachable = False
+            except Exception:  # noqa: BLE001 - the next look may do what this one could not
+                _log.exception("can't look for %d followed jobs", len(followed))
             else:
                 self._reachable = True
             time.sleep(_LOOK_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from registry.database import default_database
 from tests.api.conftest import MAX_BYTES, Client, View
 from tests.api.stand_in_worker import StandInWorker
 from tests.support.waiting import eventually
-from workers import keys, tickets
+from workers import keys, records, tickets
 from workers.following import default_following
 from workers.redis_client import records_client
 
@@ -133,6 +133,25 @@ def test_a_stream_of_a_job_whose_record_is_gone_or_spoilt_ends_and_no_other(
         assert client.get(f"/jobs/{job_id}/events").status_code == answer
         records_client().delete(keys.record(other))
         eventually(lambda: follower.job is None, message="the other one is followed still")
+
+
+def test_an_error_while_looking_is_not_the_end_of_all_later_looks(
+    client: Client, adding: View, patient: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id, read, failed = client.submit(), records.read, threading.Event()
+
+    def broken(job_ids: Sequence[str]) -> list[bytes | None]:
+        if threading.current_thread().name != "queuecast-following" or failed.is_set():
+            return read(job_ids)
+        failed.set()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(records, "read", broken)
+    with default_following().following(job_id) as follower:
+        assert failed.wait(30)
+        records_client().delete(keys.record(job_id))
+        eventually(lambda: follower.job is None, message="it is looked at still")
+    assert "can't look for 1 followed jobs" in caplog.text
 
 
 def test_an_unknown_job_is_a_404(client: Client, adding: View) -> None:
