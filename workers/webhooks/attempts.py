@@ -60,6 +60,7 @@ for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIM
   local share = redis.call('HEXISTS', KEYS[2], receiver) == 1 and 1 or tonumber(ARGV[3])
   local room = math.min(share - redis.call('ZCARD', leased), most - #taken)
   local ids = room > 0 and redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room) or {{}}
+  local before = #taken
   for _, job_id in ipairs(ids) do
     local status, its_receiver = unpack(redis.call('HMGET', '{keys.delivery("")}' .. job_id, 'status', 'receiver'))
     if status == 'pending' and its_receiver == receiver then
@@ -71,8 +72,8 @@ for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIM
       if not status then redis.call('ZREM', KEYS[3], job_id) end
     end
   end
-  local full = #ids >= room and #taken < most
-  look_at(receiver, full and now + 1 or 0)
+  local full = #taken - before >= room and #taken < most
+  if not look_at(receiver, full and now + 1 or 0) then redis.call('HDEL', KEYS[2], receiver) end
   if #taken >= most then break end
 end
 return taken
