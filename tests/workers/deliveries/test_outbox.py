@@ -14,7 +14,7 @@ from redis.asyncio import Redis as AsyncRedis
 from registry.deployments import DesiredDeployment
 from tests.workers.conftest import WithRedis, submit
 from tests.workers.stand_ins import context, deployment
-from workers import bulk, documents, jobs, keys, records, statistics, tasks
+from workers import bulk, documents, jobs, keys, places, records, statistics, tasks
 from workers.engine import outcomes
 from workers.engine.outcomes import Finish
 from workers.engine.reconciler import Reconciler
@@ -139,6 +139,17 @@ def test_many_jobs_have_one_callback_or_each_its_own(store: redis.Redis, with_re
     found = [deliveries.get(job_id).url for job_id in [*ids, *more]]
     assert found == [URL, "http://one.internal:8080/", URL, URL, URL]
     assert len(pending()) == 5
+
+
+def test_jobs_have_callbacks_and_priorities_at_once(store: redis.Redis, with_redis: WithRedis) -> None:
+    rows = [bulk.Job({"input": 1}, priority=each, callback_url=f"https://{each}.example.com/") for each in Priority]
+    ids = bulk.submit(NAME, rows)
+    single = submit(priority=Priority.LOW, callback_url=URL).job_id
+    assert [places.read(NAME, [job_id])[job_id].level for job_id in [*ids, single]] == [*Priority, Priority.LOW]
+    finish(with_redis, *ids, single)
+    assert not store.exists(keys.levels(NAME), keys.CALLBACKS)
+    told = [deliveries.get(job_id).url for job_id in [*ids, single]]
+    assert told == [*(f"https://{each}.example.com/" for each in Priority), URL]
 
 
 def test_a_repeated_bulk_call_asks_for_no_callback_of_a_job_that_has_ended(
