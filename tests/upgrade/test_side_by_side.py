@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.faults.audit import leftovers
+from tests.support import webhook_receiver
 from tests.support.calls import Calls, expect, predictions
 from tests.support.environment import REPOSITORY
 from tests.support.load import Load
@@ -26,6 +27,7 @@ from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.stack import START_TIMEOUT_S, Stack, Worker, assert_running
 from tests.support.waiting import eventually
+from tests.support.webhook_receiver import WebhookReceiver
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +63,7 @@ class SideBySide(Stack):
     """A service of this release, to which workers and an API of the one before are added."""
 
     def __init__(self, folder: Path, old_tree: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, env=webhook_receiver.environment())
         self.old_tree = old_tree
         self.old_env = {**self.env, "PYTHONPATH": str(old_tree)}
 
@@ -171,6 +173,23 @@ def test_either_api_cancels_jobs_of_either_worker(both: SideBySide, old: Calls, 
     assert {document["status"] for document in old.ended(held)} == {"cancelled"}
     assert both.predict("held", "a row")["prediction"] == ["g", "a row"]
     both.undeploy("held", "reject", wait_s=0)
+
+
+def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) -> None:
+    both.deploy("echo", version="1", endpoint_name="telling", max_batch_size=1)
+    workers = {each.node_name for each in both.workers}
+    eventually(lambda: both.serving("telling") == workers, message="both workers serve")
+    with WebhookReceiver() as receiver:
+        notifier, ids = both.start_notifier(), list[str]()
+
+        def done_by_both() -> bool:
+            answer = both.api.post("/predict/telling", json={"input": "a", "callback_url": receiver.url})
+            ids.append(expect(202, answer)["job_id"])
+            return len(ids) >= 20 and {each["worker"] for each in both.outcomes(ids)} == workers
+
+        eventually(done_by_both)
+        eventually(lambda: set(receiver.jobs) == set(ids), message="all ends are told")
+        assert notifier.terminate() == 0
 
 
 def _on_both(service: Stack, job_ids: list[str]) -> list[str]:
