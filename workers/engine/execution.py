@@ -69,7 +69,7 @@ class BatchRun:
         self._cancelled.add(job)
         if self._host is not None:
             _log.info("stopping model host %d: a job of its batch was cancelled", self._host.pid)
-            self._host.kill()
+            self._host.kill("a job of its batch was cancelled.")
 
     def give_up(self) -> None:
         """Fail the jobs that are left: an error in the engine itself must not leave them without an end."""

@@ -136,7 +136,8 @@ class RemoteHost:
         self._kill = kill
         self._requests = 0
         self._memory = MemoryWatch(pid, max_memory_bytes, self._outgrown)
-        self._too_big: HostTooBig | None = None
+        #: Why the worker ended it; None if it didn't.
+        self._killed_for: HostGone | None = None
         # Something that it has started may still hold the other end of the channel.
         exited.add_done_callback(lambda _: writer.transport.abort())
 
@@ -157,8 +158,8 @@ class RemoteHost:
     @property
     def how_it_ended(self) -> str:
         """Why the process is not there any more, e.g. "the model host was ended by SIGSEGV."."""
-        if self._too_big is not None:
-            return str(self._too_big)
+        if self._killed_for is not None:
+            return str(self._killed_for)
         return f"the model host {_how(self.exited.result()) if self.exited.done() else 'does not end'}."
 
     async def load(self, request: LoadRequest, timeout_s: float) -> None:
@@ -186,9 +187,9 @@ class RemoteHost:
         if answer.ready is None:
             raise HostStartFailed(answer.failed)
         self._memory.look()
-        if self._too_big is not None:
+        if self._killed_for is not None:
             await self.stop()
-            raise HostStartFailed(f"With its model loaded, {self._too_big}") from self._too_big
+            raise HostStartFailed(f"With its model loaded, {self._killed_for}") from self._killed_for
         self.load_ms, self.outputs = answer.ready.load_ms, answer.ready.outputs
         self.example_ms = answer.ready.example_ms
 
@@ -202,12 +203,13 @@ class RemoteHost:
         """
         answer = await self._ask({"rows": rows, "max_batch_size": max_batch_size}, timeout_s, _predicted.decode)
         self._memory.look()
-        if self._too_big is not None:
+        if self._killed_for is not None:
             await self.stop()  # the answer is good; the next rows need another host
         return answer
 
-    def kill(self) -> None:
-        """End the process now; whoever waits for its answer is told that it is gone."""
+    def kill(self, reason: str) -> None:
+        """End the process now; whoever waits for its answer is told that it is gone, and why."""
+        self._killed_for = self._killed_for or HostGone(reason)
         self._kill()
 
     async def stop(self) -> None:
@@ -232,20 +234,26 @@ class RemoteHost:
             if answer.number != self._requests:
                 raise ValueError("it answers what nobody has asked")  # noqa: TRY301 - as what can't be read
         except TimeoutError as error:
-            await self.stop()
-            raise self._too_big or HostTooSlow(f"the model host did not answer within {timeout_s:g} s.") from error
+            reason = HostTooSlow(f"the model host did not answer within {timeout_s:g} s.")
+            raise await self._stopped_for(reason) from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             await asyncio.wait([self.exited], timeout=_OWN_END_S)
             await self.stop()
-            raise self._too_big or HostGone(self.how_it_ended) from error
+            raise self._killed_for or HostGone(self.how_it_ended) from error
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            await self.stop()
-            raise HostGone(f"the model host sent something that is no answer: {error}.") from error
+            wrong = HostGone(f"the model host sent something that is no answer: {error}.")
+            raise await self._stopped_for(wrong) from error
         return answer
 
+    async def _stopped_for(self, reason: HostGone) -> HostGone:
+        """Stop it; return why, which is the reason that came first."""
+        self._killed_for = self._killed_for or reason
+        await self.stop()
+        return self._killed_for
+
     def _outgrown(self, used_bytes: int, limit_bytes: int) -> None:
-        self._too_big = HostTooBig(used_bytes, limit_bytes)
-        _log.warning("host %d is killed: %s", self.pid, self._too_big)
+        self._killed_for = self._killed_for or HostTooBig(used_bytes, limit_bytes)
+        _log.warning("host %d is killed: %s", self.pid, self._killed_for)
         self._kill()
 
 

@@ -51,6 +51,15 @@ def test_host_that_does_not_answer_in_time_is_killed(hosts: Hosts, act: str) -> 
         hosts.predict(host, [1, act], timeout_s=0.3)
     assert caught.value.code == "host_too_slow"
     assert not psutil.pid_exists(host.pid)
+    assert host.how_it_ended == str(caught.value)
+
+
+def test_host_that_is_killed_for_a_reason_says_that_one(hosts: Hosts) -> None:
+    host = hosts.start(toys.obey)
+    host.kill("a job of its batch was cancelled.")
+    with pytest.raises(HostGone, match=r"^a job of its batch was cancelled\.$"):
+        hosts.predict(host, [1])
+    assert host.how_it_ended == "a job of its batch was cancelled."
 
 
 def test_host_that_was_stopped_while_idle_is_killed_at_the_next_batch(hosts: Hosts) -> None:
@@ -97,8 +106,9 @@ def test_neighbours_do_not_notice_a_dead_host(hosts: Hosts) -> None:
 )
 def test_host_that_breaks_the_channel_is_killed(hosts: Hosts, sent: str, reason: str) -> None:
     host = hosts.start(toys.obey)
-    with pytest.raises(HostGone, match=f"sent something that is no answer: .*{reason}"):
+    with pytest.raises(HostGone, match=f"sent something that is no answer: .*{reason}") as caught:
         hosts.predict(host, [["write_to_the_channel", sent]])
+    assert host.how_it_ended == str(caught.value)
     assert not psutil.pid_exists(host.pid)
 
 
