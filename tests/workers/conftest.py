@@ -19,6 +19,17 @@ from workers.submission import Accepted
 T = TypeVar("T")
 
 
+@pytest.fixture
+def fill(store: redis.Redis) -> Iterator[Callable[[], None]]:
+    """Lets Redis reach its `maxmemory`, until the test has ended."""
+
+    def filled() -> None:
+        store.config_set("maxmemory", "1")
+
+    yield filled
+    store.config_set("maxmemory", "0")
+
+
 class WithRedis(Protocol):
     def __call__(self, what: Callable[[Redis], Awaitable[T]]) -> T: ...
 

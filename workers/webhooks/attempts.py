@@ -50,7 +50,8 @@ end
 #: A receiver that has its share is looked at again when one of its attempts has ended, or after a second.
 #: What is not to be told there any more is dropped: another job may have had the id, and another receiver.
 _TAKE = (
-    _NOW
+    EVEN_IF_FULL
+    + _NOW
     + _LOOK_AT
     + f"""
 local taken, most = {{}}, tonumber(ARGV[2])
@@ -84,7 +85,8 @@ return taken
 #: Returns what there is to tell, and false if there is nothing to do: it was told meanwhile, somebody is at it, or it
 #: is not taken any more.
 _BEGIN = (
-    _NOW
+    EVEN_IF_FULL
+    + _NOW
     + _LOOK_AT
     + f"""
 local said = redis.call('HMGET', KEYS[1], 'status', 'due_at', 'running_until', 'receiver', 'url', 'record', 'body',

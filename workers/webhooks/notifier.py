@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.worker.consumer.tasks import Tasks
+from kombu.exceptions import OperationalError
 
 from workers import logs
 from workers.app import configuration
@@ -48,6 +49,19 @@ def deliver_task(job_id: str) -> None:
     deliver(job_id)
 
 
+def send(job_id: str) -> None:
+    """Have a thread of the pool tell a job's end; it is told here where the broker takes nothing, as a full Redis.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    try:
+        deliver_task.apply_async((job_id,))
+    except OperationalError as error:
+        _log.warning("the end of job %s is told without a task (%s)", job_id, error, extra={"job_id": job_id})
+        deliver(job_id)
+
+
 class DispatchStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
     """Runs the dispatcher for as long as the worker lives, through any number of broker reconnects."""
 
@@ -64,7 +78,7 @@ class DispatchStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore
         if not load().webhook_keys:
             _log.warning("no webhooks are sent: QUEUECAST_WEBHOOK_SECRETS is not set (docs/webhooks.md)")
             return
-        self._dispatcher = Dispatcher(lambda job_id: deliver_task.apply_async((job_id,)))
+        self._dispatcher = Dispatcher(send)
         self._dispatcher.start()
 
     def stop(self, consumer: Any) -> None:

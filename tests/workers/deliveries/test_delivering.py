@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +20,8 @@ from workers import documents, jobs, keys, statistics
 from workers.engine import outcomes
 from workers.engine.outcomes import Finish
 from workers.errors import DeliveryNotFound
-from workers.webhooks import attempts, deliveries, delivering, payload, sending
+from workers.queues import WEBHOOKS_QUEUE
+from workers.webhooks import attempts, deliveries, delivering, notifier, payload, sending
 from workers.webhooks.deliveries import Delivery, DeliveryStatus
 from workers.webhooks.delivering import deliver
 
@@ -68,6 +69,28 @@ def test_what_is_told_is_the_job_as_get_shows_it(receiver: WebhookReceiver, with
     assert found.document()["callback_url"].endswith("/hook?…")
     assert attempts.take() == []
     assert deliveries.figures() == deliveries.Figures(1, 0, 0, 0, 0.0)
+
+
+def test_ends_are_told_while_redis_is_full(
+    receiver: WebhookReceiver, with_redis: WithRedis, fill: Callable[[], None]
+) -> None:
+    receiver.answer = lambda number: (500 if number == 0 else 204, {})
+    [job_id] = ended(with_redis, receiver.url)
+    fill()
+    assert len(until(job_id, DeliveryStatus.DELIVERED).attempts) == 2
+    assert receiver.jobs == [job_id]
+
+
+def test_an_end_is_told_without_a_task_where_a_full_redis_takes_none(
+    receiver: WebhookReceiver, with_redis: WithRedis, fill: Callable[[], None], store: redis.Redis
+) -> None:
+    first, second = ended(with_redis, receiver.url, 2)
+    notifier.send(first)
+    assert store.llen(WEBHOOKS_QUEUE) == 1
+    assert receiver.jobs == []
+    fill()
+    notifier.send(second)
+    assert receiver.jobs == [second]
 
 
 def test_a_large_outcome_is_left_out_and_where_it_is_said() -> None:
