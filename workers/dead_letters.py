@@ -21,10 +21,21 @@ from workers.envelopes import EnvelopeUnreadable
 from workers.errors import DeadLetterNotFound, IdempotencyConflict, JobArgumentsWrong
 from workers.jobs import Job
 from workers.priorities import Priority
-from workers.redis_client import records_client, translated_errors
+from workers.redis_client import EVEN_IF_FULL, records_client, script, translated_errors
 from workers.submission import Idempotency, Limits
 
 _PAGE = 500
+
+#: KEYS: dead letters, then each letter's own. ARGV: of each letter what is stored, when it was given up, job id.
+_KEEP = (
+    EVEN_IF_FULL
+    + """
+for i = 2, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[3 * i - 5])
+  redis.call('ZADD', KEYS[1], ARGV[3 * i - 4], ARGV[3 * i - 3])
+end
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +88,10 @@ class DeadLetter:
 
 
 async def keep(client: AsyncRedis, letters: Sequence[DeadLetter]) -> None:
-    """Store dead letters; storing one again changes nothing but its time."""
-    async with client.pipeline(transaction=True) as pipeline:
-        for letter in letters:
-            pipeline.set(keys.dead_letter(letter.job_id), _stored(letter))
-            pipeline.zadd(keys.DEAD_LETTERS, {letter.job_id: letter.given_up_at})
-        await pipeline.execute()
+    """Store dead letters, also in a Redis that is full; storing one again changes nothing but its time."""
+    names = [keys.DEAD_LETTERS, *(keys.dead_letter(letter.job_id) for letter in letters)]
+    values = [value for letter in letters for value in (_stored(letter), letter.given_up_at, letter.job_id)]
+    await script(client, _KEEP)(names, values)
 
 
 def get(job_id: str) -> DeadLetter:

@@ -14,9 +14,10 @@ import redis
 
 from tests.faults import audit
 from tests.support.load import Load
-from tests.support.models import Echo, Gate
+from tests.support.models import Echo, Gate, Mortal
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+from workers import keys
 
 #: A submit must say within two seconds that it could not be stored; half a second is for the way.
 ANSWER_S = 2.5
@@ -144,14 +145,16 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(faulty: Stack) -> None
 
 
 def test_a_full_redis_refuses_new_jobs_and_ends_those_that_it_has(faulty: Stack, tmp_path: Path) -> None:
-    faulty.register("gate", Gate("g"))
+    faulty.register("gate", Mortal("g"))
     faulty.start_worker("worker")
-    for name in ("held", "idle"):
-        faulty.deploy("gate", endpoint_name=name, max_batch_size=1)
+    for name in ("held", "deadly", "idle"):
+        faulty.deploy("gate", endpoint_name=name, max_batch_size=1, max_attempts=1)
     gate = tmp_path / "gate"
+    _, poison = faulty.submit_all("deadly", [str(gate), "exit"])
     jobs = faulty.submit_all("held", [str(gate), *map(str, range(20))])
     with redis.Redis.from_url(faulty.redis.url) as client:
         client.config_set("maxmemory", "1")
+        client.delete(keys.SWEPT)
         answer = faulty.api.post("/predict/held", json={"input": "x"})
         assert (answer.status_code, answer.json()["code"]) == (503, "queue_store_full")
         assert "memory is full" in answer.json()["detail"]
@@ -161,6 +164,9 @@ def test_a_full_redis_refuses_new_jobs_and_ends_those_that_it_has(faulty: Stack,
         gate.touch()
         # Longer than a lease: those of the jobs that wait are renewed meanwhile.
         assert {outcome["attempts"] for outcome in faulty.outcomes(jobs)} == {1}
+        assert faulty.job(poison)["error"]["code"] == "poison_job"
+        assert faulty.api.get(f"/dead-letters/{poison}").json()["input"] == "exit"
+        eventually(lambda: client.exists(keys.SWEPT), interval_s=0.1, message="it is looked for lost jobs")
         client.config_set("maxmemory", "0")
     assert faulty.predict("held", "y")["prediction"] == ["g", "y"]
     assert audit.leftovers(faulty, "held", jobs) == {}

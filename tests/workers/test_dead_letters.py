@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,6 +37,18 @@ def give_up(store: redis.Redis, with_redis: WithRedis, *args: Any, given_up_at: 
     with_redis(lambda client: dead_letters.keep(client, [letter]))
     store.delete(queue_name(accepted.endpoint_name))
     return accepted.job_id
+
+
+def test_a_dead_letter_is_kept_in_a_redis_that_is_full(
+    store: redis.Redis, with_redis: WithRedis, fill: Callable[[], None]
+) -> None:
+    letters = [DeadLetter(name, "adding", b"what was sent", FAILURES, 1.0, 2.0) for name in ("a", "b")]
+    fill()
+    with pytest.raises(redis.OutOfMemoryError):
+        store.set("something", "else")
+    with_redis(lambda client: dead_letters.keep(client, letters))
+    assert [dead_letters.get(each.job_id).message for each in letters] == [b"what was sent"] * 2
+    assert dead_letters.count() == 2
 
 
 @pytest.mark.parametrize(

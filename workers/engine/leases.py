@@ -145,6 +145,9 @@ return #tags
 """
 )
 
+#: KEYS: a queue. ARGV: a message.
+_SEND = EVEN_IF_FULL + "redis.call('LPUSH', KEYS[1], ARGV[1])"
+
 #: Large messages are fetched few at a time, whatever the credit.
 FETCHED_AT_ONCE_BYTES = 16 * 1024 * 1024
 _EXPIRED_AT_ONCE = 100
@@ -225,7 +228,8 @@ class Leases:
 
     async def send(self, endpoint_name: str, message: bytes) -> None:
         """Put a message at the end of the queue of its priority."""
-        await self._client.lpush(queue_name(endpoint_name, envelopes.decode(message).priority), message)
+        queue = queue_name(endpoint_name, envelopes.decode(message).priority)
+        await script(self._client, _SEND)([queue], [message])
 
     async def put_aside(self, leased: Leased) -> None:
         """Keep a message that is no job where an operator finds it, and end its lease."""

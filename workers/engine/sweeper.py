@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from workers import documents, jobs, keys
 from workers.records import STATUS_OF, WITHDRAW, withdrawal_keys, withdrawal_values
-from workers.redis_client import script
+from workers.redis_client import EVEN_IF_FULL, script
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ _LOOKED_AT_ONCE = 200
 #: (There is no copy of a message that came straight from a Celery program. Its lease keeps it, under a tag of
 #: its own.)
 _LOST = (
-    STATUS_OF
+    EVEN_IF_FULL
+    + STATUS_OF
     + """
 local status = status_of(redis.call('GET', KEYS[1]))
 if not status or terminal(status) then
@@ -45,6 +46,9 @@ redis.call('ZADD', KEYS[3], 'XX', ARGV[2], ARGV[1])
 return redis.call('GET', KEYS[2])
 """
 )
+
+#: KEYS: swept. ARGV: for how many ms nobody else begins a round. Returns whether this worker is to make it.
+_BEGIN_ROUND = EVEN_IF_FULL + "return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])"
 
 
 class Source(Protocol):
@@ -76,7 +80,7 @@ class Sweeper:
         while True:
             await asyncio.sleep(interval_s)
             try:
-                if await self._records.set(keys.SWEPT, "1", px=int(interval_s * 900), nx=True):
+                if await script(self._records, _BEGIN_ROUND)([keys.SWEPT], [int(interval_s * 900)]):
                     await self.sweep()
             except (RedisError, OSError) as error:
                 _log.warning("can't look for lost jobs (%s); trying again", error)

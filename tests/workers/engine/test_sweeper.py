@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import redis
@@ -50,6 +50,17 @@ def queued(store: redis.Redis, queue: str = QUEUE) -> list[bytes]:
 
 def copies(store: redis.Redis, *job_ids: str) -> list[bytes | None]:
     return [store.get(keys.message(job_id)) for job_id in job_ids]  # type: ignore[misc]
+
+
+def test_lost_jobs_are_sent_again_in_a_redis_that_is_full(
+    store: redis.Redis, with_redis: WithRedis, fill: Callable[[], None]
+) -> None:
+    ids = submit_ids(3)
+    store.delete(QUEUE)
+    age(store, *ids)
+    fill()
+    sweep(with_redis)
+    assert queued(store) == copies(store, *ids)
 
 
 def test_jobs_of_a_queue_that_somebody_emptied_are_sent_again(store: redis.Redis, with_redis: WithRedis) -> None:
