@@ -1,6 +1,10 @@
-"""`queuecast jobs`: look at jobs, and cancel those that wait."""
+"""`queuecast jobs`: look at jobs, follow them, and cancel those that wait."""
 
 from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
 
 import click
 
@@ -9,12 +13,14 @@ from api.cli.client import Client, Document, path_of
 from api.cli.options import calls_service
 from api.cli.output import Output, local_time, place, seconds_between
 
+#: A change is shown at the latest after this long; the end of the job at once.
+_LOOK_INTERVAL_S = 1.0
 _STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, and cancel those that still wait."""
+    """Look at jobs, follow them, and cancel those that still wait."""
 
 
 @jobs.command()
@@ -30,6 +36,28 @@ def show(client: Client, output: Output, job_id: str, wait: bool, timeout_s: flo
         output.document(job)
     else:
         _show_facts(output, job)
+    waiting.succeeded(job)
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True),
+              help="Seconds to wait; then the exit code is 4.  [default: until the job ends]")  # fmt: skip
+@calls_service
+def watch(client: Client, output: Output, job_id: str, timeout_s: float | None) -> None:
+    """Follow the job JOB_ID to its end; exit code 1 if it fails, is cancelled or expires.
+
+    Each change of its state, or of its place in the queue, is a line; with --json, the job as a document.
+
+    \b
+    Example:
+      queuecast jobs watch "$(queuecast predict classifier_prod '[0.5, 0.8, 0.2]' --no-wait)"
+      # 2026-11-24 10:31:02  queued     12 ahead, about 3 s
+      # 2026-11-24 10:31:05  running
+      # 2026-11-24 10:31:05  succeeded  3.214 s after its submit
+    """
+    ends_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    job = waiting.end_of(client, job_id, ends_at, _Changes(output).show, _LOOK_INTERVAL_S)
     waiting.succeeded(job)
 
 
@@ -72,6 +100,36 @@ def cancel(client: Client, output: Output, job_id: str, force: bool) -> None:
         output.document(job)
     else:
         output.line(f"Job {job_id} is {job['status']}.")
+
+
+class _Changes:
+    """Shows a job each time that its state or its place is another one."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._status = ""
+        self._position: int | None = None
+
+    def show(self, job: Document) -> None:
+        """Show it, unless it was shown like that."""
+        status, position = job["status"], (job.get("queue") or {}).get("position")
+        if (status, position) == (self._status, self._position):
+            return
+        if self._output.as_json:
+            self._output.document(job)
+        elif status == "queued":
+            self._line(None, status, place(job))
+        else:
+            if self._status != "running" and job["started_at"]:  # it was so between two looks, or is now
+                self._line(job["started_at"], "running", f"attempt {job['attempts']}" if job["attempts"] > 1 else None)
+            if status != "running":
+                took = seconds_between(job["submitted_at"], job["finished_at"])
+                self._line(job["finished_at"], status, took and f"{took} after its submit")
+        self._status, self._position = status, position
+
+    def _line(self, at: str | None, status: str, more: str | None) -> None:
+        time_of_it = local_time(at or datetime.now(UTC).isoformat())
+        self._output.line(f"{time_of_it}  {status:<9}  {more or ''}".rstrip())
 
 
 def _show_facts(output: Output, job: Document) -> None:

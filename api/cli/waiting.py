@@ -37,7 +37,9 @@ def _progress(job: Document) -> str:
     return f"job {job['job_id']}: {job['status']}" + (f", {where}" if where else "")
 
 
-def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document], None]) -> Document:
+def end_of(
+    client: Client, job_id: str, ends_at: float, show: Callable[[Document], None], look_interval_s: float = _POLL_S
+) -> Document:
     """Wait until a job ends, however it does, and show it meanwhile; return it.
 
     Raises:
@@ -62,7 +64,7 @@ def end_of(client: Client, job_id: str, ends_at: float, show: Callable[[Document
             time.sleep(pause_s)  # the rate of the API key
         else:
             show(job)
-            poll_s = _POLL_S
+            poll_s = look_interval_s
     return job
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.cli.output import local_time
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -81,6 +82,63 @@ def test_a_job_that_does_not_end_is_exit_code_4_and_its_id_is_told(service: Fake
     result = command("predict", "prod", "1", "--timeout", "0.05")
     assert result.exit_code == 4
     assert "queuecast jobs show j1" in result.stderr
+
+
+def place(position: int, wait_s: float | None = None) -> dict[str, Any]:
+    return {"position": position, "estimated_wait_s": wait_s, "reason": None if wait_s else "no_ready_worker"}
+
+
+START, END = ({"started_at": "2026-11-24T10:00:03+00:00"}, {"finished_at": "2026-11-24T10:00:04.5+00:00"})
+
+
+def test_a_watched_job_shows_each_change(service: FakeService, command: Command) -> None:
+    states = [job("queued", queue=place(12)), job("queued", queue=place(12, 3.0)), job("queued", queue=place(4, 1.0))]
+    states += [job("running", **START)] * 2 + [job("succeeded", outcome=OUTCOME, **START, **END)]
+    service.on("GET", "/jobs/j1", *states)
+    result = command("jobs", "watch", "j1")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line[19:] for line in lines] == [
+        "  queued     12 ahead, no worker is ready", "  queued     4 ahead, about 1 s", "  running",
+        "  succeeded  4.500 s after its submit",
+    ]  # fmt: skip
+    assert lines[3].startswith(str(local_time("2026-11-24T10:00:04.5+00:00")))
+    assert [float(each.query["wait"]) for each in service.received] == [0.5, *[1.0] * 5]
+
+
+def test_a_watched_job_has_run_also_if_nobody_looked_then(service: FakeService, command: Command) -> None:
+    service.on("GET", "/jobs/j1", job("queued", queue=None), job("succeeded", **{**START, **END, "attempts": 2}))
+    lines = command("jobs", "watch", "j1").stdout.splitlines()
+    assert [line[21:].rstrip() for line in lines] == [
+        "queued", "running    attempt 2", "succeeded  4.500 s after its submit",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
+def test_a_watched_job_without_success_is_exit_code_1(service: FakeService, command: Command, status: str) -> None:
+    error = {"code": "prediction_failed", "type": "ValueError", "message": "too big"}
+    service.on("GET", "/jobs/j1", job(status, **{**END, "error": error}))
+    result = command("jobs", "watch", "j1")
+    assert result.exit_code == 1
+    assert status in result.stdout
+    assert f"Job j1 is {status}: too big" in result.stderr
+
+
+def test_a_job_that_is_watched_for_too_short_a_time_is_exit_code_4(service: FakeService, command: Command) -> None:
+    service.on("GET", "/jobs/j1", job("queued", queue=place(7, 300.0)))
+    result = command("jobs", "watch", "j1", "--timeout", "0.05")
+    assert result.exit_code == 4
+    assert result.stdout.count("7 ahead, about 5 min") == 1
+
+
+def test_watched_as_json_each_change_is_a_document(service: FakeService, command: Command) -> None:
+    states = [job("queued", queue=place(1, 1.0)), job("running", **START), job("succeeded", **START, **END)]
+    service.on("GET", "/jobs/j1", *states)
+    assert [json.loads(line) for line in command("jobs", "watch", "j1", "--json").stdout.splitlines()] == states
+
+
+def test_a_job_that_nobody_knows_can_not_be_watched(service: FakeService, command: Command) -> None:
+    assert command("jobs", "watch", "j1").exit_code == 1
 
 
 @pytest.mark.parametrize(
