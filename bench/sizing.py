@@ -2,7 +2,7 @@
 
     python bench/sizing.py
 
-Starts a whole service of its own, in under two minutes, and prints the tables of docs/operations.md. Memory is PSS:
+Starts a whole service of its own, in about two minutes, and prints the tables of docs/operations.md. Memory is PSS:
 a page that several processes share counts in each of them by its part, so that PSS may be added up. RSS counts it
 in each of them whole. Jobs of which the bytes are counted answer with their input.
 """
@@ -30,6 +30,7 @@ from tests.support.calls import expect
 from tests.support.models import Same
 from tests.support.stack import Stack, Worker
 from tests.support.waiting import eventually
+from tests.support.webhook_receiver import WebhookReceiver, environment
 
 #: Name -> an input of that size, and how many jobs of it are measured.
 INPUTS: dict[str, tuple[list[float], int]] = {
@@ -39,6 +40,7 @@ INPUTS: dict[str, tuple[list[float], int]] = {
 }
 EXAMPLES = ("quadratic_predictor", "binary_classifier", "digits_classifier")
 CPU_JOBS, CLIENTS = 8_000, 8
+WEBHOOKS = 4_000
 VECTOR = {"kind": "vector", "dtype": "float"}
 
 
@@ -81,7 +83,8 @@ def processes(stack: Stack, worker: Worker) -> None:
     forkserver = psutil.Process(worker.pid).children()
     settle(forkserver)
     row("its forkserver, without hosts", *mib(forkserver))
-    for name in EXAMPLES:
+    for number, name in enumerate(EXAMPLES):
+        eventually(lambda: len(family(worker)) == 2 + number, message="the further hosts have ended")  # noqa: B023
         before = mib(family(worker))[0]
         stack.deploy(name, endpoint_name=name)
         for _ in range(20):
@@ -93,6 +96,7 @@ def processes(stack: Stack, worker: Worker) -> None:
         row(f"first host of `{name}`", first - before, mib([psutil.Process(pid)])[1])
         row("… each further host", more, "")
         stack.deploy(name, endpoint_name=name, hosts=1)
+    eventually(lambda: len(family(worker)) == 2 + len(EXAMPLES), message="the further hosts have ended")
     row(f"worker, forkserver and 3 hosts of {len(EXAMPLES)} models", *mib(family(worker)))
     with stack.flower(worker):
         flower = [each for each in psutil.Process().children() if "flower" in " ".join(each.cmdline())]
@@ -143,10 +147,10 @@ def jobs(stack: Stack, client: redis.Redis) -> None:
         )))  # fmt: skip
 
 
-def submit_bulk(stack: Stack, endpoint: str, value: list[float], jobs_count: int) -> None:
+def submit_bulk(stack: Stack, endpoint: str, value: Any, jobs_count: int, **more: str) -> None:
     """Submit so many jobs in calls of a thousand."""
     for start in range(0, jobs_count, 1_000):
-        body = [{"input": value}] * min(1_000, jobs_count - start)
+        body = [{"input": value, **more}] * min(1_000, jobs_count - start)
         expect(202, stack.api.post(f"/predict/{endpoint}/bulk", json=body))
 
 
@@ -169,6 +173,30 @@ def processor(stack: Stack, worker: Worker) -> None:
         host = sum(value for role, value in used.items() if role.startswith("host"))
         found = [used["API"], used["worker"], host, used["Redis"]]
         row(f"`{name}`", *(f"{value:.2f}" for value in (*found, sum(found))))
+
+
+def webhooks(stack: Stack) -> None:
+    """Print what the notifier costs; it is suspended until the jobs have ended, so that theirs is not counted."""
+    name = EXAMPLES[0]
+    value = example_of(stack, name)
+    notifier = psutil.Process(stack.start_notifier().pid)
+    with WebhookReceiver() as receiver:
+        submit_bulk(stack, name, value, 20, callback_url=receiver.url)
+        eventually(lambda: len(receiver.jobs) == 20, 60, message="the first webhooks have come")
+        idle = mib([notifier])
+        notifier.suspend()
+        done = stack.view(name)["request_count"] + WEBHOOKS
+        submit_bulk(stack, name, value, WEBHOOKS, callback_url=receiver.url)
+        eventually(lambda: stack.view(name)["request_count"] >= done, 60, message="jobs have ended")
+        meter = CpuMeter({"notifier": (notifier.pid, False), "Redis": (stack.redis.pid or 0, False)})
+        notifier.resume()
+        eventually(lambda: len(receiver.got) >= WEBHOOKS + 20, 300, message="all webhooks have come")
+    used = {role: ms / WEBHOOKS for role, ms in meter.used_ms().items()}
+    heads("process", "PSS, MiB", "RSS, MiB")
+    row("notifier, after its first webhooks", *idle)
+    row(f"… after {WEBHOOKS:,}", *mib([notifier]))
+    heads("1,000 webhooks", "notifier, s", "Redis, s", "all, s")
+    row("to one receiver", *(f"{each:.2f}" for each in (used["notifier"], used["Redis"], sum(used.values()))))
 
 
 def submit_each(port: int, endpoint: str, encoded: str) -> None:
@@ -201,7 +229,7 @@ def main() -> None:
     """Measure and print."""
     with (
         tempfile.TemporaryDirectory(prefix="queuecast-bench-") as folder,
-        Stack(Path(folder) / "stack") as stack,
+        Stack(Path(folder) / "stack", env=environment()) as stack,
         redis.Redis.from_url(stack.redis.url) as client,
     ):
         # A file that is rewritten meanwhile says nothing of what was appended.
@@ -211,6 +239,7 @@ def main() -> None:
         worker = stack.start_worker()
         processes(stack, worker)
         processor(stack, worker)
+        webhooks(stack)
         jobs(stack, client)
 
 
