@@ -151,8 +151,9 @@ def test_jobs_of_either_api_are_done_once_by_either_worker_through_a_swap(both: 
         ]
         assert {outcome["attempts"] for outcome in outcomes} == {1}
         assert {answer.json()["code"] for answer in each.refused} == {"endpoint_not_deployed"}
+    # What a release shows of a job, the next one shows too, and perhaps more.
     job_id = load.accepted[0].job_id
-    assert old.job(job_id).items() <= both.job(job_id).items()  # of which a later release may say more
+    assert old.job(job_id).items() <= both.job(job_id).items()
     eventually(lambda: leftovers(both, "shared") == {}, message="nothing is left")
 
 
