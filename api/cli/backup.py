@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from api.cli import webhook_settings
 from api.cli.errors import CliError
 from api.cli.output import Output, local_time, size
 from api.cli.settings import load
@@ -21,6 +22,8 @@ from api.cli.settings import load
 _FORMAT = 1
 #: What is in the folder. The last one is written last: without it a backup is not whole.
 _JOBS, _REGISTRY, _ARTIFACTS, _CONTENTS = "redis.rdb", "registry.db", "artifacts", "backup.json"
+#: Only where `queuecast run` has made one: receivers of webhooks know it.
+_SECRET = "webhook-secret"  # noqa: S105 - the name of a file
 
 
 class BackupFailed(CliError):
@@ -72,7 +75,7 @@ def backup(output: Output, folder: Path) -> None:
 
     \b
     Jobs that are accepted after this, and outcomes that come after it, are not in it.
-    FOLDER holds inputs and outcomes of jobs: keep it as safe as the service.
+    FOLDER holds inputs and outcomes of jobs, and the secret of webhooks: keep it as safe as the service.
 
     \b
       queuecast backup /backups/$(date +%F)
@@ -108,12 +111,16 @@ def _make(folder: Path, output: Output) -> dict[str, Any]:
     output.note("Artifacts …")
     artifacts = registry_backup.artifacts_in(folder / _REGISTRY)
     registry_backup.copy_artifacts(artifacts, folder / _ARTIFACTS, lambda text: output.note(f"{text} …"))
+    names = [_JOBS, _REGISTRY]
+    if (secret := webhook_settings.secret_file(load())).exists():
+        webhook_settings.keep_secret(folder / _SECRET, webhook_settings.kept_secret(secret))
+        names.append(_SECRET)
     contents = {
         "format": _FORMAT,
         "made_at": made_at.isoformat(),
         "artifacts": len(artifacts),
         "artifact_size_bytes": sum(each.size_bytes for each in artifacts),
-        "sha256": {name: checksum_of(folder / name) for name in (_JOBS, _REGISTRY)},
+        "sha256": {name: checksum_of(folder / name) for name in names},
     }
     (folder / _CONTENTS).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
     return contents
@@ -143,6 +150,9 @@ def restore(output: Output, folder: Path, check: bool) -> None:
     if not check:
         registry_backup.refuse_to_replace()
         redis_snapshot.refuse_to_replace(_redis_directory())
+        if _SECRET in contents["sha256"]:
+            secret = webhook_settings.kept_secret(folder / _SECRET)
+            webhook_settings.keep_secret(webhook_settings.secret_file(load()), secret)
         # The jobs last: what they name is there then.
         registry_backup.restore(folder / _REGISTRY, artifacts, folder / _ARTIFACTS)
         registry_backup.put_in_place(folder / _JOBS, redis_snapshot.beginning(_redis_directory()))

@@ -34,15 +34,25 @@ def variables(settings: CliSettings, given: Mapping[str, str]) -> dict[str, str]
     return found
 
 
+def keep_secret(path: Path, secret: str) -> None:
+    """Write a secret into a file for this user alone, unless one is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+    except FileExistsError:
+        pass
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret that a file has."""
+    return path.read_text(encoding="ascii").strip()
+
+
 def _secret(path: Path) -> str:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-                file.write(new_secret() + "\n")
-        except FileExistsError:
-            pass
-        secret = path.read_text(encoding="ascii").strip()
+        keep_secret(path, new_secret())
+        secret = kept_secret(path)
     except OSError as error:
         raise StartFailed(f"The secret that webhooks are signed with can't be kept in {path}: {error}") from error
     if not secret:  # the process that began to write it was killed

@@ -127,9 +127,8 @@ def test_a_backup_of_a_running_service_begins_a_new_one(made: tuple[Path, Before
         assert (found.returncode, "is damaged" in found.stdout, "3 of 4" in found.stdout) == (1, True, True)
 
 
-@pytest.mark.usefixtures("data_dir")
 def test_a_stopped_service_is_backed_up_too(
-    made: tuple[Path, Before, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Path, Before, Path], tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, _, _ = made
     # Other tests' Redis may run where this process's settings lead.
@@ -139,7 +138,12 @@ def test_a_stopped_service_is_backed_up_too(
     run("restore", target)
     assert "is not empty" in run("backup", target)
     assert "There is a registry in" in run("restore", target)
+    secret = data_dir / "webhook-secret"
+    secret.write_text("whsec_known to receivers\n")
     run("backup", tmp_path / "second")
+    shutil.rmtree(data_dir)
+    run("restore", tmp_path / "second")
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("whsec_known to receivers\n", 0o600)
     assert "is whole" in run("restore", "--check", tmp_path / "second")
 
 
