@@ -31,7 +31,7 @@ class Log:
     def write(self, name: str, line: str) -> None:
         """Show a process's line."""
         if self.shown:
-            self.say(Text.assemble((f"{name:<8}", _COLOURS.get(name, "")), line))
+            self.say(Text.assemble((f"{name:<9}", _COLOURS.get(name, "")), line))
 
     def say(self, text: Text | str) -> None:
         """Show a line of our own."""
@@ -63,6 +63,7 @@ def run(examples: bool) -> None:
 
 def _run(settings: CliSettings, log: Log, *, examples: bool) -> None:
     folder = starting.repository()
+    starting.refuse_wrong_settings()
     starting.refuse_taken_ports(settings)
     environment = child_environment(settings)
     environment |= webhook_settings.variables(settings, environment)

@@ -35,6 +35,30 @@ def repository() -> Path:
     return folder
 
 
+def refuse_wrong_settings() -> None:
+    """Read what every process will read, before any of them starts and ends with a traceback.
+
+    Raises:
+        StartFailed: names a variable with a wrong value for each package that has one.
+    """
+    # Late: the other commands need none of them.
+    import api.errors
+    import api.settings
+    import registry.errors
+    import registry.settings
+    import workers.errors
+    import workers.settings
+
+    wrong = []
+    for package in (registry, workers, api):
+        try:
+            package.settings.load()
+        except (registry.errors.SettingsWrong, workers.errors.SettingsWrong, api.errors.SettingsWrong) as error:
+            wrong.append(str(error))
+    if wrong:
+        raise StartFailed("\n".join(wrong))
+
+
 def refuse_taken_ports(settings: CliSettings) -> None:
     """Look whether every port is free, before anything starts.
 
