@@ -56,7 +56,8 @@ def deploy(
 
     On an endpoint that exists, this swaps to the new version without refusing a job.
     Serving settings: max_batch_size, target_latency_ms, max_batch_delay_ms, hosts, timeout_s,
-    max_memory_mb, max_attempts, max_queue_length, expires_in_s, result_ttl_s, events.
+    max_memory_mb, max_attempts, max_queue_length, expires_in_s, result_ttl_s, events,
+    callback_url.
 
     \b
     Examples:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from registry.serving_settings import ServingSettings
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -26,6 +27,11 @@ def test_deploy_waits_until_it_is_active(service: FakeService, command: Command)
     assert service.received[0].json == {
         "model_name": "m", "endpoint_name": "prod", "version": "1", "hosts": 2, "worker_group": "gpu"
     }  # fmt: skip
+
+
+def test_the_help_of_deploy_names_every_serving_setting(command: Command) -> None:
+    said = command("deploy", "--help").stdout
+    assert [name for name in ServingSettings.model_fields if name not in said] == []
 
 
 def test_deploy_has_options_for_settings_that_are_words(service: FakeService, command: Command) -> None:
