@@ -103,5 +103,5 @@ def _note(begun: Begun, result: Result) -> None:
     then = f"next attempt in {result.next_in_s:.0f} s" if result.status is DeliveryStatus.PENDING else "given up"
     _log.warning(
         "could not tell %s the end of job %s (attempt %d): %s; %s", begun.receiver, begun.job_id, begun.tries + 1,
-        attempt["error"], then, extra=about,
+        str(attempt["error"]).rstrip("."), then, extra=about,
     )  # fmt: skip
