@@ -188,13 +188,14 @@ def _identify() -> None:
         return
     key_of: KeyOf = getattr(current_app.view_functions[endpoint], _KEY_OF)
     key = key_of(services.current())
+    # Known from here on, also to a page that says why it is refused.
+    g.identity = Identity(key.name, key.role, key.endpoint_names)
     if not key.role.includes(needed):
         raise RoleInsufficient(
             f"This needs a key of role {needed}; {key.name!r} is for {key.role}.", {"role": key.role, "needed": needed}
         )
     if key.rate_limit_per_s is not None:
         _take(key, key.rate_limit_per_s)
-    g.identity = Identity(key.name, key.role, key.endpoint_names)
 
 
 def _holder_of_ticket(ticket: str) -> Identity:

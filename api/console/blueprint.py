@@ -89,7 +89,7 @@ def _login(error: LoginNeeded) -> AnyResponse:
     if request.headers.get(LIVE_HEADER):
         return _error_page(error.code, str(error), status_of(error))
     # The query is a part of it: what somebody wanted to confirm, say.
-    wanted = request.full_path.rstrip("?") if request.method == "GET" else ""
+    wanted = f"{request.script_root}{request.full_path.rstrip('?')}" if request.method == "GET" else ""
     return redirect(f"{request.script_root}/console/login?{urlencode({'next': wanted}, quote_via=quote)}", 303)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api import deploying, identity, registering
+from api import deploying, identity, placing, registering
 from api.console.paces import Pace
 from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from workers import dead_letters, jobs, status
+from workers.errors import PoisonJob
 from workers.jobs import Job
 from workers.reports import SeenReport
 
@@ -133,7 +134,14 @@ def open_endpoints(here: Services) -> list[DesiredDeployment]:
     return [each for each in serving if caller.may_use(each.endpoint_name)]
 
 
-def job_fields(job: Job) -> View:
+def job(here: Services, job_id: str) -> View:
+    """Return the data of a job's page. Raises JobNotFound."""
+    found = placing.placed(here, jobs.get(job_id, identity.current().sees_jobs_of))
+    given_up = found.error is not None and found.error["type"] == PoisonJob.__name__
+    return {"job": found, "fields": _fields(found), "given_up": given_up}
+
+
+def _fields(job: Job) -> View:
     """Return what a job's page lists one after the other; the rest has places of its own."""
     elsewhere = ("job_id", "endpoint_name", "status", "queue", "failures", "outcome", "error")
     document = job.document()

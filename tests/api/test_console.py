@@ -233,7 +233,7 @@ def test_what_takes_no_jobs_cannot_be_tried(client: Client, adding: View) -> Non
 
 def test_jobs_are_listed_filtered_and_cancelled(client: Client, adding: View, worker: StandInWorker) -> None:
     failed, queued = client.submit(), client.submit()
-    assert "1 job goes first (No ready worker)." in page(client, f"/jobs/{queued}")
+    assert "1 job goes first (no ready worker)." in page(client, f"/jobs/{queued}")
     worker.report(adding)
     assert "1 job goes first: begins in about" in page(client, f"/jobs/{queued}")
     worker.fail(failed, "adding", "not liked")
@@ -245,6 +245,12 @@ def test_jobs_are_listed_filtered_and_cancelled(client: Client, adding: View, wo
     assert client.get(f"/jobs/{queued}").json["status"] == "cancelled"
     assert "there is nothing to cancel" in page(client, f"/jobs/{failed}/cancel")
     page(client, "/jobs/unknown", 404)
+
+
+def test_an_address_that_leads_nowhere_has_a_page_too(client: Client) -> None:
+    assert "The console has no page at 'elsewhere/<b>'." in page(client, "/elsewhere/<b>", 404)
+    assert "The console has no page at 'logout'." in page(client, "/logout", 404)
+    assert client.get("/console/elsewhere").headers["X-Frame-Options"] == "DENY"
 
 
 def test_a_job_that_begins_before_its_cancel_is_confirmed_goes_on(
@@ -269,6 +275,7 @@ def test_a_dead_letter_shows_why_and_is_replayed_to_another_endpoint(
     assert "Dead letters 1" in page(client, "").replace("Dead letters Try", "")
     assert "killed by signal 9" in page(client, "/dead-letters")
     assert job_id[:8] not in page(client, "/dead-letters?endpoint_name=other")
+    assert f'href="/console/dead-letters/{job_id}"' in client.get(f"/console/jobs/{job_id}").text
     shown = page(client, f"/dead-letters/{job_id}")
     assert "attempt 1 on stand-in@here" in shown
     assert "[1, 2]" in shown

@@ -233,6 +233,14 @@ def test_a_client_tries_its_endpoints_and_sees_its_jobs_and_no_more(enter: Enter
         answer = shop.get(f"/console{address}")
         assert answer.status_code == 403, address
         assert "This needs a key of role operator" in answer.text
+        assert "Try it</a>" in answer.text
+        assert "Log out</button>" in answer.text
     limited = enter("limited", Role.CLIENT, endpoint_names=["else"])
     assert "Nothing takes predictions of your key" in limited.get("/console/try").text
     assert limited.get("/console/try/adding").status_code == 403
+
+
+def test_below_a_prefix_a_login_leads_to_where_one_wanted_to_be(client: Client) -> None:
+    at_prefix: dict[str, Any] = {"base_url": "http://localhost/ml/"}
+    asked = client.get("/console/jobs?status=failed", **at_prefix).headers["Location"]
+    assert asked == "/ml/console/login?next=%2Fml%2Fconsole%2Fjobs%3Fstatus%3Dfailed"

@@ -83,6 +83,7 @@ ROLES: dict[str, Role | None] = {
     "docs.home": None,
     "console.overview.home": Role.CLIENT,
     "console.overview.file": None,
+    "console.overview.nothing": Role.CLIENT,
     "console.entrance.login_form": None,
     "console.entrance.log_in": None,
     "console.entrance.log_out": None,

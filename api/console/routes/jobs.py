@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import identity, placing, services
+from api import identity, services
 from api.console import views
 from api.console.sessions import for_role
 from api.requests import validated
@@ -31,8 +31,7 @@ def list_jobs() -> str:
 @for_role(Role.CLIENT)
 def show_job(job_id: str) -> str:
     """Show a job."""
-    job = placing.placed(services.current(), jobs.get(job_id, identity.current().sees_jobs_of))
-    return render_template("console/job.html", job=job, fields=views.job_fields(job))
+    return render_template("console/job.html", **views.job(services.current(), job_id))
 
 
 @blueprint.get("/<job_id>/cancel")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
+from typing import NoReturn
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
@@ -37,6 +38,13 @@ def file(name: str) -> AnyResponse:
     response = Response(_content(name), mimetype=_MEDIA_TYPES[name], headers={"Cache-Control": "no-cache"})
     response.add_etag()
     return response.make_conditional(request)
+
+
+@blueprint.get("/<path:rest>")
+@for_role(Role.CLIENT)
+def nothing(rest: str) -> NoReturn:
+    """Say that there is nothing at an address, as a page like the others."""
+    raise NotFound(f"The console has no page at {rest!r}.")
 
 
 @lru_cache(maxsize=len(_MEDIA_TYPES))
