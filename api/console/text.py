@@ -59,6 +59,12 @@ def ago(moment: str | float | None) -> str:
     return "just now" if passed_s < 1 else f"{duration(passed_s)} ago"
 
 
+def ahead(moment: str) -> str:
+    """Return how far away a time is that is tried next: ISO 8601."""
+    left_s = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    return "is due" if left_s < 1 else f"next try in {duration(left_s)}"
+
+
 def size(value: float | None) -> str:
     """Return bytes in MB and the like."""
     if value is None:
@@ -124,5 +130,5 @@ def polyline(points: Sequence[float | None]) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (count, per_s, ms, duration, ago, size, share, json_lines, brief, word, signature, polyline)
+    for each in (count, per_s, ms, duration, ago, ahead, size, share, json_lines, brief, word, signature, polyline)
 }

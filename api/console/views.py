@@ -12,9 +12,10 @@ from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from workers import dead_letters, jobs, status
-from workers.errors import PoisonJob
+from workers.errors import DeliveryNotFound, PoisonJob
 from workers.jobs import Job
 from workers.reports import SeenReport
+from workers.webhooks import deliveries
 
 View = dict[str, Any]
 #: What an overview has room for.
@@ -138,7 +139,17 @@ def job(here: Services, job_id: str) -> View:
     """Return the data of a job's page. Raises JobNotFound."""
     found = placing.placed(here, jobs.get(job_id, identity.current().sees_jobs_of))
     given_up = found.error is not None and found.error["type"] == PoisonJob.__name__
-    return {"job": found, "fields": _fields(found), "given_up": given_up}
+    return {"job": found, "fields": _fields(found), "given_up": given_up, "delivery": _delivery(found)}
+
+
+def _delivery(job: Job) -> View | None:
+    """Return what became of a job's webhook; None if it has none, or not any more."""
+    if not job.state.terminal:
+        return None
+    try:
+        return deliveries.get(job.job_id).document()
+    except DeliveryNotFound:
+        return None
 
 
 def _fields(job: Job) -> View:

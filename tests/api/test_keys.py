@@ -99,6 +99,7 @@ ROLES: dict[str, Role | None] = {
     "console.jobs.show_job": Role.CLIENT,
     "console.jobs.review_cancel": Role.CLIENT,
     "console.jobs.cancel": Role.CLIENT,
+    "console.jobs.redeliver": Role.OPERATOR,
     "console.dead_letters.list_letters": Role.OPERATOR,
     "console.dead_letters.show_letter": Role.OPERATOR,
     "console.dead_letters.review_replay": Role.OPERATOR,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from tests.api.conftest import Client, View
 from tests.support.environment import forget_cached_settings
 from tests.support.webhook_receiver import SECRET
+from workers import keys
+from workers.redis_client import records_client
 from workers.webhooks import deliveries
 
 URL = "https://hooks.example.com/hook?token=secret"
@@ -110,3 +114,33 @@ def test_metrics_tell_what_waits_to_be_told(client: Client, adding: View) -> Non
     assert "queuecast_webhooks_pending 1.0" in text
     assert 'queuecast_webhook_deliveries_total{outcome="delivered"} 0.0' in text
     assert deliveries.figures().pending == 1
+
+
+def ended(job_id: str, status: str, **attempt: Any) -> None:
+    """What the notifier writes at the end of a delivery."""
+    attempts = [{"at": 1e9, "status_code": None, "error": None, "duration_ms": 12.0, "answer": None, **attempt}]
+    records_client().hset(keys.delivery(job_id), items=["status", status, "attempts", json.dumps(attempts)])
+
+
+def test_the_page_of_a_job_shows_what_became_of_its_webhook_and_sends_it_again(client: Client, adding: View) -> None:
+    def shown() -> str:
+        return client.get(f"/console/jobs/{job_id}").text
+
+    job_id = client.submit(input=[1, 2], callback_url=URL)
+    assert 'id="webhook" data-live' in shown()
+    client.delete(f"/jobs/{job_id}")
+    assert '<span class="chip pending">' in shown()
+    assert "is due" in shown()
+    assert 'id="webhook" data-live' in shown()
+    ended(job_id, "failed", error="<b>Nobody</b> listens there.")
+    assert '<span class="chip failed">' in shown()
+    assert "&lt;b&gt;Nobody&lt;/b&gt; listens there." in shown()
+    assert "secret" not in shown()
+    [mark] = set(re.findall(r'name="form_mark" value="(.*?)"', shown()))
+    answer = client.post(f"/console/jobs/{job_id}/redeliver", data={"form_mark": mark})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/console/jobs/{job_id}?done=redeliver")
+    assert deliveries.get(job_id).status == "pending"
+    ended(job_id, "delivered", status_code=204)
+    assert "answered 204 in 12 ms" in shown()
+    assert 'id="webhook">' in shown()
+    assert "Webhook</h2>" not in client.get(f"/console/jobs/{cancelled(client)}").text

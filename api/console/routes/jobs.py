@@ -1,4 +1,4 @@
-"""Jobs: the recent ones, one of them, and cancelling."""
+"""Jobs: the recent ones, one of them, cancelling, and sending a webhook again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from api.schemas import JobList
 from registry.roles import Role
 from workers import jobs
 from workers.jobs import JobState
+from workers.webhooks import deliveries
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
 
@@ -48,3 +49,11 @@ def cancel(job_id: str) -> AnyResponse:
     force = request.form.get("status") == JobState.RUNNING
     jobs.cancel(job_id, force=force, owner=identity.current().sees_jobs_of)
     return redirect(url_for(".show_job", job_id=job_id, done="cancel"), 303)
+
+
+@blueprint.post("/<job_id>/redeliver")
+@for_role(Role.OPERATOR)
+def redeliver(job_id: str) -> AnyResponse:
+    """Send a job's webhook again, or at once if it waits for its next try; the receiver knows its id."""
+    deliveries.redeliver(job_id)
+    return redirect(url_for(".show_job", job_id=job_id, done="redeliver"), 303)
