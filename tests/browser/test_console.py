@@ -18,6 +18,8 @@ from tests.support.stack import Stack
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EXAMPLE = [1.0, 2.0]
+#: How often pages look, so that nobody waits for them here.
+LOOKS_EVERY_MS = 200
 #: What the browser tells a page that somebody comes back to, or leaves.
 LOOK = "(document.dispatchEvent(new Event('visibilitychange')), null)"
 
@@ -29,10 +31,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     key = made.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
     with made as running:
         running.api.headers["Authorization"] = f"Bearer {key}"
-        running.start_worker()
+        worker = running.start_worker(wait=False)
         running.register("echo", Echo("one"), EXAMPLE)
         running.register("echo", Echo("two"), EXAMPLE)
         running.register("mortal", Mortal())
+        worker.wait_until_ready()
         yield running
 
 
@@ -41,6 +44,7 @@ def browser(chromium: str, stack: Stack, tmp_path_factory: pytest.TempPathFactor
     """A browser that was never here."""
     with Page(chromium, tmp_path_factory.mktemp("browser")) as found:
         found.size(1280, 800)
+        found.hasten(LOOKS_EVERY_MS)
         yield found
 
 
@@ -201,13 +205,14 @@ def test_a_service_that_is_away_is_said_and_a_hidden_page_asks_nothing(page: Pag
         "Object.defineProperty(document, 'hidden', { value: true, configurable: true }), "
         f"{LOOK})"
     )
-    assert page.value("new Promise(done => setTimeout(() => done(window.calls), 2500))") <= 1
+    several_looks = f"new Promise(done => inTime(() => done(window.calls), {3 * LOOKS_EVERY_MS}))"
+    assert page.value(several_looks) <= 1
     page.value(f"(delete document.hidden, {LOOK})")
     page.wait_for("window.calls >= 2")
 
 
 def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
-    name = "a_rather_long_name_of_an_endpoint_that_somebody_chose"
+    name = "arathernarrowpagebreaksalongnameofanendpointthatsomebodychose"
     stack.deploy("mortal", endpoint_name=name, max_attempts=1)
     lost = stack.submit(name, "kill")
     stack.job(lost, 60)
@@ -216,7 +221,7 @@ def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
     for address in (
         "", f"/deployments/{name}", f"/deployments/{name}/undeploy", "/models", "/models/mortal",
         "/models/mortal/versions/1/deploy", f"/deploy?model_name=mortal&version=1&endpoint_name={name}",
-        "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", "/dead-letters", f"/dead-letters/{lost}",
+        "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", f"/jobs/{lost}", "/elsewhere", "/dead-letters", f"/dead-letters/{lost}",
         f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login",
     ):  # fmt: skip
         page.go(f"{stack.url}/console{address}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 #: What stands in the open card of an endpoint.
 ANSWER = "document.querySelector('#Endpoints details[open] .answer').innerText"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A service without keys, for all tests but one."""
+    with Stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
 
 
 def button(text: str) -> str:
