@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from registry.roles import Role
 from tests.api.conftest import MAX_BYTES, Client, View
 from tests.api.described_client import PAGES
 from workers import keys
+from workers.embedded_redis import EmbeddedRedis
 from workers.redis_client import records_client
 
 Enter = Callable[..., Client]
@@ -244,3 +246,24 @@ def test_below_a_prefix_a_login_leads_to_where_one_wanted_to_be(client: Client) 
     at_prefix: dict[str, Any] = {"base_url": "http://localhost/ml/"}
     asked = client.get("/console/jobs?status=failed", **at_prefix).headers["Location"]
     assert asked == "/ml/console/login?next=%2Fml%2Fconsole%2Fjobs%3Fstatus%3Dfailed"
+
+
+def test_an_outage_is_said_on_a_page_and_ends_no_session(
+    enter: Enter, redis_server: EmbeddedRedis, data_dir: Path
+) -> None:
+    browser = enter()
+    redis_server.stop()
+    try:
+        answer = browser.get("/console")
+        assert (answer.status_code, answer.mimetype) == (503, "text/html")
+        assert "Queue unavailable" in answer.text
+        assert "Set-Cookie" not in answer.headers
+    finally:
+        redis_server.start()
+    assert browser.get("/console/jobs").status_code == 200
+    default_database().close()
+    (data_dir / "registry.db").write_bytes(b"no database at all" * 100)
+    answer = browser.get("/console")
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert "Registry unavailable" in answer.text
+    assert "Set-Cookie" not in answer.headers

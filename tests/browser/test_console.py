@@ -221,8 +221,8 @@ def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
     for address in (
         "", f"/deployments/{name}", f"/deployments/{name}/undeploy", "/models", "/models/mortal",
         "/models/mortal/versions/1/deploy", f"/deploy?model_name=mortal&version=1&endpoint_name={name}",
-        "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", f"/jobs/{lost}", "/elsewhere", "/dead-letters", f"/dead-letters/{lost}",
-        f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login",
+        "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", f"/jobs/{lost}", "/dead-letters", f"/dead-letters/{lost}",
+        f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login", "/elsewhere",
     ):  # fmt: skip
         page.go(f"{stack.url}/console{address}")
         page.value("(document.querySelectorAll('details').forEach(each => { each.open = true; }), null)")

@@ -49,8 +49,8 @@ async function refresh() {
   for (const address of addresses) {
     const answer = await fetch(address, { headers: { "X-Queuecast-Live": "1" }, signal: AbortSignal.timeout(GIVE_UP_MS) });
     if (answer.status === 401) return location.reload();
-    if (!answer.ok) throw new Error(answer.status === 404 ? "This isn't there any more" : "The service answers " + answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) throw new Error(refusal(answer.status, page));
     for (const region of regions) {
       const made = document.getElementById(region.id) === region && page.getElementById(region.id);
       if (made && (region.dataset.live || location.href) === address) patch(region, made);
@@ -58,6 +58,12 @@ async function refresh() {
   }
   shownAt = Date.now();
   stale.hidden = true;
+}
+
+function refusal(status, page) {
+  if (status === 404) return "This isn't there any more";
+  const title = page.querySelector("main h1");
+  return (title ? title.textContent : "The service answers") + " (" + status + ")";
 }
 
 function say(error) {
