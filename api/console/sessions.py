@@ -37,7 +37,7 @@ _TOKEN_BYTES = 32
 def token() -> str:
     """Return what stands in this browser's cookie, or will."""
     if "console_token" not in g:
-        given = request.cookies.get(COOKIE, "")
+        given = request.cookies.get(_cookie(), "")
         g.console_token = given if _TOKEN.fullmatch(given) else secrets.token_urlsafe(_TOKEN_BYTES)
     found: str = g.console_token
     return found
@@ -114,11 +114,17 @@ def log_out() -> None:
 
 def keep(response: Response) -> None:
     """Give the browser its cookie, if it doesn't have it."""
-    if "console_token" in g and g.console_token != request.cookies.get(COOKIE):
+    if "console_token" in g and g.console_token != request.cookies.get(_cookie()):
         # A proxy that speaks HTTPS says so; who claims it wrongly harms but themselves.
         secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
         path = f"{request.script_root}/console"
-        response.set_cookie(COOKIE, g.console_token, path=path, secure=secure, httponly=True, samesite="Strict")
+        response.set_cookie(_cookie(), g.console_token, path=path, secure=secure, httponly=True, samesite="Strict")
+
+
+def _cookie() -> str:
+    """Return the cookie's name: browsers keep one jar for all ports of a host, so two services there need two names."""
+    port = request.host.rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isdecimal() and port.isascii() else COOKIE
 
 
 def _place() -> str:

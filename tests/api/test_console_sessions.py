@@ -267,3 +267,10 @@ def test_an_outage_is_said_on_a_page_and_ends_no_session(
     assert (answer.status_code, answer.mimetype) == (503, "text/html")
     assert "Registry unavailable" in answer.text
     assert "Set-Cookie" not in answer.headers
+
+
+def test_services_on_two_ports_of_a_host_do_not_log_each_other_out(client: Client) -> None:
+    answer = client.get("/console/login", base_url="http://localhost:8001")
+    assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}_8001=")
+    answer = client.get("/console/login", base_url="http://[::1]")
+    assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=")
