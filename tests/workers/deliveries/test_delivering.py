@@ -85,6 +85,7 @@ def test_an_end_is_told_without_a_task_where_a_full_redis_takes_none(
     receiver: WebhookReceiver, with_redis: WithRedis, fill: Callable[[], None], store: redis.Redis
 ) -> None:
     first, second = ended(with_redis, receiver.url, 2)
+    assert set(attempts.take()) == {first, second}
     notifier.send(first)
     assert store.llen(WEBHOOKS_QUEUE) == 1
     assert receiver.jobs == []
