@@ -131,22 +131,13 @@ class Following:
             some = ids[start : start + _MGET_LIMIT]
             with translated_errors():
                 found = records.read(some)
-            read = {job_id: _parsed(job_id, record) for job_id, record in zip(some, found, strict=True)}
+            read = {job_id: jobs.parse_if_readable(job_id, record) for job_id, record in zip(some, found, strict=True)}
             placed = {job.job_id: job for job in jobs.placed([job for job in read.values() if job is not None])}
             for job_id, job in read.items():
                 # Of those that have ended the waiter tells.
                 if job is None or not job.state.terminal:
                     for follower in followed[job_id]:
                         follower.see(placed.get(job_id))
-
-
-def _parsed(job_id: str, record: bytes | None) -> Job | None:
-    """Return a job; None if it is gone, or its record can't be read, which is the end for its own followers alone."""
-    try:
-        return None if record is None else jobs.parse(job_id, record)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        _log.warning("can't read the record of followed job %s: %r", job_id, error)
-        return None
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ from workers.paces import Place
 from workers.priorities import Priority
 from workers.redis_client import records_client, translated_errors
 from workers.submission import Idempotency, Limits
+
+_log = logging.getLogger(__name__)
 
 _PAGE = 200
 
@@ -247,6 +250,15 @@ def parse(job_id: str, record: bytes) -> Job:
         owner=found.get("owner"),
         priority=_PRIORITIES.get(str(found.get("priority")), Priority.NORMAL),
     )
+
+
+def parse_if_readable(job_id: str, record: bytes | None) -> Job | None:
+    """Return a job; None if it is gone, or its record can't be read, which must not keep others from theirs."""
+    try:
+        return None if record is None else parse(job_id, record)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        _log.warning("can't read the record of job %s: %r", job_id, error)
+        return None
 
 
 def _celerys_error(result: Any) -> dict[str, Any]:

@@ -100,7 +100,9 @@ class Sweeper:
         found = await self._records.mget([keys.record(job_id) for job_id in ids]) if ids else []
         for job_id, record in zip(ids, cast("list[bytes | None]", found), strict=True):
             if record is not None and not documents.is_terminal(record):
-                await self._withdraw(jobs.parse(job_id, record), now)
+                job = jobs.parse_if_readable(job_id, record)
+                if job is not None:
+                    await self._withdraw(job, now)
         if ids:
             # Those that run have begun in time; those that ended are not late any more.
             await self._records.zrem(keys.EXPIRING, *ids)

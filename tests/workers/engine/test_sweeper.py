@@ -194,6 +194,20 @@ def test_a_late_job_expires_and_a_running_one_does_not(store: redis.Redis, with_
     assert not store.exists(keys.message(late))
 
 
+def test_a_record_that_can_not_be_read_keeps_no_other_job_from_its_end(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    spoilt, late, lost = submit_ids(3)
+    store.set(keys.record(spoilt), b"[1, 2")
+    store.zadd(keys.EXPIRING, {spoilt: time.time() - 2, late: time.time() - 1})
+    age(store, lost)
+    store.delete(QUEUE)
+    sweep(with_redis)
+    assert jobs.get(late).state is JobState.EXPIRED
+    assert len(queued(store)) == 1
+    assert store.zcard(keys.EXPIRING) == 0
+
+
 def test_a_round_that_another_worker_has_made_is_skipped(store: redis.Redis, with_redis: WithRedis) -> None:
     swept: list[bool] = []
 
