@@ -84,7 +84,7 @@ def test_a_job_that_hangs_times_out_and_its_mates_succeed(service: Stack, name: 
     assert "timeout_s" in documents[0]["error"]["message"]
     service.wait_for_status(name, "active")
     replaced = [line for line in service.workers[0].log().splitlines() if f"of {name} is being replaced" in line]
-    assert [line.partition(" replaced: ")[2] for line in replaced] == ["the model host did not answer within 1 s."] * 2
+    assert {line.partition(" replaced: ")[2] for line in replaced} == {"the model host did not answer within 1 s."}
 
 
 def test_a_host_that_outgrows_its_memory_is_replaced_and_its_mates_succeed(
