@@ -12,7 +12,7 @@ from threading import BoundedSemaphore, Event
 
 from flask import Flask, current_app
 
-from api.console.paces import Paces
+from api.console.rates import Rates
 from api.errors import TooManyStreams
 from api.registry_cache import RegistryCache
 from api.settings import ApiSettings
@@ -34,7 +34,7 @@ class Services:
         self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
         self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: How fast jobs end, as the console has seen it.
-        self.paces = Paces()
+        self.rates = Rates()
         #: Set when the process is about to end: nobody is held any more.
         self.ending = Event()
         self._waits = BoundedSemaphore(settings.max_held_waits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api import deploying, identity, placing, registering
-from api.console.paces import Pace
+from api.console.rates import Rate
 from api.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
@@ -28,7 +28,7 @@ class Row:
     """A deployment in a list: as the API shows it, and how fast its jobs end."""
 
     view: View
-    pace: Pace
+    rate: Rate
 
     @property
     def ready(self) -> list[View]:
@@ -45,7 +45,7 @@ class Row:
         """The share of jobs that fail: of late, or ever if none has ended of late."""
         ended = self.view["succeeded_count"] + self.view["failed_count"]
         ever = self.view["failed_count"] / ended if ended else None
-        return ever if self.pace.error_share is None else self.pace.error_share
+        return ever if self.rate.error_share is None else self.rate.error_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class WorkerRow:
 def overview(here: Services) -> View:
     """Return the data of the first page."""
     rows, workers = _rows(here), [WorkerRow(each) for each in status.live_workers()]
-    known = [row.pace.jobs_per_s for row in rows if row.pace.jobs_per_s is not None]
+    known = [row.rate.jobs_per_s for row in rows if row.rate.jobs_per_s is not None]
     return {
         "rows": rows,
         "workers": workers,
@@ -98,7 +98,7 @@ def deployment(here: Services, endpoint_name: str) -> View:
     """Return the data of a deployment's page. Raises DeploymentNotFound."""
     view = deploying.show(here, endpoint_name)
     return {
-        "row": Row(view, here.paces.note([view])[endpoint_name]),
+        "row": Row(view, here.rates.note([view])[endpoint_name]),
         "versions": _versions(here, view["model_name"]),
         "jobs": jobs.recent(endpoint_name, limit=_FEW_JOBS),
         "takes_jobs": _takes_jobs(view),
@@ -166,8 +166,8 @@ def letters(endpoint_name: str | None) -> Sequence[View]:
 
 def _rows(here: Services) -> list[Row]:
     views = deploying.list_all(here)
-    paces = here.paces.note(views)
-    return [Row(view, paces[view["endpoint_name"]]) for view in views]
+    rates = here.rates.note(views)
+    return [Row(view, rates[view["endpoint_name"]]) for view in views]
 
 
 def _versions(here: Services, model_name: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.console.paces import Pace, Paces
+from api.console.rates import Rate, Rates
 from api.console.text import polyline
 
 
@@ -13,12 +13,12 @@ class Looks:
 
     def __init__(self) -> None:
         self.now = 1_000.0
-        self._paces = Paces(clock=lambda: self.now)
+        self._rates = Rates(clock=lambda: self.now)
 
-    def __call__(self, after_s: float, succeeded: int, failed: int = 0) -> Pace:
+    def __call__(self, after_s: float, succeeded: int, failed: int = 0) -> Rate:
         self.now += after_s
         view = {"endpoint_name": "adding", "succeeded_count": succeeded, "failed_count": failed}
-        return self._paces.note([view])["adding"]
+        return self._rates.note([view])["adding"]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def look() -> Looks:
     return Looks()
 
 
-def test_a_pace_needs_two_looks(look: Looks) -> None:
+def test_a_rate_needs_two_looks(look: Looks) -> None:
     first = look(0, 500)
     assert (first.jobs_per_s, first.error_share) == (None, None)
     second = look(2, 520, 5)
@@ -52,7 +52,7 @@ def test_two_looks_at_once_are_one(look: Looks) -> None:
     assert look(0.1, 50).jobs_per_s is None
 
 
-def test_counters_that_begin_anew_are_no_negative_pace(look: Looks) -> None:
+def test_counters_that_begin_anew_are_no_negative_rate(look: Looks) -> None:
     look(0, 900)
     assert look(2, 3).jobs_per_s is None
     assert look(2, 7).jobs_per_s == pytest.approx(2)
@@ -61,12 +61,12 @@ def test_counters_that_begin_anew_are_no_negative_pace(look: Looks) -> None:
 def test_the_line_shows_what_was_looked_at_and_nothing_before(look: Looks) -> None:
     look(0, 0)
     for _ in range(30):
-        pace = look(2, round(look.now - 1_000) * 5)
-    known = [each for each in pace.points if each is not None]
+        rate = look(2, round(look.now - 1_000) * 5)
+    known = [each for each in rate.points if each is not None]
     assert 5 <= len(known) <= 6
-    assert pace.points[0] is None
+    assert rate.points[0] is None
     assert known == pytest.approx([5.0] * len(known), rel=0.2)
-    assert len(polyline(pace.points).split()) == len(known)
+    assert len(polyline(rate.points).split()) == len(known)
 
 
 def test_a_line_of_nothing_lies_at_the_bottom_and_one_point_is_none() -> None:

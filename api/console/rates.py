@@ -14,10 +14,10 @@ from itertools import pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
-#: How far back a pace is drawn, and how much time each of its points stands for.
+#: How far back a rate is drawn, and how much time each of its points stands for.
 KEPT_S = 300.0
 STEP_S = 10.0
-#: The pace of now is that of so long.
+#: The rate of now is that of so long.
 _NOW_S = 12.0
 #: Looks that come closer together than this are one.
 _CLOSEST_S = 0.8
@@ -37,10 +37,10 @@ class Counted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Rate:
     """How fast the jobs of an endpoint end."""
 
-    #: None after the first look: a pace needs two.
+    #: None after the first look: a rate needs two.
     jobs_per_s: float | None
     #: The share of jobs that ended with an error, of those that ended while somebody looked; None if none did.
     error_share: float | None
@@ -48,7 +48,7 @@ class Pace:
     points: Sequence[float | None]
 
 
-class Paces:
+class Rates:
     """Remembers counters for as long as they are drawn; safe to use from many threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,14 +56,14 @@ class Paces:
         self._counted: dict[str, deque[Counted]] = {}
         self._lock = Lock()
 
-    def note(self, views: Sequence[Mapping[str, Any]]) -> dict[str, Pace]:
-        """Remember the counters that these views of deployments show; return the pace of each, by endpoint."""
+    def note(self, views: Sequence[Mapping[str, Any]]) -> dict[str, Rate]:
+        """Remember the counters that these views of deployments show; return the rate of each, by endpoint."""
         now = self._clock()
         with self._lock:
             for view in views:
                 self._add(view["endpoint_name"], Counted(now, view["succeeded_count"], view["failed_count"]))
             self._forget(now - KEPT_S)
-            return {view["endpoint_name"]: _pace(list(self._counted[view["endpoint_name"]])) for view in views}
+            return {view["endpoint_name"]: _rate(list(self._counted[view["endpoint_name"]])) for view in views}
 
     def _add(self, endpoint_name: str, counted: Counted) -> None:
         kept = self._counted.setdefault(endpoint_name, deque())
@@ -80,13 +80,13 @@ class Paces:
                 del self._counted[endpoint_name]
 
 
-def _pace(kept: Sequence[Counted]) -> Pace:
+def _rate(kept: Sequence[Counted]) -> Rate:
     last, first = kept[-1], kept[0]
     # The oldest of the last seconds; or, when nobody has looked for a while, the last look before that.
     lately = [each for each in kept if each.at_s >= last.at_s - _NOW_S]
     since = lately[0] if len(lately) > 1 or len(kept) == 1 else kept[-2]
     ended = last.ended - first.ended
-    return Pace(
+    return Rate(
         jobs_per_s=(last.ended - since.ended) / (last.at_s - since.at_s) if last is not since else None,
         error_share=(last.failed - first.failed) / ended if ended else None,
         points=_points(kept),
