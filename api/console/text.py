@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from registry.signature import Kind
+from workers.webhooks.outbox import without_secrets
 
 NOTHING = "–"
 #: A longer value is shown as far as this; the HTTP API has all of it.
@@ -102,7 +103,7 @@ def word(name: str) -> str:
     for ending, unit in (("_ms", " (ms)"), ("_s", " (s)"), ("_mb", " (MiB)"), ("_at", "")):
         if name.endswith(ending):
             return word(name.removesuffix(ending)) + unit
-    return name.replace("_", " ").capitalize()
+    return name.replace("_", " ").capitalize().replace(" url", " URL").replace(" ttl", " TTL")
 
 
 def signature(document: Mapping[str, Any]) -> str:
@@ -130,5 +131,20 @@ def polyline(points: Sequence[float | None]) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (count, per_s, ms, duration, ago, ahead, size, share, json_lines, brief, word, signature, polyline)
+    for each in (
+        without_secrets,
+        count,
+        per_s,
+        ms,
+        duration,
+        ago,
+        ahead,
+        size,
+        share,
+        json_lines,
+        brief,
+        word,
+        signature,
+        polyline,
+    )
 }

@@ -90,6 +90,7 @@ ROLES: dict[str, Role | None] = {
     "console.deployments.show_deployment": Role.OPERATOR,
     "console.deployments.deploy_form": Role.OPERATOR,
     "console.deployments.review_deploy": Role.OPERATOR,
+    "console.deployments.review_typed_deploy": Role.OPERATOR,
     "console.deployments.deploy": Role.OPERATOR,
     "console.deployments.review_undeploy": Role.OPERATOR,
     "console.deployments.undeploy": Role.OPERATOR,

@@ -144,3 +144,21 @@ def test_the_page_of_a_job_shows_what_became_of_its_webhook_and_sends_it_again(c
     assert "answered 204 in 12 ms" in shown()
     assert 'id="webhook">' in shown()
     assert "Webhook</h2>" not in client.get(f"/console/jobs/{cancelled(client)}").text
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="(.*?)"', page))
+
+
+def test_the_console_shows_no_token_of_a_deployments_callback_and_puts_none_into_an_address(client: Client) -> None:
+    client.register()
+    form = client.get("/console/models/adder/versions/1/deploy").text
+    assert '<form method="post" action="/console/deploy/review"' in form
+    sent = {**hidden_fields(form), "endpoint_name": "told", "callback_url": URL}
+    asked = client.post("/console/deploy/review", data=sent).text
+    assert "Callback URL: https://hooks.example.com/hook?…." in asked
+    assert client.post("/console/deploy", data=hidden_fields(asked)).status_code == 303
+    assert client.get("/deployments/told").json["settings"]["callback_url"] == URL
+    shown = client.get("/console/deployments/told").text
+    assert "https://hooks.example.com/hook?…" in shown
+    assert "secret" not in shown

@@ -33,22 +33,15 @@ def deploy_form(model_name: str, version: str) -> str:
 @blueprint.get("/deploy")
 @for_role(Role.OPERATOR)
 def review_deploy() -> str | tuple[str, int]:
-    """Say what a deploy will do, and ask for confirmation; or show the form again with what is wrong."""
-    here, given = services.current(), request.args
-    version = registering.show_version(here, given.get("model_name", ""), given.get("version", ""))
-    sent = forms.send(lambda: forms.deploy(given), "")
-    if sent.made is None:
-        return _form(version, given, sent.problems), sent.status
-    wanted = sent.made
-    name = wanted.endpoint_name or names.default_endpoint_name(wanted.model_name, version["version"])
-    return render_template(
-        "console/deploy_review.html",
-        wanted=wanted,
-        name=name,
-        version=version,
-        fields={**forms.deploy_fields(wanted), "endpoint_name": name},
-        **views.change(here, name),
-    )
+    """Say what the deploy of a link, or of a form without secrets, will do."""
+    return _review(request.args)
+
+
+@blueprint.post("/deploy/review")
+@for_role(Role.OPERATOR)
+def review_typed_deploy() -> str | tuple[str, int]:
+    """Say what a deploy will do whose settings were typed: a callback's token belongs in no address or log."""
+    return _review(request.form)
 
 
 @blueprint.post("/deploy")
@@ -72,6 +65,25 @@ def undeploy(endpoint_name: str) -> AnyResponse:
     """Undeploy, unless the deployment is not any more what was shown."""
     deploying.undeploy(services.current(), forms.undeploy(endpoint_name), None)
     return redirect(url_for("console.overview.home", done="undeploy"), 303)
+
+
+def _review(given: Mapping[str, str]) -> str | tuple[str, int]:
+    """Say what a deploy will do, and ask for confirmation; or show the form again with what is wrong."""
+    here = services.current()
+    version = registering.show_version(here, given.get("model_name", ""), given.get("version", ""))
+    sent = forms.send(lambda: forms.deploy(given), "")
+    if sent.made is None:
+        return _form(version, given, sent.problems), sent.status
+    wanted = sent.made
+    name = wanted.endpoint_name or names.default_endpoint_name(wanted.model_name, version["version"])
+    return render_template(
+        "console/deploy_review.html",
+        wanted=wanted,
+        name=name,
+        version=version,
+        fields={**forms.deploy_fields(wanted), "endpoint_name": name},
+        **views.change(here, name),
+    )
 
 
 def _form(version: views.View, values: Mapping[str, str], problems: Mapping[str, str]) -> str:
