@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from api.cli.client import Client, Document, path_of
@@ -9,6 +11,8 @@ from api.cli.options import calls_service
 from api.cli.output import Output, local_time
 
 _STATUSES = ["pending", "delivered", "failed"]
+#: Longer due than a notifier needs to see it, also one whose task was lost.
+_OVERDUE_S = 60.0
 
 
 @click.group()
@@ -51,6 +55,11 @@ def list_deliveries(client: Client, output: Output, endpoint_name: str | None, s
         ],
         "No such deliveries.",
     )
+    if overdue := sum(map(_is_overdue, found["deliveries"])):
+        output.note(
+            f"{overdue} of these should have been sent over a minute ago: no notifier runs, or the receiver takes "
+            "less than comes (docs/webhooks.md)."
+        )
 
 
 @webhooks.command()
@@ -66,12 +75,18 @@ def show(client: Client, output: Output, job_id: str) -> None:
 @calls_service
 def redeliver(client: Client, output: Output, job_ids: tuple[str, ...]) -> None:
     """Send the webhooks of these jobs again, each under the webhook-id that it had."""
-    found = [client.post(path_of("webhooks", "deliveries", job_id, "redeliver"), {}) for job_id in job_ids]
+    found: list[Document] = []
+    for job_id in job_ids:
+        found.append(client.post(path_of("webhooks", "deliveries", job_id, "redeliver"), {}))
+        if not output.as_json:  # at once: the next one may be refused
+            output.line(f"{job_id} is sent again to {found[-1]['callback_url']}.")
     if output.as_json:
         output.document({"deliveries": found})
-        return
-    for each in found:
-        output.line(f"{each['job_id']} is sent again to {each['callback_url']}.")
+
+
+def _is_overdue(delivery: Document) -> bool:
+    due = delivery["next_attempt_at"]
+    return bool(due) and (datetime.now(UTC) - datetime.fromisoformat(due)).total_seconds() > _OVERDUE_S
 
 
 def _show(output: Output, delivery: Document) -> None:
