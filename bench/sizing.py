@@ -98,7 +98,6 @@ def processes(stack: Stack, worker: Worker) -> None:
         stack.deploy(name, endpoint_name=name, hosts=1)
     eventually(lambda: len(family(worker)) == 2 + len(EXAMPLES), message="the further hosts have ended")
     row(f"worker, forkserver and 3 hosts of {len(EXAMPLES)} models", *mib(family(worker)))
-    row("notifier", *mib([psutil.Process(stack.start_notifier().pid)]))
     with stack.flower(worker):
         flower = [each for each in psutil.Process().children() if "flower" in " ".join(each.cmdline())]
         row("Flower, without jobs", *mib(flower))
