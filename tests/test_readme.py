@@ -57,15 +57,19 @@ def test_the_readme_names_no_variable_that_nothing_reads() -> None:
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:
     for document in (README, REPOSITORY / "CHANGELOG.md", *REPOSITORY.glob("docs/*.md")):
-        text = document.read_text(encoding="utf-8")
-        headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
-            path, _, anchor = target.partition("#")
-            if "://" in target:
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+            path, _, anchor = link.partition("#")
+            if "://" in link:
                 continue
-            assert not path or (document.parent / path).exists(), f"{document.name} leads to {target}"
-            assert path or anchor in anchors, f"{document.name} leads to {target}"
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name} leads to {link}"
+            assert not anchor or anchor in anchors(target), f"{document.name} leads to {link}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what links to the headings of a document end with."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_limit_of_a_setting_that_the_readme_tells_is_the_one_that_is_checked() -> None:
