@@ -58,7 +58,7 @@ bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI serve
 	@$(BIN)/python bench/wsgi_servers.py
 
 .PHONY: screenshots
-screenshots: $(VENV)/.installed-dev ## take the pictures of the console anew, for docs/console.md (needs Chromium)
+screenshots: $(VENV)/.installed-bench ## take the pictures of the console anew, for docs/console.md (needs Chromium)
 	@PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py
 
 MINUTES ?= 30
