@@ -69,8 +69,20 @@ def test_variables_are_those_that_are_read() -> None:
     settings = (ApiSettings, WorkerSettings, RegistrySettings)
     known = OTHERS | {f"QUEUECAST_{name.upper()}" for each in settings for name in each.model_fields}
     config, secret = one("ConfigMap", "queuecast")["data"], one("Secret", "queuecast")["stringData"]
+    webhooks = one("Secret", "queuecast-webhooks")["stringData"]
     own = {each["name"] for document in PODS for each in pod(document)["containers"][0].get("env", [])}
-    assert (set(config) | set(secret) | own) - known == set()
+    assert (set(config) | set(secret) | set(webhooks) | own) - known == set()
+
+
+def test_what_webhooks_are_signed_with_is_given_to_the_api_and_the_notifier_alone() -> None:
+    assert "QUEUECAST_WEBHOOK_SECRETS" not in one("Secret", "queuecast")["stringData"]
+    reading = {
+        document["metadata"]["name"]
+        for document in PODS
+        for source in pod(document)["containers"][0]["envFrom"]
+        if source.get("secretRef", {}).get("name") == "queuecast-webhooks"
+    }
+    assert reading == {"api", "notifier"}
 
 
 def test_a_worker_has_longer_to_stop_than_its_predictions_have() -> None:
