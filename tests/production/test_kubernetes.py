@@ -145,7 +145,7 @@ def test_the_number_counts_what_waits_in_any_priority_and_what_runs_and_ends_at_
     assert asked_as_keda_does(stack) == len(ids)
     gate.touch()
     stack.outcomes(ids)
-    # Workers say every few seconds what they hold.
+    # Workers say once a second what they hold.
     eventually(lambda: asked_as_keda_does(stack) == 0, message="nothing is left")
 
 

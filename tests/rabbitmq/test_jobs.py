@@ -105,5 +105,5 @@ def test_the_ends_of_jobs_are_told_by_way_of_rabbitmq(service: Stack, echo: str)
         service.deploy(echo, endpoint_name=echo, callback_url=receiver.url)
         job_id = service.submit(echo, "a")
         eventually(lambda: receiver.jobs == [job_id])
-        told = expect(200, service.api.get(f"/webhooks/deliveries/{job_id}"))
-    assert told["status"] == "delivered"
+        url = f"/webhooks/deliveries/{job_id}"
+        eventually(lambda: expect(200, service.api.get(url))["status"] == "delivered")

@@ -44,8 +44,10 @@ def test_an_active_deployment_shows_its_workers_and_figures(service: Stack, name
     assert (view["request_count"], view["succeeded_count"], view["failed_count"]) == (20, 20, 0)
     assert 1 <= view["p50_ms"] <= view["p95_ms"] <= view["p99_ms"]
     assert view["avg_latency_ms"] >= 1
-    assert (view["queue_depth"], view["oldest_job_age_s"]) == (0, None)
-    assert view in service.api.get("/deployments").json()["deployments"]
+    # Workers say once a second what they hold.
+    eventually(lambda: service.view(name)["queue_depth"] == 0, 3.0)
+    assert service.view(name)["oldest_job_age_s"] is None
+    eventually(lambda: service.view(name) in service.api.get("/deployments").json()["deployments"])
 
 
 def test_it_is_degraded_when_one_of_two_workers_has_failed(

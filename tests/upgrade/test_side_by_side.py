@@ -150,7 +150,8 @@ def test_jobs_of_either_api_are_done_once_by_either_worker_through_a_swap(both: 
             [outcome["version"], job.row] for outcome, job in zip(outcomes, each.accepted, strict=True)
         ]
         assert {outcome["attempts"] for outcome in outcomes} == {1}
-        assert {answer.json()["code"] for answer in each.refused} == {"endpoint_not_deployed"}
+        # Only while it was parked, which the one or the other may not have met.
+        assert {answer.json()["code"] for answer in each.refused} <= {"endpoint_not_deployed"}
     # What a release shows of a job, the next one shows too, and perhaps more.
     job_id = load.accepted[0].job_id
     assert old.job(job_id).items() <= both.job(job_id).items()

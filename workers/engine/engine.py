@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 _LAST_WRITES_S = 5.0
 #: Changes that come together are reported together.
 _REPORT_DELAY_S = 0.02
+#: How often it is reported how many jobs there are, as long as there are any: what waits is a part of a queue's depth.
+_BUSY_REPORT_INTERVAL_S = 1.0
 
 
 class Engine:
@@ -169,12 +171,14 @@ class Engine:
         """Write this worker's report at every change, and regularly without one."""
         while True:
             context.changed.clear()
+            report = self._observed()
             try:
-                await reports.write(context.records, self._observed())
+                await reports.write(context.records, report)
             except (RedisError, OSError) as error:
                 _log.warning("can't report: %s", error)
+            is_busy = any(each["waiting"] or each["running"] for each in report["endpoints"].values())
             try:
-                async with asyncio.timeout(reports.REPORT_INTERVAL_S):
+                async with asyncio.timeout(_BUSY_REPORT_INTERVAL_S if is_busy else reports.REPORT_INTERVAL_S):
                     await context.changed.wait()
             except TimeoutError:
                 continue
