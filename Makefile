@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Most of the tests' time is waiting for processes to start. Each file's tests share what it started, and so do
 # the files of a folder if they come one after the other.
-TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+AT_ONCE := --dist loadfile --no-loadscope-reorder
 # Tests are rewritten when they are loaded: once, not at each run.
 export PYTHONDONTWRITEBYTECODE :=
 FAST := not slow and not postgres and not rabbitmq and not browser
@@ -26,11 +26,11 @@ run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl
 
 .PHONY: test
 test: $(VENV)/.installed-dev services lint ## check everything: lint, types, layers and all tests (under 10 minutes)
-	@$(BIN)/python -m pytest $(TWO_AT_ONCE)
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 2
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
-	@$(BIN)/python -m pytest $(TWO_AT_ONCE) -m "$(FAST)"
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m "$(FAST)"
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
