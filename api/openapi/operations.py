@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api import schemas
-from api.openapi import answers
+from api.openapi import answers, job_answers
 from api.openapi.operation import Operation
 from api.openapi.v2 import V2_OPERATIONS
 
@@ -16,7 +16,7 @@ _EXAMPLE_INPUT = [0.5, 0.8, 0.2]
 OPERATIONS: Mapping[str, Operation] = {
     "predictions.predict_model": Operation(
         "Predictions",
-        {200: answers.OutcomeOfJob, 202: answers.Accepted},
+        {200: job_answers.OutcomeOfJob, 202: job_answers.Accepted},
         body=schemas.ModelPrediction,
         errors=(400, 404, 409, 413, 422, 429, 503),
         takes_prefer_wait=True,
@@ -25,7 +25,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "predictions.predict_endpoint": Operation(
         "Predictions",
-        {200: answers.OutcomeOfJob, 202: answers.Accepted},
+        {200: job_answers.OutcomeOfJob, 202: job_answers.Accepted},
         body=schemas.Prediction,
         errors=(400, 404, 409, 413, 422, 429, 503),
         takes_prefer_wait=True,
@@ -34,49 +34,49 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "predictions.predict_many": Operation(
         "Predictions",
-        {202: answers.AcceptedMany},
+        {202: job_answers.AcceptedMany},
         body=schemas.Prediction,
         errors=(400, 404, 413, 422, 429, 503),
         takes_idempotency_key=True,
         many=True,
         example=[{"input": _EXAMPLE_INPUT}, {"input": _EXAMPLE_INPUT, "expires_in_s": 60}],
     ),
-    "jobs.show_job": Operation("Jobs", {200: answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)),
+    "jobs.show_job": Operation("Jobs", {200: job_answers.JobDocument}, query=schemas.JobWait, errors=(404, 422, 503)),
     "events.stream_events": Operation(
         "Jobs",
-        {200: answers.JobEventStream, 204: None},
+        {200: job_answers.JobEventStream, 204: None},
         query=schemas.JobEvents,
         errors=(404, 422, 429, 503),
         takes_last_event_id=True,
         media_types=("text/event-stream",),
     ),
     "events.link_events": Operation(
-        "Jobs", {201: answers.EventsLink}, query=schemas.EventsLink, errors=(404, 422, 503)
+        "Jobs", {201: job_answers.EventsLink}, query=schemas.EventsLink, errors=(404, 422, 503)
     ),
     "jobs.cancel_job": Operation(
-        "Jobs", {200: answers.JobDocument}, query=schemas.JobCancel, errors=(404, 409, 422, 503)
+        "Jobs", {200: job_answers.JobDocument}, query=schemas.JobCancel, errors=(404, 409, 422, 503)
     ),
     "dead_letters.list_dead_letters": Operation(
-        "Dead letters", {200: answers.DeadLetters}, query=schemas.DeadLetterList, errors=(422, 503)
+        "Dead letters", {200: job_answers.DeadLetters}, query=schemas.DeadLetterList, errors=(422, 503)
     ),
-    "dead_letters.show_dead_letter": Operation("Dead letters", {200: answers.DeadLetter}, errors=(404, 503)),
+    "dead_letters.show_dead_letter": Operation("Dead letters", {200: job_answers.DeadLetter}, errors=(404, 503)),
     "dead_letters.replay_dead_letter": Operation(
         "Dead letters",
-        {202: answers.Accepted},
+        {202: job_answers.Accepted},
         body=schemas.Replay,
         errors=(400, 404, 413, 422, 429, 503),
         example={},
     ),
     "dead_letters.discard_dead_letter": Operation("Dead letters", {204: None}, errors=(404, 422, 503)),
     "webhooks.list_deliveries": Operation(
-        "Webhooks", {200: answers.WebhookDeliveries}, query=schemas.DeliveryList, errors=(422, 503)
+        "Webhooks", {200: job_answers.WebhookDeliveries}, query=schemas.DeliveryList, errors=(422, 503)
     ),
-    "webhooks.show_delivery": Operation("Webhooks", {200: answers.WebhookDelivery}, errors=(404, 422, 503)),
-    "webhooks.redeliver": Operation("Webhooks", {202: answers.WebhookDelivery}, errors=(404, 422, 503)),
-    "jobs.list_jobs": Operation("Jobs", {200: answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
+    "webhooks.show_delivery": Operation("Webhooks", {200: job_answers.WebhookDelivery}, errors=(404, 422, 503)),
+    "webhooks.redeliver": Operation("Webhooks", {202: job_answers.WebhookDelivery}, errors=(404, 422, 503)),
+    "jobs.list_jobs": Operation("Jobs", {200: job_answers.Jobs}, query=schemas.JobList, errors=(422, 503)),
     "jobs.look_up_jobs": Operation(
         "Jobs",
-        {200: answers.JobsLookedUp},
+        {200: job_answers.JobsLookedUp},
         body=schemas.JobLookUp,
         query=schemas.JobWait,
         errors=(400, 413, 422, 503),
