@@ -25,8 +25,23 @@ run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl
 	@exec $(BIN)/queuecast run
 
 .PHONY: test
-test: $(VENV)/.installed-dev services lint ## check everything: lint, types, layers and all tests (under 10 minutes)
-	@$(BIN)/python -m pytest $(AT_ONCE) -n 2
+test: $(VENV)/.installed-dev services lint ## check everything: lint, types, layers and all tests (a quarter of an hour)
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 3
+	@$(MAKE) --no-print-directory test-servers
+
+# Where tests about Redis servers are: to look through all of them takes longer than to run these.
+ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/service/test_secured.py \
+	tests/operations/test_backup.py
+SERVERS := $(VENV)/redis-servers
+
+.PHONY: test-servers
+test-servers: $(VENV)/.installed-dev ## run what depends on the Redis server with the oldest, Debian's, and Valkey (1 minute)
+	@sh tests/support/unpack_redis_servers.sh $(SERVERS) $(BIN)/python
+	@for server in $$(ls $(SERVERS)); do \
+		set -- $(SERVERS)/$$server/*-server; "$$1" --version | cut -c1-30; \
+		PATH="$(CURDIR)/$(SERVERS)/$$server:$$PATH" \
+			$(BIN)/python -m pytest --quiet $(AT_ONCE) -n 2 -m servers $(ASK_THE_SERVER) || exit 1; \
+	done
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
@@ -42,7 +57,7 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
 .PHONY: bench
-bench: $(VENV)/.installed-bench ## measure Queuecast beside tutorial Celery; writes docs/performance.md (under 15 minutes)
+bench: $(VENV)/.installed-bench ## measure Queuecast beside tutorial Celery; writes docs/explanation/performance.md (under 15 minutes)
 	@$(BIN)/python -m bench --write-docs
 
 .PHONY: bench-quick
@@ -58,13 +73,13 @@ bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI serve
 	@$(BIN)/python bench/wsgi_servers.py
 
 .PHONY: screenshots
-screenshots: $(VENV)/.installed-bench ## take the pictures of the console anew, for docs/console.md (needs Chromium)
+screenshots: $(VENV)/.installed-bench ## take the pictures of the console anew, for docs/guides/console.md (needs Chromium)
 	@PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py
 
 MINUTES ?= 30
 .PHONY: soak
-soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (30), then audit every job
-	@$(BIN)/python bench/soak.py --minutes $(MINUTES)
+soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (30), audit every job; writes docs/soak.json
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES) --write-docs
 
 .PHONY: clean
 clean: ## delete .venv and all caches; data/ stays

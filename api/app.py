@@ -1,27 +1,56 @@
-"""The Flask app: what is put together, and nothing else."""
+"""The Flask app: what it is put together from, and nothing else."""
 
 from __future__ import annotations
 
 from flask import Flask
 
-from api import guard, observing, problems, request_ids, services
+from api.auth import guard
 from api.console import blueprint as console
-from api.routes import (
-    dead_letters,
-    deployments,
-    docs,
-    events,
-    health,
-    jobs,
-    keys,
-    metrics,
-    models,
-    openapi,
-    predictions,
-    v2,
-    webhooks,
-)
+from api.deployments import routes as deployments
+from api.http import bodies, prefix, problems, request_ids, telemetry
+from api.jobs import dead_letter_routes, event_routes
+from api.jobs import routes as jobs
+from api.keys import routes as keys
+from api.models import routes as models
+from api.openapi import document
+from api.operations import routes as operations
+from api.predictions import routes as predictions
+from api.predictions.endpoint_paths import TAG as ENDPOINTS_TAG
+from api.predictions.endpoint_paths import endpoint_paths
+from api.process import services
 from api.settings import ApiSettings, load
+from api.v2 import routes as v2
+from api.webhooks import routes as webhooks
+from workers.webhooks import settings as webhook_settings
+
+_BLUEPRINTS = (
+    models.blueprint,
+    deployments.blueprint,
+    predictions.blueprint,
+    jobs.blueprint,
+    event_routes.blueprint,
+    dead_letter_routes.blueprint,
+    webhooks.blueprint,
+    keys.blueprint,
+    operations.health_blueprint,
+    operations.metrics_blueprint,
+    operations.openapi_blueprint,
+    operations.docs_blueprint,
+    v2.blueprint,
+)
+#: In the order of the documentation page.
+_TAGS = (
+    ENDPOINTS_TAG,
+    "Predictions",
+    "Jobs",
+    "Dead letters",
+    "Webhooks",
+    "Deployments",
+    "Models",
+    v2.TAG,
+    "Keys",
+    "Health",
+)
 
 
 def create_app(settings: ApiSettings | None = None) -> Flask:
@@ -31,15 +60,18 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
         SettingsWrong: an environment variable has a value that can't be used.
     """
     settings = settings or load()
+    webhook_settings.load()  # a wrong value is named now, and not when the first job asks for a webhook
     app = Flask("api", static_folder=None)
+    app.request_class = bodies.Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     services.install(app, services.Services(settings))
     request_ids.install(app)
-    observing.install(app, settings)
+    telemetry.install(app, settings)
     problems.install(app)
     guard.install(app)
-    for resource in (models, deployments, predictions, jobs, events, dead_letters, webhooks, keys, health, metrics,
-                     openapi, docs, v2):  # fmt: skip
-        app.register_blueprint(resource.blueprint)
+    for blueprint in _BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    document.install(app, _TAGS, [endpoint_paths])
     console.install(app)
+    prefix.install(app, settings)
     return app

@@ -1,4 +1,4 @@
-"""What the API itself refuses, and the HTTP status of every domain error; knows no Flask."""
+"""The errors of the API itself, and the HTTP status of every domain error. Must not know Flask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import registry.errors as registry_errors
 import workers.errors as worker_errors
+from workers.jobs import weights
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class FieldProblem:
 
 
 class ApiError(Exception):
-    """Root of what this package raises on purpose; `extras` are added to the answer's body."""
+    """Root of the errors of this package; `extras` are members of the response's body."""
 
     code = "api_error"
 
@@ -87,8 +88,21 @@ class EndpointNotDeployed(ApiError):
     code = "endpoint_not_deployed"
 
 
+class EndpointFailed(ApiError):
+    """No version of the endpoint could be loaded since it was deployed, so no job of it would ever run."""
+
+    code = "endpoint_failed"
+
+    def __init__(self, endpoint_name: str, reason: str) -> None:
+        super().__init__(
+            f"Endpoint {endpoint_name!r} takes no jobs: its first deploy failed, so nothing would run them. {reason} "
+            "Deploy a version that can be loaded; workers also try this one again.",
+            {"endpoint_name": endpoint_name, "reason": reason},
+        )
+
+
 class ComeBackLater(ApiError):
-    """There is too much at the moment; `retry_after_s` is when to try again."""
+    """A limit is reached at the moment; `retry_after_s` is when to try again."""
 
     code = "too_much"
 
@@ -104,19 +118,33 @@ class TooManyJobs(ComeBackLater):
 
 
 class TooManyRequests(ComeBackLater):
-    """The API key has had as many requests as it may have a second."""
+    """The API key has reached its requests per second."""
 
     code = "rate_limited"
 
 
+class TooManyForms(ComeBackLater):
+    """This API process is reading the most forms that it reads at once without a key."""
+
+    code = "too_many_forms"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} browsers are logging in at this moment. Try again in a few seconds.",
+            {"max_forms": limit},
+            retry_after_s=5,
+        )
+
+
 class TooManyStreams(ComeBackLater):
-    """As many streams of events are open at this API process as may be."""
+    """This API process, or one of its clients, has the most event streams open that it may have."""
 
     code = "too_many_streams"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{limit} streams of events are open here already. Try again after Retry-After, or poll the job meanwhile.",
+            f"Too many event streams are open. All clients together may open {limit} here, one client at most "
+            f"{weights.OF_FREE} times as many as are free. Try again after Retry-After, or poll the job meanwhile.",
             {"max_event_streams": limit},
             retry_after_s=5,
         )
@@ -130,7 +158,7 @@ class KeyMissing(ApiError):
     def __init__(self) -> None:
         super().__init__(
             "This API needs a key in each request: send the header `Authorization: Bearer qc_…`. "
-            "Whoever runs the service makes one with `queuecast keys create`."
+            "The operator of the service makes one with `queuecast keys create`."
         )
 
 
@@ -140,23 +168,23 @@ class KeyRefused(ApiError):
     code = "api_key_invalid"
 
     def __init__(self) -> None:
-        super().__init__("This API key is unknown or revoked. Ask whoever runs the service for a new one.")
+        super().__init__("This API key is unknown or revoked. Ask the operator of the service for a new one.")
 
 
 class TicketRefused(ApiError):
-    """The ticket of a link to a job's events is unknown, over, or another job's."""
+    """The ticket of a link to a job's events is unknown, expired, or for another job."""
 
     code = "ticket_invalid"
 
     def __init__(self) -> None:
         super().__init__(
-            "This link to a job's events is not valid, or not any more. "
+            "This link to a job's events is invalid or has expired. "
             "Ask for another one: POST /jobs/<id>/events-link, with an API key."
         )
 
 
 class LoginNeeded(ApiError):
-    """Nobody is logged in at the console, or not any more."""
+    """The browser has no session at the console, or it has ended."""
 
     code = "login_needed"
 
@@ -201,14 +229,14 @@ class WebhooksNotSetUp(ApiError):
 
     def __init__(self, field: str) -> None:
         super().__init__(
-            "This service sends no webhooks: whoever runs it sets QUEUECAST_WEBHOOK_SECRETS and "
-            "QUEUECAST_WEBHOOK_HOSTS for its API and its notifier (docs/webhooks.md).",
+            "This service sends no webhooks: its operator must set QUEUECAST_WEBHOOK_SECRETS and "
+            "QUEUECAST_WEBHOOK_HOSTS for its API and its notifier (docs/guides/webhooks.md).",
             {"field": field},
         )
 
 
 class CallbackRefused(ApiError):
-    """Nothing may be sent to the URL that a job's end is to be told to."""
+    """No webhook may be sent to this callback URL."""
 
     code = "callback_refused"
 
@@ -220,13 +248,13 @@ class DeploymentUnconfirmed(ApiError):
 
 
 class DeploymentFailed(ApiError):
-    """The workers could not load what was to be deployed, within the wait that was asked for."""
+    """The workers could not load the version, within the requested wait."""
 
     code = "deployment_failed"
 
 
 class JobUnsuccessful(ApiError):
-    """The job that the caller waited for ended without an outcome."""
+    """A job that the caller waited for ended without an outcome."""
 
     code = "job_unsuccessful"
 
@@ -244,13 +272,13 @@ class JobWithdrawn(JobUnsuccessful):
 
 
 class JobUnfinished(ApiError):
-    """The wait is over and the job is not; `job_id` is where to fetch its outcome later."""
+    """The wait is over and the job has not ended; `job_id` leads to its outcome later."""
 
     code = "job_unfinished"
 
 
 class DeploymentUnready(ApiError):
-    """The wait is over, and no worker has loaded yet what was to be deployed."""
+    """The wait is over, and no worker has loaded the version yet."""
 
     code = "deployment_unready"
 
@@ -268,6 +296,7 @@ STATUS: Mapping[type[Exception], int] = {
     RequestMalformed: 400,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
+    EndpointFailed: 409,
     ComeBackLater: 429,
     KeyMissing: 401,
     KeyRefused: 401,
@@ -319,6 +348,7 @@ STATUS: Mapping[type[Exception], int] = {
     worker_errors.BulkTooLarge: 422,
     worker_errors.IdempotencyConflict: 422,
     worker_errors.JobNotCancellable: 409,
+    worker_errors.JobUnreadable: 409,
     worker_errors.JobArgumentsWrong: 422,
     worker_errors.TargetRefused: 422,
     worker_errors.QueueUnavailable: 503,
@@ -326,12 +356,12 @@ STATUS: Mapping[type[Exception], int] = {
 
 
 def status_of(error: Exception) -> int:
-    """Return the HTTP status of a domain error; 500 for one that no client can cause or mend."""
+    """Return the HTTP status of a domain error; 500 for one not caused by the client and not fixable by it."""
     return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), 500)
 
 
 def extras_of(error: Exception) -> dict[str, Any]:
-    """Return what the answer's body says besides the message: the error's own plain attributes."""
+    """Return the members of the response's body besides the message: the error's own plain attributes."""
     if isinstance(error, ApiError):
         return error.extras
     return {

@@ -1,7 +1,7 @@
 """`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
 Every held long poll and every stream of events has a thread of its own, and there are more threads than may be held,
-so that submits always find one (docs/decisions.md has the measurement).
+so that submits always get one (docs/decisions.md has the measurement).
 """
 
 from __future__ import annotations
@@ -14,30 +14,32 @@ import socket
 import time
 from importlib.metadata import version
 
-from api import guard, services
 from api.app import create_app
+from api.auth import guard
 from api.errors import AddressTaken, ApiError
-from api.listener import Listener
+from api.http.server.granian import HttpServer
+from api.process import services
 from api.settings import ApiSettings, load
 from registry.database import default_database
 from registry.errors import RegistryError
-from workers import garbage, logs, tracing
 from workers.errors import WorkerError
+from workers.platform import garbage, logs
 from workers.settings import load as worker_settings
+from workers.tracing import spans
 
 _log = logging.getLogger(__name__)
 _TEXT = "[%(asctime)s: %(levelname)s/api] %(message)s"
 
-#: Connections that are waiting to be accepted, of clients that come all at once.
+#: Connections that wait to be accepted when many clients connect at once.
 _BACKLOG = 1_024
-#: Idle connections cost a socket each; clients keep them for a while.
+#: An idle connection costs a socket; clients keep it for a while.
 _IDLE_CONNECTION_MS = 75_000
 #: How long a client may be silent in the middle of a body, beyond the longest wait for an answer.
 _SILENT_BODY_S = 30
 _STALLED_LOOK_S = 5
 #: Open files besides those of connections: the program's own, and what libraries hold.
 _FILES_IN_RESERVE = 256
-#: How long the answers of requests that are under way may take when the server is told to end.
+#: How long the answers of requests that are under way may take after the signal to end.
 _LAST_ANSWERS_S = 5
 _LOOK_S = 0.05
 
@@ -55,7 +57,7 @@ class Server:
         self._services = services.of(app)
         self._ends_at: float | None = None
         threads = settings.max_held_waits + settings.max_event_streams + settings.request_threads
-        self._listener = Listener(
+        self._listener = HttpServer(
             app,
             threads=threads,
             connections=_room_for_connections(2 * threads),
@@ -139,7 +141,7 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     logging.basicConfig(format=_TEXT, level=logging.INFO)
     try:
-        # What is set wrong is said now and not at the first request.
+        # Wrong settings are reported now and not at the first request.
         logs.set_form(worker_settings().log_format, "api", _TEXT)
         default_database()
         guard.check_start(load(), default_database())
@@ -151,12 +153,12 @@ def main() -> int:
         signal.signal(number, lambda *_: server.end())
     garbage.collect_less()
     server.run()
-    tracing.stop()
+    spans.stop()
     return 0
 
 
 if __name__ == "__main__":
     status = main()
     logging.shutdown()
-    # Not through Python's own end: threads may still be answering what was given up.
+    # Not through Python's own exit: threads may still be answering requests that were given up.
     os._exit(status)

@@ -1,10 +1,11 @@
-"""The environment of this package, read in one place."""
+"""The settings of the API process, read from the environment; others are those of `workers` and `registry`."""
 
 from __future__ import annotations
 
 import os
 from enum import StrEnum
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,9 +13,11 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import SettingsWrong
-from workers.loopback import is_loopback
+from workers.platform.loopback import is_loopback
 
 MEBIBYTE = 1024 * 1024
+#: A path without a slash at its end; nothing is the root.
+ROOT_PATH = r"(/[A-Za-z0-9._~-]+)*"
 
 
 class AuthMode(StrEnum):
@@ -54,6 +57,13 @@ class ApiSettings(BaseSettings):
     event_heartbeat_s: float = Field(default=15.0, gt=0, le=3_600)
     #: Other sites whose pages may read events, with commas in between, e.g. `https://shop.example`.
     event_origins: str = ""
+    #: Other sites whose pages may call the API, with commas in between; the console is for none.
+    cors_origins: str = ""
+    #: The path under which a reverse proxy shows the service, e.g. `/ml`.
+    root_path: str = Field(default="", pattern=f"^{ROOT_PATH}$")
+    #: Proxies whose `X-Forwarded-Prefix`, `-Proto`, `-Host` and `-For` count: addresses or networks, with commas in
+    #: between, e.g. `10.1.0.0/16`.
+    trusted_proxies: str = ""
     #: Threads for the requests that don't wait.
     request_threads: int = Field(default=32, ge=1, le=1_000)
     #: The longest wait of `Prefer: wait=N` and `?wait=N`; longer ones are cut to it.
@@ -71,7 +81,7 @@ class ApiSettings(BaseSettings):
     #: Where people's browsers find Flower; by default on the host of the console's own address, at Flower's port.
     flower_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
-    @field_validator("event_origins")
+    @field_validator("event_origins", "cors_origins")
     @classmethod
     def _only_origins(cls, value: str) -> str:
         for each in _listed(value):
@@ -79,6 +89,22 @@ class ApiSettings(BaseSettings):
             if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}" or "*" in each:
                 raise ValueError(f"{each!r} is no origin as browsers send it, such as https://shop.example:8443")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _only_networks(cls, value: str) -> str:
+        for each in _listed(value):
+            ip_network(each)
+        return value
+
+    def lets_call(self, origin: str) -> bool:
+        """Whether pages of this other site may call the API."""
+        return origin in _listed(self.cors_origins)
+
+    @property
+    def networks_of_proxies(self) -> list[IPv4Network | IPv6Network]:
+        """The networks of `trusted_proxies`."""
+        return list(map(ip_network, _listed(self.trusted_proxies)))
 
     def lets_read_events(self, origin: str) -> bool:
         """Whether pages of this other site may read events."""

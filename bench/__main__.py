@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -35,8 +36,10 @@ from bench.running import run
 from bench.scale import FULL, QUICK, TINY, Scale
 from bench.summary import Sample
 
-_PAGE = machine.REPOSITORY / "docs" / "performance.md"
-_JSON = _PAGE.with_suffix(".json")
+_DOCS = machine.REPOSITORY / "docs"
+_PAGE = _DOCS / "explanation" / "performance.md"
+_JSON = _DOCS / "performance.json"
+_IMAGES = _DOCS / "images"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--output", type=Path, help="the JSON file (default: docs/performance.json of a full run)")
     made.add_argument(
-        "--write-docs", action="store_true", help="put table, breakdown and plots into docs/performance.md"
+        "--write-docs", action="store_true", help="put table, breakdown and plots into docs/explanation/performance.md"
     )
     return made
 
@@ -101,7 +104,7 @@ def sections(samples: Sequence[Sample]) -> list[str]:
         (curves.BATCH_RATE, "Throughput against the size of batch", BATCH_PLOT),
     ):
         if metric in measured:
-            found.append(f"### {title}\n\n![{title}](images/{name})")
+            found.append(f"### {title}\n\n![{title}]({os.path.relpath(_IMAGES / name, _PAGE.parent)})")
     return found
 
 
@@ -123,7 +126,7 @@ def main() -> int:
         results, complete = _measured(options)
     print(report.markdown(results))
     if options.write_docs and complete:
-        draw(results.samples, _PAGE.parent / "images")
+        draw(results.samples, _IMAGES)
         report.write_docs(results, _PAGE, sections(results.samples))
     return 0 if complete else 1
 
@@ -133,7 +136,7 @@ def _measured(options: argparse.Namespace) -> tuple[Results, bool]:
     scale = _scale(options)
     small = options.quick or options.tiny
     figures = options.only or (QUICK_FIGURES if small else list(FIGURES))
-    results = Results(machine.about(" ".join(["python -m bench", *sys.argv[1:]]), scale.rounds))
+    results = Results(machine.about(" ".join(["python -m bench", *sys.argv[1:]])) | {"rounds": scale.rounds})
     with contextlib.redirect_stdout(sys.stderr):  # whatever else prints, the table alone goes to stdout
         complete = _run(figures, options.systems, scale, results)
     whole = complete and not small and not options.only

@@ -1,4 +1,4 @@
-"""Simulate how batch sizes follow a latency target: a fixed size, AIMD, and what workers/engine/batch_size.py does.
+"""Simulate how batch sizes follow a latency target: a fixed size, AIMD, and `workers/engine/batching/batch_size.py`.
 
     python bench/adaptive_batching.py [--seconds 60] [--seeds 5]
 
@@ -23,7 +23,7 @@ from typing import Protocol
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from registry.serving_settings import LARGEST_BATCH, ServingSettings
-from workers.engine.batch_size import BatchSize
+from workers.engine.batching.batch_size import BatchSize
 
 TARGET_MS = 100.0
 #: One host: a job waits for one batch and takes one.

@@ -81,7 +81,7 @@ class Watcher(threading.Thread):
             marks = self.marks[arguments[len(record) :].partition(" ")[0]]
             unused = [mark for mark in ("stored", "claimed", "finished") if mark not in marks]
             marks.setdefault(unused[0] if unused else "finished", at)
-        elif name in ("ZADD", "HSET") and arguments.startswith((keys.LEASES, keys.LEASED)):
+        elif name in ("ZADD", "HSET") and arguments.startswith((keys.LEASES, keys.LEASED, keys.HOLDERS)):
             for job_id in [each for each in arguments.split(" ")[1:4] if each in self.marks]:
                 self.marks[job_id].setdefault("fetched", at)
         elif name in ("GET", "MGET"):

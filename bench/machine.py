@@ -14,19 +14,18 @@ from typing import Any
 
 import psutil
 
-from workers import redis_binary
+from workers.embedded_redis import redis_binary
 
 _PACKAGES = ("celery", "kombu", "redis", "hiredis", "flask", "granian", "gunicorn", "numpy", "scikit-learn")
 REPOSITORY = Path(__file__).parents[1]
 
 
-def about(command: str, rounds: int) -> dict[str, Any]:
+def about(command: str) -> dict[str, Any]:
     """Return date, commit, machine and versions."""
     return {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _commit(),
-        "rounds": rounds,
         "load_before": round(os.getloadavg()[0], 1),
         "machine": _machine(),
         "versions": dict(_versions()),

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.faults.test_neighbours import fill
 from tests.support.models import Echo
 from tests.support.stack import Stack
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 
 def latencies_ms(stack: Stack, count: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""The results as a table for people, as JSON for programs, and in docs/performance.md between two marks."""
+"""The results as a table for people, as JSON for programs, and in docs/explanation/performance.md between two marks."""
 
 from __future__ import annotations
 
@@ -113,9 +113,13 @@ def write_json(results: Results, path: Path) -> None:
 
 def write_docs(results: Results, path: Path, more: Sequence[str] = ()) -> None:
     """Put the table between the marks of a page. Raises ValueError if they are not there."""
+    put_between(path, BEGIN, END, "\n\n".join([markdown(results), *more]))
+
+
+def put_between(path: Path, begin: str, end: str, written: str) -> None:
+    """Replace the text between two lines of a page. Raises ValueError if a line is missing."""
     text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{path} needs the lines {BEGIN} and {END}, once each.")
-    head, tail = text.split(BEGIN)[0], text.split(END)[1]
-    written = "\n\n".join([BEGIN, markdown(results), *more, END])
-    path.write_text(head + written + tail, encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{path} needs the lines {begin} and {end}, once each.")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    path.write_text(f"{head}{begin}\n\n{written}\n\n{end}{tail}", encoding="utf-8")

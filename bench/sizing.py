@@ -2,8 +2,8 @@
 
     python bench/sizing.py
 
-Starts a whole service of its own, in about two minutes, and prints the tables of docs/operations.md. Memory is PSS:
-a page that several processes share counts in each of them by its part, so that PSS may be added up. RSS counts it
+Starts a whole service of its own, in about two minutes, and prints the tables of docs/guides/operations.md. Memory is
+PSS: a page that several processes share counts in each of them by its part, so that PSS may be added up. RSS counts it
 in each of them whole. Jobs of which the bytes are counted answer with their input.
 """
 
@@ -109,7 +109,7 @@ def settle(found: list[psutil.Process]) -> None:
 
     def still() -> bool:
         sizes.append(mib(found)[0])
-        return sizes[-1] > 50 and sizes[-1] - sizes[-2] < sizes[-1] / 1_000
+        return sizes[-1] > 30 and sizes[-1] - sizes[-2] < sizes[-1] / 1_000
 
     eventually(still, 60, interval_s=1, message="its memory stays as it is")
 

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.load_client import Client, request
 from bench.resources import cpu_s, pss_mib
-from workers.child_process import dies_with_parent
+from workers.platform.child_process import dies_with_parent
 
 ENDPOINT = "bench"
 INPUT = 2.5

@@ -1,4 +1,4 @@
-"""`python -m registry.checking`: whether the store has every artifact that the registry names, undamaged."""
+"""`python -m registry.checking`: checks that the store has all artifacts of the registry, undamaged."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry import settings
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
+from registry.database.tables import VersionRow
 from registry.errors import ArtifactDamaged, ArtifactMissing, RegistryError
-from registry.tables import VersionRow
 
 
-class Named(NamedTuple):
-    """An artifact, and the versions that it belongs to, such as `iris 1`."""
+class VersionedArtifact(NamedTuple):
+    """An artifact and its versions, such as `iris 1`."""
 
     sha256: str
     size_bytes: int
     versions: list[str]
 
 
-def named(session: Session) -> list[Named]:
-    """Return every artifact of a version that was not deleted, once, the oldest first."""
+def list_artifacts(session: Session) -> list[VersionedArtifact]:
+    """Return the artifacts of all versions, each once, the oldest first."""
     rows = session.execute(
         select(VersionRow.artifact_sha256, VersionRow.artifact_size_bytes, VersionRow.model_name, VersionRow.version)
         .where(VersionRow.deleted_at.is_(None))
         .order_by(VersionRow.id)
     )
-    found: dict[str, Named] = {}
+    found: dict[str, VersionedArtifact] = {}
     for sha256, size_bytes, model_name, version in rows:
-        found.setdefault(sha256, Named(sha256, size_bytes, [])).versions.append(f"{model_name} {version}")
+        found.setdefault(sha256, VersionedArtifact(sha256, size_bytes, [])).versions.append(f"{model_name} {version}")
     return list(found.values())
 
 
-def problems(store: ArtifactStore, artifacts: list[Named]) -> Iterator[str]:
-    """Read every artifact; yield a sentence for each that is missing or damaged.
+def problems(store: ArtifactStore, artifacts: list[VersionedArtifact]) -> Iterator[str]:
+    """Read all artifacts; yield a sentence for each missing or damaged one.
 
     Raises:
         ArtifactStoreUnavailable: the store can't be reached.
@@ -54,7 +54,7 @@ def main() -> int:
     """Check the artifacts of `DATABASE_URL` in `QUEUECAST_ARTIFACTS_URL`; return the exit code."""
     try:
         with default_database().session() as session:
-            artifacts = named(session)
+            artifacts = list_artifacts(session)
         found = list(problems(ArtifactStore(settings.load().artifacts_url), artifacts))
     except RegistryError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
@@ -62,7 +62,7 @@ def main() -> int:
     for problem in found:
         print(problem)  # noqa: T201
     intact = len(artifacts) - len(found)
-    print(f"{intact} of {len(artifacts)} artifacts are there and undamaged.")  # noqa: T201
+    print(f"{intact} of {len(artifacts)} artifacts are intact.")  # noqa: T201
     return 1 if found else 0
 
 

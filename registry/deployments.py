@@ -1,8 +1,8 @@
-"""Deployments as they are desired: deploy, undeploy, find; what workers make of it stands elsewhere."""
+"""Desired deployments: deploy, undeploy, find. The observed state is not stored here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,23 +11,23 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from registry import names, versions
+from registry.database.inserting import insert_if_absent
+from registry.database.tables import DeploymentRow
 from registry.errors import DeploymentChanged, DeploymentNotFound, SettingsInvalid
-from registry.inserting import insert_if_absent
 from registry.intent import Intent
 from registry.serving_settings import ServingSettings
-from registry.signature import Signature
-from registry.tables import DeploymentRow
+from registry.signatures.signature import Signature
 from registry.versions import ModelVersion
 
 __all__ = ["DesiredDeployment", "Intent", "deploy", "desired", "find", "resolve", "serving", "undeploy"]
 
-#: An endpoint that is deployed again after one of these begins anew, with default settings.
-_OVER = (Intent.DRAIN, Intent.REJECT)
+#: A deploy after one of these starts with default settings.
+_UNDEPLOYED = (Intent.DRAIN, Intent.REJECT)
 
 
 @dataclass(frozen=True)
 class DesiredDeployment:
-    """What is desired of one endpoint, together with the version that it is bound to."""
+    """The desired state of one endpoint, with its model version."""
 
     endpoint_name: str
     model_name: str
@@ -47,7 +47,7 @@ class DesiredDeployment:
     updated_at: datetime
 
 
-def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
+def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     session: Session,
     model_name: str,
     *,
@@ -57,16 +57,16 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
     worker_group: str | None = None,
     revision: int | None = None,
 ) -> DesiredDeployment:
-    """Bind an endpoint to a version: by default the latest, and the endpoint `<model>-v<version>`.
+    """Bind an endpoint to a version: by default the endpoint `<model>-v<version>` to the latest version.
 
-    A serving or parked endpoint is bound anew: settings and the group change as far as they are named. With
-    `revision`, only if the deployment still has this one; 0 is: only if there is none of this name yet.
+    A serving or parked endpoint is bound again, and keeps the settings and the group that are not given. With
+    `revision`, only if the deployment still has this revision; 0 means only if there is no deployment of this name.
 
     Raises:
         DeploymentChanged: it has another revision; nothing was changed.
-        ModelNotFound, VersionNotFound: there is nothing to deploy.
+        ModelNotFound, VersionNotFound: there is no such version.
         NameInvalid: the endpoint or the group can't have this name.
-        SettingsInvalid: a setting is unknown, out of its bounds, or of no use beside the others.
+        SettingsInvalid: a setting is unknown, out of bounds, or has no effect beside the others.
     """
     chosen = version if version is not None else versions.latest_version(session, model_name).version
     bound = versions.get_version(session, model_name, chosen)
@@ -102,9 +102,9 @@ def deploy(  # noqa: PLR0913 - what makes a deployment, each by name
 def undeploy(
     session: Session, endpoint_name: str, backlog: str = Intent.DRAIN, *, revision: int | None = None
 ) -> DesiredDeployment:
-    """Take an endpoint down; `backlog` says what becomes of its queued jobs: drain, reject or park.
+    """Undeploy an endpoint; `backlog` is the policy for its queued jobs: drain, reject or park.
 
-    Undeploying again changes that policy. With `revision`, only if the deployment still has this one.
+    Undeploying again changes the policy. With `revision`, only if the deployment still has this revision.
 
     Raises:
         DeploymentChanged: it has another revision; nothing was changed.
@@ -117,7 +117,7 @@ def undeploy(
 
 
 def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:
-    """Return the deployment of an endpoint, also an undeployed one, or None if there never was one."""
+    """Return the deployment of an endpoint, even if it is undeployed; None if there never was one."""
     try:
         return _view(_read(session, endpoint_name))
     except DeploymentNotFound:
@@ -125,31 +125,36 @@ def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:
 
 
 def desired(session: Session, worker_group: str | None = None) -> list[DesiredDeployment]:
-    """Return every deployment, also the undeployed ones, of one group or of all, by endpoint name."""
+    """Return all deployments, including undeployed ones, of one group or of all, by endpoint name."""
     query = select(DeploymentRow).order_by(DeploymentRow.endpoint_name)
     if worker_group is not None:
         query = query.where(DeploymentRow.worker_group == worker_group)
     return [_view(row) for row in session.scalars(query)]
 
 
-def serving(session: Session, model_name: str, version: str | None = None) -> list[DesiredDeployment]:
-    """Return the serving deployments of a model, or of one version of it."""
+def serving(
+    session: Session, model_name: str, version: str | None = None, *, among: Collection[str] | None = None
+) -> list[DesiredDeployment]:
+    """Return the serving deployments of a model, or of one version of it, on all endpoints or those in `among`."""
     if not names.could_exist(model_name):
         return []
     query = select(DeploymentRow).where(DeploymentRow.model_name == model_name, DeploymentRow.intent == Intent.SERVE)
-    return [_view(row) for row in session.scalars(query) if version in (None, row.version)]
+    found = [_view(row) for row in session.scalars(query) if version in (None, row.version)]
+    return [each for each in found if among is None or each.endpoint_name in among]
 
 
-def resolve(session: Session, model_name: str, version: str | None = None) -> DesiredDeployment:
+def resolve(
+    session: Session, model_name: str, version: str | None = None, *, among: Collection[str] | None = None
+) -> DesiredDeployment:
     """Return the serving deployment of a model: of `version`, or else of the latest deployed version.
 
-    That is the highest number if all deployed versions are numbers, otherwise the one deployed last;
-    of several endpoints of one version, the one deployed last.
+    The latest version is the highest number if all deployed versions are numbers, otherwise the one deployed last. If
+    several endpoints serve it, the one deployed last counts. With `among`, only these endpoints count.
 
     Raises:
-        DeploymentNotFound: no endpoint serves it.
+        DeploymentNotFound: no such endpoint serves it.
     """
-    found = serving(session, model_name, version)
+    found = serving(session, model_name, version, among=among)
     if not found:
         raise DeploymentNotFound(model_name if version is None else f"{model_name}, version {version}")
     found.sort(key=lambda each: each.deployed_at)
@@ -171,7 +176,7 @@ def _read(session: Session, endpoint_name: str) -> DeploymentRow:
 
 
 def _revise(session: Session, endpoint_name: str, expected: int | None, **changes: Any) -> DeploymentRow:
-    """Change the row, which locks it until the caller commits, and return it as it is then."""
+    """Update the row, which locks it until the caller commits; return the updated row."""
     if not names.could_exist(endpoint_name):
         raise DeploymentNotFound(endpoint_name)
     statement = update(DeploymentRow).where(DeploymentRow.endpoint_name == endpoint_name)
@@ -192,13 +197,13 @@ def _refuse_unless(endpoint_name: str, expected: int | None, revision: int) -> N
 
 
 def _rebind(row: DeploymentRow, bound: ModelVersion, settings: Mapping[str, Any], worker_group: str | None) -> None:
-    over = row.intent in _OVER
-    before = {} if over else row.settings
+    is_new = row.intent in _UNDEPLOYED
+    previous = {} if is_new else row.settings
     row.model_name, row.version = bound.model_name, bound.version
-    # Settings that a newer release wrote beside ours stay as they are; an older one may not know what is not set.
-    after = {**before, **ServingSettings.stored(before).changed(settings).model_dump()}
-    row.settings = {name: value for name, value in after.items() if value is not None}
-    row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if over else row.worker_group)
+    # Keep settings that only a newer release knows. Omit unset settings, which an older release may not know.
+    merged = {**previous, **ServingSettings.stored(previous).changed(settings).model_dump()}
+    row.settings = {name: value for name, value in merged.items() if value is not None}
+    row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if is_new else row.worker_group)
     row.intent = Intent.SERVE
 
 
@@ -212,7 +217,7 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         runtime_options=bound.runtime_options,
         artifact_sha256=bound.artifact_sha256,
         artifact_size_bytes=bound.artifact_size_bytes,
-        signature=Signature.stored(bound.signature),
+        signature=Signature.stored(bound.signature, bound.input_example),
         input_example=bound.input_example,
         settings=ServingSettings.stored(row.settings),
         worker_group=row.worker_group,

@@ -1,16 +1,16 @@
-"""What can go wrong with models, artifacts and deployments; imports nothing and knows nothing of HTTP."""
+"""The errors of models, artifacts and deployments; imports nothing and knows nothing of HTTP."""
 
 from __future__ import annotations
 
 
 class RegistryError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Base of all errors of this package."""
 
     code = "registry_error"
 
 
 class SettingsWrong(RegistryError):
-    """An environment variable has a value that can't be used; the message names it."""
+    """An environment variable has an invalid value; the message names it."""
 
     code = "settings_wrong"
 
@@ -22,13 +22,13 @@ class RegistryUnavailable(RegistryError):
 
 
 class RegistryFull(RegistryUnavailable):
-    """The registry database has no room for what is to be written: a full disk, a quota, a size limit."""
+    """The registry database has no room: a full disk, a quota or a size limit."""
 
     code = "registry_full"
 
 
 class NameInvalid(RegistryError):
-    """A name breaks the rules for names; the message says which one."""
+    """A name breaks the rules for names; the message contains the rule."""
 
     code = "name_invalid"
 
@@ -67,8 +67,8 @@ class VersionExists(RegistryError):
 
     def __init__(self, model_name: str, version: str) -> None:
         super().__init__(
-            f"Version {version!r} of model {model_name!r} exists, or did before it was deleted: "
-            "take another name, or leave it out to get the next number."
+            f"Version {version!r} of model {model_name!r} exists, or existed before it was deleted: "
+            "choose another name, or omit it to get the next number."
         )
         self.model_name = model_name
         self.version = version
@@ -90,7 +90,7 @@ class VersionInUse(RegistryError):
 
 
 class DeploymentNotFound(RegistryError):
-    """Nothing is deployed that is named so."""
+    """There is no deployment of this name."""
 
     code = "deployment_not_found"
 
@@ -100,15 +100,15 @@ class DeploymentNotFound(RegistryError):
 
 
 class DeploymentChanged(RegistryError):
-    """The deployment is not any more what the caller took it for; nothing was changed."""
+    """The deployment was changed since the caller read it; nothing was changed."""
 
     code = "deployment_changed"
 
     def __init__(self, endpoint_name: str, expected: int, revision: int) -> None:
-        is_now = f"its revision is {revision} now" if revision else "there is none of this name now"
+        current = f"its revision is now {revision}" if revision else "there is now no deployment of this name"
         super().__init__(
-            f"Deployment {endpoint_name!r} was changed meanwhile: {is_now}, not {expected}. "
-            "Look at it again before you change it."
+            f"Deployment {endpoint_name!r} was changed in the meantime: {current}, not {expected}. "
+            "Read it again before you change it."
         )
         self.endpoint_name = endpoint_name
         self.expected_revision = expected
@@ -122,7 +122,7 @@ class ApiKeyExists(RegistryError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name!r} has an API key. Revoke that first, take another name, or make a second key for the same "
+            f"{name!r} has an API key. Revoke it first, choose another name, or create a second key for the same "
             "client (`queuecast keys create --second`, `second` over HTTP)."
         )
         self.name = name
@@ -134,25 +134,25 @@ class ApiKeyNotFound(RegistryError):
     code = "api_key_not_found"
 
     def __init__(self, name_or_id: str) -> None:
-        # Somebody may have given the whole key, which belongs into no log.
+        # The argument may be a whole key, which must not be logged.
         shown = name_or_id[:100] if len(name_or_id) < len("qc_") + 43 else f"{name_or_id[:11]}…"
-        super().__init__(f"No API key in use has the name or the id {shown!r}.")
+        super().__init__(f"No active API key has the name or id {shown!r}.")
 
 
 class ApiKeyInvalid(RegistryError):
-    """An API key can't have these limits."""
+    """The limits of an API key are invalid."""
 
     code = "api_key_limits_invalid"
 
 
 class SettingsInvalid(RegistryError):
-    """Serving settings, or another document that comes with a call, are out of range or unknown."""
+    """Serving settings, or other parameters of a call, are unknown or out of range."""
 
     code = "settings_invalid"
 
 
 class RuntimeOptionsInvalid(SettingsInvalid):
-    """The runtime doesn't know one of its options, or not this value."""
+    """A runtime option is unknown or has an invalid value."""
 
     code = "runtime_options_invalid"
 
@@ -164,13 +164,13 @@ class MetadataInvalid(SettingsInvalid):
 
 
 class SignatureInvalid(RegistryError):
-    """A signature contradicts itself, or none can be taken from the example."""
+    """A signature is inconsistent, or can't be derived from the example."""
 
     code = "signature_invalid"
 
 
 class InputInvalid(RegistryError):
-    """An input doesn't fit the model's signature; names the place, what belongs there and what stood there."""
+    """An input doesn't match the model's signature; the error has the field, the expected and the received value."""
 
     code = "input_invalid"
 
@@ -184,14 +184,20 @@ class InputInvalid(RegistryError):
         return type(self), (self.field, self.expected, self.received)
 
 
+class InputUnsuitable(RegistryError):
+    """An input that matches the signature can't be converted to the model's arrays without loss."""
+
+    code = "input_unsuitable"
+
+
 class ArchiveInvalid(RegistryError):
-    """An archive can't be unpacked: it is broken, too large, or holds links or paths that lead out of it."""
+    """An archive can't be unpacked: it is damaged, too large, or contains links or paths that lead out of it."""
 
     code = "archive_invalid"
 
 
 class MlflowFolderInvalid(RegistryError):
-    """An MLflow model folder can't be imported; says what is missing or not known here."""
+    """An MLflow model folder can't be imported; the message contains the reason."""
 
     code = "mlflow_folder_invalid"
 
@@ -200,7 +206,7 @@ class MlflowFolderInvalid(RegistryError):
 
 
 class OutputInvalid(RegistryError):
-    """A model answered something that JSON can't say."""
+    """A model's output is not JSON-serializable."""
 
     code = "output_invalid"
 
@@ -216,7 +222,7 @@ class ArtifactMissing(RegistryError):
 
 
 class ArtifactDamaged(RegistryError):
-    """The stored bytes are not those that were registered; they are never loaded."""
+    """The stored bytes differ from the registered ones; they are never loaded."""
 
     code = "artifact_damaged"
 
@@ -236,7 +242,7 @@ class ArtifactStoreUnavailable(RegistryError):
 
 
 class ArtifactStoreFull(ArtifactStoreUnavailable):
-    """There is no room for an artifact: in the store, or in a worker's cache of it."""
+    """There is no room for an artifact, in the store or in a worker's cache."""
 
     code = "artifact_store_full"
 
@@ -253,13 +259,13 @@ class RuntimeUnknown(RegistryError):
 
 
 class RuntimeUnavailable(RegistryError):
-    """The runtime needs an optional library that is not installed."""
+    """The runtime requires an optional library that is not installed."""
 
     code = "runtime_unavailable"
 
     def __init__(self, runtime: str, library: str) -> None:
         super().__init__(
-            f"Runtime {runtime!r} needs {library}, which is not installed: pip install 'queuecast[{runtime}]'."
+            f"Runtime {runtime!r} requires {library}, which is not installed: pip install 'queuecast[{runtime}]'."
         )
         self.runtime = runtime
         self.library = library
@@ -272,6 +278,6 @@ class ModelLoadFailed(RegistryError):
 
 
 class BackupImpossible(RegistryError):
-    """A backup can't be made or restored; the message says why, and what to do instead."""
+    """A backup can't be made or restored; the message contains the reason and the remedy."""
 
     code = "backup_impossible"

@@ -1,4 +1,4 @@
-"""What is to become of a deployment and of the jobs in its queue."""
+"""The desired state of a deployment and of the jobs in its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing the registry database's schema up to date, or back; safe when several processes do it at once."""
+"""Migrates the registry database's schema up and down; safe for concurrent processes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ from sqlalchemy import Connection
 
 from registry import settings
 from registry.database import Database
-from registry.database_errors import translated_errors
+from registry.database.translation import translated_errors
 from registry.errors import RegistryError, RegistryUnavailable
 
-#: Any number that nothing else in the database locks by.
+#: An arbitrary number that no other program uses for a lock.
 _ADVISORY_LOCK = 7_150_323_610
-_SQLITE_PATIENCE_MS = 60_000
 
 
 def upgrade(url: str | None = None, revision: str = "head") -> None:
-    """Apply what is missing up to `revision`; the database of `DATABASE_URL` unless another is given.
+    """Upgrade the schema to `revision`, by default in the database of `DATABASE_URL`.
 
     Raises:
-        RegistryUnavailable: the database can't be reached, or is of a newer release.
+        RegistryUnavailable: the database can't be reached, or was migrated by a newer release.
     """
     with _locked(url) as connection:
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(url: str | None, revision: str) -> None:
-    """Take the schema back to `revision`; `base` is an empty database.
+    """Downgrade the schema to `revision`; `base` is an empty database.
 
     Raises:
-        RegistryUnavailable: the database can't be reached, or is of a newer release.
+        RegistryUnavailable: the database can't be reached, or was migrated by a newer release.
     """
     with _locked(url) as connection:
         command.downgrade(_config(connection), revision)
 
 
 def current(url: str | None = None) -> str | None:
-    """Return the revision that the database is at, or None if it was never migrated.
+    """Return the database's revision, or None if it was never migrated.
 
     Raises:
         RegistryUnavailable: the database can't be reached.
@@ -54,7 +53,7 @@ def current(url: str | None = None) -> str | None:
 
 
 def head() -> str | None:
-    """Return the revision that this release needs."""
+    """Return the revision that this release requires."""
     return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
@@ -68,7 +67,7 @@ def _config(connection: Connection | None) -> Config:
 
 @contextmanager
 def _connected(url: str | None) -> Iterator[Connection]:
-    database = Database(url or settings.load().database_url)
+    database = Database(url or settings.load().database_url, patient=True)
     try:
         with translated_errors(), database.engine.connect() as connection:
             yield connection
@@ -78,11 +77,10 @@ def _connected(url: str | None) -> Iterator[Connection]:
 
 @contextmanager
 def _locked(url: str | None) -> Iterator[Connection]:
-    """Yield a connection in a transaction that no other migration can be in at the same time."""
+    """Yield a connection in a transaction that excludes other migrations."""
     with _connected(url) as connection:
         if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_MS}")
-            # A table is changed by making a new one: references to it must not be followed meanwhile.
+            # Tables are changed by creating new ones, so references to them must not be enforced meanwhile.
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:

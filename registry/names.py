@@ -1,4 +1,4 @@
-"""The rules for names that stand in URLs, queue names and tables."""
+"""The rules for names, which are used in URLs, queue names and tables."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MAX_VERSION_NAME_LENGTH = 64
 MAX_ENDPOINT_NAME_LENGTH = 128
 MAX_GROUP_NAME_LENGTH = 100
 MAX_KEY_NAME_LENGTH = 100
-#: The group of workers and deployments that name none.
+#: The group of workers and deployments without a group.
 DEFAULT_WORKER_GROUP = "default"
 
-#: Of every name, as a regular expression for all of it.
+#: Regular expression that every name matches as a whole.
 PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _ALLOWED = re.compile(PATTERN)
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
-#: `/models/stats`, `/v2/models/stats` and `/deployments/deploy` are addresses of their own.
+#: Other routes: `/models/stats`, `/v2/models/stats` and `/deployments/deploy`.
 _RESERVED_MODEL_NAMES = frozenset({"stats"})
-#: How the text and the id of an API key begin; no key has such a name.
+#: Prefix of the text and the id of API keys; names of keys must not begin with it.
 KEY_PREFIX = "qc_"
 _RESERVED_ENDPOINT_NAMES = frozenset({"deploy", "undeploy", "stats"})
 _SHOWN_LENGTH = 60
@@ -50,26 +50,26 @@ def check_group_name(name: str) -> str:
 def check_key_name(name: str) -> str:
     """Return the name. Raises NameInvalid if an API key can't have it."""
     if name.startswith(KEY_PREFIX):
-        raise NameInvalid("an API key", name[: len(KEY_PREFIX)] + "…", f"{KEY_PREFIX} is how keys themselves begin")
+        raise NameInvalid("an API key", name[: len(KEY_PREFIX)] + "…", f"{KEY_PREFIX} is the prefix of keys themselves")
     return _checked("an API key", name, MAX_KEY_NAME_LENGTH)
 
 
 def default_endpoint_name(model_name: str, version: str) -> str:
-    """Return the name of an endpoint that was given none: `<model>-v<version>`.
+    """Return the default name of an endpoint: `<model>-v<version>`.
 
     Raises:
-        NameInvalid: both names are so long that the endpoint has to be named.
+        NameInvalid: the name would be too long, so the endpoint requires a name.
     """
     return check_endpoint_name(f"{model_name}-v{version}")
 
 
 def could_exist(name: object) -> bool:
-    """Tell whether anything could have this name; a database need not be asked for what couldn't."""
+    """Whether the name is valid; an invalid name needs no database query."""
     return isinstance(name, str) and len(name) <= MAX_ENDPOINT_NAME_LENGTH and bool(_ALLOWED.fullmatch(name))
 
 
 def number_of(version: str) -> int | None:
-    """Return the number that a version name is, or None if it is not a plain number."""
+    """Return a version name as a number, or None if it is not a plain number."""
     return int(version) if _NUMBER.fullmatch(version) else None
 
 
@@ -82,12 +82,12 @@ def newest(versions: Sequence[str]) -> str:
 
 def _checked(kind: str, name: str, max_length: int, reserved: frozenset[str] = frozenset()) -> str:
     if not isinstance(name, str):
-        raise NameInvalid(kind, str(name)[:_SHOWN_LENGTH], "a name is text")
+        raise NameInvalid(kind, str(name)[:_SHOWN_LENGTH], "a name must be text")
     rule = None
     if len(name) > max_length:
         rule = f"it is longer than {max_length} characters"
     elif not _ALLOWED.fullmatch(name):
-        rule = "letters, digits, '.', '_' and '-' are allowed, and it begins with a letter or a digit"
+        rule = "only letters, digits, '.', '_' and '-' are allowed, and it must begin with a letter or a digit"
     elif name in reserved:
         rule = "it is reserved"
     if rule:

@@ -1,27 +1,27 @@
-"""Registering a model object from Python: it is stored only after it was loaded back and has predicted."""
+"""Registers model objects from Python: a model is stored only after it was loaded and has predicted its example."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from platform import python_version
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from registry import names, runtimes, settings, versions
-from registry.artifacts import ArtifactStore
-from registry.errors import InputInvalid, ModelLoadFailed, OutputInvalid, RegistryError, SignatureInvalid
-from registry.json_documents import checked_metadata
+from registry.artifacts.store import ArtifactStore
+from registry.database.json_documents import checked_metadata
+from registry.errors import ModelLoadFailed, OutputInvalid, RegistryError, SignatureInvalid
+from registry.hosting.trials import default_trials
 from registry.runtimes.outputs import to_json
-from registry.signature import Signature
+from registry.signatures import data_frames
+from registry.signatures.signature import Signature
 from registry.versions import ModelVersion
 
 
-def register(  # noqa: PLR0913 - what makes a version, each by name
+def register(  # noqa: PLR0913 - the fields of a version, by name
     session: Session,
     name: str,
     model: Any,
@@ -34,35 +34,40 @@ def register(  # noqa: PLR0913 - what makes a version, each by name
     metadata: Mapping[str, Any] | None = None,
     store: ArtifactStore | None = None,
 ) -> ModelVersion:
-    """Serialize a model, try it on its example, and add it as a version; the caller commits.
+    """Serialize a model, try it on its example in a fresh process, and add it as a version; the caller commits.
 
-    The runtime is guessed unless it is named; the signature is taken from the example unless it is
-    given; the store is that of the settings. Metadata gets the versions of the libraries at work.
+    Without a `runtime`, it is detected. Without a `signature`, it is derived from the example; a pandas data frame
+    gives the most detail: dtypes, categories, missing values (its first row is the example). Without a `store`, the
+    one of the settings is used. The versions of the runtime's libraries are added to the metadata.
 
     Raises:
         NameInvalid, VersionExists, MetadataInvalid: as `versions.add_version`.
-        SignatureInvalid, InputInvalid: neither signature nor example was given, or they don't agree.
-        RuntimeUnknown, RuntimeUnavailable, RuntimeOptionsInvalid: it can't be stored so.
-        ModelLoadFailed: it can't be serialized or loaded back, or fails on its own example.
-        OutputInvalid: what it returns for the example can't be said in JSON.
+        SignatureInvalid, InputInvalid: there is neither a signature nor an example, or they don't match.
+        RuntimeUnknown, RuntimeUnavailable, RuntimeOptionsInvalid: the runtime or its options can't be used.
+        ModelLoadFailed: it can't be serialized or loaded, or fails on its example.
+        OutputInvalid: its output for the example is not JSON-serializable.
         ArtifactStoreUnavailable: the artifact could not be stored.
     """
     names.check_model_name(name)
+    if data_frames.is_data_frame(input_example):
+        shown, input_example = data_frames.described(input_example)
+        signature = shown if signature is None else signature
     example = _plain(input_example)
     checked = versions.signature_of(signature, example)
     runtime = runtime or runtimes.guess(model)
     options = runtimes.get(runtime).check_options(runtime_options or {})
     artifact = _serialized(runtime, model)
-    _try(runtime, artifact, options, checked, example)
+    checked = runtimes.refined(runtime, artifact, options, checked)
+    if example is not None:
+        checked.check(example, "input_example")
+    described = {"runtime": runtime, "runtime_options": options, "signature": checked, "input_example": example}
+    _try(artifact, described)
     return versions.add_version(
         session,
         store or ArtifactStore(settings.load().artifacts_url),
         name,
         artifact,
-        runtime=runtime,
-        runtime_options=options,
-        signature=checked,
-        input_example=example,
+        **described,
         metadata={"built_with": _built_with(runtime), **checked_metadata(metadata)},
         version=version,
     )
@@ -84,20 +89,10 @@ def _serialized(runtime: str, model: Any) -> bytes:
         raise ModelLoadFailed(f"The model can't be serialized: {type(error).__name__}: {error}") from error
 
 
-def _try(runtime: str, artifact: bytes, options: Mapping[str, Any], signature: Signature, example: Any) -> None:
-    """Do what a model host will do, before anything is stored."""
-    with tempfile.TemporaryDirectory(prefix="queuecast-") as folder:
-        path = Path(folder) / "artifact"
-        path.write_bytes(artifact)
-        loaded = runtimes.load(runtime, path, options, signature)
-        if example is None:
-            return
-        try:
-            loaded.predict([example])
-        except (OutputInvalid, InputInvalid):
-            raise
-        except Exception as error:
-            raise ModelLoadFailed(f"The model fails on its example: {type(error).__name__}: {error}") from error
+def _try(artifact: bytes, described: Mapping[str, Any]) -> None:
+    """Load the artifact and predict the example like a model host, before anything is stored."""
+    request = {**described, "signature": described["signature"].model_dump(mode="json")}
+    default_trials().run(artifact, request, settings.load().load_timeout_s)
 
 
 def _built_with(runtime: str) -> dict[str, str]:
@@ -106,5 +101,5 @@ def _built_with(runtime: str) -> dict[str, str]:
         try:
             found[library] = installed_version(library)
         except PackageNotFoundError:
-            continue  # known by another name here, e.g. a build of onnxruntime for GPUs
+            continue  # installed under another name, e.g. onnxruntime for GPUs
     return found

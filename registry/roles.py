@@ -1,4 +1,4 @@
-"""What the holder of an API key may do; stands alone, for the tables and for what they mean."""
+"""The roles of API keys; imports nothing, so that the tables can use it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Each may do what those before it may."""
+    """A role includes the permissions of the roles before it."""
 
-    #: Predict, and see and cancel its own jobs; perhaps at some endpoints only.
+    #: Predict, and see and cancel its own jobs, possibly at some endpoints only.
     CLIENT = "client"
-    #: Deploy and undeploy, and see and steer all jobs and dead letters.
+    #: Deploy and undeploy, and see and manage all jobs and dead letters.
     OPERATOR = "operator"
-    #: Register and delete models, which runs their code, and make and revoke keys.
+    #: Register and delete models, which runs their code, and create and revoke keys.
     ADMIN = "admin"
 
     def includes(self, needed: Role) -> bool:
-        """Tell whether this role may do what `needed` may."""
+        """Whether this role has the permissions of `needed`."""
         return _RANKS[self] >= _RANKS[needed]
 
 

@@ -1,4 +1,4 @@
-"""How a deployment is served: batch size, delay, hosts and limits."""
+"""The serving settings of a deployment: batch size, delay, hosts and limits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from registry.errors import SettingsInvalid
 EventsSetting = Literal["full", "sampled", "off"]
 
 LARGEST_BATCH = 4096
-#: With `auto` and no target of its own: people take an answer within 0.1 s for an immediate one.
+#: The default with `auto`: people perceive an answer within 0.1 s as immediate.
 _DEFAULT_TARGET_MS = 100.0
 
 
-def _one_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
-    """Say in one sentence what a batch size can be, not in one for each alternative."""
+def _single_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
+    """Raise one error message for both alternatives of the batch size."""
     try:
         return checked(value)
     except ValidationError as error:
@@ -28,7 +28,7 @@ def _one_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
 
 _BatchSize = Annotated[
     Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | Literal["auto"],
-    WrapValidator(_one_message),
+    WrapValidator(_single_message),
 ]
 
 
@@ -38,66 +38,72 @@ class ServingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     max_batch_size: _BatchSize = Field(
-        default=64, description="Most rows that are predicted at once; `auto` follows the measured predict time."
+        default=64, description="Most rows of a batch; `auto` adapts it to the measured latency."
     )
     target_latency_ms: float | None = Field(
         default=None,
         ge=1,
         le=600_000,
         allow_inf_nan=False,
-        description="With `auto`: longest time that a job is to wait for a host and be predicted; 100 ms by default.",
+        description="With `auto`: target for waiting for a host plus the prediction, in ms; 100 by default.",
     )
     max_batch_delay_ms: float = Field(
-        default=2.0, ge=0, le=10_000, allow_inf_nan=False, description="Longest time that a batch gathers, in ms."
+        default=2.0, ge=0, le=10_000, allow_inf_nan=False, description="Longest time to collect a batch, in ms."
     )
     hosts: int = Field(default=1, ge=1, le=64, description="Model hosts in each worker.")
     timeout_s: float = Field(
-        default=60.0, gt=0, le=86_400, allow_inf_nan=False, description="Longest time that a prediction takes, in s."
+        default=60.0, gt=0, le=86_400, allow_inf_nan=False, description="Time limit of a prediction, in s."
     )
     max_memory_mb: int | None = Field(
-        default=None, ge=16, le=16_777_216, description="Most memory of a model host, in MiB; no limit by default."
+        default=None, ge=16, le=16_777_216, description="Memory limit of a model host, in MiB; no limit by default."
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=20, description="How often a job is tried whose host or worker is lost."
+        default=3, ge=1, le=20, description="How many times a job is tried after losing its host or worker."
     )
     max_queue_length: int = Field(
-        default=100_000, ge=1, le=100_000_000, description="Most unfinished jobs; more are refused with 429."
+        default=100_000, ge=1, le=100_000_000, description="Most unfinished jobs; further jobs are refused with 429."
+    )
+    max_queue_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000_000_000,
+        description="Most bytes of unfinished jobs; further jobs get 429. Default: an eighth of Redis's memory.",
     )
     expires_in_s: float | None = Field(
         default=None,
         gt=0,
         le=31_536_000,
         allow_inf_nan=False,
-        description="Jobs that have not begun after this time never run; no limit by default.",
+        description="Time after which jobs that have not begun expire, in s; no limit by default.",
     )
     result_ttl_s: int | None = Field(
         default=None,
         ge=1,
         le=31_536_000,
-        description="How long outcomes are kept; QUEUECAST_RESULT_TTL_S by default.",
+        description="How long outcomes are kept, in s; QUEUECAST_RESULT_TTL_S by default.",
     )
     callback_url: str | None = Field(
         default=None,
         max_length=2048,
         pattern=r"^https?://[!-~]+$",
-        description="Where the end of each job is told that has no callback_url of its own; nowhere by default.",
+        description="URL for the webhooks of jobs without a callback_url of their own; none by default.",
     )
     events: EventsSetting = Field(
         default="full",
-        description="Which jobs Flower and `celery events` hear of: every one, one of 100 and all that fail, or none.",
+        description="Jobs with Celery events: `full` is all, `sampled` is 1 in 100 and all failures, `off` is none.",
     )
 
     @property
     def latency_target_ms(self) -> float:
-        """The target that batches are sized for under `auto`."""
+        """The latency target of batches with `auto`."""
         return _DEFAULT_TARGET_MS if self.target_latency_ms is None else self.target_latency_ms
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Return settings from plain values, each checked alone; `complete` checks whether they go together.
+        """Return settings from plain values, each checked alone; `complete` checks their combination.
 
         Raises:
-            SettingsInvalid: one is unknown or out of its bounds; names it.
+            SettingsInvalid: a setting is unknown or out of bounds; the message names it.
         """
         try:
             return cls.model_validate(dict(values))
@@ -107,9 +113,9 @@ class ServingSettings(BaseModel):
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> Self:
-        """Return settings as a deployment's row has them, which a newer release may have written.
+        """Return the settings of a deployment's row, which a newer release may have written.
 
-        What this release doesn't know is left out; a value that it can't read is the default's.
+        Unknown settings are ignored, and invalid values are replaced by the default.
         """
         try:
             return cls.model_validate(dict(values), extra="ignore")
@@ -118,23 +124,23 @@ class ServingSettings(BaseModel):
             return cls.model_validate({name: values[name] for name in values.keys() - unread}, extra="ignore")
 
     def complete(self) -> Self:
-        """Return these settings if they go together.
+        """Return these settings if their combination is valid.
 
         Raises:
-            SettingsInvalid: one is of no use beside the others; names both.
+            SettingsInvalid: a setting has no effect beside another; the message names both.
         """
         if self.target_latency_ms is not None and self.max_batch_size != "auto":
             raise SettingsInvalid(
                 f"Setting target_latency_ms: it has no effect with max_batch_size {self.max_batch_size}. "
-                'Set max_batch_size to "auto", or leave target_latency_ms out.'
+                'Set max_batch_size to "auto", or omit target_latency_ms.'
             )
         return self
 
     def changed(self, named: Mapping[str, Any]) -> Self:
-        """Return a copy in which the named settings are replaced; a batch size that is fixed ends the target.
+        """Return a copy with the given settings; a fixed batch size removes the latency target.
 
         Raises:
-            SettingsInvalid: one is unknown, out of its bounds, or of no use beside the others; names it.
+            SettingsInvalid: a setting is unknown, out of bounds, or has no effect; the message names it.
         """
         kept = self.model_dump()
         if named.get("max_batch_size", "auto") != "auto":

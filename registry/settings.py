@@ -1,4 +1,4 @@
-"""The environment of this package, read in one place."""
+"""The settings of the database, the artifact store and model hosts, read from the environment."""
 
 from __future__ import annotations
 
@@ -18,27 +18,32 @@ def _sqlite_url(data: dict[str, Any]) -> str:
 
 
 class RegistrySettings(BaseSettings):
-    """Where the registry keeps things; `DATABASE_URL`, and otherwise `QUEUECAST_<NAME>`."""
+    """Settings of the registry: `DATABASE_URL`, and `QUEUECAST_<NAME>` for all others."""
 
     model_config = SettingsConfigDict(env_prefix="QUEUECAST_", env_ignore_empty=True, extra="ignore")
 
-    #: What an embedded service keeps stands below this folder.
+    #: The folder of all data of an embedded service.
     data_dir: Path = Path("data")
     #: SQLite below `data_dir` by default, or PostgreSQL.
     database_url: str = Field(default_factory=_sqlite_url, validation_alias="DATABASE_URL")
-    #: A folder, or any URL that fsspec knows.
+    #: A folder, or any URL that fsspec supports.
     artifacts_url: str = Field(default_factory=lambda data: str(data["data_dir"] / "artifacts"))
-    #: Where workers keep verified copies of artifacts.
+    #: The folder of the workers' verified copies of artifacts.
     artifact_cache_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "artifact-cache")
+    #: The most bytes of these copies and their unpacked files; copies in use are never deleted.
+    artifact_cache_max_bytes: int = Field(default=20 * 1024**3, ge=1)
+
+    #: Time limit of loading a model and predicting its example, at registration and in workers.
+    load_timeout_s: float = Field(default=300.0, gt=0)
 
     @field_validator("data_dir", "artifact_cache_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        # Processes that change their working directory still mean the same place.
+        # Absolute, so that it stays the same if a process changes its working directory.
         try:
             return value.expanduser().absolute()
         except RuntimeError as error:
-            raise ValueError(f"{value} names a user who isn't known here") from error
+            raise ValueError(f"{value} contains an unknown user") from error
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +51,7 @@ def load() -> RegistrySettings:
     """Read the environment once.
 
     Raises:
-        SettingsWrong: a variable has a wrong value; the message names it.
+        SettingsWrong: a variable has an invalid value; the message names it.
     """
     try:
         return RegistrySettings()

@@ -1,4 +1,4 @@
-"""Models and their immutable versions: adding, looking at and deleting them; loads no ML library."""
+"""Models and their immutable versions: add, read and delete them; imports no ML library."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from registry import names, runtimes
-from registry.artifacts import ArtifactStore, StoredArtifact
+from registry.artifacts.store import ArtifactStore, StoredArtifact
+from registry.database.inserting import insert_if_absent
+from registry.database.json_documents import checked_metadata
+from registry.database.tables import DeploymentRow, ModelRow, VersionRow
 from registry.errors import ModelNotFound, SignatureInvalid, VersionExists, VersionInUse, VersionNotFound
-from registry.inserting import insert_if_absent
 from registry.intent import Intent
-from registry.json_documents import checked_metadata
-from registry.signature import Signature
-from registry.tables import DeploymentRow, ModelRow, VersionRow
+from registry.signatures.signature import Signature
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ModelSummary:
     """A model, without its versions."""
 
     name: str
-    #: The version that a deploy takes which names none.
+    #: The version that a deploy uses by default.
     latest_version: str
     version_count: int
     created_at: datetime
@@ -72,7 +72,7 @@ class Model(ModelSummary):
         return {**super().document(), "versions": [version.document() for version in self.versions]}
 
 
-def add_version(  # noqa: PLR0913 - what makes a version, each by name
+def add_version(  # noqa: PLR0913 - the fields of a version, by name
     session: Session,
     store: ArtifactStore,
     name: str,
@@ -89,16 +89,16 @@ def add_version(  # noqa: PLR0913 - what makes a version, each by name
 
     Raises:
         NameInvalid: the model or the version can't have this name.
-        RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: there is no such runtime, option, metadata.
-        SignatureInvalid: neither a signature nor an example was given, or the one given is wrong.
+        RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: the runtime, an option or the metadata is invalid.
+        SignatureInvalid: there is neither a signature nor an example, or the signature is invalid.
         InputInvalid: the example doesn't fit the signature.
-        VersionExists: the version exists, or did once.
+        VersionExists: the version exists, or existed before.
         ArtifactStoreUnavailable: the artifact could not be stored.
     """
     names.check_model_name(name)
     if version is not None:
         names.check_version_name(version)
-        _refuse_if_taken(session, name, version)
+        _refuse_existing(session, name, version)
     checked = {
         "runtime": runtime,
         "runtime_options": runtimes.get(runtime).check_options(runtime_options or {}),
@@ -106,13 +106,13 @@ def add_version(  # noqa: PLR0913 - what makes a version, each by name
         "input_example": input_example,
         "details": checked_metadata(metadata),
     }
-    # Slow, and so before the first write: that locks the model's row, on SQLite the database.
+    # Slow, so before the first write, which locks the model's row, or SQLite's database.
     stored = store.put(artifact)
     return _insert(session, name, version, stored, checked)
 
 
 def list_models(session: Session) -> list[ModelSummary]:
-    """Return every model that has a version, by name."""
+    """Return all models that have a version, by name."""
     rows = session.execute(
         select(ModelRow.name, ModelRow.created_at, VersionRow.version)
         .join(VersionRow, VersionRow.model_name == ModelRow.name)
@@ -127,7 +127,7 @@ def list_models(session: Session) -> list[ModelSummary]:
 
 
 def list_names(session: Session) -> list[tuple[str, str]]:
-    """Return the model name and the version name of every version, by model, oldest first."""
+    """Return the model name and the version name of all versions, by model, oldest first."""
     live = select(VersionRow.model_name, VersionRow.version).where(VersionRow.deleted_at.is_(None))
     return [
         (row.model_name, row.version) for row in session.execute(live.order_by(VersionRow.model_name, VersionRow.id))
@@ -159,7 +159,7 @@ def latest_version(session: Session, name: str) -> ModelVersion:
 
 
 def stats(session: Session) -> dict[str, Any]:
-    """Count models, versions (also by runtime), distinct artifacts with their bytes, and deployments that serve."""
+    """Count models, versions (also by runtime), distinct artifacts with their bytes, and serving deployments."""
     live = VersionRow.deleted_at.is_(None)
     by_runtime = session.execute(
         select(VersionRow.runtime, func.count()).where(live).group_by(VersionRow.runtime).order_by(VersionRow.runtime)
@@ -180,10 +180,10 @@ def stats(session: Session) -> dict[str, Any]:
 
 
 def delete_version(session: Session, name: str, version: str) -> None:
-    """Delete a version; its name stays taken, and its artifact stays for deployments that still wind down.
+    """Delete a version; its name stays reserved, and its artifact stays for deployments that still wind down.
 
     Raises:
-        ModelNotFound, VersionNotFound: there is none.
+        ModelNotFound, VersionNotFound: it doesn't exist.
         VersionInUse: an endpoint serves it.
     """
     hold(session, name, version)
@@ -205,7 +205,7 @@ def hold(session: Session, name: str, version: str) -> None:
     """Lock a version until the caller commits, so that it is not deleted while it is being deployed.
 
     Raises:
-        ModelNotFound, VersionNotFound: there is none.
+        ModelNotFound, VersionNotFound: it doesn't exist.
     """
     get_version(session, name, version)
     # An update that changes nothing is the lock that both databases know.
@@ -221,20 +221,20 @@ def hold(session: Session, name: str, version: str) -> None:
 
 
 def signature_of(signature: Signature | Mapping[str, Any] | None, input_example: Any) -> Signature:
-    """Return the signature that was given, checked against the example, or else the example's own.
+    """Return the given signature, checked against the example, or else the one derived from the example.
 
     Raises:
-        SignatureInvalid: there is neither, or the one given is wrong.
+        SignatureInvalid: there is neither, or the signature is invalid.
         InputInvalid: the example doesn't fit the signature.
     """
     if signature is None:
         if input_example is None:
-            raise SignatureInvalid("Give a signature, or an input_example from which it is taken.")
+            raise SignatureInvalid("Pass a signature, or an input_example from which to derive it.")
         return Signature.from_example(input_example)
     parsed = signature if isinstance(signature, Signature) else Signature.parse(signature)
     if input_example is not None:
         parsed.check(input_example, "input_example")
-    return parsed
+    return parsed.as_in_example(input_example, explicit=True)
 
 
 def _insert(
@@ -242,7 +242,7 @@ def _insert(
 ) -> ModelVersion:
     now = datetime.now(UTC)
     insert_if_absent(session, ModelRow, name=name, created_at=now)
-    # Who counts and who names a number both lock the model first: they wait, and never for each other.
+    # With and without a given number, lock the model first, so that there is no deadlock.
     named = version or _next_number(session, name)
     _remember_number(session, name, names.number_of(named) or 0)
     inserted = insert_if_absent(
@@ -261,7 +261,7 @@ def _insert(
 
 
 def _next_number(session: Session, name: str) -> str:
-    # The update locks the row until the caller commits: the next one who asks waits.
+    # The update locks the row until the caller commits, so the next caller waits.
     session.execute(update(ModelRow).where(ModelRow.name == name).values(last_number=ModelRow.last_number + 1))
     return str(session.scalar(select(ModelRow.last_number).where(ModelRow.name == name)))
 
@@ -272,7 +272,7 @@ def _remember_number(session: Session, name: str, number: int) -> None:
     )
 
 
-def _refuse_if_taken(session: Session, name: str, version: str) -> None:
+def _refuse_existing(session: Session, name: str, version: str) -> None:
     if _find(session, name, version) is not None:
         raise VersionExists(name, version)
 
@@ -298,7 +298,7 @@ def _view(row: VersionRow) -> ModelVersion:
         version=row.version,
         runtime=row.runtime,
         runtime_options=row.runtime_options,
-        signature=Signature.stored(row.signature),
+        signature=Signature.stored(row.signature, row.input_example),
         input_example=row.input_example,
         metadata=row.details,
         artifact_sha256=row.artifact_sha256,

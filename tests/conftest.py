@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -13,19 +14,74 @@ import redis
 from tests.support import postgres
 from tests.support.environment import forget_cached_settings, ours
 from tests.support.ports import free_port
+from tests.support.shared_stack import FAILED
 from tests.support.stack import Stack
-from workers import paces
-from workers.embedded_redis import EmbeddedRedis
+from workers.app import app
+from workers.embedded_redis.server import EmbeddedRedis
+from workers.measures import paces
+from workers.settings import load
 
 # A busy machine is no reason to fail. The library makes a hundred examples; half of them, as there are many such tests.
 hypothesis.settings.register_profile("queuecast", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("queuecast")
+
+#: Modules about scripts, leases, notifications and full memory.
+ASK_THE_SERVER = {
+    *(
+        "test_leases",
+        "test_redis",
+        "test_batch_transitions",
+        "test_sweeper",
+        "test_claiming",
+        "test_listener",
+        "test_turns",
+    ),
+    *("test_accept", "test_bulk", "test_dead_letters", "test_transitions", "test_outbox", "test_backfill"),
+    *("test_positions", "test_reports", "test_redis_client", "test_reconciler", "test_embedded_redis"),
+}
+#: Folders whose files take longest, and within them the longest files: several processes begin with these, so that none
+#: is left with a long one at the end. Files of a folder stay together, for they share a service.
+LONG_FOLDERS = ("faults", "service", "processes", "upgrade", "bench", "operations")
+LONG_FILES = (
+    *("test_workers", "test_shares", "test_redis", "test_hosts", "test_registry", "test_network", "test_api"),
+    *("test_secured", "test_predictions", "test_mlflow", "test_webhooks", "test_delayed", "test_worker_restarts"),
+    *("test_command_line", "test_client", "test_watching"),
+)
+
+
+def pytest_sessionstart() -> None:
+    """Look for no garbage while thousands of tests are collected: all of it stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not among what was collected: there it takes longer than many a test."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what speaks with Redis directly: `make test-servers` tries it with others. Begin with what is long."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_rank)
+    for item in items:
+        if "redis_server" in getattr(item, "fixturenames", ()) and item.path.stem in ASK_THE_SERVER:
+            item.add_marker(pytest.mark.servers)
+
+
+def _rank(item: pytest.Item) -> tuple[int, int]:
+    folder, file = item.path.parent.name, item.path.stem
+    if folder not in LONG_FOLDERS:
+        return len(LONG_FOLDERS), 0
+    return LONG_FOLDERS.index(folder), LONG_FILES.index(file) if file in LONG_FILES else len(LONG_FILES)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the services of a failed test have logged."""
     report = yield
+    if report.failed:
+        item.stash[FAILED] = True
     stacks = [each for each in getattr(item, "funcargs", {}).values() if isinstance(each, Stack)]
     for stack in stacks if report.failed else ():
         report.sections.append(("logs", stack.last_logs()))
@@ -42,6 +98,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         patch.setenv("QUEUECAST_REDIS_URL", f"redis://127.0.0.1:{port}/0")
         patch.setenv("QUEUECAST_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         forget_cached_settings()
+        # The Celery app keeps what it reads first: not what a test sets for itself alone.
+        assert app.conf.broker_url == load().queue_url
         yield port
     forget_cached_settings()
 

@@ -25,6 +25,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
@@ -32,9 +33,15 @@ def loaded_by(statement: str) -> set[str]:
         ("import api.serve", MACHINE_LEARNING | ENGINE),
         ("import api.cli.command", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy"}),
         ("import api.client", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy", "workers", "registry"}),
-        ("import workers.tasks, workers.jobs, workers.status, workers.waiting", MACHINE_LEARNING | ENGINE | WEB),
+        (
+            "import workers.tasks, workers.jobs.query, workers.deployments.status, workers.jobs.waiting",
+            MACHINE_LEARNING | ENGINE | WEB,
+        ),
         ("from workers.app import app; app.finalize()", MACHINE_LEARNING | ENGINE | WEB),
-        ("import registry.deployments, registry.versions, registry.signature", MACHINE_LEARNING | {"celery", *WEB}),
+        (
+            "import registry.deployments, registry.versions, registry.signatures.signature",
+            MACHINE_LEARNING | {"celery", *WEB},
+        ),
         ("from registry import runtimes; runtimes.names()", MACHINE_LEARNING),
     ],
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 from celery import Celery, signals
 
-from workers import logs
-from workers.queues import CONTROL_QUEUE, TASK_NAME, queue_name
-from workers.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from workers.platform import logs
+from workers.platform.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load
 
 _REDIS_OPTIONS = {
@@ -54,6 +54,7 @@ def configuration() -> dict[str, Any]:
         "broker_channel_error_retry": True,
         "broker_heartbeat": _HEARTBEAT_S,
         "broker_transport_options": _AMQP_OPTIONS if settings.broker_is_amqp else _REDIS_OPTIONS,
+        "worker_consumer": "workers.broker.celery_consumer:CeleryConsumer",
         "worker_pool": "solo",
         "worker_concurrency": 1,
         "worker_prefetch_multiplier": 1,
@@ -66,13 +67,11 @@ def configuration() -> dict[str, Any]:
 
 def _log_as_set(logger: logging.Logger, **_: Any) -> None:
     """Have what Celery logs, and all others in a worker, look as the settings say."""
-    if load().log_format is logs.LogFormat.JSON:
-        for handler in logger.handlers:
-            handler.setFormatter(logs.JsonFormatter("worker"))
+    logs.set_form_of(logger, load().log_format, "worker")
 
 
 app = Celery("queuecast")
 app.add_defaults(configuration)
-app.steps["consumer"].add("workers.engine.bootstep:EngineStep")
+app.steps["consumer"].add("workers.engine.celery.bootstep:EngineStep")
 for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):
     _logger_is_set_up.connect(_log_as_set, weak=False)

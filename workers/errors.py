@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 
 class WorkerError(Exception):
@@ -18,9 +19,26 @@ class SettingsWrong(WorkerError):
 
 
 class QueueUnavailable(WorkerError):
-    """Redis or the broker can't be reached; nothing was stored."""
+    """Redis or the broker can't be reached; the message says whether something may have been stored nevertheless."""
 
     code = "queue_unavailable"
+
+
+class JobUnconfirmed(QueueUnavailable):
+    """Redis or the broker was lost after it was asked to store a job, so whether it is stored is not known.
+
+    `job_id` is its id if it is. A repeat with the same idempotency key, or the same `task_id`, stores it once at most.
+    """
+
+    code = "job_unconfirmed"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job queue did not confirm job {job_id}: it may be stored, and then it runs. With the same "
+            "Idempotency-Key (in Celery: the same task_id) the request can safely be sent again: it is stored once. "
+            "Without one, ask for the job first."
+        )
+        self.job_id = job_id
 
 
 class QueueStoreFull(QueueUnavailable):
@@ -35,16 +53,46 @@ class QueueStoreFull(QueueUnavailable):
 
 
 class QueueFull(WorkerError):
-    """The endpoint has as many unfinished jobs as its `max_queue_length` allows; nothing was stored."""
+    """The endpoint, or this client's share of it, has no room for more unfinished jobs; nothing was stored.
+
+    Attributes:
+        full: which limit is reached.
+        unfinished: how many jobs, or bytes of jobs, are counted for it.
+    """
 
     code = "queue_full"
+    #: Reason returned by the Lua scripts -> name of the limit, and the text of the error.
+    REASONS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "full": (
+            "max_queue_length",
+            "Endpoint {name!r} has {count} unfinished jobs, {room} its max_queue_length allows.",
+        ),
+        "delayed": (
+            "max_queue_length",
+            "Endpoint {name!r} has {count} delayed jobs, {room} its max_queue_length allows.",
+        ),
+        "full_bytes": (
+            "max_queue_bytes",
+            "Endpoint {name!r} has {count} bytes of unfinished jobs: its max_queue_bytes leaves no room for more.",
+        ),
+        "full_high": (
+            "high priority",
+            "An API key may have {count} unfinished jobs of high priority at endpoint {name!r}. Submit more as normal.",
+        ),
+        "share": (
+            "share of max_queue_length",
+            "This API key has {count} unfinished jobs at endpoint {name!r}: the rest of the queue is for other keys.",
+        ),
+        "share_bytes": (
+            "share of max_queue_bytes",
+            "This API key has {count} bytes of unfinished jobs at endpoint {name!r}: the rest is for other keys.",
+        ),
+    }
 
-    def __init__(self, endpoint_name: str, unfinished: int, asked: int = 1) -> None:
+    def __init__(self, endpoint_name: str, unfinished: int, asked: int = 1, why: str = "full") -> None:
+        self.full, text = self.REASONS[why]
         room = "as many as" if asked == 1 else f"and with {asked} more there would be more than"
-        super().__init__(
-            f"Endpoint {endpoint_name!r} has {unfinished} unfinished jobs, {room} its max_queue_length allows. "
-            "Try again later."
-        )
+        super().__init__(text.format(name=endpoint_name, count=unfinished, room=room) + " Try again later.")
         self.endpoint_name = endpoint_name
         self.unfinished = unfinished
 
@@ -54,8 +102,10 @@ class BulkTooLarge(WorkerError):
 
     code = "bulk_too_large"
 
-    def __init__(self, jobs: int, most: int) -> None:
-        super().__init__(f"{jobs} jobs are too many for one call: it takes {most}, or the endpoint's max_queue_length.")
+    def __init__(self, jobs: int, most: int, what: str = "jobs") -> None:
+        super().__init__(
+            f"{jobs} {what} are too many for one call: it takes at most {most}, or the endpoint's max_queue_length."
+        )
         self.jobs = jobs
         self.most = most
 
@@ -70,7 +120,7 @@ class BulkInterrupted(QueueUnavailable):
     """Redis or the broker was lost while many jobs were stored; `job_ids` tells which are.
 
     It has the ids in the order of the call, None for a job that is not stored, and ends with the last that is.
-    Of `unconfirmed_job_ids`, the next ones, it is not known.
+    Of `unconfirmed_job_ids` it is not known.
     """
 
     code = "bulk_interrupted"
@@ -117,6 +167,19 @@ class JobNotFound(WorkerError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id!r}: the id is unknown or its record has expired.")
+        self.job_id = job_id
+
+
+class JobUnreadable(WorkerError):
+    """The job's record can't be read: another program has written it."""
+
+    code = "job_unreadable"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The record of job {job_id} can't be read: another program has written it. This job has no outcome; "
+            "submit its input again."
+        )
         self.job_id = job_id
 
 

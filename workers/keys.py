@@ -14,10 +14,15 @@ SIGNATURE_HEADER = "queuecast_signature"
 
 #: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out. On RabbitMQ the tag is the job's id.
 LEASES = "queuecast:leases"
-#: Hash: queue -> submit time (s) of the job that was fetched last, where the broker doesn't show its queues.
+#: Hash: queue -> time (s, as in `unfinished`) of the job fetched last, where the broker doesn't show its queues.
 HEADS = "queuecast:heads"
 #: Hash: delivery tag -> queue name, newline, message; what a lease gives back when it runs out.
 LEASED = "queuecast:leased"
+#: Hash: delivery tag -> who holds its lease, a space, and when that runs out (s, as in the zset).
+HOLDERS = "queuecast:holders"
+#: Hash: "readers of " and delivery tag -> workers that began to read this message and have not finished, with blanks
+#: in between.
+READING = "queuecast:reading"
 #: Hash: queue -> how many jobs were taken of it while some wait whose priority is not normal.
 TURNS = "queuecast:turns"
 #: List: messages that are no task messages, newest first, bounded.
@@ -27,6 +32,10 @@ MALFORMED = "queuecast:malformed"
 WORKERS = "queuecast:workers"
 #: Hash: worker name -> its last report, as JSON.
 REPORTS = "queuecast:reports"
+#: Hash: endpoint that has served a version since it was deployed -> the revision that served last.
+SERVED = "queuecast:served"
+#: Hash: endpoint -> snapshot of its deployment for submits, as JSON (see `snapshots`).
+DEPLOYMENTS = "queuecast:deployments"
 #: Channel: something about the desired deployments has changed.
 NUDGE_CHANNEL = "queuecast:nudge"
 #: Channel: a running job was cancelled by force.
@@ -34,11 +43,11 @@ CANCEL_CHANNEL = "queuecast:cancel"
 #: Channel: jobs have ended; each message is their ids, with `ENDED_SEPARATOR` in between.
 ENDED_CHANNEL = "queuecast:ended"
 ENDED_SEPARATOR = "\n"
-#: Set: endpoints that have ever had a job.
+#: Set: endpoints that have jobs, or had until their records expired.
 ENDPOINTS = "queuecast:endpoints"
-#: Hash: endpoint -> the most jobs of it that may be unfinished at once.
+#: Hash: endpoint -> most unfinished jobs; endpoint and ":bytes" -> most bytes of them; ":bytes" -> default (`weights`).
 LIMITS = "queuecast:limits"
-#: Hash: job id -> where its end is to be told (see `webhooks.outbox`), until it has ended.
+#: Hash: job id -> where its end is to be told (see `jobs.outbox`), until it has ended.
 CALLBACKS = "queuecast:callbacks"
 #: Hash: endpoint -> where the ends of its jobs are to be told that have no place of their own.
 ENDPOINT_CALLBACKS = "queuecast:endpoint-callbacks"
@@ -56,7 +65,7 @@ WEBHOOK_COUNTS = "queuecast:webhooks:counts"
 WEBHOOKS_CHANNEL = "queuecast:webhooks:new"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
-#: Never exists: see `redis_client.EVEN_IF_FULL`.
+#: Never exists: see `platform/lua/even_if_full.lua`.
 NOTHING = "queuecast:nothing"
 #: String that exists while some worker has looked for lost and expired jobs lately.
 SWEPT = "queuecast:swept"
@@ -75,13 +84,23 @@ def message(job_id: str) -> str:
 
 
 def unfinished(endpoint_name: str) -> str:
-    """Zset: job id -> time (s) at which it was last put into the queue, of jobs that have not ended."""
+    """Zset of unfinished jobs: job id -> time (s, Redis clock) at which it was last, or will be, put into its queue."""
     return f"queuecast:unfinished:{endpoint_name}"
 
 
+def delayed(endpoint_name: str) -> str:
+    """Zset of delayed jobs, which are not in their queue: job id -> time (s) at which it is due."""
+    return f"queuecast:delayed:{endpoint_name}"
+
+
 def levels(endpoint_name: str) -> str:
-    """Zset: job id -> time (s) of its submit, negative where it is high, of unfinished jobs that are not normal."""
+    """Zset of unfinished jobs of high or low priority: job id -> its score in `unfinished`, negative if high."""
     return f"queuecast:levels:{endpoint_name}"
+
+
+def weights(endpoint_name: str) -> str:
+    """Hash of unfinished jobs: job id -> bytes of its message, whether it is high, and owner; also holds the sums."""
+    return f"queuecast:weights:{endpoint_name}"
 
 
 def dead_letter(job_id: str) -> str:
@@ -92,6 +111,11 @@ def dead_letter(job_id: str) -> str:
 def idempotency(scope: str) -> str:
     """The job that was submitted first under an idempotency key (`scope` is its digest)."""
     return f"queuecast:idempotency:{scope}"
+
+
+def seed(scope: str) -> str:
+    """A random number, from which the ids of many jobs under one idempotency key follow."""
+    return f"queuecast:seed:{scope}"
 
 
 def sending(scope: str) -> str:
@@ -119,6 +143,16 @@ def recent(endpoint_name: str) -> str:
     return f"queuecast:recent:{endpoint_name}"
 
 
+def jobs_of(owner: str) -> str:
+    """Zset: job id -> submit time (s), the newest jobs of an API key's name."""
+    return f"queuecast:jobs-of:{owner}"
+
+
+def jobs_of_complete(owner: str) -> str:
+    """Exists if that set has also what was submitted before there were such sets."""
+    return f"queuecast:jobs-of-complete:{owner}"
+
+
 def counts(endpoint_name: str) -> str:
     """Hash of counters of an endpoint; they go on when it is deployed anew."""
     return f"queuecast:counts:{endpoint_name}"
@@ -132,6 +166,16 @@ def latencies(endpoint_name: str, window: int) -> str:
 def delivery(job_id: str) -> str:
     """Hash: what is to be told of a job's end, where, and what became of it."""
     return f"queuecast:webhook:{job_id}"
+
+
+def webhooks_of(owner: str) -> str:
+    """Zset of the newest deliveries of an API key's name: job id -> time (s) of the job's end."""
+    return f"queuecast:webhooks:of:{owner}"
+
+
+def webhooks_of_complete(owner: str) -> str:
+    """Exists if that set also has the deliveries written by processes of a release without such sets."""
+    return f"queuecast:webhooks:of-complete:{owner}"
 
 
 def webhooks_due(receiver: str) -> str:

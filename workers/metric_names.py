@@ -53,9 +53,24 @@ QUEUE_DEPTH = Metric(
     "Jobs that wait, in the queue or in a worker.",
     (ENDPOINT,),
 )
+QUEUE_BYTES = Metric(
+    "queuecast_queue_bytes",
+    "Bytes of the messages of unfinished jobs, limited by max_queue_bytes.",
+    (ENDPOINT,),
+)
 OLDEST_JOB_AGE = Metric(
     "queuecast_oldest_job_age_seconds",
     "Age of the job that waits longest in the queue; 0 if none does.",
+    (ENDPOINT,),
+)
+DELAYED_JOBS = Metric(
+    "queuecast_delayed_jobs",
+    "Delayed jobs (eta), which wait outside of the queue.",
+    (ENDPOINT,),
+)
+DELAYED_NEXT = Metric(
+    "queuecast_delayed_next_due_seconds",
+    "Seconds until the first delayed job is due, below 0 if it is overdue; absent without delayed jobs.",
     (ENDPOINT,),
 )
 DEPLOYMENT_STATE = Metric(
@@ -80,7 +95,7 @@ HOST_MEMORY = Metric(
 )
 GROUP_UNFINISHED_JOBS = Metric(
     "queuecast_group_unfinished_jobs",
-    "Jobs that workers of the group have yet to end: those that wait, of all priorities, and those that run.",
+    "Queued jobs of all priorities and running jobs of the group, without delayed ones.",
     (GROUP,),
 )
 WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))

@@ -1,22 +1,24 @@
-"""The environment of this package, read in one place."""
+"""The settings of queues, job records and workers; those of webhooks are in `workers.webhooks.settings`.
+
+The API and the registry have classes of their own. Where two classes have the same field, both read the same variable.
+"""
 
 from __future__ import annotations
 
 import os
 from functools import cached_property, lru_cache
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.errors import SettingsWrong
-from workers.logs import LogFormat
-from workers.webhooks.signing import secrets_of
-from workers.webhooks.targets import Targets
+
+Settings = TypeVar("Settings", bound=BaseSettings)
 
 DAY_S = 86_400
 _SHORTEST_KEY = 32
-_LONGEST_RETRY_S = 7 * DAY_S
 _AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
@@ -37,42 +39,35 @@ class WorkerSettings(BaseSettings):
     unfinished_ttl_s: int = Field(default=30 * DAY_S, ge=60)
     #: How many jobs of each endpoint `GET /jobs` remembers.
     recent_jobs: int = Field(default=1_000, ge=1, le=100_000)
+    #: Most unfinished jobs of high priority that an API key may have at an endpoint.
+    max_high_jobs: int = Field(default=100, ge=0, le=1_000_000)
     #: A worker holds its jobs under a lease of this length and renews it while it lives.
     lease_s: float = Field(default=20.0, ge=2, le=3_600)
     #: How often lost and expired jobs are looked for.
     sweep_interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
     #: How often desired and observed are compared even without a nudge.
     reconcile_interval_s: float = Field(default=3.0, gt=0, le=60)
+    #: On RabbitMQ: how long the queues of an undeployed endpoint are kept.
+    unused_queue_ttl_s: int = Field(default=DAY_S, ge=0)
     #: How long a stopping worker lets running predictions finish.
     shutdown_grace_s: float = Field(default=10.0, ge=0, le=600)
     #: How long a model may take to load and to predict its example once.
     load_timeout_s: float = Field(default=300.0, gt=0)
     #: Threads that numerical libraries may use in each model host.
     host_threads: int = Field(default=1, ge=1, le=256)
+    #: The longest body of a request, and the longest that a compressed message may unpack to.
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1_024)
     #: Where a worker's /metrics is, or on one of the next ports that is free; 0 is nowhere.
     metrics_port: int = Field(default=0, ge=0, le=65_535)
     #: The address that it listens on.
     metrics_host: str = "127.0.0.1"
     #: What log lines look like.
-    log_format: LogFormat = LogFormat.TEXT
+    log_format: Literal["text", "json"] = "text"
     #: OpenTelemetry's own variables: where traces go. It reads all others of its variables by itself.
     otel_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otel_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     #: Signs task messages, so that workers take no others; several, with commas: the first signs, all are taken.
     message_key: SecretStr = SecretStr("")
-    #: Sign webhooks; without one, none is sent. Several, newest first: each signs.
-    webhook_secrets: SecretStr = SecretStr("")
-    #: Where webhooks may go: hooks.example.com *.example.org:8443 http://hooks.internal:8080, or * for any host.
-    webhook_hosts: str = ""
-    #: Networks that webhooks may go to although they are not public: 10.1.0.0/16 fd00::/8.
-    webhook_private_networks: str = ""
-    #: A webhook that was not taken is sent again after these times (s), one after the other, and then no more.
-    webhook_retries_s: str = "5 300 1800 7200 18000 36000 50400"
-    #: How long a receiver may take to answer.
-    webhook_timeout_s: float = Field(default=15.0, ge=1, le=120)
-    #: How long it is kept what became of a webhook, and of how many at the most.
-    webhook_log_ttl_s: int = Field(default=3 * DAY_S, ge=60)
-    webhook_log_length: int = Field(default=10_000, ge=1, le=1_000_000)
     #: Where Flower listens; on another address than loopback it needs a password.
     flower_host: str = "127.0.0.1"
     flower_port: int = Field(default=5555, ge=1, le=65_535)
@@ -95,46 +90,6 @@ class WorkerSettings(BaseSettings):
         if any(len(each) < _SHORTEST_KEY for each in _split(value)):
             raise ValueError(f"at least {_SHORTEST_KEY} characters are needed: openssl rand -hex 32 makes some")
         return value
-
-    @field_validator("webhook_secrets")
-    @classmethod
-    def _are_secrets(cls, value: SecretStr) -> SecretStr:
-        secrets_of(value.get_secret_value())
-        return value
-
-    @field_validator("webhook_hosts")
-    @classmethod
-    def _are_hosts(cls, value: str) -> str:
-        Targets.read(value)
-        return value
-
-    @field_validator("webhook_private_networks")
-    @classmethod
-    def _are_networks(cls, value: str) -> str:
-        Targets.read("", value)
-        return value
-
-    @field_validator("webhook_retries_s")
-    @classmethod
-    def _are_times(cls, value: str) -> str:
-        if not all(0 < each <= _LONGEST_RETRY_S for each in _times(value)):
-            raise ValueError(f"a list of seconds such as 5 300 1800 is needed, each up to {_LONGEST_RETRY_S}")
-        return value
-
-    @cached_property
-    def webhook_retries(self) -> tuple[float, ...]:
-        """How long to wait after each attempt that failed (s)."""
-        return _times(self.webhook_retries_s)
-
-    @cached_property
-    def webhook_keys(self) -> tuple[bytes, ...]:
-        """What webhooks are signed with; nothing if none are sent."""
-        return secrets_of(self.webhook_secrets.get_secret_value())
-
-    @cached_property
-    def webhook_targets(self) -> Targets:
-        """Where webhooks may go."""
-        return Targets.read(self.webhook_hosts, self.webhook_private_networks)
 
     @cached_property
     def message_keys(self) -> tuple[str, ...]:
@@ -162,10 +117,6 @@ class WorkerSettings(BaseSettings):
         return self.queue_url.partition("://")[0] in _AMQP_SCHEMES
 
 
-def _times(text: str) -> tuple[float, ...]:
-    return tuple(float(each) for each in text.replace(",", " ").split())
-
-
 def _split(value: SecretStr) -> tuple[str, ...]:
     return tuple(each.strip() for each in value.get_secret_value().split(",") if each.strip())
 
@@ -177,8 +128,17 @@ def load() -> WorkerSettings:
     Raises:
         SettingsWrong: a variable has a wrong value; the message names it.
     """
+    return read_environment(WorkerSettings)
+
+
+def read_environment(settings_class: type[Settings]) -> Settings:
+    """Return the settings that the environment has.
+
+    Raises:
+        SettingsWrong: a variable has a wrong value; the message names it.
+    """
     try:
-        return WorkerSettings()
+        return settings_class()
     except ValidationError as error:
         first = error.errors()[0]
         name = "QUEUECAST_" + str(first["loc"][0]).upper()

@@ -12,17 +12,18 @@ from typing import Any
 from celery import Task
 from celery.result import AsyncResult
 
-from workers import bulk, submission
 from workers.app import app
 from workers.errors import WorkerError
-from workers.queues import TASK_NAME
+from workers.jobs import accept, bulk
+from workers.jobs.job import JobOptions
+from workers.queues.naming import TASK_NAME
 
 
 class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
     """Stores the job's record together with its message, so that an unknown id is unknown."""
 
     #: Celery asks for what happens to received messages here, in a worker process alone.
-    Strategy = "workers.engine.strategy:start"
+    Strategy = "workers.engine.celery.strategy:start"
 
     def apply_async(
         self,
@@ -35,15 +36,18 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 
         `priority` is "high", "normal" or "low"; a number means what it means to Celery's broker, which on Redis
         can put jobs off (3 and more is low) and on RabbitMQ bring them forward (1 and more is high).
-        `callback_url` is where the job's end will be told, as docs/webhooks.md has it.
+        `callback_url` is where the job's end will be told, as docs/guides/webhooks.md has it.
 
         Raises:
             JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or an option is wrong.
             TargetRefused: nothing can be told to `callback_url`.
             QueueFull: the endpoint has too many unfinished jobs.
+            JobUnconfirmed: Redis or the broker was lost on the way; the job may be stored. With its `job_id` as
+                `task_id`, the call can be made again: it is stored once.
             QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
         """
-        accepted = submission.submit(tuple(args or ()), dict(kwargs or {}), task_id=task_id, **options)
+        own = JobOptions.taken_from(options)
+        accepted = accept.submit(tuple(args or ()), dict(kwargs or {}), task_id=task_id, options=own, **options)
         result: AsyncResult[Any] = self.AsyncResult(accepted.job_id)
         return result
 
@@ -65,8 +69,8 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
             QueueUnavailable: Redis can't be reached; nothing was stored.
             BulkInterrupted: Redis or the broker was lost on the way; tells which jobs are stored.
         """
-        jobs = [bulk.Job({"input": each}) for each in inputs]
-        job_ids = bulk.submit(endpoint_name, jobs, **options)
+        jobs = [bulk.NewJob({"input": each}) for each in inputs]
+        job_ids = bulk.submit(endpoint_name, jobs, options=JobOptions.taken_from(options), **options)
         return [self.AsyncResult(job_id) for job_id in job_ids]
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Unpack
 
 from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable
-from api.client import errors
-from api.client.calling import call, document_of
-from api.client.drivers import Address, Driver
-from api.client.steps import Answer, Document, Flow, Repeat, Request, Upload, path_of
+from api.client import Client as ServiceClient
+from api.client import RegisterOptions, errors
+from api.client.steps import Document, path_of
 
 __all__ = ["Client", "Document", "path_of"]
 
-_JSON = {"Content-Type": "application/json"}
+#: No second try: a user decides by the error.
+_ONCE_S = 0.0
 
 
 class Client:
@@ -29,64 +28,72 @@ class Client:
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
-        self._driver = Driver(Address(url, api_key))
-        self.url = self._driver.address.url
+        self._client = ServiceClient(url, api_key=api_key)
+        self.url = self._client.url
 
     def close(self) -> None:
         """Close the connections."""
-        self._driver.close()
+        self._client.close()
 
     def get(self, path: str, **query: Any) -> Document:
         """Read a document; parameters that are None are left out."""
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._call(Request("GET", path, query=given, repeat=Repeat.NEVER))
+        return self._call("GET", path, query=query)
 
     def post(self, path: str, body: Document, **query: Any) -> Document:
         """Send a JSON body."""
-        return self._send(path, json.dumps(body).encode(), _JSON, query)
+        return self._call("POST", path, body=body, query=query)
 
     def post_lines(self, path: str, lines: bytes, idempotency_key: str) -> Document:
         """Send one JSON document a line; sent again under the same key it is the same request."""
-        return self._send(path, lines, {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key})
+        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key}
+        return self._call("POST", path, body=lines, headers=headers)
 
     def delete(self, path: str, **query: str) -> Document:
         """Delete, or cancel."""
-        return self._call(Request("DELETE", path, query=query, repeat=Repeat.NEVER))
+        return self._call("DELETE", path, query=query)
 
-    def upload(self, path: str, artifact: Path | IO[bytes], metadata: Document) -> Document:
-        """Send a file with its metadata."""
-        return self._call(Request("POST", path, upload=Upload(artifact, json.dumps(metadata)), repeat=Repeat.NEVER))
+    def register(self, name: str, artifact: Path, runtime: str | None, **options: Unpack[RegisterOptions]) -> Document:
+        """Register a file as a version. Raises errors.SettingsWrong if no `runtime` is given or known by the suffix."""
+        with _errors_of_commands():
+            found = self._client.register(name, artifact, runtime=runtime, timeout_s=_ONCE_S, **options)
+        return dict(found.document)
+
+    def import_mlflow(
+        self, name: str, folder: Path, flavor: str | None, **options: Unpack[RegisterOptions]
+    ) -> Document:
+        """Import a folder of MLflow, or an archive of one. Raises errors.SettingsWrong for anything else."""
+        with _errors_of_commands():
+            found = self._client.import_mlflow(name, folder, flavor=flavor, timeout_s=_ONCE_S, **options)
+        return dict(found.document)
 
     def readiness(self) -> Document:
-        """Return what /health/ready says, also if it says no."""
-        return self._run(_said(Request("GET", "/health/ready", repeat=Repeat.NEVER)))
+        """Return the document of /health/ready, also of a service that is not ready."""
+        with _errors_of_commands():
+            try:
+                return self._client.call("GET", "/health/ready", repeat=False)
+            except errors.RequestRefused as error:
+                if not error.problem:
+                    raise
+                return dict(error.problem)
 
-    def _send(
-        self, path: str, content: bytes, headers: Mapping[str, str], query: Mapping[str, Any] | None = None
-    ) -> Document:
-        sent = Request("POST", path, query=query or {}, headers=headers, content=content, repeat=Repeat.NEVER)
-        return self._call(sent)
-
-    def _call(self, request: Request) -> Document:
-        return self._run(call(request, time.monotonic()))
-
-    def _run(self, flow: Flow[Document]) -> Document:
-        try:
-            return self._driver.run(flow)
-        except errors.RequestRefused as error:
-            refused = KeyNeeded if error.status == HTTPStatus.UNAUTHORIZED else RequestRefused
-            raise refused(error.status or 0, error.problem) from error
-        except errors.ServiceUnreachable as error:
-            raise ServiceUnreachable(
-                f"{error} `queuecast run` starts one here; --url or QUEUECAST_URL names another."
-            ) from error
-        except errors.ClientError as error:
-            raise ServiceUnreachable(str(error)) from error
+    def _call(self, method: str, path: str, **request: Any) -> Document:
+        with _errors_of_commands():
+            return self._client.call(method, path, repeat=False, **request)
 
 
-def _said(request: Request) -> Flow[Document]:
-    """Return what the service answers, with whatever status."""
-    reply = yield request
-    if isinstance(reply, Answer):
-        return document_of(reply)
-    raise errors.ServiceUnreachable(reply.message)
+@contextmanager
+def _errors_of_commands() -> Iterator[None]:
+    """Turn the errors of the Python client into those that end a command."""
+    try:
+        yield
+    except errors.SettingsWrong:
+        raise
+    except errors.RequestRefused as error:
+        refused = KeyNeeded if error.status == HTTPStatus.UNAUTHORIZED else RequestRefused
+        raise refused(error.status or 0, error.problem) from error
+    except errors.ServiceUnreachable as error:
+        raise ServiceUnreachable(
+            f"{error} `queuecast run` starts one here; --url or QUEUECAST_URL names another."
+        ) from error
+    except errors.ClientError as error:
+        raise ServiceUnreachable(str(error)) from error

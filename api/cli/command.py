@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from api.cli.backup import backup, restore
-from api.cli.dead_letters import dead_letters
-from api.cli.deployments import deploy, deployments, undeploy
-from api.cli.jobs import jobs
-from api.cli.keys import keys
-from api.cli.models import models
-from api.cli.predictions import predict
-from api.cli.run import run
-from api.cli.status import status
-from api.cli.webhooks import webhooks
+from api.cli.local.backup import backup, restore
+from api.cli.local.keys import keys
+from api.cli.local.run import run
+from api.cli.remote.dead_letters import dead_letters
+from api.cli.remote.deployments import deploy, deployments, undeploy
+from api.cli.remote.jobs import jobs
+from api.cli.remote.models import models
+from api.cli.remote.predictions import predict
+from api.cli.remote.status import status
+from api.cli.remote.webhooks import webhooks
 
 _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

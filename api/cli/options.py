@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,8 +15,13 @@ from api.cli.client import Client
 from api.cli.errors import CliError
 from api.cli.output import Output
 from api.cli.settings import load
+from api.errors import JsonInvalid
+from api.strict_json import json_text
 
 Command = Callable[..., None]
+_Parsed = TypeVar("_Parsed")
+#: Who writes such a word means a file, also if there is none.
+_FILE_ENDINGS = (".json", ".ndjson", ".jsonl", ".csv", ".txt")
 
 
 def calls_service(function: Command) -> Command:
@@ -68,19 +73,51 @@ class JsonValue(click.ParamType[Any]):
         """Return the parsed value."""
         if not isinstance(value, str):
             return value
-        try:
-            return json.loads(self.text_of(value))
-        except OSError as error:
-            self.fail(f"{value[1:]}: {error.strerror}", param, ctx)
-        except ValueError as error:
-            self.fail(f"{value[:60]!r} is not JSON ({error}). Quote it for the shell: '[0.5, 0.8, 0.2]'", param, ctx)
+        return parsed(value, json_text, param, ctx)
 
-    @staticmethod
-    def text_of(value: str) -> str:
-        """Return what the value holds. Raises OSError."""
-        if value == "-":
-            return sys.stdin.read()
-        return Path(value[1:]).read_text(encoding="utf-8") if value.startswith("@") else value
+
+def parsed(
+    value: str,
+    parse: Callable[[bytes, str], _Parsed],
+    param: click.Parameter | None = None,
+    ctx: click.Context | None = None,
+) -> _Parsed:
+    """Return what `parse` makes of the content of an argument and of its name. Raises click.BadParameter."""
+    try:
+        return parse(_content_of(value), _name_of(value))
+    except OSError as error:
+        raise click.BadParameter(f"{value[1:] or '@'}: {error.strerror}", ctx, param) from error
+    except JsonInvalid as error:
+        raise click.BadParameter(f"{error} {_advice(value)}".strip(), ctx, param) from error
+
+
+def _content_of(value: str) -> bytes:
+    """Return what an argument holds, as bytes: a file needn't have the terminal's encoding. Raises OSError."""
+    if value == "-":
+        return sys.stdin.buffer.read()
+    return Path(value[1:]).read_bytes() if value.startswith("@") else os.fsencode(value)
+
+
+def _name_of(value: str) -> str:
+    if value == "-":
+        return "stdin"
+    return value[1:] if value.startswith("@") else repr(value[:60])
+
+
+def _advice(value: str) -> str:
+    """What to do about an argument that is not JSON."""
+    if value == "-" or value.startswith("@"):
+        return ""
+    if _names_a_file(value):
+        return f"To read the file, write @{value}"
+    return "Quote it for the shell: '[0.5, 0.8, 0.2]'"
+
+
+def _names_a_file(value: str) -> bool:
+    try:
+        return Path(value).is_file() or value.endswith(_FILE_ENDINGS)
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
 
 
 class Assignment(click.ParamType[tuple[str, Any]]):
@@ -96,6 +133,6 @@ class Assignment(click.ParamType[tuple[str, Any]]):
         if not equals or not name:
             self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
         try:
-            return name, json.loads(text)
-        except ValueError:
+            return name, json_text(os.fsencode(text))
+        except JsonInvalid:
             return name, text

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.cli.errors import CliError
+from workers.platform.texts import json_text, lines, one_line
 
 _STYLES = {
     "active": "green", "succeeded": "green", "ready": "green",
@@ -53,12 +54,12 @@ class Output:
 
     def line(self, text: str) -> None:
         """Show a line of the result."""
-        self._out.print(text, markup=False)
+        self._out.print(lines(text), markup=False)
 
     def note(self, text: str) -> None:
         """Tell a person something beside the result."""
         if not self.as_json:
-            self._err.print(text, style="dim", markup=False)
+            self._err.print(lines(text), style="dim", markup=False)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
         """Show rows; if there are none, say `empty`."""
@@ -86,12 +87,12 @@ class Output:
         if self.as_json:
             click.echo(to_json(error.document), err=True)
             return
-        self._err.print(Text.assemble(("Error: ", "bold red"), str(error)))
+        self._err.print(Text.assemble(("Error: ", "bold red"), lines(str(error))))
         for each in error.document.get("errors") or []:
             if isinstance(each, dict) and len(error.document["errors"]) > 1:
-                self._err.print(f"  {each.get('field')}: {each.get('message')}", markup=False)
+                self._err.print(lines(f"  {each.get('field')}: {each.get('message')}"), markup=False)
         named = [f"{name}={error.document[name]}" for name in ("code", "request_id") if error.document.get(name)]
-        self._err.print("  ".join(named), style="dim", markup=False)
+        self._err.print(one_line("  ".join(named)), style="dim", markup=False)
 
     def _columns(self, table: Table) -> None:
         """Print a table; in a pipe without the blanks that fill its last column."""
@@ -109,13 +110,13 @@ class Output:
         if self.as_json or not self._err.is_terminal:
             yield lambda _text: None
             return
-        with self._err.status(Text(text)) as status:
-            yield lambda text: status.update(Text(text))
+        with self._err.status(Text(one_line(text))) as status:
+            yield lambda text: status.update(Text(one_line(text)))
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON as people read it."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    """Return JSON for people, without characters that control the terminal."""
+    return json_text(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def cell(value: Any) -> Text:
@@ -126,7 +127,7 @@ def cell(value: Any) -> Text:
         return Text(to_json(value))
     if isinstance(value, float):
         return Text(f"{value:,.1f}")
-    text = str(value)
+    text = one_line(str(value))
     return Text(text, style=_STYLES.get(text, ""))
 
 
@@ -143,7 +144,7 @@ def seconds_between(start: str | None, end: str | None) -> str | None:
 
 
 def place(job: Mapping[str, Any]) -> str | None:
-    """Return where a job is in its queue, e.g. "12 ahead, about 3 s"; None if it is in none, or nobody says."""
+    """Return the queue position of a job, e.g. "12 ahead, about 3 s"; None without one."""
     queue = job.get("queue")
     if queue is None:
         return None

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.cli.errors import StartFailed
+from api.settings import AuthMode
+from workers.platform.loopback import is_loopback
 
 #: A server that listens on one of these answers on loopback too.
 _EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - nothing is bound here
@@ -25,6 +27,7 @@ class CliSettings(BaseSettings):
     url: str = ""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65_535)
+    auth: AuthMode = AuthMode.AUTO
     flower_port: int = Field(default=5555, ge=1, le=65_535)
     #: Where `queuecast run` starts its own Redis, unless `redis_url` names one that runs.
     redis_port: int = Field(default=6390, ge=1, le=65_535)
@@ -45,6 +48,11 @@ class CliSettings(BaseSettings):
     def own_url(self) -> str:
         """Where the service that `queuecast run` starts answers on this machine."""
         return f"http://{_reached_here(self.host)}:{self.port}"
+
+    @property
+    def answers_this_machine_alone(self) -> bool:
+        """Whether only programs on this machine can call the API, without a proxy."""
+        return self.auth is AuthMode.AUTO and is_loopback(self.host)
 
     @property
     def flower_url(self) -> str:

@@ -5,11 +5,10 @@
     with Client() as client:
         client.predict("binary_classifier-v1", [0.5, 0.8, 0.2])
 
-It loads no Flask, no numpy, no database and nothing of the service itself; docs/client.md tells more.
+It loads no Flask, no numpy, no database and nothing of the service itself; docs/guides/client.md tells more.
 """
 
-from api.client.awaiting import AsyncClient
-from api.client.blocking import Client
+from api.client.asyncio import AsyncClient
 from api.client.documents import Deployment, Model, ModelVersion, Outcome, QueuePlace, Timing
 from api.client.errors import (
     AccessDenied,
@@ -37,6 +36,8 @@ from api.client.errors import (
     WaitTimedOut,
 )
 from api.client.jobs import AsyncJob, Job
+from api.client.options import MapOptions, RegisterOptions, SubmitOptions
+from api.client.sync import Client
 
 __all__ = [
     "AccessDenied",
@@ -58,17 +59,20 @@ __all__ = [
     "JobNotFound",
     "JobUnfinished",
     "JobUnsuccessful",
+    "MapOptions",
     "Model",
     "ModelVersion",
     "NotFound",
     "Outcome",
     "QueuePlace",
+    "RegisterOptions",
     "RequestInvalid",
     "RequestRefused",
     "ServerFailed",
     "ServiceUnavailable",
     "ServiceUnreachable",
     "SettingsWrong",
+    "SubmitOptions",
     "Timing",
     "TooMuch",
     "WaitTimedOut",

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from api.client import arrays
-from api.client.calling import call
-from api.client.drivers import Address
+from api.client.flows.calls import call
 from api.client.steps import Document, Flow, Repeat, Request
+from api.client.transport.drivers import Address
 
-OnError = Literal["raise", "return"]
-Priority = Literal["high", "normal", "low"]
-Backlog = Literal["drain", "reject", "park"]
 DEPLOY_TIMEOUT_S = 120.0
 #: A large artifact takes time to arrive.
 REGISTER_TIMEOUT_S = 600.0
-IDLE_TIMEOUT_S = 600.0
-#: So many jobs keep the workers busy, and are soon looked up.
-WINDOW = 10_000
 
 
 class BaseClient:
@@ -44,11 +38,22 @@ class BaseClient:
         return time.monotonic() + self._timeout_s(timeout_s)
 
     def _called(
-        self, method: str, path: str, query: Mapping[str, Any] | None, body: Any, *, repeat: bool
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        *,
+        repeat: bool,
     ) -> Flow[Document]:
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        content, headers = None, {}
-        if body is not None:
-            content, headers = arrays.to_json(body), {"Content-Type": "application/json"}
+        content = None
+        sent = dict(headers or {})
+        if isinstance(body, bytes):
+            content = body
+        elif body is not None:
+            content = arrays.to_json(body)
+            sent = {"Content-Type": "application/json", **sent}
         may_repeat = Repeat.ALWAYS if repeat else Repeat.NEVER
-        return call(Request(method, path, given, headers, content, repeat=may_repeat), self._ends_at())
+        return call(Request(method, path, given, sent, content, repeat=may_repeat), self._ends_at())

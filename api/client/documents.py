@@ -53,7 +53,7 @@ class QueuePlace(_Shown):
     """Where a queued job is: how many unfinished jobs go before it, and how long it will probably wait to begin."""
 
     position: int = 0
-    #: None if nobody can know; `reason` says why.
+    #: None if it is unknown; `reason` says why.
     estimated_wait_s: float | None = None
     #: no_ready_worker, not_measured or parked.
     reason: str | None = None
@@ -75,6 +75,9 @@ class Deployment(_Shown):
     workers: list[Mapping[str, Any]] = field(default_factory=list)
     request_count: int = 0
     queue_depth: int = 0
+    queue_bytes: int = 0
+    #: Jobs that wait for their time (Celery's eta), outside of the queue.
+    delayed_count: int = 0
     avg_latency_ms: float | None = None
 
 

@@ -49,7 +49,7 @@ class SettingsWrong(ClientError):
 
 
 class InputNotJson(ClientError):
-    """An input has something in it that JSON can't say, such as NaN."""
+    """An input has something in it that JSON can't say, such as infinity or bytes."""
 
     code = "input_not_json"
 

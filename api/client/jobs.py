@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from api.client import predicting
 from api.client.documents import Outcome, QueuePlace
 from api.client.errors import JobUnfinished, unsuccessful
-from api.client.predicting import UNFINISHED
+from api.client.flows import prediction
+from api.client.flows.prediction import UNFINISHED
 
 if TYPE_CHECKING:
-    from api.client.drivers import AsyncDriver, Driver
+    from api.client.transport.drivers import AsyncDriver, Driver
 
 
 class JobView:
@@ -77,7 +77,7 @@ class JobView:
     def result(self) -> Any:
         """The prediction, for several inputs the list of them. Raises as `outcome`."""
         _ = self.outcome
-        return predicting.result_of(self.document, of_array=self._of_array)
+        return prediction.result_of(self.document, of_array=self._of_array)
 
     def _ends_at(self, timeout_s: float | None = None) -> float:
         return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
@@ -97,21 +97,21 @@ class Job(JobView):
             WaitTimedOut: it has not ended in `timeout_s`; it goes on.
         """
         if not self.ended:
-            self.document = self._driver.run(predicting.ended(self.job_id, self._ends_at(timeout_s)))
+            self.document = self._driver.run(prediction.ended(self.job_id, self._ends_at(timeout_s)))
         return self
 
     def refresh(self) -> Self:
         """Ask how it stands now; return it."""
-        self.document = self._driver.run(predicting.show(self.job_id, self._ends_at()))
+        self.document = self._driver.run(prediction.show(self.job_id, self._ends_at()))
         return self
 
     def cancel(self, *, force: bool = False) -> Self:
-        """Take it back while it is queued; with `force` also while it runs, whose host is then stopped.
+        """Cancel it while it is queued; with `force` also while it runs, which may stop its model host.
 
         Raises:
             Conflict: it is running, or has ended.
         """
-        self.document = self._driver.run(predicting.cancel(self.job_id, self._ends_at(), force=force))
+        self.document = self._driver.run(prediction.cancel(self.job_id, self._ends_at(), force=force))
         return self
 
 
@@ -125,15 +125,15 @@ class AsyncJob(JobView):
     async def wait(self, timeout_s: float | None = None) -> Self:
         """As `Job.wait`."""
         if not self.ended:
-            self.document = await self._driver.run(predicting.ended(self.job_id, self._ends_at(timeout_s)))
+            self.document = await self._driver.run(prediction.ended(self.job_id, self._ends_at(timeout_s)))
         return self
 
     async def refresh(self) -> Self:
         """As `Job.refresh`."""
-        self.document = await self._driver.run(predicting.show(self.job_id, self._ends_at()))
+        self.document = await self._driver.run(prediction.show(self.job_id, self._ends_at()))
         return self
 
     async def cancel(self, *, force: bool = False) -> Self:
         """As `Job.cancel`."""
-        self.document = await self._driver.run(predicting.cancel(self.job_id, self._ends_at(), force=force))
+        self.document = await self._driver.run(prediction.cancel(self.job_id, self._ends_at(), force=force))
         return self

@@ -1,6 +1,6 @@
 """What a call is made of: requests, answers and pauses, without anything that sends or sleeps.
 
-A flow is a generator that yields steps and is sent what became of them. `drivers` has the two that carry
+A flow is a generator that yields steps and is sent their results. `transport.drivers` has the two that carry
 steps out, one that blocks and one that awaits; so each call is written once.
 """
 

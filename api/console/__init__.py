@@ -1,1 +1,1 @@
-"""The operator's console at /console: pages over the same functions that the HTTP routes call."""
+"""The operators' console at /console: pages over the functions that the HTTP routes call."""

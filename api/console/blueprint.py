@@ -1,4 +1,4 @@
-"""The console's pages as one blueprint: what all of them have in common, and how errors look to people."""
+"""The console's pages as one blueprint: what all of them share, and error pages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import problems, services
-from api.console import sessions, text
+from api.auth import sessions
+from api.console import rates, text
 from api.console.routes import dead_letters, deployments, entrance, jobs, models, overview, trying
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
+from api.http import problems
+from api.process import services
 from registry.errors import RegistryError
 from registry.roles import Role
 from workers.errors import WorkerError
 from workers.settings import load as worker_settings
 
-#: The script asks with this header, for what it shows in place of what it has.
+#: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
 _PAGES = (overview, deployments, models, jobs, dead_letters, trying, entrance)
 _HEADERS = {
@@ -38,6 +40,7 @@ _HEADERS = {
 def install(app: Flask) -> None:
     """Add the console to an app."""
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    rates.install(app)
     app.register_blueprint(_made())
     app.jinja_env.filters.update(text.FILTERS)
 
@@ -88,7 +91,7 @@ def _flower_url() -> str:
 def _login(error: LoginNeeded) -> AnyResponse:
     if request.headers.get(LIVE_HEADER):
         return _error_page(error.code, str(error), status_of(error))
-    # The query is a part of it: what somebody wanted to confirm, say.
+    # With its query, which may hold a form to confirm.
     wanted = f"{request.script_root}{request.full_path.rstrip('?')}" if request.method == "GET" else ""
     return redirect(f"{request.script_root}/console/login?{urlencode({'next': wanted}, quote_via=quote)}", 303)
 
@@ -96,7 +99,7 @@ def _login(error: LoginNeeded) -> AnyResponse:
 def _domain_error(error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        problems.note(error, status)
+        problems.log_failure(error, status)
     response = _error_page(getattr(error, "code", "internal_error"), str(error), status, extras_of(error))
     if isinstance(error, ComeBackLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
@@ -104,9 +107,9 @@ def _domain_error(error: Exception) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    answer = problems.http_error(error)
-    said = answer.get_json(force=True)
-    return _error_page(said["code"], said["detail"], answer.status_code, said)
+    response = problems.http_error(error)
+    problem = response.get_json(force=True)
+    return _error_page(problem["code"], problem["detail"], response.status_code, problem)
 
 
 def _error_page(code: str, detail: str, status: int, extras: dict[str, Any] | None = None) -> Response:

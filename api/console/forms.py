@@ -1,4 +1,4 @@
-"""What people type into forms, as the requests that programs would send; the same checks refuse it."""
+"""Reads forms of the console as the requests that programs send: the same checks apply."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from flask import request
 
-from api import callbacks
+from api.deployments.schemas import Deploy, Undeploy
 from api.errors import (
     CallbackRefused,
+    EndpointFailed,
     EndpointNotDeployed,
     JsonInvalid,
     RequestInvalid,
@@ -19,16 +20,19 @@ from api.errors import (
     WebhooksNotSetUp,
     status_of,
 )
-from api.requests import json_text, validated
-from api.schemas import Deploy, Prediction, Undeploy
+from api.http.requests import validated
+from api.predictions import callbacks
+from api.predictions.schemas import Prediction
+from api.strict_json import json_text
 from registry.errors import InputInvalid
 from registry.serving_settings import ServingSettings
 from workers.errors import JobArgumentsWrong
 
 Made = TypeVar("Made")
-#: What can be mended in a form, or by sending it again.
-_MENDABLE = (
+#: Errors that a user can fix in a form, or by sending it again.
+_FIXABLE = (
     CallbackRefused,
+    EndpointFailed,
     EndpointNotDeployed,
     InputInvalid,
     JobArgumentsWrong,
@@ -37,26 +41,26 @@ _MENDABLE = (
     TooManyJobs,
     WebhooksNotSetUp,
 )
-#: The fields of a deploy that are texts; those of its settings are numbers, or words of their own.
+#: The text fields of a deploy; its settings are numbers or words.
 _DEPLOY_TEXTS = ("model_name", "version", "endpoint_name", "worker_group")
 SETTINGS = ServingSettings.model_fields
 
 
 @dataclass(frozen=True)
 class Sent(Generic[Made]):
-    """What a form led to, or why it was refused: texts by the field that they are about, "" for the whole."""
+    """The result of a form, or why it was refused: texts by field, "" for the whole form."""
 
     made: Made | None
     problems: Mapping[str, str] = field(default_factory=dict)
-    #: The HTTP status of the page that says so.
+    #: The HTTP status of the page.
     status: int = 200
 
 
 def send(make: Callable[[], Made], main_field: str) -> Sent[Made]:
-    """Do what a form asks for; what can be mended there is said of its fields, or of the main one."""
+    """Do what a form asks for; errors that a user can fix become problems of its fields, or of the main one."""
     try:
         return Sent(make())
-    except _MENDABLE as error:
+    except _FIXABLE as error:
         problems = {getattr(error, "extras", {}).get("field", main_field): str(error)}
         if isinstance(error, RequestInvalid):
             problems = {each["field"]: each["message"] for each in error.extras["errors"]}
@@ -68,7 +72,7 @@ def deploy(values: Mapping[str, str]) -> Deploy:
 
     Raises:
         RequestInvalid: names each wrong field.
-        WebhooksNotSetUp, CallbackRefused: the ends of its jobs can't be told where it is wanted.
+        WebhooksNotSetUp, CallbackRefused: no webhook can be sent to its callback URL.
     """
     wanted = validated(Deploy, _document(values))
     callbacks.check(wanted.callback_url)
@@ -107,7 +111,7 @@ def _document(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Return what a field means that takes numbers and words."""
+    """Return the value of a field for numbers and words."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""How fast the jobs of each endpoint end: what the console has seen of their counters, whenever somebody looked.
+"""How fast the jobs of each endpoint end, computed from the counters at each look at the console.
 
-The counters are Redis's and the same for every process; what is remembered of them is this process's own, and short.
+The counters are in Redis and the same for every process. Each process remembers those of its own looks, for a while.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from itertools import pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
+from flask import Flask, current_app
+
+_EXTENSION = "queuecast_console_rates"
 #: How far back a rate is drawn, and how much time each of its points stands for.
 KEPT_S = 300.0
 STEP_S = 10.0
 #: The rate of now is that of so long.
 _NOW_S = 12.0
-#: Looks that come closer together than this are one.
+#: Looks closer together than this count as one.
 _CLOSEST_S = 0.8
 
 
@@ -42,7 +45,7 @@ class Rate:
 
     #: None after the first look: a rate needs two.
     jobs_per_s: float | None
-    #: The share of jobs that ended with an error, of those that ended while somebody looked; None if none did.
+    #: The share of jobs that ended with an error, of those that ended between looks; None if none did.
     error_share: float | None
     #: Jobs a second in each step of the time that is kept, oldest first; None before the first look.
     points: Sequence[float | None]
@@ -80,9 +83,21 @@ class Rates:
                 del self._counted[endpoint_name]
 
 
+def install(app: Flask) -> None:
+    """Give the app a memory of counters, an empty one."""
+    app.extensions[_EXTENSION] = Rates()
+
+
+def current() -> Rates:
+    """Return the memory of the app that answers this request."""
+    found = current_app.extensions[_EXTENSION]
+    assert isinstance(found, Rates)  # noqa: S101 - narrows the type
+    return found
+
+
 def _rate(kept: Sequence[Counted]) -> Rate:
     last, first = kept[-1], kept[0]
-    # The oldest of the last seconds; or, when nobody has looked for a while, the last look before that.
+    # The oldest look of the last seconds; without one, the last look before that.
     lately = [each for each in kept if each.at_s >= last.at_s - _NOW_S]
     since = lately[0] if len(lately) > 1 or len(kept) == 1 else kept[-2]
     ended = last.ended - first.ended
@@ -94,7 +109,7 @@ def _rate(kept: Sequence[Counted]) -> Rate:
 
 
 def _points(kept: Sequence[Counted]) -> list[float | None]:
-    """Jobs a second in each step up to the last look; None unless somebody looked from its beginning."""
+    """Jobs a second in each step up to the last look; None without a look at its beginning."""
     begins_s = kept[-1].at_s - KEPT_S
     times = [each.at_s for each in kept]
     counts = [_ended_by(kept, times, begins_s + STEP_S * number) for number in range(round(KEPT_S / STEP_S) + 1)]

@@ -1,4 +1,4 @@
-"""Values as the console's pages show them: with their units, and no more digits than anybody reads."""
+"""Formats values for the console's pages, with units and few digits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from registry.signature import Kind
-from workers.webhooks.outbox import without_secrets
+from registry.signatures.signature import Kind
+from workers.jobs.outbox import without_secrets
 
 NOTHING = "–"
 #: A longer value is shown as far as this; the HTTP API has all of it.
@@ -40,7 +40,7 @@ def ms(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds in the unit that a person would take."""
+    """Return seconds in a readable unit."""
     if seconds is None:
         return NOTHING
     if seconds < 10:
@@ -61,7 +61,7 @@ def ago(moment: str | float | None) -> str:
 
 
 def ahead(moment: str) -> str:
-    """Return how far away a time is that is tried next: ISO 8601."""
+    """Return the time until the next try: ISO 8601."""
     left_s = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
     return "is due" if left_s < 1 else f"next try in {duration(left_s)}"
 

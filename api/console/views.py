@@ -1,4 +1,4 @@
-"""What the pages show, put together from what the HTTP routes show; it decides nothing."""
+"""The data of the console's pages, put together from what the HTTP routes show. Must not decide anything."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api import deploying, identity, placing, registering
+from api.auth import identity
+from api.console import rates
 from api.console.rates import Rate
-from api.services import Services
+from api.deployments import service as deployment_service
+from api.jobs import position
+from api.models import service as model_service
+from api.process.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
-from workers import dead_letters, jobs, status
+from workers.deployments import status
 from workers.errors import DeliveryNotFound, PoisonJob
-from workers.jobs import Job
-from workers.reports import SeenReport
-from workers.webhooks import deliveries
+from workers.jobs import dead_letters, query
+from workers.jobs.query import JobView
+from workers.measures.reports import SeenReport
+from workers.webhooks import store as deliveries
 
 View = dict[str, Any]
-#: What an overview has room for.
+#: How many jobs an overview shows.
 _FEW_JOBS = 8
 _MANY_LETTERS = 100
 
@@ -90,17 +95,17 @@ def overview(here: Services) -> View:
         "queued": sum(row.view["queue_depth"] for row in rows),
         "jobs_per_s": sum(known) if known else None,
         "dead_letters": dead_letters.count(),
-        "models": [] if rows else registering.list_models(here),
+        "models": [] if rows else model_service.list_models(here),
     }
 
 
 def deployment(here: Services, endpoint_name: str) -> View:
     """Return the data of a deployment's page. Raises DeploymentNotFound."""
-    view = deploying.show(here, endpoint_name)
+    view = deployment_service.show(here, endpoint_name)
     return {
-        "row": Row(view, here.rates.note([view])[endpoint_name]),
+        "row": Row(view, rates.current().note([view])[endpoint_name]),
         "versions": _versions(here, view["model_name"]),
-        "jobs": jobs.recent(endpoint_name, limit=_FEW_JOBS),
+        "jobs": query.recent(endpoint_name, limit=_FEW_JOBS),
         "takes_jobs": _takes_jobs(view),
     }
 
@@ -108,27 +113,27 @@ def deployment(here: Services, endpoint_name: str) -> View:
 def change(here: Services, endpoint_name: str) -> View:
     """Return what a deploy under this name would change: the row as it is now, also an undeployed one, and its view.
 
-    `revision` is what the change has to name, so that it is refused if somebody else was faster.
+    `revision` is what the change has to name, so that it is refused after a change by another operator.
     """
     with here.database.session() as session:
         row = deployments.find(session, endpoint_name)
     view = status.views([row])[0] if row is not None else None
-    there = view is not None and view["status"] != deploying.UNDEPLOYED
+    there = view is not None and view["status"] != deployment_service.UNDEPLOYED
     return {"row": row, "before": view if there else None, "revision": 0 if row is None else row.revision}
 
 
 def model(here: Services, model_name: str) -> View:
     """Return the data of a model's page. Raises ModelNotFound."""
-    found = registering.show_model(here, model_name)
+    found = model_service.show_model(here, model_name)
     bound: dict[str, list[str]] = {}
-    for view in deploying.list_all(here):
+    for view in deployment_service.list_all(here):
         if view["model_name"] == model_name:
             bound.setdefault(view["version"], []).append(view["endpoint_name"])
     return {"model": found, "versions": found["versions"][::-1], "bound": bound}
 
 
 def open_endpoints(here: Services) -> list[DesiredDeployment]:
-    """Return what takes jobs of whoever asks, by endpoint name."""
+    """Return the deployments that take the caller's jobs, by endpoint name."""
     with here.database.session() as session:
         serving = [each for each in deployments.desired(session) if each.intent is Intent.SERVE]
     caller = identity.current()
@@ -137,23 +142,24 @@ def open_endpoints(here: Services) -> list[DesiredDeployment]:
 
 def job(here: Services, job_id: str) -> View:
     """Return the data of a job's page. Raises JobNotFound."""
-    found = placing.placed(here, jobs.get(job_id, identity.current().sees_jobs_of))
+    found = position.placed(here, query.get(job_id, identity.current().sees_jobs_of))
     given_up = found.error is not None and found.error["type"] == PoisonJob.__name__
     return {"job": found, "fields": _fields(found), "given_up": given_up, "delivery": _delivery(found)}
 
 
-def _delivery(job: Job) -> View | None:
-    """Return what became of a job's webhook; None if it has none, or not any more."""
+def _delivery(job: JobView) -> View | None:
+    """Return the delivery of a job's webhook; None if there is none, or none any more."""
     if not job.state.terminal:
         return None
+    caller = identity.current()
     try:
-        return deliveries.get(job.job_id).document()
+        return deliveries.get(job.job_id, caller.sees_jobs_of).document(with_answers=caller.sees_answers)
     except DeliveryNotFound:
         return None
 
 
-def _fields(job: Job) -> View:
-    """Return what a job's page lists one after the other; the rest has places of its own."""
+def _fields(job: JobView) -> View:
+    """Return the fields that a job's page lists; the others have places of their own."""
     elsewhere = ("job_id", "endpoint_name", "status", "queue", "failures", "outcome", "error")
     document = job.document()
     return {name: value for name, value in document.items() if name not in elsewhere and value is not None}
@@ -165,13 +171,13 @@ def letters(endpoint_name: str | None) -> Sequence[View]:
 
 
 def _rows(here: Services) -> list[Row]:
-    views = deploying.list_all(here)
-    rates = here.rates.note(views)
-    return [Row(view, rates[view["endpoint_name"]]) for view in views]
+    views = deployment_service.list_all(here)
+    found = rates.current().note(views)
+    return [Row(view, found[view["endpoint_name"]]) for view in views]
 
 
 def _versions(here: Services, model_name: str) -> list[str]:
-    return [each["version"] for each in registering.show_model(here, model_name)["versions"]][::-1]
+    return [each["version"] for each in model_service.show_model(here, model_name)["versions"]][::-1]
 
 
 def _takes_jobs(view: View) -> bool:

@@ -1,1 +1,1 @@
-"""The OpenAPI document: the fixed routes, what they answer, and a path per endpoint."""
+"""The OpenAPI document, made from what the routes declare."""

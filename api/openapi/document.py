@@ -1,9 +1,14 @@
-"""Putting the OpenAPI 3.1 document together; the endpoints' part is read anew each time."""
+"""Makes the OpenAPI 3.1 document from what the routes declare. Must not know any feature.
+
+What depends on the registry's content is made anew for each request, by the features that have such parts.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,22 +16,18 @@ from flask import Flask, current_app
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import identity
+from api.http.prefix import address
+from api.http.problems import MEDIA_TYPE
+from api.http.route import Operation, operations_of
+from api.http.schema import InvalidRequest, Problem
 from api.openapi import access
-from api.openapi.answers import InvalidRequest, Problem
-from api.openapi.operation import Operation
-from api.openapi.operations import OPERATIONS
-from api.openapi.v2 import TAG as V2_TAG
-from api.problems import MEDIA_TYPE
-from api.schemas import Prediction
-from api.services import Services
-from registry import deployments
-from registry.deployments import DesiredDeployment, Intent
-from workers.bulk import MAX_JOBS
-from workers.release import release
+from api.process.services import Services
+from workers.platform.release import release
 
 Json = dict[str, Any]
-_REFERENCE = "#/components/schemas/{model}"
+_EXTENSION = "queuecast_openapi"
+#: How a schema refers to another one.
+REFERENCE = "#/components/schemas/{model}"
 _PATH_PARAMETER = re.compile(r"<(\w+)>")
 _PREFER = {
     "name": "Prefer",
@@ -43,86 +44,100 @@ _IDEMPOTENCY_KEY = {
 _LAST_EVENT_ID = {
     "name": "Last-Event-ID",
     "in": "header",
-    "description": "The id of the event that was seen last: browsers send it when they connect again.",
+    "description": "The id of the last received event: browsers send it when they reconnect.",
     "schema": {"type": "string"},
 }
 _ERRORS = {
     400: "The body is not JSON.",
-    404: "There is no such thing.",
-    409: "It is in a state that doesn't allow this.",
+    404: "It does not exist.",
+    409: "Its state does not allow this.",
     413: "The body is too large.",
-    415: "The body is of the wrong kind.",
-    429: "The queue is full, or as many streams are open as may be; try again after Retry-After.",
-    422: "A field, or the input, can't be accepted; the answer names it.",
+    415: "The body is of the wrong kind, or has a Content-Encoding other than gzip and deflate.",
+    429: "The queue is full, or too many streams are open; try again after Retry-After.",
+    422: "A field or the input is invalid; the response names it.",
     500: "The prediction failed, or the server did.",
     503: "Redis or the registry can't be reached; try again after Retry-After.",
-    501: "This server doesn't have this part of the protocol.",
-    504: "The job has not ended within the wait; the answer says where its outcome will be.",
+    501: "This server does not support this part of the protocol.",
+    504: "The job has not ended within the wait; the response has the address of its outcome.",
     507: "The registry's or the artifact store's disk is full.",
 }
 
 
+#: Makes paths that depend on the registry's content, given the fixed part of the document.
+MorePaths = Callable[[Services, Json], Json]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the document has besides the routes' own declarations."""
+
+    tags: tuple[str, ...]
+    more_paths: tuple[MorePaths, ...]
+
+
+def install(app: Flask, tags: Iterable[str], more_paths: Iterable[MorePaths] = ()) -> None:
+    """Give the app's document the order of its tags, and the paths that depend on the registry's content."""
+    app.extensions[_EXTENSION] = _Parts(tuple(tags), tuple(more_paths))
+
+
 def describe(services: Services) -> Json:
-    """Return the document: every fixed route, and a path per endpoint that takes the caller's predictions."""
+    """Return the document: every fixed route, and the paths that this caller can use at this moment."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    fixed, caller = describe_routes(app), identity.current()
-    with services.database.session() as session:
-        serving = [row for row in deployments.desired(session) if row.intent is Intent.SERVE]
-    usable = [row for row in serving if caller.may_use(row.endpoint_name)]
-    endpoints = {f"/predict/{row.endpoint_name}": {"post": _endpoint(app, row)} for row in usable}
-    return {**fixed, "paths": {**endpoints, **fixed["paths"]}}
+    fixed = describe_routes(app)
+    paths: Json = {}
+    for make in _parts(app).more_paths:
+        paths |= make(services, fixed)
+    return {**fixed, "servers": [{"url": address("/")}], "paths": {**paths, **fixed["paths"]}}
 
 
 @lru_cache(maxsize=4)
 def describe_routes(app: Flask) -> Json:
     """Return the part of the document that doesn't depend on what is deployed."""
+    operations = operations_of(app)
     paths: dict[str, Json] = {}
     for rule in app.url_map.iter_rules():
-        operation = OPERATIONS.get(rule.endpoint)
+        operation = operations.get(rule.endpoint)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}) if operation else ():
             path = _PATH_PARAMETER.sub(r"{\1}", rule.rule)
-            summary = (app.view_functions[rule.endpoint].__doc__ or "").strip()
-            described = _operation(rule.endpoint, path, summary)
-            paths.setdefault(path, {})[method.lower()] = access.guarded(app, rule.endpoint, described)
+            paths.setdefault(path, {})[method.lower()] = describe_route(app, rule.endpoint, path)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Queuecast",
             "version": release(),
-            "description": "Machine-learning models served through queues.",
+            "description": "Machine-learning models served through queues. Bodies may have a Content-Encoding: gzip or "
+            "deflate.",
         },
-        "tags": [
-            {"name": name}
-            for name in (
-                "Endpoints",
-                "Predictions",
-                "Jobs",
-                "Dead letters",
-                "Webhooks",
-                "Deployments",
-                "Models",
-                V2_TAG,
-                "Keys",
-                "Health",
-            )
-        ],
+        "tags": [{"name": name} for name in _parts(app).tags],
         "paths": paths,
-        "components": {"schemas": _component_schemas(), "securitySchemes": access.SECURITY_SCHEMES},
+        "components": {"schemas": _component_schemas(operations.values()), "securitySchemes": access.SECURITY_SCHEMES},
     }
 
 
-def _component_schemas() -> Json:
+def describe_route(app: Flask, endpoint: str, path: str = "") -> Json:
+    """Return the description of one route, whose parameters in its path are in braces."""
+    operation = operations_of(app)[endpoint]
+    summary = (app.view_functions[endpoint].__doc__ or "").strip()
+    return access.guarded(app, operation, _operation(operation, endpoint, path, summary))
+
+
+def _parts(app: Flask) -> _Parts:
+    parts = app.extensions[_EXTENSION]
+    assert isinstance(parts, _Parts)  # noqa: S101 - narrows the type
+    return parts
+
+
+def _component_schemas(operations: Iterable[Operation]) -> Json:
     used: list[type[BaseModel]] = [Problem, InvalidRequest]
-    for operation in OPERATIONS.values():
+    for operation in operations:
         mentioned = (operation.body, operation.error_body, *operation.answers.values())
         used += [each for each in mentioned if each is not None]
-    schemas = models_json_schema([(each, "validation") for each in dict.fromkeys(used)], ref_template=_REFERENCE)
+    schemas = models_json_schema([(each, "validation") for each in dict.fromkeys(used)], ref_template=REFERENCE)
     components: Json = schemas[1]["$defs"]
     return components
 
 
-def _operation(endpoint: str, path: str, summary: str) -> Json:
-    operation = OPERATIONS[endpoint]
+def _operation(operation: Operation, endpoint: str, path: str, summary: str) -> Json:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", path)
@@ -148,7 +163,7 @@ def _header_parameters(operation: Operation) -> list[Json]:
 def _query_parameters(operation: Operation) -> list[Json]:
     if operation.query is None:
         return []
-    schema = operation.query.model_json_schema(ref_template=_REFERENCE)
+    schema = operation.query.model_json_schema(ref_template=REFERENCE)
     return [
         {
             "name": name,
@@ -180,10 +195,10 @@ def _inlined(schema: Any, definitions: Json) -> Any:
 
 
 def _request_body(operation: Operation, body: type[BaseModel]) -> Json:
-    schema: Json = {"$ref": _REFERENCE.format(model=body.__name__)}
+    schema: Json = {"$ref": REFERENCE.format(model=body.__name__)}
     content: Json
-    if operation.many:
-        array = {"type": "array", "items": schema, "minItems": 1, "maxItems": MAX_JOBS}
+    if operation.max_elements:
+        array = {"type": "array", "items": schema, "minItems": 1, "maxItems": operation.max_elements}
         lines = {
             "schema": {"type": "string", "description": "One such object a line."},
             "example": "\n".join(json.dumps(each) for each in operation.example or ()),
@@ -217,11 +232,11 @@ def _responses(operation: Operation) -> Json:
     for status, answer in operation.answers.items():
         described[str(status)] = {"description": (answer.__doc__ or "").strip() if answer else "Done."}
         if answer is not None:
-            reference = {"$ref": _REFERENCE.format(model=answer.__name__)}
+            reference = {"$ref": REFERENCE.format(model=answer.__name__)}
             described[str(status)]["content"] = {each: {"schema": reference} for each in operation.media_types}
         if operation.answers_bytes:
             described[str(status)]["content"]["application/octet-stream"] = {}
-    for status in (*operation.errors, 500):
+    for status in operation.error_statuses:
         known = described.setdefault(str(status), {"description": _ERRORS[status], "content": {}})
         media_type, schema = _error_body(operation, status)
         if media_type in known["content"]:
@@ -232,32 +247,6 @@ def _responses(operation: Operation) -> Json:
 
 def _error_body(operation: Operation, status: int) -> tuple[str, Json]:
     if operation.error_body is not None:
-        return "application/json", {"$ref": _REFERENCE.format(model=operation.error_body.__name__)}
+        return "application/json", {"$ref": REFERENCE.format(model=operation.error_body.__name__)}
     name = InvalidRequest.__name__ if status == 422 else Problem.__name__
-    return MEDIA_TYPE, {"$ref": _REFERENCE.format(model=name)}
-
-
-@lru_cache(maxsize=1)
-def _any_prediction() -> Json:
-    schema = Prediction.model_json_schema(ref_template=_REFERENCE)
-    del schema["$defs"]  # they are among the components
-    return schema
-
-
-def _endpoint(app: Flask, row: DesiredDeployment) -> Json:
-    name = "predictions.predict_endpoint"
-    general = access.guarded(app, name, _operation(name, "", ""))
-    one = row.signature.json_schema()
-    schema = _any_prediction()
-    rows = {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}}
-    schema = {**schema, "properties": {**schema["properties"], **rows}}
-    content: Json = {"schema": schema}
-    if row.input_example is not None:
-        content["example"] = {"input": row.input_example}
-    return {
-        **general,
-        "operationId": f"predict_{row.endpoint_name}",
-        "tags": ["Endpoints"],
-        "summary": f"Predict with {row.model_name}, version {row.version}.",
-        "requestBody": {"required": True, "content": {"application/json": content}},
-    }
+    return MEDIA_TYPE, {"$ref": REFERENCE.format(model=name)}

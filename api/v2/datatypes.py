@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.input_checks import Dtype
+from registry.signatures.input_checks import Dtype
+from registry.signatures.number_types import Storage
 
 _LENGTH = struct.Struct("<I")
 
@@ -120,3 +121,9 @@ _ALL = (
 DATATYPES: Mapping[str, Datatype] = {each.name: each for each in _ALL}
 #: What metadata calls each dtype of a signature.
 OF_DTYPE: Mapping[Dtype, str] = {Dtype.FLOAT: "FP64", Dtype.INT: "INT64", Dtype.BOOL: "BOOL", Dtype.STR: "BYTES"}
+_OF_STORAGE: Mapping[Storage, str] = {each: each.value.replace("float", "FP").upper() for each in Storage}
+
+
+def of_values(dtype: Dtype, storage: Storage | None) -> str:
+    """Return what metadata calls values of an input: by how the model stores them, if it says so."""
+    return OF_DTYPE[dtype] if storage is None else _OF_STORAGE[storage]

@@ -39,13 +39,19 @@ def raws_of(tensors: Sequence[InputTensor], tail: memoryview) -> list[memoryview
     return raws
 
 
-def of(datatype: Datatype, tensor: InputTensor, raw: memoryview | None, path: str) -> list[Any]:
-    """Return a tensor's elements.
+def of(
+    datatype: Datatype, tensor: InputTensor, raw: memoryview | None, path: str, *, nullable: bool = False
+) -> list[Any]:
+    """Return a tensor's elements; in JSON they may be null if it is `nullable`.
 
     Raises:
         RequestInvalid: they are not as many as its shape says, or not of its datatype; names the place.
     """
-    return _listed(datatype, tensor, path) if raw is None else _counted(datatype, tensor, raw, path)
+    if raw is not None:
+        return _counted(datatype, tensor, raw, path)
+    values = _listed(tensor, path)
+    _check_elements(datatype, [each for each in values if each is not None] if nullable else values, path)
+    return values
 
 
 def unpacked(datatype: Datatype, raw: memoryview, path: str) -> list[Any]:
@@ -77,7 +83,7 @@ def _counted(datatype: Datatype, tensor: InputTensor, raw: memoryview, path: str
     return values
 
 
-def _listed(datatype: Datatype, tensor: InputTensor, path: str) -> list[Any]:
+def _listed(tensor: InputTensor, path: str) -> list[Any]:
     """Return the elements of a tensor in JSON, nested or flat, in row-major order."""
     count = prod(tensor.shape)
     values = tensor.data if isinstance(tensor.data, list) else [tensor.data] if tensor.shape == [] else None
@@ -95,14 +101,13 @@ def _listed(datatype: Datatype, tensor: InputTensor, path: str) -> list[Any]:
         depth += 1
     if len(values) != count:
         raise RequestInvalid.of(f"{path}.data", f"holds {len(values)} elements; its shape {tensor.shape} means {count}")
-    _check_elements(datatype, values, path)
     return values
 
 
 def _check_elements(datatype: Datatype, values: list[Any], path: str) -> None:
     wrong = set(map(type, values)) - datatype.json_types
     if wrong:
-        found = ", ".join(sorted(each.__name__ for each in wrong))
+        found = ", ".join(sorted("null" if each is type(None) else each.__name__ for each in wrong))
         raise RequestInvalid.of(f"{path}.data", f"must hold {datatype.name} alone; it holds {found}")
     if values and datatype.least is not None and datatype.most is not None:
         for each in (min(values), max(values)):

@@ -6,6 +6,7 @@ and a column of shape [n, 1] is n single values: nothing else could be meant by 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,10 +14,11 @@ from typing import Any
 
 from api.errors import FieldProblem, RequestInvalid
 from api.v2 import elements
-from api.v2.datatypes import DATATYPES, OF_DTYPE
+from api.v2.datatypes import DATATYPES, Datatype, of_values
 from api.v2.schemas import InputTensor
-from registry.input_checks import Dtype, Shape
-from registry.signature import Signature
+from registry.signatures.input_checks import Dtype, Shape
+from registry.signatures.number_types import Storage
+from registry.signatures.signature import Signature, Values
 
 #: What the input of a model is called that takes one; any other name does as well.
 ONLY_INPUT = "input"
@@ -24,16 +26,40 @@ ONLY_INPUT = "input"
 
 @dataclass(frozen=True)
 class Field:
-    """One input of a model: its name, and dtype and shape of one row."""
+    """One input of a model: its name, what its values are, and the shape of one row."""
 
     name: str
     dtype: Dtype
     shape: Shape
+    storage: Storage | None = None
+    is_nullable: bool = False
+    is_required: bool = True
+    categories: tuple[str | int, ...] | None = None
 
     @property
     def datatype(self) -> str:
         """The datatype that metadata names; others that hold such values are taken too."""
-        return OF_DTYPE[self.dtype]
+        return of_values(self.dtype, self.storage)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What metadata says beside the datatype: whether it may be missing, and its categories as a JSON list."""
+        found: dict[str, Any] = {"nullable": True} if self.is_nullable else {}
+        if not self.is_required:
+            found["required"] = False
+        return found if self.categories is None else {**found, "categories": json.dumps(self.categories)}
+
+    def takes(self, datatype: Datatype) -> bool:
+        """Tell whether its values can be sent so; whether they are in its bounds is for the signature to say."""
+        # Missing integers are NaN in numpy, and so in floats.
+        has_gaps = self.is_nullable and self.dtype is Dtype.INT
+        return self.dtype in datatype.takes or (has_gaps and Dtype.FLOAT in datatype.takes)
+
+    def value(self, sent: Any) -> Any:
+        """Return one value that was sent as a float: NaN is a missing one, and a whole number may be an integer."""
+        if sent != sent:  # noqa: PLR0124 - NaN alone is not itself
+            return None
+        return int(sent) if self.dtype is Dtype.INT and isinstance(sent, float) and sent.is_integer() else sent
 
     @property
     def dims(self) -> list[int]:
@@ -44,9 +70,13 @@ class Field:
 def fields_of(signature: Signature) -> list[Field]:
     """Return the inputs of a model: the fields of a named signature, otherwise one."""
     if signature.fields is not None:
-        return [Field(name, each.dtype, each.shape) for name, each in signature.fields.items()]
-    assert signature.dtype is not None  # noqa: S101 - the signature has seen to it
-    return [Field(ONLY_INPUT, signature.dtype, signature.shape)]
+        return [_field(name, each, is_required=each.required) for name, each in signature.fields.items()]
+    return [_field(ONLY_INPUT, signature)]
+
+
+def _field(name: str, values: Values, *, is_required: bool = True) -> Field:
+    assert values.dtype is not None  # noqa: S101 - the signature has seen to it
+    return Field(name, values.dtype, values.shape, values.storage, values.nullable, is_required, values.categories)
 
 
 def rows_of(signature: Signature, tensors: Sequence[InputTensor], tail: memoryview) -> list[Any]:
@@ -88,7 +118,7 @@ def rows_of_raw(signature: Signature, raw: memoryview) -> list[Any]:
     if not datatype.item_bytes:  # all of it is one text, as the protocol has it
         shape, values = [1] * (len(field.shape) + 1), [elements.text(raw, "inputs[0]")]
     else:
-        values = elements.unpacked(datatype, raw, "inputs[0]")
+        values = _given(field, datatype, elements.unpacked(datatype, raw, "inputs[0]"))
         shape = _shape_of_raw(field, len(values))
     rows = _batch(field, shape, values, "inputs[0]")
     return rows if signature.fields is None else [{field.name: each} for each in rows]
@@ -107,7 +137,7 @@ def _shape_of_raw(field: Field, count: int) -> list[int]:
 
 
 def _records(fields: Mapping[str, Field], columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    missing = [name for name in fields if name not in columns]
+    missing = [name for name, each in fields.items() if each.is_required and name not in columns]
     if missing:
         raise RequestInvalid([FieldProblem("inputs", f"must hold {name[:100]!r}") for name in missing[:20]])
     counts = {name: len(column) for name, column in columns.items()}
@@ -122,10 +152,16 @@ def _rows(field: Field, tensor: InputTensor, raw: memoryview | None, path: str) 
         raise RequestInvalid.of(
             f"{path}.datatype", f"must be one of {', '.join(DATATYPES)}; it is {tensor.datatype[:40]!r}"
         )
-    if field.dtype not in datatype.takes:
-        fitting = ", ".join(name for name, each in DATATYPES.items() if field.dtype in each.takes)
+    if not field.takes(datatype):
+        fitting = ", ".join(name for name, each in DATATYPES.items() if field.takes(each))
         raise RequestInvalid.of(f"{path}.datatype", f"must be one of {fitting} for this model; it is {tensor.datatype}")
-    return _batch(field, tensor.shape, elements.of(datatype, tensor, raw, path), path)
+    values = elements.of(datatype, tensor, raw, path, nullable=field.is_nullable)
+    return _batch(field, tensor.shape, _given(field, datatype, values), path)
+
+
+def _given(field: Field, datatype: Datatype, values: list[Any]) -> list[Any]:
+    """Return the values as JSON has them; NaN and infinity stay where none may be missing, and are refused later."""
+    return list(map(field.value, values)) if field.is_nullable and datatype.name.startswith("FP") else values
 
 
 def _batch(field: Field, shape: Sequence[int], values: list[Any], path: str) -> list[Any]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.services import Services
+from api.auth import identity
+from api.process.services import Services
 from api.v2 import naming
 from api.v2.inputs import fields_of
 from api.v2.outputs import described, parameters_of
 from registry import deployments
 from registry.deployments import DesiredDeployment
-from registry.output_columns import OutputDescription
-from workers import status
-from workers.release import release
-from workers.reports import HostsState
+from registry.signatures.output_columns import OutputDescription
+from workers.deployments import status
+from workers.measures.reports import HostsState
+from workers.platform.release import release
 
 View = Mapping[str, Any]
 SERVER_NAME = "queuecast"
@@ -106,7 +107,7 @@ def _versions(services: Services, name: str, deployment: DesiredDeployment) -> l
     if name == deployment.endpoint_name:
         return [deployment.version]
     with services.database.session() as session:
-        found = deployments.serving(session, name)
+        found = deployments.serving(session, name, among=identity.current().endpoint_names)
     return list(dict.fromkeys(each.version for each in sorted(found, key=lambda each: each.deployed_at)))
 
 
@@ -115,7 +116,15 @@ def _platform(deployment: DesiredDeployment) -> str:
 
 
 def _inputs(deployment: DesiredDeployment) -> list[dict[str, Any]]:
-    return [described(each.name, each.dtype, each.dims) for each in fields_of(deployment.signature)]
+    """Return what clients send; optional inputs may be left out."""
+    return [
+        {
+            **described(each.name, each.dtype, each.dims),
+            "datatype": each.datatype,
+            **({"parameters": each.parameters} if each.parameters else {}),
+        }
+        for each in fields_of(deployment.signature)
+    ]
 
 
 def _outputs(deployment: DesiredDeployment) -> list[OutputDescription]:
@@ -135,4 +144,6 @@ def _with_parameters(output: OutputDescription) -> dict[str, Any]:
 
 def _configured(tensor: Mapping[str, Any]) -> dict[str, Any]:
     data_type = _CONFIG_TYPES.get(tensor["datatype"], f"TYPE_{tensor['datatype']}")
-    return {"name": tensor["name"], "data_type": data_type, "dims": tensor["shape"][1:]}
+    is_optional = tensor.get("parameters", {}).get("required") is False
+    optional = {"optional": True} if is_optional else {}
+    return {"name": tensor["name"], "data_type": data_type, "dims": tensor["shape"][1:], **optional}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from api import identity
+from api.auth import identity
+from api.auth.identity import Identity
 from api.errors import EndpointNotDeployed
-from api.services import Services
+from api.process.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import DeploymentNotFound
+from workers.deployments import snapshots
 
 
 def serving(services: Services, name: str, version: str | None) -> DesiredDeployment:
@@ -17,25 +19,33 @@ def serving(services: Services, name: str, version: str | None) -> DesiredDeploy
 
     Raises:
         EndpointNotDeployed: nothing that is called so takes jobs, or not in this version.
-        EndpointForbidden: it is none of the caller's.
+        EndpointForbidden: no endpoint of the caller has or serves this name, whether or not another one does.
     """
+    caller = identity.current()
 
     def read() -> DesiredDeployment:
         with services.database.session() as session:
-            return _find(session, name, version)
+            return _find(session, name, version, caller)
 
-    found = services.cache.get(("v2", name, version), read)
-    identity.current().check_endpoint(found.endpoint_name)
-    return found
+    key = ("v2", name, version, caller.endpoint_names)
+    return services.cache.get(key, read, lambda: _snapshot(name, version, caller))
 
 
-def _find(session: Session, name: str, version: str | None) -> DesiredDeployment:
-    endpoint = deployments.find(session, name)
+def _snapshot(name: str, version: str | None, caller: Identity) -> DesiredDeployment | None:
+    """Return what workers know of the endpoint of this name; of models only the registry knows the latest version."""
+    found = snapshots.read(name) if caller.may_use(name) else None
+    return found if found is not None and version in (None, found.version) else None
+
+
+def _find(session: Session, name: str, version: str | None, caller: Identity) -> DesiredDeployment:
+    endpoint = deployments.find(session, name) if caller.may_use(name) else None
     if endpoint is not None and endpoint.intent is Intent.SERVE and version in (None, endpoint.version):
         return endpoint
     try:
-        return deployments.resolve(session, name, version)
+        return deployments.resolve(session, name, version, among=caller.endpoint_names)
     except DeploymentNotFound as error:
+        if not caller.may_use(name):
+            caller.check_model(name)
         what = f"version {version} of {name!r}" if version else f"{name!r}"
         # The first words are those that clients of other servers look for.
         raise EndpointNotDeployed(

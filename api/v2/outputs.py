@@ -10,8 +10,8 @@ from typing import Any
 from api.errors import FieldProblem, RequestInvalid
 from api.v2.datatypes import OF_DTYPE
 from api.v2.schemas import RequestedOutput
-from registry.input_checks import Dtype
-from registry.output_columns import ONLY_OUTPUT, Column, columns_of
+from registry.signatures.input_checks import Dtype
+from registry.signatures.output_columns import ONLY_OUTPUT, Column, columns_of
 
 #: The output parameter that says: each element is JSON text.
 _AS_JSON = "json"

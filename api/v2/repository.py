@@ -7,22 +7,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from api import deploying
+from api.deployments import service as deployment_service
+from api.deployments.schemas import Deploy, Undeploy
 from api.errors import ApiError, DeploymentUnready, RequestInvalid, Unsupported
-from api.requests import json_text, validated
-from api.schemas import Deploy, Undeploy
-from api.services import Services
-from api.v2.inferring import DEFAULT_WAIT_S
+from api.http.requests import validated
+from api.process.services import Services
+from api.strict_json import json_text
+from api.v2.inference import DEFAULT_WAIT_S
 from api.v2.metadata import is_ready
 from registry import deployments, versions
 from registry.deployments import Intent
 from registry.errors import RegistryError
-from workers import status
+from workers.deployments import status
 
 View = Mapping[str, Any]
 READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
 _STATES = {status.DEPLOYING: LOADING, status.DRAINING: UNLOADING}
-#: Which of several endpoints speaks for a version.
+#: Of several endpoints of a version, the first of these states counts.
 _BEST_FIRST = (READY, LOADING, UNLOADING, UNAVAILABLE)
 _NOT_DEPLOYED = "not deployed"
 _DIGITS = re.compile("[0-9]{1,18}")
@@ -36,7 +37,7 @@ def index(services: Services, *, ready_only: bool) -> list[dict[str, str]]:
     """
     with services.database.session() as session:
         known = versions.list_names(session)
-    views = deploying.list_all(services)
+    views = deployment_service.list_all(services)
     endpoints = {view["endpoint_name"] for view in views}
     entries = [_entry(view["endpoint_name"], view["version"], view) for view in views]
     entries += [_of_version(name, version, views) for name, version in known if name not in endpoints]
@@ -55,7 +56,7 @@ def load(services: Services, name: str, parameters: Mapping[str, Any]) -> None:
         DeploymentUnready: they haven't within the wait.
         DeploymentUnconfirmed: it is written, but Redis can't be reached.
     """
-    with _saying_what_failed(name):
+    with _named_in_errors(name):
         wanted = _wanted(services, name, parameters)
         _deploy(services, wanted)
 
@@ -71,12 +72,12 @@ def unload(services: Services, name: str) -> None:
         endpoint = deployments.find(session, name)
     is_endpoint = endpoint is not None and endpoint.intent is Intent.SERVE
     named = {"endpoint_name": name} if is_endpoint else {"model_name": name}
-    deploying.undeploy(services, validated(Undeploy, named), None)
+    deployment_service.undeploy(services, validated(Undeploy, named), None)
 
 
 @contextmanager
-def _saying_what_failed(name: str) -> Iterator[None]:
-    """Begin what is raised with the words that clients of other servers look for."""
+def _named_in_errors(name: str) -> Iterator[None]:
+    """Begin error messages with the words that clients of other servers look for."""
     try:
         yield
     except (ApiError, RegistryError) as error:
@@ -86,7 +87,7 @@ def _saying_what_failed(name: str) -> Iterator[None]:
 
 def _deploy(services: Services, wanted: Deploy) -> None:
     wait_s = min(DEFAULT_WAIT_S, services.settings.max_wait_s)
-    view = deploying.deploy(services, wanted, wait_s)
+    view = deployment_service.deploy(services, wanted, wait_s)
     if view["status"] not in (status.ACTIVE, status.DEGRADED):
         raise DeploymentUnready(
             f"it is not loaded within {wait_s:g} s: {view['reason']} "
@@ -108,7 +109,7 @@ def _wanted(services: Services, name: str, parameters: Mapping[str, Any]) -> Dep
 
 
 def _configured(text: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a model configuration says that a deployment can be told; the rest of it means nothing here."""
+    """Yield the deployment settings in a model configuration; the rest of it is ignored."""
     if text is None:
         return
     config = json_text(text) if isinstance(text, str) else None

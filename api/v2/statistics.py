@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api import deploying
-from api.services import Services
+from api.deployments import service as deployment_service
+from api.process.services import Services
 from api.v2 import naming
 from registry import deployments
-from workers import jobs, status
-from workers.jobs import JobState
+from workers.deployments import status
+from workers.jobs import query
+from workers.jobs.query import JobState
 
 View = Mapping[str, Any]
 _NS_PER_MS = 1_000_000
@@ -24,7 +25,7 @@ def of_all(services: Services) -> dict[str, Any]:
     Raises:
         RegistryUnavailable, QueueUnavailable: they can't be looked at.
     """
-    return {"model_stats": [_statistics(view["endpoint_name"], view) for view in deploying.list_all(services)]}
+    return {"model_stats": [_statistics(view["endpoint_name"], view) for view in deployment_service.list_all(services)]}
 
 
 def of_model(services: Services, name: str, version: str | None) -> dict[str, Any]:
@@ -64,5 +65,5 @@ def _duration(count: int, mean_ns: float) -> dict[str, int]:
 
 
 def _last_inference_ms(endpoint_name: str) -> int:
-    last = jobs.recent(endpoint_name, JobState.SUCCEEDED, 1)
+    last = query.recent(endpoint_name, JobState.SUCCEEDED, 1)
     return round((last[0].finished_at or 0) * 1000) if last else 0

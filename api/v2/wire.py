@@ -10,19 +10,17 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 from pydantic import BaseModel
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.errors import MediaTypeWrong, RequestMalformed
-from api.requests import json_text, validated
+from api.errors import RequestMalformed
+from api.http import bodies
+from api.http.requests import validated
+from api.strict_json import json_text
 from api.v2.datatypes import DATATYPES
 
 HEADER = "Inference-Header-Content-Length"
 #: The answer in JSON; the values of `data` are lists of one datatype each.
 Tensor = dict[str, Any]
 _Body = TypeVar("_Body", bound=BaseModel)
-#: zlib's word for: gzip or zlib, whichever it is.
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-_ENCODINGS = ("gzip", "deflate")
 #: Smaller answers are not worth it.
 _LEAST_COMPRESSED_BYTES = 1_024
 _FASTEST = 1
@@ -54,7 +52,7 @@ def body() -> Body:
         RequestMalformed: it is not what its headers say.
         RequestEntityTooLarge: it is too long, decoded or not.
     """
-    raw = _decoded(request.get_data(cache=False))
+    raw = bodies.content()
     text = request.headers.get(HEADER)
     if text is None:
         return Body(raw, None)
@@ -87,28 +85,9 @@ def answer(content: dict[str, Any], outputs: list[Tensor], binary: frozenset[str
     return response
 
 
-def _decoded(raw: bytes) -> bytes:
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in ("", "identity"):
-        return raw
-    if encoding not in _ENCODINGS:
-        raise MediaTypeWrong(f"The Content-Encoding {encoding[:40]!r} is not known here; gzip and deflate are.")
-    most = request.max_content_length or 0
-    decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        decoded = decoder.decompress(raw, most + 1)
-    except zlib.error as error:
-        raise RequestMalformed(f"The body is not {encoding}: {error}.") from error
-    if len(decoded) > most:
-        raise RequestEntityTooLarge(f"The body may have {most} bytes, also when it is decoded.")
-    if not decoder.eof or decoder.unused_data:
-        raise RequestMalformed(f"The body is not {encoding}: it is cut off, or something comes after it.")
-    return decoded
-
-
 def _set_encoded(response: Response, content: bytes) -> None:
     response.vary.add("Accept-Encoding")
-    encoding = next((each for each in _ENCODINGS if request.accept_encodings.quality(each) > 0), None)
+    encoding = next((each for each in bodies.ENCODINGS if request.accept_encodings.quality(each) > 0), None)
     # Only here: the asyncio client asks for compression everywhere and can decompress inferences alone.
     if encoding is None or len(content) < _LEAST_COMPRESSED_BYTES:
         response.set_data(content)

@@ -15,7 +15,7 @@ from tests.support.environment import clean_environment
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.waiting import eventually
-from workers.embedded_redis import EmbeddedRedis
+from workers.embedded_redis.server import EmbeddedRedis
 
 START_LIMIT_S = 30.0
 #: 64 of them submitted and answered a third fewer jobs a second.

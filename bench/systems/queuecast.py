@@ -14,9 +14,11 @@ from bench.models import FOREST, ONE_THREAD, QUADRATIC, all_models, model_of
 from bench.systems import templates
 from bench.systems.base import WAIT_S, System
 from tests.support.stack import Stack
-from workers import documents, keys
+from workers import keys
 from workers.app import app
-from workers.queues import TASK_NAME, queue_name
+from workers.jobs import records
+from workers.jobs.job import Job
+from workers.queues.naming import TASK_NAME, queue_name
 
 _DEPLOYED = (QUADRATIC, FOREST)
 
@@ -114,7 +116,7 @@ class Queuecast(System):
         """Store records and messages as an accepted request does."""
         now = time.time()
         message = self._template(model, **{keys.SUBMITTED_AT_HEADER: now})
-        record = documents.queued(templates.ID_MARK, model, now)
+        record = records.queued(Job(templates.ID_MARK, model, now))
         mark = templates.ID_MARK.encode()
         for chunk in templates.chunks(job_ids):
             pipeline = client.pipeline(transaction=False)

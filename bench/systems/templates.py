@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import redis
 
-from workers import envelopes
+from workers.queues import envelopes
 
 #: Stands where each message has its own id: as long as a uuid, and in no row.
 ID_MARK = "ffffffff-ffff-4fff-bfff-ffffffffffff"

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-#: In the order in which they are registered.
+#: In the order of registration.
 NAMES = ("binary_classifier", "quadratic_predictor", "digits_classifier")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A fitted model, with what is needed to register it and to check its predictions."""
+    """A fitted model, with the data to register it and to check its predictions."""
 
     name: str
     model: Any

@@ -12,14 +12,14 @@ from registry.database import default_database
 from registry.errors import RegistryError
 from registry.registration import register
 
-#: What the first calls in the README ask.
+#: The endpoints of the first calls in the README.
 DEPLOYED = ("binary_classifier", "quadratic_predictor")
 
 
 def register_all(session: Session, *, deploy: bool = False) -> list[str]:
     """Register a version of every example, and deploy `DEPLOYED`; return a line about each; the caller commits."""
-    said = []
-    # Built before the first write, which locks out other writers until the commit.
+    lines = []
+    # Built before the first write, which blocks other writers until the commit.
     for example in [examples.build(name) for name in examples.NAMES]:
         version = register(
             session,
@@ -30,11 +30,11 @@ def register_all(session: Session, *, deploy: bool = False) -> list[str]:
             runtime_options=example.runtime_options,
             metadata=example.metadata,
         )
-        said.append(f"Registered {version.model_name}, version {version.version}.")
+        lines.append(f"Registered {version.model_name}, version {version.version}.")
         if deploy and example.name in DEPLOYED:
             deployment = deployments.deploy(session, version.model_name, version=version.version)
-            said.append(f"Deployed it as {deployment.endpoint_name}.")
-    return said
+            lines.append(f"Deployed it as {deployment.endpoint_name}.")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,12 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
             if chosen.if_empty and versions.list_models(session):
                 print("The registry has models already; nothing to do.")  # noqa: T201 - a command's output
                 return 0
-            said = register_all(session, deploy=chosen.deploy)
+            lines = register_all(session, deploy=chosen.deploy)
             session.commit()
     except RegistryError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 1
-    print("\n".join(said))  # noqa: T201 - a command's output
+    print("\n".join(lines))  # noqa: T201 - a command's output
     return 0
 
 

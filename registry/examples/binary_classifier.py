@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from registry.examples import Example
 
-#: Columns of the data set; of pairs of them that tell much, three that say different things.
+#: Three informative columns of the data set with little correlation.
 FEATURES = ("worst radius", "worst concave points", "worst texture")
 _HELD_BACK = 0.25
 

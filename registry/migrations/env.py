@@ -1,8 +1,8 @@
-"""Alembic's entry: runs migrations on the connection, and in the transaction, that registry.migrate gives."""
+"""Alembic's entry point: runs migrations on the connection and in the transaction of registry.migrate."""
 
 from alembic import context
 
-from registry.tables import Table
+from registry.database.tables import Table
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,19 +1,21 @@
-"""Runtimes by name: each module here that has a `RUNTIME` is one; no ML library is loaded to find them."""
+"""Runtimes by name: each module here with a `RUNTIME` is one; finding them imports no ML library."""
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from registry.errors import ModelLoadFailed, RegistryError, RuntimeUnknown
-from registry.runtimes.protocol import Model, Runtime
-from registry.signature import Signature
+from registry.runtimes import failures
+from registry.runtimes.protocol import Model, RefinesSignatures, Runtime
+from registry.signatures.signature import Signature
 
-#: Takes whatever no other runtime recognises.
+#: The runtime of models that no other runtime recognises.
 FALLBACK = "python"
 
 
@@ -36,22 +38,51 @@ def get(name: str) -> Runtime:
         raise RuntimeUnknown(str(name)[:100], names()) from error
 
 
+def preload(name: str) -> None:
+    """Import the libraries of a runtime before processes are forked; skip those that can't be imported."""
+    for module in get(name).preloaded:
+        with suppress(Exception):  # loading a model raises it
+            import_module(module)
+
+
 def guess(model: object) -> str:
-    """Return the name of the runtime that takes this model."""
+    """Return the name of the runtime for this model."""
     return next((name for name, runtime in _all().items() if runtime.recognizes(model)), FALLBACK)
 
 
 def load(name: str, path: Path, options: Mapping[str, Any], signature: Signature) -> Model:
-    """Load an artifact; the caller has verified its checksum. Loading may run code that is in it.
+    """Load an artifact with a verified checksum. Loading may run code of the artifact.
 
     Raises:
-        RuntimeUnknown, RuntimeUnavailable, RuntimeOptionsInvalid: it can't be loaded here, or not so.
-        ModelLoadFailed: loading raised something; the message has its type and text.
+        RuntimeUnknown, RuntimeUnavailable, RuntimeOptionsInvalid: the runtime or its options can't be used.
+        ModelLoadFailed: loading raised an exception; the message contains its type and text.
     """
     runtime = get(name)
-    try:
+    with _loading():
         return runtime.load(path, runtime.check_options(options), signature)
+
+
+def refined(name: str, artifact: bytes, options: Mapping[str, Any], signature: Signature) -> Signature:
+    """Return the signature with details of the model's own inputs, if its runtime can read them.
+
+    Raises:
+        RuntimeUnknown, RuntimeUnavailable, RuntimeOptionsInvalid, ModelLoadFailed: like `load`.
+    """
+    runtime = get(name)
+    if not isinstance(runtime, RefinesSignatures):
+        return signature
+    with _loading():
+        return runtime.refined(artifact, runtime.check_options(options), signature)
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    try:
+        yield
     except RegistryError:
         raise
     except Exception as error:
-        raise ModelLoadFailed(f"The model can't be loaded: {type(error).__name__}: {error}") from error
+        flat = failures.flat(error)
+        raise ModelLoadFailed(
+            f"The model can't be loaded: {flat['type']}: {flat['message']}{failures.remedy(error)}"
+        ) from error

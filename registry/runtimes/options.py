@@ -11,7 +11,7 @@ from registry.errors import RuntimeOptionsInvalid
 
 
 class Options(BaseModel):
-    """Base of what a runtime can be told; unknown options are refused."""
+    """Base of runtime options; unknown options are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,7 +20,7 @@ class Options(BaseModel):
         """Return checked options.
 
         Raises:
-            RuntimeOptionsInvalid: one is unknown or has a wrong value; names it.
+            RuntimeOptionsInvalid: an option is unknown or has an invalid value; the message names it.
         """
         try:
             return cls.model_validate(values)
@@ -31,5 +31,5 @@ class Options(BaseModel):
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options that were named, as plain JSON values. Raises RuntimeOptionsInvalid."""
+        """Return the given options as plain JSON values. Raises RuntimeOptionsInvalid."""
         return cls.parse(values).model_dump(mode="json", exclude_unset=True)

@@ -1,19 +1,19 @@
-"""What a runtime is: how models of one kind are recognised, stored, loaded and asked."""
+"""The interface of runtimes, which recognise, store, load and call models of one kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 
 
 class Model(Protocol):
     """A loaded model."""
 
     def predict(self, rows: list[Any]) -> list[Any]:
-        """Return one output, of JSON values, for each row; whatever it raises concerns the whole batch."""
+        """Return one JSON output for each row; an exception concerns the whole batch."""
         ...
 
 
@@ -24,15 +24,17 @@ class Runtime(Protocol):
     name is the runtime's name.
     """
 
-    #: Distributions whose versions are noted when a model is registered.
+    #: Distributions whose versions are recorded when a model is registered.
     libraries: tuple[str, ...]
+    #: Modules to import before forking processes that load models of this kind.
+    preloaded: tuple[str, ...]
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options as they are stored. Raises RuntimeOptionsInvalid."""
+        """Return checked options in the form that is stored. Raises RuntimeOptionsInvalid."""
         ...
 
     def recognizes(self, model: object) -> bool:
-        """Tell whether a model that was registered without a runtime is one of this kind."""
+        """Whether a model that is registered without a runtime is of this kind."""
         ...
 
     def dump(self, model: Any) -> bytes:
@@ -41,4 +43,13 @@ class Runtime(Protocol):
 
     def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> Model:
         """Load an artifact. Raises RuntimeUnavailable if an optional library is missing."""
+        ...
+
+
+@runtime_checkable
+class RefinesSignatures(Protocol):
+    """A runtime whose models describe their own inputs."""
+
+    def refined(self, artifact: bytes, options: Mapping[str, Any], signature: Signature) -> Signature:
+        """Return a signature with details of the model, such as bounds of numbers. Raises like `load`."""
         ...

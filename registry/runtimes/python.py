@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import Field
 
 from registry.errors import ModelLoadFailed
+from registry.runtimes import pickling
 from registry.runtimes.options import Options
 from registry.runtimes.outputs import rows_to_json, to_json
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 
 
 class PythonOptions(Options):
-    """How the object is asked."""
+    """Options for calling the object."""
 
     #: The method to call; `predict` if the object has one, otherwise the object itself.
     method: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)
@@ -24,7 +25,7 @@ class PythonOptions(Options):
 
 
 class PythonModel:
-    """A callable that was loaded."""
+    """A loaded callable."""
 
     def __init__(self, call: Callable[[Any], Any], *, vectorized: bool) -> None:
         self._call = call
@@ -34,35 +35,34 @@ class PythonModel:
         """Return the outputs of the rows.
 
         Raises:
-            OutputInvalid: an output can't be said in JSON, or there are not as many as rows.
+            OutputInvalid: an output is not JSON-serializable, or their number is wrong.
         """
         if self._vectorized:
-            return rows_to_json(self._call(rows), len(rows))
+            count = len(rows)  # the model may change the list
+            return rows_to_json(self._call(rows), count)
         return [to_json(self._call(row)) for row in rows]
 
 
 class PythonRuntime:
-    """Stores with cloudpickle, which takes functions and classes of a script along; loads either format."""
+    """Stores with cloudpickle, including the program's code; also loads files of joblib."""
 
     libraries: tuple[str, ...] = ("cloudpickle", "joblib")
+    preloaded: tuple[str, ...] = ("cloudpickle", "joblib", "numpy")
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options as they are stored. Raises RuntimeOptionsInvalid."""
+        """Return checked options in the form that is stored. Raises RuntimeOptionsInvalid."""
         return PythonOptions.checked(options)
 
     def recognizes(self, model: object) -> bool:  # noqa: ARG002 - the protocol's
-        """Tell nothing: this runtime takes what no other recognises."""
+        """Return False: this runtime is the fallback."""
         return False
 
     def dump(self, model: Any) -> bytes:
-        """Return the pickle of the object."""
-        import cloudpickle
-
-        pickled: bytes = cloudpickle.dumps(model)
-        return pickled
+        """Return the pickle of the object, with the code that only this program has."""
+        return pickling.dumps(model)
 
     def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> PythonModel:  # noqa: ARG002
-        """Load a pickle. Raises ModelLoadFailed if the object can't be called as the options say."""
+        """Load a pickle. Raises ModelLoadFailed if the object lacks the method of the options."""
         import joblib
 
         chosen = PythonOptions.parse(options)

@@ -1,40 +1,37 @@
-"""Runtime `sklearn`: scikit-learn estimators and pipelines, stored by joblib."""
+"""Runtime `sklearn`: scikit-learn estimators and pipelines, stored by cloudpickle or joblib."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
-from registry.signature import Signature
+from registry.runtimes import pickling
+from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.signatures.signature import Signature
 
 
 class SklearnRuntime:
-    """Stores and loads with joblib; loading runs code that is in the artifact."""
+    """Stores with cloudpickle, including the program's code; also loads files of joblib."""
 
-    libraries: tuple[str, ...] = ("scikit-learn", "numpy", "joblib")
+    libraries: tuple[str, ...] = ("scikit-learn", "numpy", "joblib", "cloudpickle")
+    preloaded: tuple[str, ...] = ESTIMATOR_MODULES
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options as they are stored. Raises RuntimeOptionsInvalid."""
+        """Return checked options in the form that is stored. Raises RuntimeOptionsInvalid."""
         return EstimatorOptions.checked(options)
 
     def recognizes(self, model: object) -> bool:
-        """Tell whether it is an estimator, of scikit-learn or of a library that extends it."""
+        """Whether it is an estimator, of scikit-learn or of a library that extends it."""
         names = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(model).__mro__}
         return "sklearn.BaseEstimator" in names
 
     def dump(self, model: Any) -> bytes:
-        """Return the estimator as joblib writes it."""
-        import joblib
-
-        target = BytesIO()
-        joblib.dump(model, target)
-        return target.getvalue()
+        """Return the pickle of the estimator, with the code that only this program has."""
+        return pickling.dumps(model)
 
     def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> EstimatorModel:
-        """Load an estimator. Raises ModelLoadFailed if it lacks the method that the options name."""
+        """Load an estimator. Raises ModelLoadFailed if it lacks the method of the options."""
         import joblib
 
         return EstimatorModel(joblib.load(path), EstimatorOptions.parse(options), signature)

@@ -1,4 +1,4 @@
-"""Runtime `skops`: scikit-learn models stored without arbitrary code; needs the library skops."""
+"""Runtime `skops`: scikit-learn models stored without arbitrary code; requires the library skops."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from typing import Any
 from pydantic import Field
 
 from registry.errors import ModelLoadFailed, RuntimeUnavailable
-from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
-from registry.signature import Signature
+from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.signatures.signature import Signature
 
 
 class SkopsOptions(EstimatorOptions):
-    """Which answer is wanted, and what may be loaded."""
+    """The method to call, and the trusted types."""
 
-    #: Types beside those that skops trusts, e.g. `sklearn.tree._tree.Tree`, `my_module.MyTransformer`.
+    #: Types to trust in addition to those that skops trusts, e.g. `sklearn.tree._tree.Tree`, `my_module.MyTransformer`.
     trusted: list[str] = Field(default_factory=list, max_length=100)
 
 
 class SkopsRuntime:
-    """Stores and loads with skops, which makes only objects of trusted types."""
+    """Stores and loads with skops, which creates only objects of trusted types."""
 
     libraries: tuple[str, ...] = ("scikit-learn", "numpy", "skops")
+    preloaded: tuple[str, ...] = (*ESTIMATOR_MODULES, "skops.io")
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options as they are stored. Raises RuntimeOptionsInvalid."""
+        """Return checked options in the form that is stored. Raises RuntimeOptionsInvalid."""
         return SkopsOptions.checked(options)
 
     def recognizes(self, model: object) -> bool:  # noqa: ARG002 - the protocol's
-        """Tell nothing: who wants it names it."""
+        """Return False: this runtime must be requested by name."""
         return False
 
     def dump(self, model: Any) -> bytes:
-        """Return the estimator as skops writes it. Raises RuntimeUnavailable without skops."""
+        """Return the estimator in skops' format. Raises RuntimeUnavailable without skops."""
         stored: bytes = _library().dumps(model)
         return stored
 
@@ -44,14 +45,14 @@ class SkopsRuntime:
 
         Raises:
             RuntimeUnavailable: skops is not installed.
-            ModelLoadFailed: it holds types that are not trusted; names them.
+            ModelLoadFailed: it contains types that are not trusted; the message names them.
         """
         library, chosen = _library(), SkopsOptions.parse(options)
         strange = sorted(set(library.get_untrusted_types(file=path)) - set(chosen.trusted))
         if strange:
             raise ModelLoadFailed(
-                f"The model holds types that are not trusted: {', '.join(strange)}. "
-                "If you do trust them, name them in the runtime option `trusted`."
+                f"The model contains types that are not trusted: {', '.join(strange)}. "
+                "If you do trust them, add them to the runtime option `trusted`."
             )
         return EstimatorModel(library.load(path, trusted=chosen.trusted), chosen, signature)
 

@@ -11,11 +11,13 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from api import metrics, services
 from api.app import create_app
+from api.console import rates
+from api.http import telemetry
+from api.process import services
 from api.settings import ApiSettings
 from registry import deployments, migrate, versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
 from registry.settings import load as registry_settings
 from registry.versions import ModelVersion
@@ -70,7 +72,8 @@ def made_app(settings: ApiSettings) -> Flask:
     _APPS[settings.model_dump_json()] = app
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     services.install(app, services.Services(settings))
-    metrics.install(app)
+    telemetry.install_counters(app)
+    rates.install(app)
     return app
 
 

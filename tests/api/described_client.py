@@ -15,8 +15,8 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from api.app import create_app
+from api.http.route import operations_of
 from api.openapi.document import describe_routes
-from api.openapi.operations import OPERATIONS
 
 #: How the names of the console's routes begin: pages for people, which no document describes.
 PAGES = "console."
@@ -60,7 +60,7 @@ def check(app: Flask, answer: TestResponse) -> None:
         check_page(answer)
     elif answer.status_code >= 400 and answer.mimetype != "application/json":
         check_problem(answer)
-    if rule is not None and rule.endpoint in OPERATIONS:
+    if rule is not None and rule.endpoint in _operations():
         check_described(rule.endpoint, answer)
 
 
@@ -122,7 +122,7 @@ def description() -> dict[str, Any]:
 def _operations() -> dict[str, dict[str, Any]]:
     operations = [each for path in description()["paths"].values() for each in path.values()]
     by_id = {each["operationId"]: each for each in operations}
-    return {endpoint: by_id[endpoint.replace(".", "_")] for endpoint in OPERATIONS}
+    return {endpoint: by_id[endpoint.replace(".", "_")] for endpoint in operations_of(create_app())}
 
 
 @cache

@@ -10,13 +10,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from registry.output_columns import description_of
-from workers import dead_letters, documents, keys, paces, reports, statistics
-from workers.dead_letters import DeadLetter
-from workers.engine import outcomes
-from workers.engine.outcomes import Claim, Finish
+from registry.signatures.output_columns import description_of
+from workers import keys
 from workers.errors import PoisonJob, PredictionFailed
-from workers.reports import EndpointReport, HostsState, PaceReport, VersionReport
+from workers.jobs import dead_letters, records, transitions
+from workers.jobs.dead_letters import DeadLetter
+from workers.jobs.job import Failure, Job
+from workers.jobs.transitions import Claim, Finish
+from workers.measures import counters, paces, reports
+from workers.measures.reports import EndpointReport, HostsState, PaceReport, VersionReport
 
 NAME = "stand-in@here"
 LOAD_MS = 12.5
@@ -34,12 +36,13 @@ class StandInWorker:
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
         self._endpoints: dict[str, EndpointReport] = {}
+        self._served: dict[str, int] = {}
 
     def start(self, job_id: str, endpoint_name: str) -> None:
         """Take a job: it is running now."""
         now = time.time()
-        record = documents.started(job_id, endpoint_name, now, now, worker=NAME, attempts=1)
-        self._do(lambda redis: outcomes.claim(redis, endpoint_name, [Claim(job_id, record, now)]))
+        record = records.started(Job(job_id, endpoint_name, now), now, attempts=1, worker=NAME)
+        self._do(lambda redis: transitions.claim(redis, endpoint_name, [Claim(job_id, record, now)]))
 
     def succeed(self, job_id: str, endpoint_name: str, prediction: Any, *, many: bool = False) -> None:
         """End a job with an outcome."""
@@ -54,30 +57,32 @@ class StandInWorker:
             "timing": {"queued_ms": 1.5, "predict_ms": 0.5, "total_ms": 2.0},
             "attempts": 1,
         }
-        record = documents.succeeded(job_id, endpoint_name, json.dumps(outcome).encode(), now - 0.002, now - 0.001, now)
-        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.SUCCEEDED, 2.0))
+        job = Job(job_id, endpoint_name, now - 0.002, attempts=1)
+        record = records.succeeded(job, json.dumps(outcome).encode(), now - 0.001, now)
+        self._finish(endpoint_name, Finish(job_id, record, counters.Kind.SUCCEEDED, 2.0))
 
     def fail(self, job_id: str, endpoint_name: str, message: str) -> None:
         """End a job with an error."""
         now = time.time()
-        record = documents.failed(job_id, endpoint_name, PredictionFailed(message), now - 0.002, now, attempts=1)
-        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.FAILED, 2.0))
+        record = records.failed(Job(job_id, endpoint_name, now - 0.002, attempts=1), PredictionFailed(message), now)
+        self._finish(endpoint_name, Finish(job_id, record, counters.Kind.FAILED, 2.0))
 
     def expire(self, job_id: str, endpoint_name: str) -> None:
         """End a job whose time is over."""
         now = time.time()
-        record = documents.revoked(job_id, endpoint_name, documents.EXPIRED, now - 10, now)
-        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.WITHDRAWN, None))
+        record = records.revoked(Job(job_id, endpoint_name, now - 10), records.EXPIRED, now)
+        self._finish(endpoint_name, Finish(job_id, record, counters.Kind.WITHDRAWN, None))
 
     def give_up(self, job_id: str, endpoint_name: str, reason: str) -> None:
         """End a job as poison: it is a dead letter now."""
         now = time.time()
-        failures = [documents.Failure(attempt=1, worker=NAME, at=now, reason=reason)]
+        failures = [Failure(attempt=1, worker=NAME, at=now, reason=reason)]
 
         message = self._do(lambda redis: redis.get(keys.message(job_id)))
         self.keep(DeadLetter(job_id, endpoint_name, message, failures, now - 1, now))
-        record = documents.failed(job_id, endpoint_name, PoisonJob(reason), now - 1, now, attempts=1, failures=failures)
-        self._finish(endpoint_name, Finish(job_id, record, statistics.Kind.FAILED, 1_000.0))
+        job = Job(job_id, endpoint_name, now - 1, attempts=1, failures=failures)
+        record = records.failed(job, PoisonJob(reason), now)
+        self._finish(endpoint_name, Finish(job_id, record, counters.Kind.FAILED, 1_000.0))
 
     def keep(self, letter: DeadLetter) -> None:
         """Put a dead letter into the store."""
@@ -114,12 +119,15 @@ class StandInWorker:
             "waiting": 0,
             "running": 0,
             "pace": pace(jobs_per_s) if ready else None,
+            "load_failure": {"revision": view["revision"], "error": error} if error is not None and not ready else None,
         }
+        self._served = {view["endpoint_name"]: view["revision"]} if ready else {}
         self._write_report()
 
     def drop(self, endpoint_name: str) -> None:
         """Report that it has let go of an endpoint."""
         self._endpoints.pop(endpoint_name, None)
+        self._served.pop(endpoint_name, None)
         self._write_report()
 
     def _write_report(self) -> None:
@@ -130,11 +138,11 @@ class StandInWorker:
             "started_at": time.time(),
             "endpoints": self._endpoints,
         }
-        self._do(lambda redis: reports.write(redis, report))
+        self._do(lambda redis: reports.write(redis, report, self._served))
         paces.default_paces.cache_clear()  # the API would see it a second later
 
     def _finish(self, endpoint_name: str, finish: Finish) -> None:
-        written = self._do(lambda redis: outcomes.finish(redis, endpoint_name, [finish], time.time(), None))
+        written = self._do(lambda redis: transitions.finish(redis, endpoint_name, [finish], time.time(), None))
         assert written == [True]
 
     def _do(self, what: Callable[[Redis], Awaitable[Any]]) -> Any:

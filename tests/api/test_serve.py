@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ import psutil
 import pytest
 
 from api import serve as api_serve
+from registry.access import api_keys
+from registry.database import Database
+from registry.roles import Role
 from tests.support.environment import clean_environment
-from tests.support.ports import free_port
+from tests.support.ports import free_port, refuses_connections
 from tests.support.processes import Child
 from tests.support.waiting import eventually
 
@@ -202,14 +206,6 @@ def test_a_second_signal_gives_up_what_is_still_being_answered(serve: Callable[.
         assert time.monotonic() - began < api_serve._LAST_ANSWERS_S - 1
 
 
-def refuses_connections(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_more_polls_than_may_be_held_are_answered_at_once(serve: Callable[..., Served]) -> None:
     served = serve(QUEUECAST_MAX_HELD_WAITS="3", QUEUECAST_REQUEST_THREADS="2")
     job_id = served.submit()
@@ -250,6 +246,44 @@ def test_a_body_without_a_length_is_read_too(serve: Callable[..., Served]) -> No
     served = serve()
     answer = served.client.post("/predict/adding", content=iter([b'{"input": ', b"[1, 2]}"]))
     assert answer.status_code == 202
+
+
+def test_a_body_without_a_length_is_refused_whole_where_it_is_too_long(serve: Callable[..., Served]) -> None:
+    served = serve(QUEUECAST_MAX_BODY_BYTES="65536")
+    lines = (b'{"input": [1, 2]}\n' for _ in range(70_000))
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = served.client.post("/predict/adding/bulk", content=lines, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert served.client.get("/jobs").json()["jobs"] == []
+
+
+def test_bodies_of_those_who_have_shown_no_key_take_no_threads_from_others(
+    tmp_path: Path, redis_url: str, serving_file: Path
+) -> None:
+    registry = tmp_path / "with-a-key.db"
+    database = Database(f"sqlite:///{shutil.copy(serving_file, registry)}")
+    with database.session() as session:
+        _, key = api_keys.create(session, "shop", Role.CLIENT)
+        session.commit()
+    database.close()
+    few_threads = {
+        "QUEUECAST_MAX_HELD_WAITS": "4",
+        "QUEUECAST_MAX_EVENT_STREAMS": "4",
+        "QUEUECAST_REQUEST_THREADS": "32",
+    }
+    served = Served(tmp_path, redis_url, registry, QUEUECAST_AUTH="on", **few_threads)
+    form = b"Host: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\nkey="
+    try:
+        with ExitStack() as stalled:
+            for _ in range(60):
+                each = stalled.enter_context(socket.create_connection(("127.0.0.1", served.port), 30))
+                each.sendall(b"POST /console/login HTTP/1.1\r\n" + form)
+            headers = {"Authorization": f"Bearer {key}"}
+            for _ in range(3):
+                answer = served.client.post("/predict/adding", json={"input": [1, 2]}, headers=headers)
+                assert answer.status_code == 202
+    finally:
+        served.stop()
 
 
 def test_a_taken_port_is_named_with_its_variable(serve: Callable[..., Served], tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from registry.database import default_database
 from tests.api.conftest import Client, View
 from tests.api.described_client import Answer, DescribedClient
 from tests.support.waiting import eventually
-from workers import waiting
-from workers.embedded_redis import EmbeddedRedis
+from workers.embedded_redis.server import EmbeddedRedis
+from workers.jobs import waiting
 
 #: The contract says two seconds; a busy machine may add to it, but not a second timeout.
 AT_ONCE_S = 3.0
@@ -98,7 +98,11 @@ def test_a_redis_that_hangs_is_a_503_in_two_seconds(app: Flask, hanging_redis: N
     def ask(method: str, path: str, body: Any) -> None:
         client = DescribedClient(app)
         began = time.monotonic()
-        unavailable(client.open(path, method=method, json=body), "queue_unavailable")
+        answer = client.open(path, method=method, json=body)
+        # A submit that could not even look whether its endpoint has failed has stored nothing, and knows it.
+        unconfirmed = path.startswith("/predict") and answer.json["code"] == "job_unconfirmed"
+        problem = unavailable(answer, "job_unconfirmed" if unconfirmed else "queue_unavailable")
+        assert ("job_id" in problem) == unconfirmed
         took_s[f"{method} {path}"] = time.monotonic() - began
 
     asking = [threading.Thread(target=ask, args=each) for each in NEEDS_REDIS]
@@ -140,6 +144,27 @@ def test_a_held_poll_outlives_a_restart_of_redis(
     worker.succeed(job_id, "adding", 3.0)
     poll.join(20)
     assert answers[0].json["status"] == "succeeded"
+
+
+def test_a_job_that_was_accepted_is_answered_also_if_redis_is_lost_while_it_is_waited_for(
+    client: Client, adding: View, redis_server: EmbeddedRedis
+) -> None:
+    answers: list[Answer] = []
+    waits = {"Prefer": "wait=1"}
+    post = threading.Thread(
+        target=lambda: answers.append(client.post("/predict/adding", json={"input": [1, 2]}, headers=waits))
+    )
+    post.start()
+    eventually(
+        lambda: any(watch.submitted for each in list(waiting.default_waiter()._watches.values()) for watch in each)
+    )
+    redis_server.stop()
+    try:
+        post.join(20)
+    finally:
+        redis_server.start()
+    assert (answers[0].status_code, answers[0].json["status"]) == (202, "queued")
+    assert client.get(answers[0].json["url"]).json["status"] == "queued"
 
 
 def test_an_unmigrated_database_is_a_503_that_says_what_to_do(unmigrated_app: Flask) -> None:

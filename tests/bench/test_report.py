@@ -12,12 +12,12 @@ from bench.machine import about
 from bench.models import FOREST, QUADRATIC
 from bench.report import BEGIN, END, Results
 from bench.summary import Sample
-from tests.support.environment import REPOSITORY
+from tests.support.documentation import text_of
 
 
 @pytest.fixture
 def results() -> Results:
-    found = Results(about("python -m bench", rounds=2))
+    found = Results(about("python -m bench") | {"rounds": 2})
     for number, (mine, other) in enumerate([(2_500.4, 100), (2_400, 100)]):
         found.samples += [
             Sample("drain", FOREST, "queuecast", number, mine),
@@ -66,7 +66,7 @@ def test_a_page_without_marks_is_left_alone(results: Results, tmp_path: Path) ->
 
 
 def test_the_page_of_this_repository_has_the_marks() -> None:
-    text = (REPOSITORY / "docs" / "performance.md").read_text()
+    text = text_of("performance.md")
     assert (text.count(BEGIN), text.count(END)) == (1, 1)
 
 

@@ -67,6 +67,7 @@ def bench(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_unknown_figure_is_refused_with_the_names_of_those_there_are() -> None:
     done = bench("--only", "speed")
     assert done.returncode == 2

@@ -30,7 +30,7 @@ from tests.support.waiting import eventually
 
 IMAGES = REPOSITORY / "docs" / "images"
 DESKTOP, PHONE = (1280, 800), (390, 844)
-#: Those that docs/console.md shows; others can be named: "jobs-phone", "models-dark".
+#: Those that docs/guides/console.md shows; others can be named: "jobs-phone", "models-dark".
 PICTURES = [
     "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "swap-desktop", "try-it-desktop",
     "try-it-phone", "dead-letter-desktop",

@@ -1,17 +1,15 @@
-"""`EventSource` in a real browser: the page of docs/events.md, and a stream over a restart of the API."""
+"""`EventSource` in a real browser: the page of docs/guides/events.md, and a stream over a restart of the API."""
 
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 
 import pytest
 
 from tests.support.browser import Page
-from tests.support.documentation import documented_file
-from tests.support.environment import REPOSITORY
-from tests.support.ports import free_port
+from tests.support.documentation import documented_file, text_of
+from tests.support.ports import free_port, refuses_connections
 from tests.support.processes import Child
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -34,14 +32,14 @@ def test_the_documented_page_watches_its_job_to_the_end_also_over_a_restart_of_t
         stack.api.headers["Authorization"] = f"Bearer {admin}"
         wanted = {"model_name": "quadratic_predictor", "endpoint_name": "quadratic_predictor-v1"}
         assert stack.api.post("/deployments/deploy", json=wanted).status_code == 202
-        html = re.findall(r"```html\n(.*?)```", (REPOSITORY / "docs" / "events.md").read_text(), re.DOTALL)[0]
+        html = re.findall(r"```html\n(.*?)```", text_of("events.md"), re.DOTALL)[0]
         (tmp_path / "shop.html").write_text(html)
         (tmp_path / "shop.py").write_text(
             documented_file("events.md", "shop.py").replace('"shop.html"', f'"{tmp_path}/shop.html"')
         )
         env = {**stack.env, "QUEUECAST_API_KEY": shop_key, "PORT": str(port)}
         with Child(["python", str(tmp_path / "shop.py")], env=env, log_path=tmp_path / "shop.log"):
-            eventually(lambda: accepts(port), 30, message="shop.py listens")
+            eventually(lambda: not refuses_connections(port), 30, message="shop.py listens")
             page.open(f"http://127.0.0.1:{port}/")
             # A page of the browser's own, which has buttons too, may still be there.
             page.wait_for(f"location.port === '{port}' && document.querySelector('button')?.onclick !== null")
@@ -58,11 +56,3 @@ def test_the_documented_page_watches_its_job_to_the_end_also_over_a_restart_of_t
     tickets = {url.partition("ticket=")[2] for url in streams}
     logs = "".join(path.read_text(errors="replace") for path in stack.logs.glob("*.log"))
     assert not any(each in logs for each in tickets)
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 2).close()
-    except OSError:
-        return False
-    return True

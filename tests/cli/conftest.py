@@ -27,7 +27,7 @@ def command(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setenv("QUEUECAST_URL", service.url)
     forget_cached_settings()
 
-    def run(*words: str, stdin: str | None = None) -> Result:
+    def run(*words: str, stdin: str | bytes | None = None) -> Result:
         result = CliRunner().invoke(queuecast, list(words), input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

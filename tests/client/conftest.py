@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from api.client import AsyncClient, Client, calling, deploying
+from api.client import AsyncClient, Client
+from api.client.flows import calls, deployment
 from api.client.jobs import AsyncJob
 from tests.cli.fake_service import FakeService
 
@@ -43,8 +44,8 @@ async def listed(values: AsyncIterator[Any]) -> list[Any]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again and look again as always, but sooner."""
-    monkeypatch.setattr(calling, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(deploying, "_LOOK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(calls, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deployment, "_LOOK_INTERVAL_S", 0.02)
 
 
 @pytest.fixture

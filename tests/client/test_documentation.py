@@ -1,4 +1,4 @@
-"""The examples of docs/client.md, as a program: its types are right; `tests/service` runs it."""
+"""The examples of docs/guides/client.md, as a program: its types are right; `tests/service` runs it."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ from api.client import (
     RequestInvalid,
     SettingsWrong,
     WaitTimedOut,
-    drivers,
-    map_options,
-    mapping,
 )
-from api.client.drivers import Driver
+from api.client.flows import map_options, mapping
+from api.client.options import OnError
 from api.client.steps import Answer, Lost, Pause, Request, Step, Take, Taken
+from api.client.transport import drivers
+from api.client.transport.drivers import Driver
 
 
 class ToyService(Driver):
@@ -113,11 +113,15 @@ class ToyService(Driver):
 
 
 def mapped(
-    service: ToyService, inputs: Iterable[Any], *, on_error: str = "return", ordered: bool = True,
+    service: ToyService, inputs: Iterable[Any], *, on_error: OnError = "return", ordered: bool = True,
     window: int = 10_000, idle_timeout_s: float = 5.0, endpoint_name: str = "double", progress: bool = False,
 ) -> Iterator[Any]:  # fmt: skip
-    how = map_options.options(endpoint_name, on_error, window, None, None, idle_timeout_s, ordered=ordered)
-    return service.stream(mapping.run(how, map_options.progress_of(how, inputs, progress)), inputs)
+    how = map_options.options_of(
+        endpoint_name,
+        {"on_error": on_error, "progress": progress, "window": window, "idle_timeout_s": idle_timeout_s},
+        ordered=ordered,
+    )
+    return service.stream(mapping.run(how, how.progress(inputs)), inputs)
 
 
 def test_results_are_in_the_order_of_the_inputs() -> None:
@@ -163,7 +167,7 @@ def test_inputs_that_come_slowly_are_not_kept_back(monkeypatch: pytest.MonkeyPat
 
 
 def test_bad_inputs_and_failed_jobs_are_in_the_place_of_their_predictions() -> None:
-    inputs: list[Any] = [1, "a", 2, 13, float("nan"), 14, 3, "b", "c"]
+    inputs: list[Any] = [1, "a", 2, 13, float("inf"), 14, 3, "b", "c"]
     found = list(mapped(ToyService(), inputs))
     assert [type(each) for each in found] == [
         int, InputInvalid, int, JobFailed, InputNotJson, JobNotFound, int, InputInvalid, InputInvalid
@@ -252,12 +256,12 @@ def test_the_bar_is_shown_if_it_is_asked_for_or_stderr_is_a_terminal(
     list(mapped(ToyService(), inputs, progress=True))
     assert "3/3" in (shown := capsys.readouterr().err)
     assert "1 failed" in shown
-    how = map_options.options("double", "return", 10, None, None, 5, ordered=True)
-    assert not map_options.progress_of(how, inputs, None)._shown
+    how = map_options.options_of("double", {}, ordered=True)
+    assert not how.progress(inputs)._shown
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stderr", terminal)
-    assert map_options.progress_of(how, inputs, None)._shown
+    assert how.progress(inputs)._shown
 
 
 def test_what_is_printed_beside_the_bar_goes_where_it_should(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from tests.support.load import Accepted
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.queues import queue_names
+from workers.queues.naming import queue_names
 
 Expected = Callable[[str], Any]
 
@@ -30,7 +30,11 @@ def check(
     jobs = list(accepted)
     assert jobs, "nothing was accepted, so nothing is shown"
     assert len({job.job_id for job in jobs}) == len(jobs), "two accepted jobs have the same id"
-    found = eventually(lambda: _ended(stack, jobs), timeout_s, interval_s=0.2, message="every accepted job has ended")
+    found: dict[str, dict[str, Any]] = {}
+    with httpx.Client(base_url=stack.url, timeout=30) as api:
+        eventually(
+            lambda: _all_ended(api, jobs, found), timeout_s, interval_s=0.1, message="every accepted job has ended"
+        )
     for job in jobs:
         document = found[job.job_id]
         assert document["status"] == "succeeded", document
@@ -49,18 +53,21 @@ def leftovers(stack: Stack, endpoint_name: str, job_ids: Sequence[str] = ()) -> 
             "queued": sum(client.llen(queue) for queue in queue_names(endpoint_name)),
             "leased": sum(each.startswith(prefixes) for each in leased.values()),
             "unfinished": client.zcard(keys.unfinished(endpoint_name)),
+            "weighed": client.hlen(keys.weights(endpoint_name)),
+            "delayed": client.zcard(keys.delayed(endpoint_name)),
             "message copies": client.exists(*map(keys.message, job_ids)) if job_ids else 0,
         }
     return {name: value for name, value in found.items() if value}
 
 
-def _ended(stack: Stack, jobs: list[Accepted]) -> dict[str, dict[str, Any]]:
-    found = {}
-    with httpx.Client(base_url=stack.url, timeout=30) as api:
-        for job in jobs:
-            answer = api.get(f"/jobs/{job.job_id}")
-            assert answer.status_code == 200, f"job {job.job_id} is lost: {answer.text}"
-            document = answer.json()
-            assert document["status"] not in ("queued", "running"), f"job {job.job_id} is {document['status']}"
-            found[job.job_id] = document
-    return found
+def _all_ended(api: httpx.Client, jobs: list[Accepted], found: dict[str, dict[str, Any]]) -> bool:
+    """Add to `found` the documents of all jobs that have ended; fail at one that has not."""
+    for job in jobs:
+        if job.job_id in found:
+            continue
+        answer = api.get(f"/jobs/{job.job_id}")
+        assert answer.status_code == 200, f"job {job.job_id} is lost: {answer.text}"
+        document = answer.json()
+        assert document["status"] not in ("queued", "running"), f"job {job.job_id} is {document['status']}"
+        found[job.job_id] = document
+    return True

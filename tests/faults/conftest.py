@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.shared_stack import SharedStack
 from tests.support.stack import Stack
 
 HERE = Path(__file__).parent
@@ -27,19 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[Stack]:
-    """A service of the test's own, to break; it has no worker yet."""
-    with Stack(tmp_path / "stack", env=FAST) as running:
-        yield running
-
-
 @pytest.fixture(scope="package")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A service with one worker, for faults that only concern an endpoint."""
-    with Stack(tmp_path_factory.mktemp("faults"), env=FAST) as running:
-        running.start_worker("worker")
-        yield running
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStack]:
+    shared = SharedStack(lambda: Stack(tmp_path_factory.mktemp("faults"), env=FAST))
+    yield shared
+    shared.close()
 
 
 @pytest.fixture(scope="package")
@@ -49,5 +42,19 @@ def _numbers() -> Iterator[int]:
 
 @pytest.fixture
 def name(_numbers: Iterator[int]) -> str:
-    """A name that nothing in the service has, for the test's model and endpoint."""
+    """A name that nothing in the service has: for the test's model, worker group, endpoints and workers.
+
+    Names of endpoints and workers may go on after it, with a hyphen.
+    """
     return f"toy{next(_numbers)}"
+
+
+@pytest.fixture
+def service(_shared: SharedStack, name: str, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A service with one worker of the default group, and no endpoint.
+
+    A test may kill, stop and starve what it likes if it ends with a service that works. Workers that it starts and
+    endpoints that it deploys go with it.
+    """
+    yield _shared.get()
+    _shared.clean(name, request.node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import redis
 
 from tests.faults import audit
 from tests.support.load import Accepted, Load
 from tests.support.models import Echo, Recorder
 from tests.support.ports import free_port
-from tests.support.processes import Child
+from tests.support.processes import Child, no_more_files
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -26,7 +29,7 @@ class PatientLoad(Load):
         key = {"Idempotency-Key": uuid.uuid4().hex}
         while True:
             try:
-                answer = httpx.post(f"{self.url}/predict/{self.endpoint_name}", json={"input": row}, headers=key)
+                answer = api.post(f"/predict/{self.endpoint_name}", json={"input": row}, headers=key)
             except httpx.TransportError:
                 if self._stopping.wait(0.05):
                     return
@@ -36,18 +39,17 @@ class PatientLoad(Load):
             return
 
 
-def test_a_killed_api_loses_no_job_and_doubles_none(faulty: Stack, tmp_path: Path) -> None:
+def test_a_killed_api_loses_no_job_and_doubles_none(service: Stack, name: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    faulty.register("recorder", Recorder(runs))
-    faulty.start_worker()
-    faulty.deploy("recorder", endpoint_name="recorder")
-    with PatientLoad(faulty.url, "recorder") as load:
-        for _ in range(3):
+    service.register(name, Recorder(runs))
+    service.deploy(name, endpoint_name=name)
+    with PatientLoad(service.url, name) as load:
+        for _ in range(2):
             load.wait_for(50)
-            faulty.server.kill()
-            faulty.start_server()
+            service.server.kill()
+            service.start_server()
         load.wait_for(50)
-    audit.check(faulty, "recorder", load.accepted, lambda row: ["", row], 20)
+    audit.check(service, name, load.accepted, lambda row: ["", row], 20)
     # What was sent twice, because its answer was lost with the API, ran once.
     rows = runs.read_text().split()
     assert sorted(rows) == sorted(set(rows))
@@ -62,18 +64,18 @@ def test_two_apis_make_one_job_of_requests_with_one_key_that_come_at_once(servic
         second.wait_for_log("listens on")
         urls = [f"{url}/predict/{name}" for url in (service.url, f"http://127.0.0.1:{port}")]
         for _ in range(10):
-            answers = at_once(urls * 8, {"input": "x"}, uuid.uuid4().hex)
+            answers = at_once(service.api, urls * 8, {"input": "x"}, uuid.uuid4().hex)
             assert {answer.status_code for answer in answers} <= {200, 202}
             assert len({answer.json()["job_id"] for answer in answers}) == 1
     eventually(lambda: service.view(name)["request_count"] == 10, message="each key was one job")
 
 
-def at_once(urls: list[str], body: Any, key: str) -> list[httpx.Response]:
+def at_once(api: httpx.Client, urls: list[str], body: Any, key: str) -> list[httpx.Response]:
     barrier = threading.Barrier(len(urls))
 
     def post(url: str) -> httpx.Response:
         barrier.wait(10)
-        return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=30)
+        return api.post(url, json=body, headers={"Idempotency-Key": key})
 
     with ThreadPoolExecutor(len(urls)) as pool:
         return list(pool.map(post, urls))
@@ -91,3 +93,20 @@ def test_a_key_that_was_used_for_another_body_is_refused(service: Stack, name: s
     assert httpx.post(url, json={"input": "x"}, headers=key).json()["job_id"] == first["job_id"]
     # The same key for another endpoint is another key's business: names of keys are the client's own.
     assert httpx.post(url, json={"input": "x"}, headers={"Idempotency-Key": ""}).status_code == 422
+
+
+def test_an_api_without_descriptors_refuses_and_goes_on_by_itself_when_it_has_some(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name)
+    assert service.predict(name, "before")["prediction"] == ["m", "before"]
+    with no_more_files(psutil.Process(service.server.pid), even_for_closed=True):
+        with redis.Redis.from_url(service.redis.url) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        answer = service.api.post(f"/predict/{name}", json={"input": "short"})
+        assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (503, True), answer.text
+        # What comes meanwhile is let in once there is room for it.
+        late = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+        late.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    with late:
+        assert b" 200 " in late.recv(1_000)
+    assert service.predict(name, "after")["prediction"] == ["m", "after"]

@@ -16,20 +16,21 @@ from tests.support.waiting import eventually
 INPUTS = 3_000
 
 
-def test_a_map_goes_on_when_the_api_is_killed_and_when_redis_is_restarted(faulty: Stack, tmp_path: Path) -> None:
+def test_a_map_goes_on_when_the_api_is_killed_and_when_redis_is_restarted(
+    service: Stack, name: str, tmp_path: Path
+) -> None:
     runs = tmp_path / "runs"
-    faulty.register("recorder", Recorder(runs))
-    faulty.start_worker()
-    faulty.deploy("recorder", endpoint_name="recorder")
+    service.register(name, Recorder(runs))
+    service.deploy(name, endpoint_name=name)
     found: list[Any] = []
 
     def api_dies() -> None:
-        faulty.server.kill()
-        faulty.start_server()
+        service.server.kill()
+        service.start_server()
 
     def redis_restarts() -> None:
-        faulty.redis.stop()
-        faulty.redis.start()
+        service.redis.stop()
+        service.redis.start()
 
     def has(results: int) -> bool:
         return len(found) >= results
@@ -40,11 +41,15 @@ def test_a_map_goes_on_when_the_api_is_killed_and_when_redis_is_restarted(faulty
             eventually(partial(has, results), 60, interval_s=0.001)
             fault()
 
-    with Client(faulty.url) as client, ThreadPoolExecutor(1) as pool:
-        troubled = pool.submit(trouble)
-        for prediction in client.map("recorder", map(str, range(INPUTS)), window=1_200):
+    def collect() -> None:
+        for prediction in client.map(name, map(str, range(INPUTS)), window=1_200):
             found.append(prediction)  # noqa: PERF402 - counted meanwhile
-        troubled.result(60)
+
+    # The server is started here, for it ends with the thread that has started it.
+    with Client(service.url) as client, ThreadPoolExecutor(1) as pool:
+        collecting = pool.submit(collect)
+        trouble()
+        collecting.result(60)
         assert found == [["", str(number)] for number in range(INPUTS)]
-        assert client.deployment("recorder").request_count == INPUTS
+        assert client.deployment(name).request_count == INPUTS
     assert len(set(runs.read_text().split())) == INPUTS

@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.faults import audit
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Hungry, Mortal, Unruly
+from tests.support.processes import no_more_files
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -63,7 +65,7 @@ def test_a_dead_letter_is_replayed_to_another_endpoint_or_discarded(service: Sta
     first, second = (service.job(service.submit(name, "exit"))["job_id"] for _ in range(2))
     replayed = service.queuecast("dead-letters", "replay", first, "--endpoint", f"{name}-mended").stdout.strip()
     assert service.job(replayed)["outcome"]["prediction"] == ["mended", "exit"]
-    assert "exit status 7" in service.queuecast("dead-letters", "show", second).stdout
+    assert "exited with status 7" in service.queuecast("dead-letters", "show", second).stdout
     service.queuecast("dead-letters", "discard", second)
     assert service.queuecast("dead-letters", "show", second, check=False).returncode == 1
     assert service.api.get("/dead-letters", params={"endpoint_name": name}).json() == {"dead_letters": []}
@@ -155,7 +157,7 @@ def test_a_host_crash_costs_seconds_at_most(service: Stack, name: str) -> None:
         began = time.monotonic()
         assert service.predict(name, "x")["prediction"] == ["m", "x"]
         took_s.append(time.monotonic() - began)
-    # The bound that the issue sets; what it really takes is in docs/reliability.md.
+    # The bound that the issue sets; what it really takes is in docs/explanation/reliability.md.
     assert min(took_s) < 2 + load_s, took_s
 
 
@@ -166,3 +168,15 @@ def new_host(service: Stack, name: str, known: list[int]) -> int:
         return next((pid for pid in service.view(name)["workers"][0]["pids"] if pid not in known), None)
 
     return eventually(found, message="a new host is up") or 0
+
+
+def test_a_worker_that_was_short_of_descriptors_has_its_hosts_again_by_itself(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    view = service.deploy(name, endpoint_name=name)
+    [pid] = view["workers"][0]["pids"]
+    with no_more_files(psutil.Process(service.workers[0].pid)):
+        os.kill(pid, signal.SIGKILL)
+        failed = "Starting a model host failed"
+        eventually(lambda: failed in str(service.view(name)["reason"]), message="no host can be started")
+    service.wait_for_status(name, "active")
+    assert service.predict(name, "after")["prediction"] == ["m", "after"]

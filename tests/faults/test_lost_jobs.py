@@ -13,51 +13,49 @@ from tests.support.models import Echo
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 
-def test_jobs_whose_messages_are_gone_are_sent_again(faulty: Stack) -> None:
-    faulty.register("echo", Echo("m"))
-    # A group without workers: the jobs wait in the queue, and the default group's worker sweeps.
-    faulty.deploy("echo", endpoint_name="echo", worker_group="later", wait_s=0)
-    jobs = faulty.submit_all("echo", "abcdef")
-    with redis.Redis.from_url(faulty.redis.url) as client:
-        assert client.llen(queue_name("echo")) == 6
-        client.delete(queue_name("echo"))
-        # As if it had happened a while ago.
-        for job in jobs:
-            client.zincrby(keys.unfinished("echo"), -3_600, job)
-        faulty.start_worker("sweeper")
-        eventually(lambda: client.llen(queue_name("echo")) == 6, message="they stand in the queue again")
-    faulty.start_worker("later", group="later")
-    assert [each["prediction"] for each in faulty.outcomes(jobs)] == [["m", row] for row in "abcdef"]
-    eventually(lambda: audit.leftovers(faulty, "echo") == {}, message="nothing is left")
+def test_jobs_whose_messages_are_gone_are_sent_again(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    # A group without workers: the jobs wait in the queue, and the service's worker sweeps.
+    service.deploy(name, endpoint_name=name, worker_group=name, wait_s=0)
+    jobs = service.submit_all(name, "abcdef")
+    with redis.Redis.from_url(service.redis.url) as client:
+        assert client.llen(queue_name(name)) == 6
+        with client.pipeline() as at_once:
+            at_once.delete(queue_name(name))
+            # As if it had happened a while ago.
+            for job in jobs:
+                at_once.zincrby(keys.unfinished(name), -3_600, job)
+            at_once.execute()
+        eventually(lambda: client.llen(queue_name(name)) == 6, message="they stand in the queue again")
+    service.deploy(name, endpoint_name=name, worker_group="default")
+    assert [each["prediction"] for each in service.outcomes(jobs)] == [["m", row] for row in "abcdef"]
+    eventually(lambda: audit.leftovers(service, name) == {}, message="nothing is left")
 
 
-def test_jobs_that_only_wait_are_not_sent_again(faulty: Stack) -> None:
-    faulty.register("echo", Echo("m"))
-    faulty.deploy("echo", endpoint_name="echo", worker_group="later", wait_s=0)
-    jobs = faulty.submit_all("echo", "abc")
-    with redis.Redis.from_url(faulty.redis.url) as client:
-        client.lpush(keys.ENDPOINTS + ":looked", 1)
-        faulty.start_worker("sweeper").wait_until_ready()
+def test_jobs_that_only_wait_are_not_sent_again(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name, worker_group=name, wait_s=0)
+    jobs = service.submit_all(name, "abc")
+    with redis.Redis.from_url(service.redis.url) as client:
         for _ in range(3):
             eventually(lambda: client.delete(keys.SWEPT) or client.exists(keys.SWEPT), 5, message="another sweep")
-        assert client.llen(queue_name("echo")) == 3
-    faulty.start_worker("later", group="later")
-    assert {each["attempts"] for each in faulty.outcomes(jobs)} == {1}
+        assert client.llen(queue_name(name)) == 3
+    service.deploy(name, endpoint_name=name, worker_group="default")
+    assert {each["attempts"] for each in service.outcomes(jobs)} == {1}
 
 
-def test_a_job_expires_in_time_although_no_worker_takes_it(faulty: Stack) -> None:
-    faulty.register("echo", Echo("m"))
-    faulty.deploy("echo", endpoint_name="echo", worker_group="later", wait_s=0)
-    answer = faulty.api.post("/predict/echo", json={"input": "x", "expires_in_s": 0.2})
-    faulty.start_worker("sweeper")
-    assert faulty.job(answer.json()["job_id"])["status"] == "expired"
-    kept = faulty.submit("echo", "y")
-    faulty.start_worker("later", group="later")
-    assert faulty.job(kept)["status"] == "succeeded"
-    eventually(lambda: audit.leftovers(faulty, "echo") == {}, message="the expired job's message is dropped")
+def test_a_job_expires_in_time_although_no_worker_takes_it(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name, worker_group=name, wait_s=0)
+    answer = service.api.post(f"/predict/{name}", json={"input": "x", "expires_in_s": 0.2})
+    assert service.job(answer.json()["job_id"])["status"] == "expired"
+    kept = service.submit(name, "y")
+    service.deploy(name, endpoint_name=name, worker_group="default")
+    assert service.job(kept)["status"] == "succeeded"
+    eventually(lambda: audit.leftovers(service, name) == {}, message="the expired job's message is dropped")
 
 
 def test_the_audit_notices_a_job_that_was_lost_on_purpose(service: Stack, name: str) -> None:

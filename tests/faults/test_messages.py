@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from tests.support.models import Echo
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 
 def envelope(body: Any, *, job_id: str | None = "x", task: str = "predict", **more: Any) -> bytes:
@@ -58,8 +59,7 @@ def endpoint(service: Stack, name: str) -> str:
         envelope([[], {}, {}], job_id=None),
         envelope([[], {}, {}], headers={"id": 5}),
         envelope([[], {}, {}], headers={"eta": "no time"}),
-        # Celery's protocol 1 has everything in the body.
-        json.dumps({"body": base64.b64encode(b'{"id": "1", "task": "predict"}').decode(), "headers": {}}).encode(),
+        envelope({"task": "predict"}, headers={"task": "predict"}, job_id=None),
     ],
     ids=lambda message: message[:40].decode(errors="replace"),
 )
@@ -106,6 +106,17 @@ def test_a_task_message_with_wrong_arguments_fails_its_job(
     assert document["error"]["code"] == "input_invalid"
     assert len(document["error"]["message"]) < 500
     assert service.predict(endpoint, "next")["prediction"] == ["m", "next"]
+
+
+def test_a_message_of_protocol_1_fails_its_job_with_the_remedy(service: Stack, endpoint: str) -> None:
+    app = Celery(broker=service.redis.url, backend=service.redis.url, set_as_current=False)
+    app.conf.task_protocol = 1
+    result = app.send_task("predict", args=[endpoint, "x"], queue=queue_name(endpoint))
+    with pytest.raises(Exception, match="task_protocol = 2"):
+        result.get(timeout=20)
+    assert service.job(result.id)["error"]["code"] == "input_invalid"
+    assert service.predict(endpoint, "next")["prediction"] == ["m", "next"]
+    app.close()
 
 
 @pytest.mark.parametrize("priority", [0, 3, 5, 6, 9])

@@ -9,23 +9,24 @@ import redis
 
 from tests.support.models import Echo
 from tests.support.stack import Stack
-from workers.prepared_messages import Call, prepare
-from workers.queues import queue_name
+from workers.jobs.job import Job
+from workers.jobs.prepared_messages import prepare
+from workers.queues.naming import queue_name
 
 BACKLOG = 100_000
 
 
-def test_a_backlog_of_100_000_slow_jobs_delays_no_neighbour(faulty: Stack) -> None:
-    faulty.register("slow", Echo("slow", seconds=0.2))
-    faulty.register("quick", Echo("quick"))
-    faulty.start_worker()
-    for name in ("slow", "quick"):
-        faulty.deploy(name, endpoint_name=name)
-    with redis.Redis.from_url(faulty.redis.url) as client:
-        fill(client, "slow", BACKLOG)
+def test_a_backlog_of_100_000_slow_jobs_delays_no_neighbour(service: Stack, name: str) -> None:
+    slow, quick = f"{name}-slow", f"{name}-quick"
+    for endpoint_name, model in ((slow, Echo("slow", seconds=0.2)), (quick, Echo("quick"))):
+        service.register(endpoint_name, model)
+        service.deploy(endpoint_name, endpoint_name=endpoint_name)
+    with redis.Redis.from_url(service.redis.url) as client:
+        fill(client, slow, BACKLOG)
         for number in range(50):
-            assert faulty.predict("quick", str(number))["prediction"] == ["quick", str(number)]
-        left = client.llen(queue_name("slow"))
+            assert service.predict(quick, str(number))["prediction"] == ["quick", str(number)]
+        left = client.llen(queue_name(slow))
+        client.delete(queue_name(slow))
     # All of the neighbour's jobs were done while nearly all of the backlog still waits: were there one
     # queue for both, they would have been the last.
     assert left > BACKLOG * 0.98
@@ -37,5 +38,5 @@ def fill(client: redis.Redis, endpoint_name: str, count: int) -> None:
     args = json.dumps([endpoint_name, "x"]).encode()
     for start in range(0, count, 1_000):
         numbers = range(start, start + 1_000)
-        calls = (Call(f"{number:036d}", endpoint_name, args, b"{}", time.time()) for number in numbers)
-        client.lpush(queue_name(endpoint_name), *(message.envelope(call)[0] for call in calls))
+        jobs = (Job(f"{number:036d}", endpoint_name, time.time()) for number in numbers)
+        client.lpush(queue_name(endpoint_name), *(message.envelope(job, args, b"{}") for job in jobs))

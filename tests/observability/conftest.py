@@ -18,7 +18,7 @@ from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from workers import tracing
+from workers.tracing.spans import installed
 
 ENDPOINT = "mortal"
 
@@ -58,7 +58,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with ExitStack() as closing:
-        spans = closing.enter_context(receiver()) if tracing.installed() else None
+        spans = closing.enter_context(receiver()) if installed() else None
         if spans is not None:
             env["OTEL_EXPORTER_OTLP_ENDPOINT"] = spans.url
         stack = closing.enter_context(Observed(folder, env=env))

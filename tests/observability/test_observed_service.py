@@ -16,7 +16,7 @@ from tests.support.environment import REPOSITORY
 from tests.support.models import Echo
 from tests.support.otlp import Receiver
 from tests.support.waiting import eventually
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 pytestmark = pytest.mark.slow
 

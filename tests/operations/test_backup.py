@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from api.cli.command import queuecast
 from registry import checking, deployments, migrate, versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
 from tests.support.calls import Document, expect
 from tests.support.documentation import documented_commands
@@ -26,8 +26,8 @@ from tests.support.models import Echo, Gate, Mortal, dumped
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresCluster
 from tests.support.stack import Stack
-from workers import redis_snapshot
-from workers.embedded_redis import EmbeddedRedis
+from workers.embedded_redis import snapshot
+from workers.embedded_redis.server import EmbeddedRedis
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +121,7 @@ def test_a_backup_of_a_running_service_begins_a_new_one(made: tuple[Path, Before
     assert "is restored" in service.queuecast("restore", str(target)).stdout
     with service:
         check(service, before, folder_before)
-        assert "4 of 4 artifacts are there" in service.run("-m", "registry.checking").stdout
+        assert "4 of 4 artifacts are intact" in service.run("-m", "registry.checking").stdout
         next(path for path in (service.data / "artifacts").rglob("*") if path.is_file()).write_bytes(b"nonsense")
         found = service.run("-m", "registry.checking", check=False)
         assert (found.returncode, "is damaged" in found.stdout, "3 of 4" in found.stdout) == (1, True, True)
@@ -137,7 +137,7 @@ def test_a_stopped_service_is_backed_up_too(
     assert "No Redis answers at" in run("backup", tmp_path / "nothing")
     run("restore", target)
     assert "is not empty" in run("backup", target)
-    assert "There is a registry in" in run("restore", target)
+    assert "There is already a registry in" in run("restore", target)
     secret = data_dir / "webhook-secret"
     secret.write_text("whsec_known to receivers\n")
     run("backup", tmp_path / "second")
@@ -211,22 +211,23 @@ def contents_of(url: str) -> Iterator[Session]:
 
 
 def shell(name: str, **variables: str | Path) -> None:
-    """Run a block of commands of docs/operations.md."""
+    """Run a block of commands of docs/guides/operations.md."""
     script = documented_commands("operations.md", name)
     env = clean_environment(**{each: str(value) for each, value in variables.items()})
     done = subprocess.run(["sh", "-eu", "-c", script], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.servers
 def test_a_redis_with_an_append_only_file_never_looks_at_a_dump(tmp_path: Path) -> None:
-    with EmbeddedRedis(free_port(), tmp_path / "first") as server, redis_snapshot._client(server.url) as client:
+    with EmbeddedRedis(free_port(), tmp_path / "first") as server, snapshot._client(server.url) as client:
         client.set("a", "1")
-        redis_snapshot.save(server.url, tmp_path / "first", tmp_path / "saved.rdb")
+        snapshot.save(server.url, tmp_path / "first", tmp_path / "saved.rdb")
     assert not (tmp_path / "first" / "dump.rdb").exists()
     for name, expected in (("dump.rdb", None), ("appendonly.aof", "1")):
         folder = tmp_path / name
         folder.mkdir()
         shutil.copy(tmp_path / "saved.rdb", folder / name)
         for _ in range(2):  # and it is the same after another restart
-            with EmbeddedRedis(free_port(), folder) as server, redis_snapshot._client(server.url) as client:
+            with EmbeddedRedis(free_port(), folder) as server, snapshot._client(server.url) as client:
                 assert client.get("a") == expected

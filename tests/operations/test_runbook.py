@@ -1,4 +1,4 @@
-"""docs/operations.md: a section for each alert, and commands that there are."""
+"""docs/guides/operations.md: a section for each alert, and commands that there are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from api.cli.command import queuecast
 from tests.observability.test_documents import rules
-from tests.support.environment import REPOSITORY
+from tests.support.documentation import text_of
 
-PAGE = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+PAGE = text_of("operations.md")
 ALERTS = [rule["alert"] for rule in rules()]
 BLOCKS = re.findall(r"^ *```sh\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = sorted({
@@ -30,7 +30,7 @@ def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
     runbook = PAGE.partition("## When an alert fires")[2].partition("## Incidents")[0]
     assert re.findall(r"^### (.*)$", runbook, re.MULTILINE) == ALERTS
     assert {rule["alert"]: rule["annotations"]["runbook"] for rule in rules()} == {
-        name: f"operations.md#{name.lower()}" for name in ALERTS
+        name: f"guides/operations.md#{name.lower()}" for name in ALERTS
     }
 
 

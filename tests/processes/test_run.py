@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.open_paths import mode_of, open_paths
 from tests.support.ports import free_port
 from tests.support.processes import Child, living
 from tests.support.waiting import eventually
@@ -29,6 +31,7 @@ def running(folder: Path, env: dict[str, str], *options: str) -> Child:
     return Child(["python", "-m", "api.cli", "run", *options], env=env, log_path=folder / "run.log")
 
 
+@pytest.mark.slow
 def test_taken_ports_are_named_with_their_variables_before_anything_starts(tmp_path: Path) -> None:
     env = environment(tmp_path)
     with (
@@ -55,8 +58,9 @@ def test_a_step_that_fails_shows_its_log_and_stops_the_rest(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_it_starts_prints_calls_that_work_and_leaves_no_process(tmp_path: Path) -> None:
+def test_it_starts_prints_calls_that_work_leaves_no_process_and_knows_after_a_kill_what_it_knew(tmp_path: Path) -> None:
     env = environment(tmp_path)
+    api = f"http://127.0.0.1:{env['QUEUECAST_PORT']}"
     with running(tmp_path, env) as child:
         log = child.wait_for_log("Three ways to use it", START_TIMEOUT_S)
         assert "binary_classifier-v1 (active), quadratic_predictor-v1 (active)" in log
@@ -69,6 +73,27 @@ def test_it_starts_prints_calls_that_work_and_leaves_no_process(tmp_path: Path) 
         eventually(lambda: flower_states(flower) == ["SUCCESS", "SUCCESS"], 20, message="Flower shows both jobs")
         assert httpx.post(f"{flower}/api/worker/shutdown/worker").status_code == 403
 
+        first = predict(api)
+        # The append-only file reaches the disk once a second.
+        eventually(lambda: first["job_id"].encode() in redis_data(tmp_path), 5)
+        family = child.descendants()
+        if sys.platform == "linux":
+            child.kill()
+            eventually(lambda: not living(family), 30, message="nothing is left of a killed `queuecast run`")
+        else:
+            child.terminate()
+    assert mode_of(tmp_path / "data") == 0o700
+    for path in (tmp_path / "data").iterdir():
+        assert open_paths(path) == [], "closed also where the data folder itself is open"
+    open_to_others(tmp_path / "data")
+    with running(tmp_path, env) as child:
+        child.wait_for_log("Three ways to use it", START_TIMEOUT_S)
+        assert [path for each in (tmp_path / "data").iterdir() for path in open_paths(each)] == []
+        assert httpx.get(f"{api}/jobs/{first['job_id']}").json()["outcome"]["prediction"] == first["prediction"]
+        models = httpx.get(f"{api}/models").json()
+        assert "binary_classifier" in str(models)
+        assert predict(api)["prediction"] == first["prediction"]
+
         family = child.descendants()
         child.send(signal.SIGINT)
         assert child.wait() == 0
@@ -76,27 +101,12 @@ def test_it_starts_prints_calls_that_work_and_leaves_no_process(tmp_path: Path) 
         assert "Stopped." in child.log()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-@pytest.mark.skipif("sys.platform != 'linux'")
-def test_what_it_knew_is_there_after_a_kill_which_leaves_no_process_either(tmp_path: Path) -> None:
-    env = environment(tmp_path)
-    with running(tmp_path, env) as child:
-        child.wait_for_log("Three ways to use it", START_TIMEOUT_S)
-        api = f"http://127.0.0.1:{env['QUEUECAST_PORT']}"
-        first = predict(api)
-        # The append-only file reaches the disk once a second.
-        eventually(lambda: first["job_id"].encode() in redis_data(tmp_path), 5)
-        family = child.descendants()
-        child.kill()
-        eventually(lambda: not living(family), 30, message="nothing is left of a killed `queuecast run`")
-    with running(tmp_path, env) as child:
-        child.wait_for_log("Three ways to use it", START_TIMEOUT_S)
-        assert httpx.get(f"{api}/jobs/{first['job_id']}").json()["outcome"]["prediction"] == first["prediction"]
-        models = httpx.get(f"{api}/models").json()
-        assert "binary_classifier" in str(models)
-        assert predict(api)["prediction"] == first["prediction"]
-        child.terminate()
+def open_to_others(data: Path) -> None:
+    """Give files and folders the rights that earlier releases gave them."""
+    folders = [data / name for name in ("redis", "artifacts")]
+    paths = [data, *data.glob("registry.db*"), *folders, *(path for folder in folders for path in folder.rglob("*"))]
+    for path in paths:
+        path.chmod(mode_of(path) | (0o055 if path.is_dir() else 0o044))
 
 
 def predict(api: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from io import BytesIO
 
 import pytest
 
-from registry import s3
-from registry.artifacts import ArtifactStore
+from registry.artifacts import s3
+from registry.artifacts.store import ArtifactStore
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
 from tests.support.s3 import BUCKET, S3Server
 from tests.support.waiting import eventually
@@ -63,7 +63,7 @@ def test_other_bytes_under_its_name_are_refused(store: ArtifactStore, bucket: S3
 
 
 def test_a_bucket_that_is_not_there_is_named_and_never_made(bucket: S3Server) -> None:
-    with pytest.raises(ArtifactStoreUnavailable, match="bucket is not there"):
+    with pytest.raises(ArtifactStoreUnavailable, match="bucket doesn't exist"):
         ArtifactStore("s3://mistyped/artifacts").put(CONTENT)
     assert "mistyped" not in [each["Name"] for each in bucket.client.list_buckets()["Buckets"]]
 

@@ -20,6 +20,7 @@ from tests.support.models import Gate
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers.settings import WorkerSettings
+from workers.webhooks.settings import WebhookSettings
 
 FOLDER = REPOSITORY / "docs" / "kubernetes"
 VERSION = "1.37"
@@ -66,7 +67,7 @@ def test_processes_are_started_as_docker_compose_starts_them() -> None:
 
 
 def test_variables_are_those_that_are_read() -> None:
-    settings = (ApiSettings, WorkerSettings, RegistrySettings)
+    settings = (ApiSettings, WorkerSettings, WebhookSettings, RegistrySettings)
     known = OTHERS | {f"QUEUECAST_{name.upper()}" for each in settings for name in each.model_fields}
     config, secret = one("ConfigMap", "queuecast")["data"], one("Secret", "queuecast")["stringData"]
     webhooks = one("Secret", "queuecast-webhooks")["stringData"]

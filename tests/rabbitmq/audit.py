@@ -12,7 +12,7 @@ from tests.support.rabbitmq import RabbitNode
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.queues import queue_names
+from workers.queues.naming import queue_names
 
 Expected = Callable[[str], Any]
 
@@ -42,6 +42,7 @@ def leftovers(stack: Stack, rabbit: RabbitNode, endpoint_name: str, job_ids: Seq
             "ready": sum(queue["messages_ready"] for queue in queues),
             "unacknowledged": sum(queue["messages_unacknowledged"] for queue in queues),
             "unfinished": client.zcard(keys.unfinished(endpoint_name)),
+            "weighed": client.hlen(keys.weights(endpoint_name)),
             "leased": sum(at is not None for at in client.zmscore(keys.LEASES, list(job_ids))) if job_ids else 0,
             "message copies": client.exists(*map(keys.message, job_ids)) if job_ids else 0,
         }

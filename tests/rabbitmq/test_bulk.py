@@ -39,3 +39,16 @@ results = predict.bulk({echo!r}, map(str, range({COUNT})))
 print([each.get(timeout=30)["prediction"][1] for each in results] == [str(each) for each in range({COUNT})])
 """
     assert service.run("-c", program).stdout == "True\n"
+
+
+def test_a_queue_is_bounded_in_bytes(service: Stack, name: str) -> None:
+    service.register(name, Echo("m"))
+    service.deploy(name, endpoint_name=name, worker_group="nobody", wait_s=0, max_queue_bytes=300_000)
+    jobs = [service.submit(name, "x" * 90_000) for _ in range(2)]
+    for path, body in ((name, {"input": "x" * 90_000}), (f"{name}/bulk", [{"input": "x" * 45_000}] * 2)):
+        refused = service.api.post(f"/predict/{path}", json=body)
+        assert (refused.status_code, refused.json()["full"]) == (429, "max_queue_bytes")
+    assert 240_000 < service.view(name)["queue_bytes"] < 300_000
+    assert service.api.delete(f"/jobs/{jobs[0]}").status_code == 200
+    service.submit(name, "x" * 90_000)
+    service.undeploy(name, "reject", wait_s=0)

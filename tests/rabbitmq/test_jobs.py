@@ -19,7 +19,7 @@ from tests.support.rabbitmq import RabbitNode
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 #: Sends a job as a Python program with our package does.
 DELAY = """
@@ -47,6 +47,22 @@ def test_many_inputs_and_synchronous_calls(service: Stack, echo: str) -> None:
     body = {"inputs": ROWS}
     outcome = expect(200, service.api.post(f"/predict/{echo}", json=body, headers={"Prefer": "wait=30"}))
     assert outcome["predictions"] == answers(ROWS)
+
+
+def test_compressed_and_large_messages_are_run_and_a_bomb_fails_its_job(service: Stack, echo: str) -> None:
+    rows = ["small", "x" * 2_000_000]
+    results = [
+        service.celery.send_task("predict", args=[echo, row], queue=queue_name(echo), compression=compression)
+        for row in rows
+        for compression in ("gzip", None)
+    ]
+    assert [each.get(timeout=30)["prediction"][1] for each in results] == [row for row in rows for _ in range(2)]
+    bomb = service.celery.send_task(
+        "predict", args=[echo, "x" * 17_000_000], queue=queue_name(echo), compression="bzip2"
+    )
+    with pytest.raises(Exception, match="QUEUECAST_MAX_BODY_BYTES"):
+        bomb.get(timeout=30)
+    assert service.predict(echo, "next")["prediction"] == ["m", "next"]
 
 
 def test_a_celery_app_without_our_code_must_say_that_a_queue_is_a_quorum_queue(

@@ -7,6 +7,7 @@ from pathlib import Path
 import amqp
 import pytest
 import redis
+from celery import Celery
 
 from tests.faults import audit
 from tests.support.calls import expect, predictions
@@ -15,8 +16,9 @@ from tests.support.models import Echo, Gate, Mortal
 from tests.support.rabbitmq import RabbitNode
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from workers import envelopes, keys
-from workers.queues import queue_name
+from workers import keys
+from workers.queues import envelopes
+from workers.queues.naming import queue_name
 
 SAY_OUTCOME = """
 import sys
@@ -97,6 +99,18 @@ def test_messages_that_are_no_jobs_are_put_aside(service: Stack, rabbit: RabbitN
     eventually(lambda: rabbit.depth(queue_name(name)) == 0, message="their messages are gone")
 
 
+def test_a_message_of_protocol_1_fails_its_job_with_the_remedy(service: Stack, rabbit: RabbitNode, name: str) -> None:
+    service.register(name, Echo("1"))
+    service.deploy(name, endpoint_name=name)
+    app = Celery(broker=service.env["QUEUECAST_BROKER_URL"], backend=service.redis.url, set_as_current=False)
+    app.conf.task_protocol = 1
+    result = app.send_task("predict", args=[name, "x"], queue=queue_name(name))
+    with pytest.raises(Exception, match="task_protocol = 2"):
+        result.get(timeout=20)
+    eventually(lambda: rabbit.depth(queue_name(name)) == 0, message="its message is gone")
+    app.close()
+
+
 def test_a_job_waits_for_its_time_without_keeping_others_away(service: Stack, rabbit: RabbitNode, name: str) -> None:
     service.register(name, Echo("1"))
     service.deploy(name, endpoint_name=name, max_batch_size=1)
@@ -105,7 +119,8 @@ def test_a_job_waits_for_its_time_without_keeping_others_away(service: Stack, ra
     assert service.predict(name, "now")["prediction"] == ["1", "now"]
     soon = app.send_task("predict", args=[name, "soon"], queue=queue_name(name), countdown=0.3)
     assert soon.get(timeout=20)["prediction"] == ["1", "soon"]
-    eventually(lambda: service.view(name)["queue_depth"] == len(later), message="they are reported as waiting")
+    eventually(lambda: service.view(name)["delayed_count"] == len(later), message="they are reported as delayed")
+    assert service.view(name)["queue_depth"] == 0
 
 
 def test_a_deadly_job_is_given_up_and_its_batch_mates_succeed(

@@ -13,8 +13,8 @@ from tests.support.rabbitmq import RabbitNode
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
-from workers.priorities import Priority
-from workers.queues import queue_name, queue_names
+from workers.queues.naming import queue_name, queue_names
+from workers.queues.priorities import Priority
 
 BACKLOG = 120
 #: Older than the sweeper's patience, whatever its settings.

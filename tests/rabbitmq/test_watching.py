@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.models import Gate
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 
 def test_remote_control_sees_and_steers_jobs(service: Stack, name: str, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from registry import examples, migrate, runtimes, versions
-from registry.artifacts import ArtifactCache, ArtifactStore
+from registry import examples, migrate, registration, runtimes, versions
+from registry.artifacts.cache import ArtifactCache
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.examples import Example
 from registry.registration import register
@@ -111,7 +112,9 @@ class RoundTrip:
         return runtimes.load(version.runtime, path, version.runtime_options, version.signature)
 
     def __call__(self, model: Any, **named: Any) -> Model:
-        version = self.register(model, **named)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(registration, "_try", lambda *_: None)  # the test itself loads it and predicts
+            version = self.register(model, **named)
         return self.load(version, self.cache.fetch(version.artifact_sha256))
 
 

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from registry import api_keys, migrate
-from registry.api_keys import Role
+from registry import migrate
+from registry.access import api_keys
+from registry.access.api_keys import Role
 from registry.database import Database
+from registry.database.tables import ApiKeyRow
 from registry.errors import ApiKeyExists, ApiKeyInvalid, ApiKeyNotFound, NameInvalid
-from registry.tables import ApiKeyRow
 
 
 @pytest.fixture
@@ -93,17 +94,17 @@ def test_a_revoked_name_is_free_again_and_no_key_in_use_is_known_as_such(session
 def test_the_use_of_a_key_is_noted_at_most_once_a_minute(session: Session) -> None:
     key, text = api_keys.create(session, "shop", Role.CLIENT)
     assert key.last_used_at is None
-    assert api_keys.note_use(session, key)
+    assert api_keys.record_use(session, key)
     used = api_keys.find(session, text)
     assert used is not None
     assert used.last_used_at is not None
-    assert not api_keys.note_use(session, used)
+    assert not api_keys.record_use(session, used)
     earlier = datetime.now(UTC) - timedelta(minutes=2)
     session.execute(update(ApiKeyRow).values(last_used_at=earlier))
     session.expire_all()
     stale = api_keys.find(session, text)
     assert stale is not None
-    assert api_keys.note_use(session, stale)
+    assert api_keys.record_use(session, stale)
 
 
 @pytest.mark.parametrize(

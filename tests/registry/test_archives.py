@@ -1,7 +1,8 @@
-"""Archives of folders: unpacked without trusting them, packed the same each time."""
+"""Archives of folders: unpacked safely, packed reproducibly."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import archives
+from registry.artifacts import archives
 from registry.errors import ArchiveInvalid
 
 
@@ -104,6 +105,26 @@ def test_what_is_small_only_while_it_is_packed_is_refused(tmp_path: Path, archiv
     with pytest.raises(ArchiveInvalid, match=r"more than|can't be read"):
         archives.unpack(io.BytesIO(archive), tmp_path, 100_000)
     assert sum(each.stat().st_size for each in tmp_path.rglob("*")) < 100_000
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_whose_bytes_are_damaged_is_refused_whatever_reads_them(tmp_path: Path, compression: int) -> None:
+    sound = io.BytesIO()
+    with zipfile.ZipFile(sound, "w", compression) as archive:
+        archive.writestr("model/MLmodel", b"flavors: {}\n" * 40)
+        archive.writestr("model/model.bin", bytes(range(256)))
+    for place in range(len(sound.getvalue())):
+        damaged = bytearray(sound.getvalue())
+        damaged[place] ^= 0xFF
+        # Some bytes, such as dates, may be anything.
+        with contextlib.suppress(ArchiveInvalid):
+            archives.unpack(io.BytesIO(damaged), tmp_path, 10_000)
+
+
+@pytest.mark.parametrize("names", [("a/b", "a"), ("a", "a/b"), ("n" * 300,)])
+def test_names_that_can_not_stand_beside_each_other_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(ArchiveInvalid, match=f"contains '{names[-1][:200]}"):
+        archives.unpack(io.BytesIO(tarred(*map(tarfile.TarInfo, names), content=b"x")), tmp_path, 10_000)
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,32 +1,39 @@
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from registry.artifacts import ArtifactCache, ArtifactStore
+from registry.artifacts import archives
+from registry.artifacts.cache import ArtifactCache, HeldArtifact
+from registry.artifacts.store import ArtifactStore
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
 from tests.registry.test_artifacts import ABSENT, LARGE, place_of
 from tests.support.environment import REPOSITORY, clean_environment
 
 FETCH = """
 import hashlib, sys
-from registry.artifacts import ArtifactCache, ArtifactStore
+from registry.artifacts.cache import ArtifactCache
+from registry.artifacts.store import ArtifactStore
 
-cache = ArtifactCache(sys.argv[2], ArtifactStore(sys.argv[1]))
+most = int(sys.argv.pop(1))
+cache = ArtifactCache(sys.argv[2], ArtifactStore(sys.argv[1]), most)
 print("ready", flush=True)
 sys.stdin.readline()
 for key in sys.argv[3:]:
-    assert hashlib.sha256(cache.fetch(key).read_bytes()).hexdigest() == key
+    with cache.hold(key) as held:
+        assert hashlib.sha256(held.path.read_bytes()).hexdigest() == key
 """
 
 
 class RecordingStore(ArtifactStore):
-    """Remembers what it was asked for, and can be switched off."""
+    """Records requests, and can be switched off."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -139,9 +146,103 @@ def test_a_folder_in_the_place_of_a_copy_is_an_unusable_cache(
         cache.fetch(key)
 
 
-def test_several_processes_fetch_at_once(store: ArtifactStore, folder: Path) -> None:
+@pytest.fixture
+def small(folder: Path, store: RecordingStore) -> ArtifactCache:
+    """A cache with room for two models of a thousand bytes."""
+    return ArtifactCache(folder, store, 2_500)
+
+
+def models(store: ArtifactStore, count: int) -> list[str]:
+    return [store.put(bytes([number]) * 1_000).sha256 for number in range(count)]
+
+
+def used_long_ago(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_what_was_used_least_recently_goes_first(small: ArtifactCache, store: RecordingStore, folder: Path) -> None:
+    first, second, third, fourth = models(store, 4)
+    for number, key in enumerate((first, second)):
+        used_long_ago(small.fetch(key), 100 - number)
+    small.fetch(first)
+    used_long_ago(folder / first, 50)
+    assert small.fetch(third).exists()
+    assert {path.name for path in folder.iterdir()} == {first, third}
+    assert small.fetch(fourth).exists()
+    assert {path.name for path in folder.iterdir()} == {third, fourth}
+
+
+def test_what_is_used_stays_until_it_is_released_or_forgotten(
+    small: ArtifactCache, store: RecordingStore, folder: Path
+) -> None:
+    keys = models(store, 4)
+    held = [small.hold(key) for key in keys[:3]]
+    assert {path.name for path in folder.iterdir()} == set(keys[:3]), "in use, also over the bound"
+    again = small.hold(keys[0])
+    held[0].release()
+    held[0].release()
+    held[1].release()
+    del held
+    small.fetch(keys[3])
+    assert {path.name for path in folder.iterdir()} == {keys[0], keys[3]}
+    again.release()
+
+
+def test_what_is_unpacked_beside_an_artifact_counts_and_goes_with_it(
+    small: ArtifactCache, store: RecordingStore, folder: Path
+) -> None:
+    first, second = models(store, 2)
+    unpacked = archives.folder_beside(small.fetch(first))
+    (unpacked / "deep").mkdir(parents=True)
+    (unpacked / "deep" / "weights").write_bytes(b"w" * 1_000)
+    used_long_ago(folder / first, 10)
+    small.fetch(second)
+    assert [path.name for path in folder.iterdir()] == [second]
+
+
+def test_downloads_that_go_on_are_left_alone_and_those_of_the_killed_are_not(
+    small: ArtifactCache, store: RecordingStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on, other = models(store, 2)
+    small.fetch(other)
+    left = folder / "incoming-left"
+    left.write_bytes(b"half")
+    used_long_ago(left, 3_600)
+
+    def slow(sha256: str) -> Iterator[bytes]:
+        [incoming] = [path for path in folder.glob("incoming-*") if path != left]
+        used_long_ago(incoming, 3_600)
+        small.fetch(other)
+        assert incoming.exists()
+        yield from ArtifactStore.chunks(store, sha256)
+
+    monkeypatch.setattr(store, "chunks", slow)
+    assert small.fetch(going_on).exists()
+    assert not left.exists()
+
+
+def test_a_copy_that_another_process_has_put_there_meanwhile_is_kept(
+    cache: ArtifactCache, store: RecordingStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [key] = models(store, 1)
+    other = ArtifactCache(folder, ArtifactStore(store.url), 1)
+
+    def overtaken(sha256: str) -> Iterator[bytes]:
+        held.append(other.hold(sha256))
+        yield from ArtifactStore.chunks(store, sha256)
+
+    held: list[HeldArtifact] = []
+    monkeypatch.setattr(store, "chunks", overtaken)
+    cache.fetch(key)
+    other.fetch(store.put(b"another").sha256)
+    assert held[0].path.exists(), "its lock still keeps it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room_bytes", [10**12, 1])
+def test_several_processes_fetch_at_once(store: ArtifactStore, folder: Path, room_bytes: int) -> None:
     keys = [store.put(LARGE + bytes([number])).sha256 for number in range(20)]
-    command = [sys.executable, "-c", FETCH, store.url, str(folder), *keys]
+    command = [sys.executable, "-c", FETCH, str(room_bytes), store.url, str(folder), *keys]
     processes = [
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=clean_environment()
@@ -154,4 +255,5 @@ def test_several_processes_fetch_at_once(store: ArtifactStore, folder: Path) -> 
     for process in processes:
         process.communicate("go\n", timeout=60)
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert {path.name for path in folder.iterdir()} == set(keys)
+    found = {path.name for path in folder.iterdir()}
+    assert found == set(keys) if room_bytes > 1 else len(found) <= len(processes)

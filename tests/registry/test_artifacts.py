@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.waiting import eventually
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 ABSENT = "a" * 64
 LARGE = bytes(range(256)) * 10_000
 #: Stores what it reads from stdin.
-PUT = "import sys; from registry.artifacts import ArtifactStore; ArtifactStore(sys.argv[1]).put(sys.stdin.buffer)"
+PUT = "import sys; from registry.artifacts.store import ArtifactStore; ArtifactStore(sys.argv[1]).put(sys.stdin.buffer)"
 
 
 def sha256(content: bytes) -> str:
@@ -37,7 +37,7 @@ def place_of(store: ArtifactStore, key: str) -> Path:
 
 @pytest.fixture(params=["folder", "file", "memory"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    """A store in a folder, at a URL of it, and in memory: what fsspec knows is all the same."""
+    """A store in a folder, at its URL, and in memory: all file systems of fsspec behave the same."""
     urls = {"folder": f"{tmp_path}/a", "file": f"file://{tmp_path}/a", "memory": f"memory:/{tmp_path}/a"}
     return ArtifactStore(urls[request.param])
 
@@ -99,10 +99,10 @@ def test_damaged_bytes_are_never_returned_and_are_mended_by_storing_again(store:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("/proc/nobody/artifacts", "is not there"),
+        ("/proc/nobody/artifacts", "doesn't exist"),
         ("/dev/null/artifacts", "can't be reached"),
         ("nonsense://bucket", "can't be reached"),
-        ("gs://bucket/artifacts", "needs a library: .*gcsfs"),
+        ("gs://bucket/artifacts", "requires a library: .*gcsfs"),
     ],
 )
 def test_a_store_that_can_not_be_used_says_why(url: str, reason: str) -> None:

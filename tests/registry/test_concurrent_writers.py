@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from registry import deployments, versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import RegistryError, VersionExists, VersionInUse, VersionNotFound
 from tests.support.environment import REPOSITORY, clean_environment
@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 ADD_FIVE = """
 import sys
 from registry import versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 
 database = Database(sys.argv[1])

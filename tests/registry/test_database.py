@@ -3,28 +3,37 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from registry import database as database_module
 from registry import versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
+from registry.database import sqlite as sqlite_engine
 from registry.errors import RegistryUnavailable, SettingsWrong
 from tests.registry.conftest import Registrar
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
+from tests.support.postgres import PostgresCluster
 from tests.support.waiting import eventually
+
+#: The longest that a caller on a busy machine waits for a database that doesn't answer.
+MOST_S = 3.5
 
 FORKS = """
 import os, sys
 from registry import versions
+from registry.database import sqlite
 from registry.database import Database
 
 database = Database(sys.argv[1])
@@ -49,7 +58,7 @@ print("child", status, "connections", database.engine.pool.checkedin())
 
 
 def refusal(call: Callable[[], object]) -> RegistryUnavailable:
-    """The error, which has nothing in it of what the driver said, and the driver's as its cause."""
+    """Return the error, which doesn't contain the driver's text, and has the driver's error as its cause."""
     with pytest.raises(RegistryUnavailable) as refused:
         call()
     assert refused.value.__cause__ is not None
@@ -88,9 +97,9 @@ def end_connection(database: Database, process_id: int | None) -> None:
         ("mysql://u:secret@host/db", "'mysql'; sqlite and postgresql are supported"),
         ("postgresql+asyncpg://host/db", "'postgresql\\+asyncpg'"),
         ("postgresql://u:secret@host:port/db", "is not a URL"),
-        ("postgresql://u:secret@host/db?speed=high", "'speed', which PostgreSQL doesn't know"),
-        ("sqlite://", "must name SQLite's file"),
-        ("sqlite:///:memory:", "must name SQLite's file"),
+        ("postgresql://u:secret@host/db?speed=high", "'speed', which PostgreSQL doesn't support"),
+        ("sqlite://", "must contain the path of SQLite's file"),
+        ("sqlite:///:memory:", "must contain the path of SQLite's file"),
     ],
 )
 def test_a_url_that_can_not_be_used_is_refused_without_its_password(url: str, reason: str) -> None:
@@ -163,13 +172,14 @@ def test_a_file_that_can_only_be_read_is_readable(sqlite_database: Database, sto
 def test_a_short_lock_is_waited_for_and_a_long_one_is_unavailable(
     sqlite_database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_MS", 200)
+    monkeypatch.setattr(sqlite_engine, "_BUSY_TIMEOUT_MS", 200)
     with closing(Database(str(sqlite_database.url))) as database:
         with closing(sqlite3.connect(str(sqlite_database.url.database), check_same_thread=False)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert names_in(database) == []  # who reads doesn't wait
             assert "busy" in str(refusal(lambda: write(database, store)))
-            monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_MS", 20_000)
+            assert names_in(database) == []  # and that nobody may write is no reason to refuse them
+            monkeypatch.setattr(sqlite_engine, "_BUSY_TIMEOUT_MS", 20_000)
             database.close()
             with ThreadPoolExecutor(1) as threads:
                 writing = threads.submit(write, database, store)
@@ -226,6 +236,92 @@ def test_a_wrong_password_is_not_repeated(postgres_database: Database) -> None:
     assert str(database.url.username) not in str(error)
 
 
+def seconds_to_refuse(database: Database) -> float:
+    began = time.monotonic()
+    with pytest.raises(RegistryUnavailable):
+        names_in(database)
+    return time.monotonic() - began
+
+
+def check_that_silence_costs_two_seconds_once(database: Database) -> None:
+    """Query a database that doesn't answer from many threads, twice."""
+    with ThreadPoolExecutor(40) as threads:
+        first = list(threads.map(seconds_to_refuse, [database] * 40))
+        assert max(first) < MOST_S
+        again = list(threads.map(seconds_to_refuse, [database] * 40))
+        assert max(again) < 1, "a known outage keeps no caller waiting"
+    asking = [thread for thread in threading.enumerate() if "outage" in thread.name]
+    assert len(asking) == 1
+
+
+def eventually_answers(database: Database) -> None:
+    def answers() -> bool:
+        try:
+            return names_in(database) == []
+        except RegistryUnavailable:
+            return False
+
+    eventually(answers, message="it answers again")
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_server_that_hangs_costs_callers_two_seconds_once(
+    postgres_cluster: PostgresCluster, postgres_database: Database
+) -> None:
+    with closing(Database(postgres_database.url.render_as_string(hide_password=False))) as unused:
+        assert names_in(postgres_database) == []
+        postgres_cluster.freeze()
+        try:
+            check_that_silence_costs_two_seconds_once(postgres_database)
+            assert seconds_to_refuse(unused) < MOST_S  # it has no connection yet
+            assert seconds_to_refuse(unused) < 1
+            here = psutil.Process().net_connections()
+            assert len([each for each in here if each.raddr and each.raddr.port == postgres_cluster.port]) < 35
+        finally:
+            postgres_cluster.thaw()
+        eventually_answers(postgres_database)
+        eventually_answers(unused)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_connection_that_was_dropped_without_a_word_is_replaced_in_the_same_call(
+    postgres_cluster: PostgresCluster, postgres_database: Database
+) -> None:
+    with postgres_database.session() as session:
+        process_id = session.scalar(text("SELECT pg_backend_pid()"))
+    backend = psutil.Process(process_id)
+    backend.suspend()
+    try:
+        assert names_in(postgres_database) == []
+    finally:
+        backend.resume()
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_statement_that_takes_long_fails_alone(postgres_database: Database) -> None:
+    def take_long() -> None:
+        with postgres_database.session() as session:
+            session.execute(text("SELECT pg_sleep(60)"))
+
+    assert "busy" in str(refusal(take_long))
+    assert names_in(postgres_database) == []
+
+
+@pytest.mark.slow
+def test_a_file_that_nobody_may_read_costs_callers_two_seconds_once(sqlite_database: Database) -> None:
+    assert names_in(sqlite_database) == []
+    sqlite_database.close()
+    with closing(sqlite3.connect(str(sqlite_database.url.database))) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        check_that_silence_costs_two_seconds_once(sqlite_database)
+    eventually_answers(sqlite_database)
+
+
+@pytest.mark.slow
 def test_a_forked_child_connects_anew(database: Database, add: Registrar) -> None:
     add("m")
     add.session.commit()

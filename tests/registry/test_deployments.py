@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry import deployments, versions
+from registry.database.tables import DeploymentRow, VersionRow
 from registry.deployments import Intent
 from registry.errors import (
     DeploymentChanged,
@@ -19,7 +20,6 @@ from registry.errors import (
     VersionNotFound,
 )
 from registry.serving_settings import ServingSettings
-from registry.tables import DeploymentRow, VersionRow
 from tests.registry.conftest import Registrar
 
 POLICIES = ["drain", "reject", "park"]
@@ -188,12 +188,12 @@ def test_what_names_a_revision_is_done_to_that_one_and_to_no_other(session: Sess
     deployments.deploy(session, "m", version="2", endpoint_name="prod", revision=deployed.revision)
     session.commit()
     for revision in (0, 1, 3):
-        with pytest.raises(DeploymentChanged, match=f"its revision is 2 now, not {revision}"):
+        with pytest.raises(DeploymentChanged, match=f"its revision is now 2, not {revision}"):
             deployments.deploy(session, "m", version="3", endpoint_name="prod", revision=revision)
         with pytest.raises(DeploymentChanged):
             deployments.undeploy(session, "prod", revision=revision)
         session.rollback()
-    with pytest.raises(DeploymentChanged, match="there is none of this name now"):
+    with pytest.raises(DeploymentChanged, match="there is now no deployment of this name"):
         deployments.deploy(session, "m", endpoint_name="new", revision=1)
     session.rollback()
     assert deployments.find(session, "new") is None

@@ -11,7 +11,7 @@ from registry.database import default_database
 from registry.examples import Example
 from registry.examples.__main__ import DEPLOYED, main
 from registry.runtimes.protocol import Model
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 from tests.registry.conftest import RoundTrip
 
 
@@ -26,8 +26,14 @@ def loaded(built_examples: dict[str, Example], tmp_path_factory: pytest.TempPath
     return models
 
 
+#: Each example, the digits' as a slow test: hundreds of calls of a forest, or fitting it again.
+EACH_MANY_TIMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "digits_classifier" else name for name in examples.NAMES
+]
+
+
 def expected(example: Example) -> list[Any]:
-    """What the model itself says of all rows, without anything of ours."""
+    """Return the model's own outputs for all rows, without Queuecast."""
     if example.name == "quadratic_predictor":
         return [example.model(row) for row in example.rows]
     if example.name == "digits_classifier":
@@ -58,7 +64,7 @@ def test_a_batch_of_all_rows_is_predicted_as_the_model_itself_does(
     assert loaded[name].predict(example.rows) == expected(example)
 
 
-@pytest.mark.parametrize("name", examples.NAMES)
+@pytest.mark.parametrize("name", EACH_MANY_TIMES)
 def test_each_row_alone_is_predicted_bit_for_bit_as_in_the_batch(
     built_examples: dict[str, Example], loaded: dict[str, Model], name: str
 ) -> None:
@@ -69,7 +75,7 @@ def test_each_row_alone_is_predicted_bit_for_bit_as_in_the_batch(
 
 
 @pytest.mark.parametrize("size", [2, 7, 64])
-@pytest.mark.parametrize("name", examples.NAMES)
+@pytest.mark.parametrize("name", EACH_MANY_TIMES)
 def test_batches_of_any_size_are_predicted_alike(
     built_examples: dict[str, Example], loaded: dict[str, Model], name: str, size: int
 ) -> None:
@@ -79,7 +85,7 @@ def test_batches_of_any_size_are_predicted_alike(
     assert [answer for batch in batches for answer in batch] == model.predict(rows)
 
 
-@pytest.mark.parametrize("name", examples.NAMES)
+@pytest.mark.parametrize("name", EACH_MANY_TIMES)
 def test_two_builds_are_the_same_model(built_examples: dict[str, Example], name: str) -> None:
     example, again = built_examples[name], examples.build(name)
     assert example.metadata == again.metadata
@@ -123,6 +129,7 @@ def test_an_example_can_be_registered(built_examples: dict[str, Example], round_
     assert dict(example.metadata).items() <= version.metadata.items()
 
 
+@pytest.mark.slow
 def test_an_empty_registry_is_filled_once(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     migrate.upgrade()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""No room left, for real: an error of its own, what was stored before stays, nothing half-written is left."""
+"""A full disk: a specific error, earlier data stays, nothing partial is left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from sqlalchemy.exc import DBAPIError
 
 from api.errors import status_of
 from registry import migrate, versions
-from registry.artifacts import ArtifactCache, ArtifactStore
+from registry.artifacts.cache import ArtifactCache
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import ArtifactStoreFull, RegistryFull
 from tests.registry.conftest import Registrar
@@ -34,7 +35,7 @@ LARGE_ARTIFACT = os.urandom(2 * SMALL_BYTES)
 #: Fills the registry and then the store until the process may not make a file larger.
 FILL_WITHIN_A_LIMIT = """
 import resource, sys
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import ArtifactStoreFull
 from tests.registry.test_full_disk import fill
@@ -113,6 +114,7 @@ def test_a_migration_without_room_has_the_same_error(small_disk: Path) -> None:
         migrate.upgrade(f"sqlite:///{small_disk}/registry.db")
 
 
+@pytest.mark.slow
 def test_a_limit_of_a_process_is_a_full_disk_too(sqlite_database: Database, store: ArtifactStore) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FILL_WITHIN_A_LIMIT, str(sqlite_database.url), store.url],

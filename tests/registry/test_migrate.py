@@ -13,10 +13,10 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from registry import migrate, versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.database import Database
+from registry.database.tables import Table
 from registry.errors import RegistryUnavailable
-from registry.tables import Table
 from tests.registry.conftest import Registrar
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
@@ -128,6 +128,7 @@ def test_the_command_says_what_it_did(data_dir: Path, capsys: pytest.CaptureFixt
     assert (data_dir / "registry.db").exists()
 
 
+@pytest.mark.slow
 def test_the_command_fails_with_one_line() -> None:
     process = started(f"postgresql://u:secret@127.0.0.1:{free_port()}/db")
     said, problem = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""MLflow's signatures and input examples in our words."""
+"""Conversion of MLflow's signatures and input examples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry.errors import MlflowFolderInvalid
-from registry.mlflow_signature import example_row, signature_of
+from registry.mlflow.signatures import example_row, signature_of
 
 
 def column(kind: str, name: str | None = None, **more: Any) -> dict[str, Any]:
@@ -23,8 +23,8 @@ def said(*inputs: dict[str, Any], by_mlflow: bool = True) -> tuple[dict[str, Any
     return signature_of(inputs, by_mlflow=by_mlflow, warnings=warnings).document(), warnings
 
 
-def field(dtype: str, *shape: int | None) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": list(shape)}
+def field(dtype: str, *shape: int | None, **more: Any) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), **more}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,39 @@ def field(dtype: str, *shape: int | None) -> dict[str, Any]:
         ),
         ([column("string")], {"kind": "scalar", **field("str")}),
         ([column("double"), column("integer")], {"kind": "vector", **field("float", 2)}),
+        ([column("float"), column("float")], {"kind": "vector", **field("float", 2, storage="float32")}),
+        (
+            [column("integer", "i"), column("float", "f"), column("array", "v", items=column("integer"))],
+            {
+                "kind": "named",
+                "fields": {
+                    "i": field("int", storage="int32"),
+                    "f": field("float", storage="float32"),
+                    "v": field("int", None, storage="int32"),
+                },
+            },
+        ),
+        (
+            [
+                column("double", "x", required=False),
+                column("integer", "n", optional=True),
+                column("array", "v", items=column("double"), required=False),
+                column("long", "k", required=True),
+            ],
+            {
+                "kind": "named",
+                "fields": {
+                    "x": field("float", nullable=True, required=False),
+                    "n": field("int", storage="int32", nullable=True, required=False),
+                    "v": field("float", None, required=False),
+                    "k": field("int"),
+                },
+            },
+        ),
+        (
+            [column("object", properties={"a": column("long", required=False)})],
+            {"kind": "named", "fields": {"a": field("int", nullable=True, required=False)}},
+        ),
         ([column("array", items=column("double"))], {"kind": "vector", **field("float", None)}),
         (
             [column("array", "v", items=column("array", items=column("long")))],
@@ -46,11 +79,11 @@ def field(dtype: str, *shape: int | None) -> dict[str, Any]:
         ),
         ([column("object", properties={"a": column("long")})], {"kind": "named", "fields": {"a": field("int")}}),
         ([tensor("float64", -1, 4)], {"kind": "vector", **field("float", 4)}),
-        ([tensor("float32", -1)], {"kind": "scalar", **field("float")}),
-        ([tensor("uint8", -1, 28, -1)], {"kind": "tensor", **field("int", 28, None)}),
+        ([tensor("float32", -1)], {"kind": "scalar", **field("float", storage="float32")}),
+        ([tensor("uint8", -1, 28, -1)], {"kind": "tensor", **field("int", 28, None, storage="uint8")}),
         (
             [tensor("float32", -1, 3, name="a"), tensor("int64", -1, name="b")],
-            {"kind": "named", "fields": {"a": field("float", 3), "b": field("int")}},
+            {"kind": "named", "fields": {"a": field("float", 3, storage="float32"), "b": field("int")}},
         ),
     ],
 )
@@ -61,7 +94,6 @@ def test_a_signature_becomes_ours_without_a_word(inputs: list[dict[str, Any]], s
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        (column("double", "x", required=False), "Optional in MLflow, needed in each job here: x"),
         (column("datetime", "day"), "day is a datetime in MLflow: jobs send ISO 8601 text"),
         (column("binary", "blob"), "base64"),
         (tensor("float64", 1, 4), "exactly 1 rows"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from registry.input_checks import Dtype
-from registry.output_columns import MAX_DESCRIPTION_BYTES, Column, columns_of, description_of
+from registry.signatures.input_checks import Dtype
+from registry.signatures.output_columns import MAX_DESCRIPTION_BYTES, Column, columns_of, description_of
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from registry.output_columns import MAX_DESCRIPTION_BYTES, Column, columns_of, d
         ([1.5, 2.5], Column("output", Dtype.FLOAT, [2], [1.5, 2.5])),
         ([1, 2], Column("output", Dtype.INT, [2], [1, 2])),
         ([1, 2.5], Column("output", Dtype.FLOAT, [2], [1.0, 2.5])),
+        ([2**53, 2.5], Column("output", Dtype.FLOAT, [2], [9007199254740992.0, 2.5])),
         ([True, False], Column("output", Dtype.BOOL, [2], [True, False])),
         (["a", "ü"], Column("output", Dtype.STR, [2], ["a", "ü"])),
         ([[1, 2, 3]], Column("output", Dtype.INT, [1, 3], [1, 2, 3])),
@@ -55,6 +56,7 @@ def test_an_object_of_values_in_a_member_is_a_column_of_lists_with_its_keys() ->
         [{}],
         [{"a": 1}, {"b": 1}],
         [2**63],
+        [2**53 + 1, 0.5],
         [["a", 1.5]],
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import json
 import math
 from decimal import Decimal
@@ -11,6 +12,50 @@ import pytest
 
 from registry.errors import OutputInvalid
 from registry.runtimes.outputs import rows_to_json, to_json
+
+
+class Verdict(str, enum.Enum):  # noqa: UP042 - its text is not its value
+    SPAM = "spam"
+    HAM = "ham"
+
+
+class Grade(enum.IntEnum):
+    GOOD = 2
+
+
+class Flag(enum.StrEnum):
+    ON = "on"
+
+
+class Percent(float):
+    """Has words of its own for people."""
+
+    def __str__(self) -> str:
+        return f"{self:.0%}"
+
+    __repr__ = __str__
+
+    def __float__(self) -> float:
+        return -1.0
+
+
+class Count(int):
+    """As above."""
+
+    def __str__(self) -> str:
+        return "many"
+
+    __repr__ = __str__
+
+    def __int__(self) -> int:
+        return -1
+
+
+class Shout(str):  # noqa: SLOT000 - as models have them
+    """As above."""
+
+    def __str__(self) -> str:
+        return self.upper()
 
 
 def nested(levels: int) -> Any:
@@ -47,6 +92,43 @@ def test_numbers_of_numpy_and_plain_values_become_json(value: Any, plain: Any) -
 
 
 @pytest.mark.parametrize(
+    ("value", "plain", "name"),
+    [
+        (Verdict.SPAM, "spam", "spam"),
+        (Flag.ON, "on", "on"),
+        (Shout("low"), "low", "low"),
+        (np.str_("benign"), "benign", "benign"),
+        (Grade.GOOD, 2, "2"),
+        (Count(3), 3, "3"),
+        (Percent(0.5), 0.5, "0.5"),
+        (np.float64(0.1), 0.1, "0.1"),
+        (np.int64(7), 7, "7"),
+        (np.bool_(True), True, "true"),
+        (True, True, "true"),
+        (1.0, 1.0, "1.0"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_of_a_class_is_what_it_is_of_json_and_not_what_its_text_says(value: Any, plain: Any, name: str) -> None:
+    for converted in (to_json(value), to_json([value])[0], to_json({"a": (value,)})["a"][0]):
+        assert (type(converted), converted) == (type(plain), plain)
+    ((found, _),) = to_json({value: 1}).items()
+    assert (type(found), found) == (str, name)
+
+
+@pytest.mark.parametrize(
+    "value", [{1: "a", "1": "b"}, {"true": 1, True: 2}, {1.5: 1, "1.5": 2}, {np.int64(7): 1, "7": 2, Grade.GOOD: 3}]
+)
+def test_names_that_become_one_are_refused(value: Any) -> None:
+    with pytest.raises(OutputInvalid, match=r"prediction\[1\]\.a has two fields whose names become the same text"):
+        to_json([1, {"a": value}])
+
+
+def test_names_that_differ_as_text_are_all_kept() -> None:
+    assert to_json({Verdict.SPAM: 1, "SPAM": 2, 1: 3, "1.0": 4}) == {"spam": 1, "SPAM": 2, "1": 3, "1.0": 4}
+
+
+@pytest.mark.parametrize(
     ("value", "place"),
     [
         (math.nan, "prediction is NaN"),
@@ -63,6 +145,7 @@ def test_numbers_of_numpy_and_plain_values_become_json(value: Any, plain: Any) -
         pytest.param(10**5000, "digits", id="5001 digits"),
         ({(1, 2): 3}, "a field whose name"),
         ({None: 3}, "a field whose name"),
+        ({math.nan: 3}, "a field whose name is NaN"),
         (nested(40), "deep"),
         (nested(100_000), "deep"),
     ],

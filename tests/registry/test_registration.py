@@ -26,6 +26,7 @@ from registry.errors import (
     SignatureInvalid,
     VersionExists,
 )
+from registry.signatures.signature import Signature
 from tests.registry import toys
 from tests.registry.conftest import RoundTrip
 
@@ -70,7 +71,13 @@ def test_the_store_of_the_settings_is_the_default(sqlite_database: Database, dat
 def test_an_example_of_numpy_is_stored_as_json(round_trip: RoundTrip) -> None:
     version = round_trip.register(toys.Adder(), input_example=np.array([1, 2, 3]))
     assert version.input_example == [1, 2, 3]
-    assert version.signature.document() == {"kind": "vector", "dtype": "float", "shape": [3]}
+    assert version.signature == Signature.from_example([1, 2, 3])
+
+
+def test_an_example_is_stored_as_it_was_given_also_if_the_model_changes_it(round_trip: RoundTrip) -> None:
+    example = {"px": 255.0, "kind": "good"}
+    assert round_trip.register(lambda row: row.pop("px"), input_example=example).input_example == example
+    assert example == {"px": 255.0, "kind": "good"}
 
 
 def test_a_signature_can_be_given_with_or_without_an_example(round_trip: RoundTrip) -> None:
@@ -112,7 +119,7 @@ def test_only_what_is_derived_of_scikit_learn_is_an_estimator() -> None:
     [
         (toys.double, {"name": "no such"}, NameInvalid, "no such"),
         (toys.double, {"version": "no such"}, NameInvalid, "no such"),
-        (toys.double, {"input_example": None}, SignatureInvalid, "Give a signature"),
+        (toys.double, {"input_example": None}, SignatureInvalid, "Pass a signature"),
         (toys.double, {"input_example": math.nan}, SignatureInvalid, "NaN"),
         (toys.double, {"input_example": object()}, SignatureInvalid, "a object"),
         (toys.double, {"runtime": "fortran"}, RuntimeUnknown, "there are mlflow, onnx, python, sklearn, skops"),
@@ -149,10 +156,10 @@ def test_nothing_is_left_of_trying_a_model(
 
 @pytest.mark.parametrize(("runtime", "modules"), [("onnx", ["onnxruntime"]), ("skops", ["skops", "skops.io"])])
 def test_a_missing_library_is_named_with_the_command_that_installs_it(
-    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch, runtime: str, modules: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, modules: list[str]
 ) -> None:
     for module in modules:
         monkeypatch.setitem(sys.modules, module, None)  # importing it now says that there is no such module
-    reason = rf"Runtime '{runtime}' needs {modules[0]}, which is not installed: pip install 'queuecast\[{runtime}\]'"
+    reason = rf"Runtime '{runtime}' requires {modules[0]}, which is not installed: pip install 'queuecast\[{runtime}\]'"
     with pytest.raises(RuntimeUnavailable, match=reason):
-        round_trip.register(b"model", input_example=[1.0], runtime=runtime)
+        runtimes.load(runtime, tmp_path / "model", {}, Signature.from_example([1.0]))

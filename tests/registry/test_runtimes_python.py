@@ -14,7 +14,7 @@ import pytest
 
 from registry import runtimes
 from registry.errors import ModelLoadFailed, OutputInvalid, RuntimeOptionsInvalid
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 from tests.registry import toys
 from tests.registry.conftest import RoundTrip
 from tests.support.environment import REPOSITORY, clean_environment
@@ -129,5 +129,12 @@ def test_what_is_no_pickle_fails_to_load(tmp_path: Path, content: bytes) -> None
 
 def test_a_module_that_is_not_installed_here_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"cmy_own_library\nModel\n)R.")
-    with pytest.raises(ModelLoadFailed, match="ModuleNotFoundError: No module named 'my_own_library'"):
+    reason = r"ModuleNotFoundError: No module named 'my_own_library'\. Install what is missing where workers run"
+    with pytest.raises(ModelLoadFailed, match=reason):
+        runtimes.load("python", tmp_path / "model", {}, SCALAR)
+
+
+def test_a_class_of_a_script_whose_code_is_not_in_the_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"c__main__\nRatios\n)R.")
+    with pytest.raises(ModelLoadFailed, match=r"module '__main__' .*'Ratios'\. .*Register the model from that program"):
         runtimes.load("python", tmp_path / "model", {}, SCALAR)

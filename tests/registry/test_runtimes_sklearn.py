@@ -56,7 +56,7 @@ def test_labels_of_text_are_text(round_trip: RoundTrip) -> None:
     assert answers == model.predict(IRIS.data).tolist()
 
 
-def test_probabilities_come_with_the_most_likely_label(round_trip: RoundTrip) -> None:
+def test_probabilities_come_with_the_label_that_predict_gives(round_trip: RoundTrip) -> None:
     model = GaussianNB().fit(IRIS.data, SPECIES)
     answers = ask(round_trip, model, IRIS.data.tolist(), "predict_proba")
     expected = model.predict_proba(IRIS.data)
@@ -92,14 +92,17 @@ def test_scores_of_several_classes_are_named(round_trip: RoundTrip) -> None:
 
 @pytest.mark.parametrize("class_count", [3, 4])
 @pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "wrapped"])
-def test_scores_of_pairs_of_classes_are_a_list(round_trip: RoundTrip, class_count: int, wrapped: bool) -> None:
+def test_scores_of_pairs_of_classes_are_a_list_beside_the_label(
+    round_trip: RoundTrip, class_count: int, wrapped: bool
+) -> None:
     labels = IRIS.target + (IRIS.data[:, 0] > 7) * (class_count - 3)
     model: Any = SVC(decision_function_shape="ovo")
     if wrapped:
         model = make_pipeline(GridSearchCV(make_pipeline(StandardScaler(), model), {"svc__C": [1.0]}, cv=2))
     model.fit(IRIS.data, labels)
     answers = ask(round_trip, model, IRIS.data[:3].tolist(), "decision_function")
-    assert answers == [{"scores": row} for row in model.decision_function(IRIS.data[:3]).tolist()]
+    assert [each["scores"] for each in answers] == model.decision_function(IRIS.data[:3]).tolist()
+    assert [each["label"] for each in answers] == model.predict(IRIS.data[:3]).tolist()
     assert len(answers[0]["scores"]) == class_count * (class_count - 1) / 2
 
 

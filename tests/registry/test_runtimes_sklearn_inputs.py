@@ -1,10 +1,7 @@
-"""What an estimator is given: rows of every kind of signature, in the order and the form in which it was fitted."""
+"""Inputs of estimators: rows of every kind of signature, in the order and form of the fit."""
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from registry.runtimes import estimators
-from tests.registry import toys
 from tests.registry.conftest import RoundTrip
 
 
@@ -30,27 +25,6 @@ def test_named_fields_are_put_into_the_order_of_the_signature(round_trip: RoundT
     loaded = round_trip(model, input_example={"tens": 1.0, "ones": 1.0})
     (answer,) = loaded.predict([{"ones": 5, "tens": 2}])
     assert answer == pytest.approx(25)
-
-
-def test_named_fields_are_put_into_the_order_in_which_the_model_was_fitted_where_there_is_no_pandas(
-    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(estimators, "find_spec", lambda _: None)
-    model = round_trip(toys.Echo(["tens", "ones"]), input_example={"ones": 1.0, "tens": 1.0}, runtime="sklearn")
-    assert model.predict([{"ones": 5, "tens": 2}]) == [[2.0, 5.0]]
-
-
-def test_a_model_that_was_fitted_on_a_data_frame_is_asked_with_one_if_there_is_pandas(
-    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pandas = ModuleType("pandas")
-    pandas.__spec__ = ModuleSpec("pandas", None)
-    vars(pandas)["DataFrame"] = lambda rows, columns: [dict(zip(columns, row, strict=True)) for row in rows]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    named = {"input_example": {"b": 1.0, "a": "x"}, "runtime": "sklearn"}
-    assert round_trip(toys.Echo(["a", "b"]), **named).predict([{"b": 2, "a": "y"}]) == [{"a": "y", "b": 2}]
-    plain = round_trip(toys.Echo(["a", "b"]), input_example=[1.0, 2.0], runtime="sklearn")
-    assert plain.predict([[3, 4]]) == [{"a": 3, "b": 4}]
 
 
 def test_a_scalar_is_one_feature(round_trip: RoundTrip) -> None:

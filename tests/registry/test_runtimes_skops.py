@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from registry.errors import ModelLoadFailed, RuntimeOptionsInvalid
-from registry.runtimes.sklearn import RUNTIME as SKLEARN
 from tests.registry import toys
 from tests.registry.conftest import RoundTrip
+from tests.support.environment import REPOSITORY
 
 IRIS = load_iris()
 NAMED = {"input_example": IRIS.data[0].tolist(), "runtime": "skops"}
@@ -57,8 +58,14 @@ def test_types_of_others_are_named_and_not_loaded(round_trip: RoundTrip, own_mod
         round_trip.register(own_model, **NAMED)
 
 
-def test_types_of_others_are_loaded_if_they_are_trusted(round_trip: RoundTrip, own_model: Any) -> None:
+@pytest.mark.slow
+def test_types_of_others_are_loaded_if_they_are_trusted_and_can_be_imported(
+    round_trip: RoundTrip, own_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {"trusted": ["tests.registry.toys.Centering"]}
+    with pytest.raises(ModelLoadFailed, match=r"No module named 'tests'\. Install what is missing where workers run"):
+        round_trip.register(own_model, **NAMED, runtime_options=options)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     version = round_trip.register(own_model, **NAMED, runtime_options=options)
     assert version.runtime_options == options
     model = round_trip(own_model, **NAMED, runtime_options=options)
@@ -74,7 +81,7 @@ def test_trust_in_one_type_is_none_in_another(round_trip: RoundTrip) -> None:
 
 def test_a_pickle_is_never_loaded(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[Any] = []
-    pickled = SKLEARN.dump(toys.Unloadable())
+    pickled = pickle.dumps(toys.Unloadable())
     monkeypatch.setattr(toys, "refuse", loaded.append)
     version = round_trip.register(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target), **NAMED)
     path = round_trip.cache.fetch(version.artifact_sha256)

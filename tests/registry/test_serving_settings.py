@@ -18,6 +18,7 @@ def test_defaults() -> None:
         "max_memory_mb": None,
         "max_attempts": 3,
         "max_queue_length": 100_000,
+        "max_queue_bytes": None,
         "expires_in_s": None,
         "result_ttl_s": None,
         "callback_url": None,

@@ -40,5 +40,5 @@ def test_each_part_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.mark.parametrize("variable", ["QUEUECAST_DATA_DIR", "QUEUECAST_ARTIFACT_CACHE_DIR"])
 def test_a_folder_of_an_unknown_user_is_refused_by_name(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "~nobody-of-this-name/data")
-    with pytest.raises(SettingsWrong, match=f"^{variable}: .*names a user who isn't known here"):
+    with pytest.raises(SettingsWrong, match=f"^{variable}: .*contains an unknown user"):
         settings.load()

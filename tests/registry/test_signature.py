@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InputInvalid, SignatureInvalid
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 
 NAN, INFINITY = math.nan, math.inf
 SCALAR = Signature.parse({"kind": "scalar", "dtype": "float"})
@@ -106,7 +106,7 @@ def test_a_fitting_input_is_accepted(signature: Signature, value: Any) -> None:
         (PERSON, {**SAMPLE, "age": "x"}, "input.age", "a finite number", "a string: 'x'"),
         (PERSON, {**SAMPLE, "pair": [1, 2.5]}, "input.pair[1]", "an integer of at most 64 bits", "the number 2.5"),
         (PERSON, {"age": 1, "pair": [1, 2]}, "input.name", "given", "missing"),
-        (PERSON, {**SAMPLE, "extra": 1}, "input.extra", "left out: the fields are age, name, pair", "given"),
+        (PERSON, {**SAMPLE, "extra": 1}, "input.extra", "omitted: the fields are age, name, pair", "given"),
         (PERSON, [1, 2], "input", "an object with the fields age, name, pair", "a list of 2 values"),
     ],
 )  # fmt: skip
@@ -161,13 +161,14 @@ def test_an_example_fits_the_signature_that_is_taken_from_it(example: Any) -> No
 
 
 def test_an_example_of_whole_numbers_stands_for_all_numbers() -> None:
-    assert Signature.from_example(2).document() == {"kind": "scalar", "dtype": "float", "shape": []}
+    document = {"kind": "scalar", "dtype": "float", "shape": [], "keeps_integers": True}
+    assert Signature.from_example(2).document() == document
     Signature.from_example([1, 2]).check([0.5, 0.25])
 
 
 @pytest.mark.parametrize(
     "example",
-    [None, [], [[]], [1.0, "a"], [[1.0], [1.0, 2.0]], {}, {"a": None}, {"a": {"b": 1}}, [{}],
+    [None, [], [[]], [1.0, "a"], [[1.0], [1.0, 2.0]], {}, [None], {"a": {"b": 1}}, [{}],
      NAN, [NAN], 10**400, deep(9), deep(100_000)],
 )  # fmt: skip
 def test_no_signature_is_taken_from_an_example_that_shows_none(example: Any) -> None:
@@ -191,7 +192,18 @@ def test_no_signature_is_taken_from_an_example_that_shows_none(example: Any) -> 
         {"kind": "named", "fields": {}},
         {"kind": "named", "dtype": "float", "fields": {"a": {"dtype": "float"}}},
         {"kind": "scalar", "dtype": "float", "fields": {"a": {"dtype": "float"}}},
-        {"kind": "scalar", "dtype": "float", "nullable": True},
+        {"kind": "scalar", "dtype": "float", "nullable": "yes"},
+        {"kind": "scalar", "dtype": "int", "storage": "float32"},
+        {"kind": "scalar", "dtype": "str", "storage": "int8"},
+        {"kind": "scalar", "dtype": "int128"},
+        {"kind": "scalar", "dtype": "float", "required": False},
+        {"kind": "scalar", "dtype": "float", "categories": [1, 2]},
+        {"kind": "scalar", "dtype": "str", "categories": ["a", "a"]},
+        {"kind": "scalar", "dtype": "str", "categories": ["a", 1]},
+        {"kind": "scalar", "dtype": "str", "categories": []},
+        {"kind": "scalar", "dtype": "int8", "categories": [1, 128]},
+        {"kind": "vector", "dtype": "str", "categories": ["a", "b"]},
+        {"kind": "named", "nullable": True, "fields": {"a": {"dtype": "float"}}},
         [],
     ],
 )
@@ -208,3 +220,131 @@ def test_the_json_schema_says_what_the_check_does() -> None:
     assert schema["required"] == ["age", "name", "pair"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["name"] == {"type": "string"}
+
+
+@pytest.mark.parametrize("dtype", [None, "storage"])
+@pytest.mark.parametrize(
+    ("storage", "least", "most"),
+    [
+        ("int8", -128, 127),
+        ("uint8", 0, 255),
+        ("int16", -32768, 32767),
+        ("uint16", 0, 65535),
+        ("int32", -(2**31), 2**31 - 1),
+        ("uint32", 0, 2**32 - 1),
+        ("int64", -(2**63), 2**63 - 1),
+        ("uint64", 0, 2**64 - 1),
+    ],
+)
+def test_an_integer_that_the_model_can_not_store_is_refused_with_the_bounds(
+    storage: str, least: int, most: int, dtype: str | None
+) -> None:
+    named = {"dtype": storage} if dtype is None else {"dtype": "int", "storage": storage}
+    one, several = Signature.parse({"kind": "scalar", **named}), Signature.parse({"kind": "vector", **named})
+    assert one.document() == {"kind": "scalar", "dtype": "int", "shape": [], "storage": storage}
+    for fine in (least, most):
+        one.check(fine)
+        several.check([fine, 1])
+    for wrong in (least - 1, most + 1, 1.0, True, None, "1"):
+        for signature, value in ((one, wrong), (several, [1, wrong])):
+            with pytest.raises(InputInvalid, match=rf"from {least} to {most} \({storage}\)"):
+                signature.check(value)
+    assert (one.json_schema()["minimum"], one.json_schema()["maximum"]) == (least, most)
+
+
+@pytest.mark.parametrize(
+    ("storage", "fine", "wrong"),
+    [
+        ("float16", 65_519.9, 65_520),
+        ("float32", 3.4028235e38, 3.41e38),
+        ("float32", 10**38, 10**39),
+        ("float64", 2**1000, 2**1030),
+    ],
+)
+def test_a_number_that_the_model_would_see_as_infinity_is_refused(storage: str, fine: float, wrong: float) -> None:
+    one = Signature.parse({"kind": "scalar", "dtype": storage})
+    several = Signature.parse({"kind": "vector", "dtype": storage})
+    for sign in (1, -1):
+        one.check(sign * fine)
+        several.check([0, sign * fine])
+        for signature, value in ((one, sign * wrong), (several, [0, sign * wrong])):
+            with pytest.raises(InputInvalid, match=rf"a number from -.* to .* \({storage}\)"):
+                signature.check(value)
+
+
+def test_null_is_a_value_where_it_is_allowed() -> None:
+    for dtype, value in (("float", 1.5), ("int", 1), ("bool", True), ("str", "é"), ("int8", 3)):
+        Signature.parse({"kind": "scalar", "dtype": dtype, "nullable": True}).check(None)
+        several = Signature.parse({"kind": "vector", "dtype": dtype, "nullable": True})
+        for fine in ([value, None], [None, None], [value]):
+            several.check(fine)
+        with pytest.raises(InputInvalid, match=r"input\[1\] must be .*, or null; it is an empty list"):
+            several.check([None, []])
+        with pytest.raises(InputInvalid, match=r"a list of one or more .*, or nulls"):
+            several.check(None)
+    assert several.json_schema()["items"]["type"] == ["integer", "null"]
+
+
+def test_a_field_that_is_not_required_may_be_left_out() -> None:
+    fields = {"a": {"dtype": "float"}, "b": {"dtype": "str", "required": False}}
+    signature = Signature.parse({"kind": "named", "fields": fields})
+    signature.check({"a": 1})
+    signature.check({"a": 1, "b": "x"})
+    for wrong, field in (({"a": 1, "b": None}, "input.b"), ({"b": "x"}, "input.a"), ({"a": 1, "c": 1}, "input.c")):
+        with pytest.raises(InputInvalid) as caught:
+            signature.check(wrong)
+        assert caught.value.field == field
+    assert signature.json_schema()["required"] == ["a"]
+    assert signature.document()["fields"]["b"] == {"dtype": "str", "shape": [], "required": False}
+
+
+def test_a_category_is_one_of_those_that_are_listed() -> None:
+    fields = {
+        "colour": {"dtype": "str", "categories": ["red", "blue"], "nullable": True},
+        "grade": {"dtype": "int", "categories": [3, 1]},
+    }
+    signature = Signature.parse({"kind": "named", "fields": fields})
+    signature.check({"colour": "red", "grade": 1})
+    signature.check({"colour": None, "grade": 3})
+    for wrong in ({"colour": "Red", "grade": 1}, {"colour": "red", "grade": 1.0}, {"colour": "red", "grade": True}):
+        with pytest.raises(InputInvalid, match="one of the categories"):
+            signature.check(wrong)
+    schema = signature.json_schema()["properties"]
+    assert schema["colour"] == {"type": ["string", "null"], "enum": ["red", "blue", None]}
+    assert schema["grade"] == {"type": "integer", "enum": [3, 1]}
+
+
+@pytest.mark.parametrize(
+    ("example", "dtype", "nullable"),
+    [
+        ({"a": None}, "float", True),
+        ({"a": [None, "x"]}, "str", True),
+        ({"a": [[1.5, None]]}, "float", True),
+        ({"a": True}, "bool", False),
+    ],
+)
+def test_a_null_in_an_example_shows_that_null_is_allowed(example: Any, dtype: str, nullable: bool) -> None:
+    fields = Signature.from_example(example).fields
+    assert fields is not None
+    assert (fields["a"].dtype, fields["a"].nullable) == (dtype, nullable)
+
+
+def test_an_example_shows_which_numbers_are_integers_and_a_signature_that_was_given_says_so_itself() -> None:
+    example = {"zip": 80331, "size": 52.0}
+    taken = Signature.from_example(example)
+    assert taken.document()["fields"]["zip"]["keeps_integers"] is True
+    assert "keeps_integers" not in taken.document()["fields"]["size"]
+    assert Signature.stored(taken.document(), example) == taken
+    given = Signature.parse({"kind": "named", "fields": {"zip": {"dtype": "float"}, "size": {"dtype": "float"}}})
+    # A release that stored nothing of it made of both the same document, and gave both to the model as integers.
+    assert Signature.stored(given.document(), example) == taken
+    settled = given.as_in_example(example, explicit=True)
+    assert settled.document()["fields"]["zip"]["keeps_integers"] is False
+    assert Signature.stored(settled.document(), example) == settled
+
+
+def test_what_a_vector_has_of_integers_is_known_by_place() -> None:
+    assert Signature.from_example([1, 2]).keeps_integers is True
+    assert Signature.from_example([1, 2.5]).keeps_integers == (True, False)
+    assert Signature.from_example([1.0, 2.5]).keeps_integers is None
+    assert Signature.from_example([[1, 2], [3, 4]]).keeps_integers is None

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from registry import deployments, versions
-from registry.artifacts import ArtifactStore
+from registry.artifacts.store import ArtifactStore
 from registry.errors import (
     InputInvalid,
     MetadataInvalid,
@@ -178,6 +178,7 @@ def test_what_has_no_possible_name_is_not_found(session: Session, add: Registrar
         ({"metadata": {"a": float("nan")}}, MetadataInvalid),
         ({"metadata": {"a": "\ud800"}}, MetadataInvalid),
         ({"metadata": ["a"]}, MetadataInvalid),
+        ({"metadata": {"runs": {1: "a", "1": "b"}}}, MetadataInvalid),
         ({"metadata": {"a": "x" * 1_000_001}}, MetadataInvalid),
     ],
 )

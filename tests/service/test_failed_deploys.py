@@ -56,7 +56,7 @@ def deploy_refused(service: Stack, name: str, version: str) -> Document:
     ("spoil", "reason"),
     [
         (raises_when_loaded, "RuntimeError: the weights are missing"),
-        (dies_when_loaded, "ended with exit status 9"),
+        (dies_when_loaded, "exited with status 9"),
         (fails_on_its_example, "ValueError: this row is not liked"),
         (is_missing, "is not in the artifact store"),
         (is_damaged, "is damaged"),
@@ -84,15 +84,22 @@ def test_the_old_version_keeps_serving(service: Stack, name: str, spoil: Spoil, 
     assert service.predict(name, "a")["prediction"] == ["3", "a"]
 
 
-def test_jobs_of_an_endpoint_that_never_came_up_run_when_a_good_version_is_deployed(service: Stack, name: str) -> None:
+def test_an_endpoint_that_never_came_up_takes_no_jobs_over_http_until_a_good_version_is_deployed(
+    service: Stack, name: str
+) -> None:
     raises_when_loaded(service, name)
     problem = deploy_refused(service, name, "1")
     assert "keeps serving" not in problem["detail"]
-    waiting = service.submit_all(name, "abc")
-    assert {service.job(job_id, wait_s=0)["status"] for job_id in waiting} == {"queued"}
+    for path, body in ((f"/predict/{name}", {"input": "a"}), ("/predict", {"model_name": name, "input": "a"})):
+        refused = expect(409, service.api.post(path, json=body))
+        assert refused["code"] == "endpoint_failed"
+        assert "RuntimeError: the weights are missing" in refused["reason"]
+    # Celery programs don't read the registry: their jobs wait, and expire if they are told to.
+    waiting = [service.celery.send_task("predict", [name, row], queue=f"predict.{name}") for row in "abc"]
     service.register(name, Echo("2"))
     service.deploy(name, endpoint_name=name)
-    assert predictions(service.outcomes(waiting)) == [["2", "a"], ["2", "b"], ["2", "c"]]
+    assert service.predict(name, "now")["prediction"] == ["2", "now"]
+    assert predictions(each.get(timeout=30) for each in waiting) == [["2", "a"], ["2", "b"], ["2", "c"]]
 
 
 def test_a_damaged_artifact_that_was_mended_is_served_after_another_deploy(service: Stack, name: str) -> None:

@@ -11,7 +11,7 @@ from tests.support.models import Echo, Mortal
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
-HOW_IT_ENDED = {"exit": "ended with exit status 7", "kill": "SIGKILL", "segfault": "SIGSEGV"}
+HOW_IT_ENDED = {"exit": "exited with status 7", "kill": "SIGKILL", "segfault": "SIGSEGV"}
 
 
 @pytest.mark.parametrize("row", HOW_IT_ENDED)

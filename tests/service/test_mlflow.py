@@ -1,4 +1,4 @@
-"""Model folders that MLflow itself has written, from docs/mlflow.md and beyond: imported, deployed, predicted."""
+"""Model folders that MLflow itself has written (docs/guides/mlflow.md and more): imported, deployed, predicted."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from api.client import Client
-from registry import archives
+from registry.artifacts import archives
 from tests.support.documentation import documented_file, documented_shell
 from tests.support.stack import Stack
-from workers.hosts.launcher import scrubbed_environment
+from workers.hosts.worker_side.launcher import scrubbed_environment
 
+#: MLflow loads a model in another process to find what it requires, for seconds; what it falls back on will do.
+QUICK = """
+import mlflow.models
+mlflow.models.infer_pip_requirements = lambda model_uri, flavor, fallback=None, **_: fallback
+"""
 #: Weights over a kilobyte, which MLflow stores in a file of their own; a tensor signature; a model with own code.
 MORE = """
 import numpy as np, mlflow.onnx
-# Or MLflow loads each model in another process to find them.
-quick = {"pip_requirements": ["scikit-learn==1.9.1"]}
 from onnx import TensorProto, helper, numpy_helper
 weights = numpy_helper.from_array(np.full((600, 1), 0.5, np.float32), "weights")
 graph = helper.make_graph(
@@ -31,13 +34,13 @@ graph = helper.make_graph(
 onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 rows = np.ones((2, 600), np.float32)
 signature = infer_signature(rows, rows[:, :1])
-mlflow.onnx.save_model(onnx_model, "sums_model", signature=signature, input_example=rows, **quick)
+mlflow.onnx.save_model(onnx_model, "sums_model", signature=signature, input_example=rows)
 
 from sklearn.linear_model import LinearRegression
 rows = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 5.0]])
 mlflow.sklearn.save_model(
     LinearRegression().fit(rows, rows.sum(axis=1)), "added_model", serialization_format="cloudpickle",
-    signature=infer_signature(rows, rows[:, 0]), input_example=rows, **quick,
+    signature=infer_signature(rows, rows[:, 0]), input_example=rows,
 )
 
 Path("own").mkdir()
@@ -52,14 +55,14 @@ mlflow.models.set_model(Loud())
 ''')
 import sys; sys.path.insert(0, "own")
 code = ["own/its_own_code.py"]
-mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=code, input_example=["quiet"], **quick)
+mlflow.pyfunc.save_model("loud_model", python_model="loud.py", code_paths=code, input_example=["quiet"])
 """
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, service: Stack) -> Path:
     folder = tmp_path_factory.mktemp("mlflow")
-    program = documented_file("mlflow.md", "train.py") + documented_file("mlflow.md", "wrap.py") + MORE
+    program = QUICK + documented_file("mlflow.md", "train.py") + documented_file("mlflow.md", "wrap.py") + MORE
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         env={**service.env, "MLFLOW_DISABLE_TELEMETRY": "true", "HOME": str(folder)},
@@ -128,7 +131,7 @@ def test_a_host_writes_nothing_but_the_folder_beside_the_artifact(folders: Path,
         archives.pack(folders / "loud_model", file)
     program = (
         "import sys; from pathlib import Path\n"
-        "from registry import runtimes; from registry.signature import Signature\n"
+        "from registry import runtimes; from registry.signatures.signature import Signature\n"
         "signature = Signature.from_example('quiet')\n"
         "model = runtimes.load('mlflow', Path(sys.argv[1]), {}, signature)\n"
         "print(model.predict(['quiet', 'low']))"

@@ -19,7 +19,7 @@ OUTCOME_FIELDS = {
 }  # fmt: skip
 JOB_FIELDS = {
     "job_id", "endpoint_name", "status", "submitted_at", "started_at", "finished_at", "expires_at", "attempts",
-    "failures", "outcome", "error", "owner", "priority", "queue",
+    "failures", "outcome", "error", "owner", "priority", "queue", "not_before",
 }  # fmt: skip
 SAY_WHAT_IS_RAISED = """
 import sys

@@ -10,7 +10,7 @@ from tests.support.calls import expect
 from tests.support.models import Recorder
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 #: Many batches more than a worker takes at once.
 BACKLOG = 120

@@ -1,4 +1,4 @@
-"""A service with all that docs/security.md says: keys, users in Redis, signed messages, a password for Flower."""
+"""A service with all that docs/guides/security.md says: keys, Redis users, signed messages, a password for Flower."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tritonclient import http as triton
 from tritonclient.utils import InferenceServerException
 
 from api.client import AccessDenied, Client
+from registry import examples
 from tests.service.conftest import HERE as SERVICE
 from tests.support import webhook_receiver
 from tests.support.environment import REPOSITORY, clean_environment
@@ -24,7 +25,7 @@ from tests.support.stack import Worker
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver
 from workers import keys
-from workers.queues import queue_name
+from workers.queues.naming import queue_name
 
 MESSAGE_KEY = "m" * 40
 FLOWER_PASSWORD = "a password: with % and 'quotes'"
@@ -38,7 +39,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredStack]:
     # The sweep, the leases and the rest of a worker's housekeeping are to happen while the tests run.
     env |= {"QUEUECAST_SWEEP_INTERVAL_S": "0.5", "QUEUECAST_LEASE_S": "2", **webhook_receiver.environment()}
     with SecuredStack(folder / "stack", with_users(free_port(), folder / "redis"), env) as running:
-        running.register_examples()
+        quadratic = examples.build("quadratic_predictor")
+        running.register("quadratic_predictor", quadratic.model, quadratic.input_example)
         running.start_worker()
         running.deploy("quadratic_predictor", endpoint_name=ENDPOINT)
         yield running
@@ -56,6 +58,8 @@ def nothing_is_denied(service: SecuredStack, request: pytest.FixtureRequest) -> 
         admin.acl_log_reset()
         yield
         denied = [f"{each['username']}: {each['reason']} {each['object']}" for each in admin.acl_log()]
+    # What the users file says of this: Redis 7.0 doesn't know the command.
+    denied = [each for each in denied if not each.endswith(" client|setinfo")]
     assert "denied" in request.node.name or denied == []
 
 
@@ -72,6 +76,7 @@ def program(service: SecuredStack, name: str, *arguments: str, user: str = "", k
     return done.stdout.strip()
 
 
+@pytest.mark.servers
 def test_the_api_does_all_that_it_does_as_its_own_user(service: SecuredStack) -> None:
     wait = {"Prefer": "wait=30", "Idempotency-Key": "one"}
     answer = service.api.post(f"/predict/{ENDPOINT}", json={"input": 2.5, "expires_in_s": 60}, headers=wait)
@@ -82,6 +87,7 @@ def test_the_api_does_all_that_it_does_as_its_own_user(service: SecuredStack) ->
     assert service.api.get(f"/jobs/{job_id}").json()["owner"] == "me"
 
 
+@pytest.mark.servers
 def test_many_jobs_priorities_metrics_and_the_inference_protocol_need_no_more_rights(service: SecuredStack) -> None:
     many = [{"input": 1.5, "priority": "high"}, {"input": 2.5}, {"input": 3.5, "priority": "low"}]
     headers = {"Idempotency-Key": "many"}
@@ -98,6 +104,26 @@ def test_many_jobs_priorities_metrics_and_the_inference_protocol_need_no_more_ri
     assert "queuecast_dead_letters" in service.api.get("/metrics").text
 
 
+@pytest.mark.servers
+def test_an_api_that_starts_while_the_registry_is_away_lets_no_key_in_and_says_why(service: SecuredStack) -> None:
+    with redis.Redis.from_url(service.redis.url_of("queuecast-api")) as as_the_api:
+        # It may read what workers keep of deployments; but who asks is known to the registry alone.
+        assert as_the_api.hget(keys.DEPLOYMENTS, ENDPOINT) is not None
+    service.server.stop()
+    service.hide_registry()
+    try:
+        service.start_server(ready=False)
+        for key, refusal in ((service.api_key, (503, "registry_unavailable")), ("wrong", (401, "api_key_invalid"))):
+            headers = {"Authorization": f"Bearer {key}"}
+            answer = service.api.post(f"/predict/{ENDPOINT}", json={"input": 2.0}, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == refusal
+    finally:
+        service.show_registry()
+    eventually(lambda: service.api.get("/health/ready").status_code == 200, message="the registry is back")
+    service.predict(ENDPOINT, 2.0)
+
+
+@pytest.mark.servers
 def test_the_inference_protocols_client_shows_a_key_and_hears_why_it_is_refused(service: SecuredStack) -> None:
     text = service.api.post("/keys", json={"name": "triton", "role": "client"}).json()["key"]
     headers = {"Authorization": f"Bearer {text}"}
@@ -137,6 +163,7 @@ def test_a_limited_client_works_as_its_own_user_too(service: SecuredStack) -> No
     assert "QUEUECAST_API_KEY" in refused.stderr
 
 
+@pytest.mark.servers
 def test_webhooks_are_sent_as_the_workers_user_and_a_client_sees_its_own(service: SecuredStack) -> None:
     service.start_notifier()
     made = [service.api.post("/keys", json={"name": name, "role": "client"}).json()["key"] for name in ("one", "two")]
@@ -169,6 +196,7 @@ def test_jobs_are_cancelled_rejected_and_parked_as_the_apis_and_the_workers_user
     service.undeploy("other")
 
 
+@pytest.mark.servers
 def test_a_program_with_our_package_sends_many_jobs_as_its_own_user(service: SecuredStack) -> None:
     code = (
         "from workers.tasks import predict; "
@@ -178,6 +206,7 @@ def test_a_program_with_our_package_sends_many_jobs_as_its_own_user(service: Sec
     assert program(service, code, user="queuecast-program") == "2"
 
 
+@pytest.mark.servers
 def test_a_program_with_our_package_has_a_user_of_its_own(service: SecuredStack) -> None:
     code = f'from workers.tasks import predict; print(predict.delay("{ENDPOINT}", 2.5).get(timeout=30)["prediction"])'
     assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
@@ -196,6 +225,7 @@ print(job.get(timeout=30)["prediction"])
     assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("priority", [[], ["high"]])
 def test_a_program_with_celery_alone_has_a_user_of_its_own_and_signs(
     service: SecuredStack, priority: list[str]
@@ -204,33 +234,72 @@ def test_a_program_with_celery_alone_has_a_user_of_its_own_and_signs(
     assert float(program(service, "send_signed.py", url, ENDPOINT, *priority)) == pytest.approx(0.68, abs=0.01)
 
 
-@pytest.mark.parametrize("user", ["queuecast-program", "celery-program"])
-def test_a_program_is_denied_everything_else(service: SecuredStack, user: str) -> None:
+NEIGHBOUR = f"{ENDPOINT}-of-another-tenant"
+#: What none but whoever administers the Redis may do.
+ALL_ARE_DENIED: list[tuple[str, ...]] = [
+    ("CONFIG", "GET", "requirepass"), ("KEYS", "*"), ("SCAN", "0"), ("FLUSHALL",), ("MONITOR",), ("ACL", "LIST"),
+    ("CLIENT", "KILL", "TYPE", "normal"), ("EVAL", "return redis.call('FLUSHALL')", "0"), ("RENAME", "a", "b"),
+    ("SET", "somebody-elses", "x"), ("GET", "somebody-elses"),
+    ("PSUBSCRIBE", "*"), ("CLIENT", "TRACKING", "ON", "BCAST"),
+]  # fmt: skip
+ALL_PROGRAMS_ARE_DENIED: list[tuple[str, ...]] = [
+    ("LPUSH", queue_name(NEIGHBOUR), "x"), ("LPUSH", queue_name("other"), "x"), ("RPOP", queue_name(ENDPOINT)),
+    ("LLEN", queue_name("quad:v3")), ("LPUSH", queue_name("quad--3"), "x"), ("LPUSH", queue_name("quads"), "x"),
+    ("DEL", queue_name(ENDPOINT)), ("SET", queue_name(ENDPOINT), "x"), ("LPUSH", "celery-task-meta-x", "x"),
+    ("SADD", "celery-task-meta-x", "x"), ("DEL", "celery-task-meta-x"), ("EXPIRE", "celery-task-meta-x", "0"),
+    ("HSET", keys.LIMITS, ENDPOINT, "1"), ("HGETALL", keys.LIMITS), ("ZREMRANGEBYRANK", keys.EXPIRING, "0", "-1"),
+    ("EXPIRE", keys.EXPIRING, "0"), ("EXPIRE", keys.ENDPOINTS, "0"), ("HGET", keys.CALLBACKS, "x"),
+    ("ZCARD", keys.unfinished(NEIGHBOUR)), ("ZADD", keys.recent(NEIGHBOUR), "1", "x"), ("HGETALL", keys.REPORTS),
+    ("ZADD", keys.delayed(NEIGHBOUR), "1", "x"), ("ZREM", keys.delayed(ENDPOINT), "x"),
+    ("ZRANGE", keys.delayed(ENDPOINT), "0", "-1"), ("EXPIRE", keys.delayed(ENDPOINT), "0"),
+    ("GET", keys.message("x")), ("GET", keys.dead_letter("x")), ("GET", keys.session("x")),
+    ("SET", keys.session("x"), "x"), ("SET", keys.LIMITS, "x"), ("SET", keys.ENDPOINTS, "x"),
+    ("SET", keys.EXPIRING, "x"), ("PUBLISH", "celery-task-meta-x", "x"), ("PUBLISH", keys.NUDGE_CHANNEL, "x"),
+    ("PUBLISH", "/0.celery.pidbox", "x"), ("SUBSCRIBE", keys.ENDED_CHANNEL), ("LPUSH", "queuecast", "x"),
+    ("SADD", "_kombu.binding.queuecast", "x"), ("SADD", f"_kombu.binding.{queue_name(NEIGHBOUR)}", "x"),
+    ("HSET", keys.LEASED, "x", "x"), ("HGET", keys.DEPLOYMENTS, "x"), ("HSET", keys.DEPLOYMENTS, "x", "x"),
+]  # fmt: skip
+DENIED: dict[str, list[tuple[str, ...]]] = {
+    "queuecast-api": [
+        ("RPOP", queue_name(ENDPOINT)), ("DEL", queue_name(ENDPOINT)), ("HSET", keys.LEASED, "x", "x"),
+        ("ZADD", keys.LEASES, "1", "x"), ("HSET", keys.REPORTS, "x", "x"), ("HSET", keys.LIMITS, "x", "1"),
+        ("LPUSH", "queuecast", "x"), ("PUBLISH", "/0.celery.pidbox", "x"), ("HGET", keys.LEASED, "x"),
+        ("HSET", keys.DEPLOYMENTS, "x", "x"), ("HDEL", keys.DEPLOYMENTS, "x"),
+    ],
+    "queuecast-worker": [
+        ("SET", keys.session("x"), "x"), ("GET", keys.session("x")), ("SET", keys.ticket("x"), "x"),
+        ("DEL", keys.rate("x")), ("SET", keys.idempotency("x"), "x"), ("LPUSH", "somebody-elses", "x"),
+    ],
+    "queuecast-flower": [
+        ("BRPOP", queue_name(ENDPOINT), "1"), ("LPUSH", queue_name(ENDPOINT), "x"), ("DEL", queue_name(ENDPOINT)),
+        ("BRPOP", "queuecast.webhooks", "1"), ("GET", "celery-task-meta-x"), ("GET", keys.session("x")),
+        ("HGET", keys.LEASED, "x"), ("PUBLISH", keys.NUDGE_CHANNEL, "x"), ("SADD", "_kombu.binding.queuecast", "x"),
+        ("HGET", keys.DEPLOYMENTS, "x"),
+    ],
+    "queuecast-program": ALL_PROGRAMS_ARE_DENIED,
+    "celery-program": [
+        *ALL_PROGRAMS_ARE_DENIED, ("SET", "celery-task-meta-x", "x"), ("ZADD", keys.EXPIRING, "1", "x"),
+        ("ZADD", keys.delayed(ENDPOINT), "1", "x"),
+        ("SADD", keys.ENDPOINTS, "x"), ("HSET", keys.CALLBACKS, "x", "x"), ("SET", keys.message("x"), "x"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("user", DENIED)
+def test_each_user_is_denied_what_is_not_its_business(service: SecuredStack, user: str) -> None:
+    allowed = []
     with redis.Redis.from_url(service.redis.url_of(user)) as client:
-        for command in (
-            ("LPUSH", queue_name("other"), "x"),
-            ("RPOP", queue_name(ENDPOINT)),
-            ("DEL", queue_name(ENDPOINT)),
-            ("PUBLISH", "/0.celery.pidbox", "x"),
-            ("PUBLISH", keys.NUDGE_CHANNEL, "x"),
-            ("LPUSH", "queuecast", "x"),
-            ("HGETALL", keys.REPORTS),
-            ("GET", keys.dead_letter("x")),
-            ("KEYS", "*"),
-            ("CONFIG", "GET", "requirepass"),
-            ("FLUSHALL",),
-            ("EVAL", "return redis.call('FLUSHALL')", "0"),
-        ):
-            with pytest.raises(redis.exceptions.NoPermissionError):
+        for command in [*ALL_ARE_DENIED, *DENIED[user]]:
+            try:
                 client.execute_command(*command)
-
-
-def test_the_apis_and_the_workers_users_are_denied_what_would_harm_others(service: SecuredStack) -> None:
-    for user in ("queuecast-api", "queuecast-worker", "queuecast-flower"):
-        with redis.Redis.from_url(service.redis.url_of(user)) as client:
-            for command in (("CONFIG", "GET", "*"), ("KEYS", "*"), ("FLUSHALL",), ("SET", "somebody-elses", "x")):
-                with pytest.raises(redis.exceptions.NoPermissionError):
-                    client.execute_command(*command)
+            except redis.exceptions.NoPermissionError:
+                continue
+            except redis.exceptions.RedisError as error:
+                allowed.append(f"{' '.join(command)}: {error}")
+            else:
+                allowed.append(" ".join(command))
+    assert allowed == []
 
 
 def test_what_is_signed_with_another_key_is_put_aside(service: SecuredStack, worker: Worker) -> None:
@@ -243,7 +312,7 @@ def test_what_is_signed_with_another_key_is_put_aside(service: SecuredStack, wor
 
 
 def test_a_worker_that_may_not_ask_redis_hears_of_jobs_all_the_same_denied_config(worker: Worker) -> None:
-    assert "not listening" not in worker.log()
+    assert "lost the subscription" not in worker.log()
 
 
 def test_flower_shows_nothing_without_the_password(service: SecuredStack, worker: Worker) -> None:
@@ -279,7 +348,8 @@ def test_the_api_refuses_to_start_without_keys_where_others_could_come(tmp_path:
 
 def test_everything_speaks_tls_with_redis(tmp_path: Path) -> None:
     with with_tls(free_port(), tmp_path) as server, SecuredStack(tmp_path / "stack", server) as running:
-        running.register_examples()
+        quadratic = examples.build("quadratic_predictor")
+        running.register("quadratic_predictor", quadratic.model, quadratic.input_example)
         running.start_worker()
         running.deploy("quadratic_predictor", endpoint_name=ENDPOINT)
         answer = running.api.post(f"/predict/{ENDPOINT}", json={"input": 2.5}, headers={"Prefer": "wait=30"})

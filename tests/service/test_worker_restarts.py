@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import redis
+
 from tests.service.conftest import StartWorker
 from tests.support.calls import predictions
 from tests.support.load import Load
@@ -12,9 +14,13 @@ from tests.support.models import Echo, Gate
 from tests.support.processes import living
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+from workers import keys
+from workers.queues import naming
 
 #: Between the jobs of a load that a worker keeps up with easily.
 SLOW_S = 0.03
+#: After so long a worker is forgotten that was not heard of.
+LONG_AGO_S = 4_000
 
 
 def test_a_worker_serves_what_is_deployed_whenever_it_starts_and_loses_nothing_when_it_ends(
@@ -98,3 +104,23 @@ def test_a_job_that_outlasts_the_grace_of_a_stopping_worker_runs_on_another(
     [outcome] = service.outcomes([running])
     assert outcome["worker"] == staying.node_name
     assert outcome["prediction"] == ["1", str(gate)]
+
+
+def test_of_killed_workers_celery_keeps_no_control_queue(service: Stack, name: str, group_worker: StartWorker) -> None:
+    killed, lives = group_worker("a"), group_worker("b")
+    killed.kill()
+    bindings = {each: naming.pidbox_binding(each.node_name).encode() for each in (killed, lives)}
+    with redis.Redis.from_url(service.redis.url) as store:
+
+        def bound() -> set[bytes]:
+            return {each for key in naming.PIDBOX_BINDINGS for each in store.smembers(key)}
+
+        assert bound() >= set(bindings.values())
+        store.zincrby(keys.WORKERS, -LONG_AGO_S, killed.node_name)
+        eventually(lambda: bindings[killed] not in bound())
+        assert bindings[lives] in bound()
+        for key in naming.PIDBOX_BINDINGS:
+            store.srem(key, bindings[lives])
+    # Should it have been silent for as long and live, it can be controlled all the same.
+    [answer] = service.celery.control.ping(destination=[lives.node_name], timeout=10, limit=1)
+    assert list(answer) == [lives.node_name]

@@ -12,7 +12,8 @@ _CACHES = {
     "registry.settings": ["load"],
     "registry.database": ["default_database"],
     "workers.settings": ["load"],
-    "workers.paces": ["default_paces"],
+    "workers.webhooks.settings": ["load"],
+    "workers.measures.paces": ["default_paces"],
     "api.settings": ["load"],
     "api.cli.settings": ["load"],
 }

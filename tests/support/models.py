@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import os
 import signal
 import sys
@@ -45,6 +46,25 @@ class Same:
 
     def __call__(self, row: Any) -> Any:
         return row
+
+
+class Scaled:
+    """Changes its row first, and then may refuse it."""
+
+    def __call__(self, row: dict[str, Any]) -> float:
+        row["px"] /= 255
+        if row["kind"] != "good":
+            raise ValueError("unknown kind")
+        return float(row["px"])
+
+
+class Resized:
+    """Answers a long text with its digest and a text of the requested length."""
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        digest = hashlib.sha256(row["padding"].encode()).hexdigest()
+        length = row["answer_length"]
+        return {"digest": digest, "padding": (digest * (length // len(digest) + 1))[:length]}
 
 
 class Paced:
@@ -144,6 +164,22 @@ class SlowToLoad(Echo):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         wait_for(self.path)
+
+
+class Sleeper(Echo):
+    """Sleeps for as many seconds as its row says, and for as many as it was made with when it is loaded."""
+
+    def __init__(self, load_s: float) -> None:
+        super().__init__()
+        self.load_s = load_s
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        time.sleep(self.load_s)
+
+    def __call__(self, row: Any) -> list[Any]:
+        time.sleep(0.0 if row == EXAMPLE else float(row))
+        return super().__call__(row)
 
 
 class LoadedInTurn(Echo):

@@ -12,12 +12,13 @@ import tempfile
 from itertools import count
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from tests.support.environment import clean_environment
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
-from workers.child_process import dies_with_parent
+from workers.platform.child_process import dies_with_parent
 
 _USER = "queuecast"
 #: PostgreSQL refuses to run as root; one of these then runs it.
@@ -76,6 +77,16 @@ class PostgresCluster:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Stop all its processes (SIGSTOP): connections stay, and new ones are taken, but no answer comes."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for process in self._processes():
+            process.resume()
+
     def stop(self) -> None:
         """Stop it and delete its data."""
         self.crash()
@@ -93,6 +104,11 @@ class PostgresCluster:
         name = url.rpartition("/")[2]
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")  # type: ignore[arg-type, unused-ignore]
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children(recursive=True)]
 
     def _url(self, database: str) -> str:
         return f"postgresql://{_USER}:{self._password}@127.0.0.1:{self.port}/{database}"

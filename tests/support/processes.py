@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,9 +15,11 @@ import psutil
 
 from tests.support.environment import REPOSITORY
 from tests.support.waiting import eventually
-from workers.child_process import dies_with_parent
+from workers.platform.child_process import dies_with_parent
 
 STOP_TIMEOUT_S = 25.0
+#: Most of a program's files have higher numbers; poll() takes no more of them at once.
+_FEW_FILES = 8
 
 
 class Child:
@@ -131,3 +134,22 @@ def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+@contextlib.contextmanager
+def no_more_files(process: psutil.Process, *, even_for_closed: bool = False) -> Iterator[None]:
+    """Let one process run as on a machine whose limit of open files is reached.
+
+    Args:
+        process: whose limit is lowered.
+        even_for_closed: a file that it closes meanwhile is no room for another one.
+    """
+    before = process.rlimit(resource.RLIMIT_NOFILE)
+    used = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
+    first_free = min(set(range(len(used) + 1)) - used)
+    limit = _FEW_FILES if even_for_closed else first_free
+    process.rlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        process.rlimit(resource.RLIMIT_NOFILE, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from types import TracebackType
@@ -18,16 +19,19 @@ class Proxy:
     Args:
         to_port: where it forwards to.
         tls: what clients have to speak; plain TCP by default.
+        bytes_per_s: how fast each direction of a connection is; as fast as it can be by default.
 
     Attributes:
         port: where it listens.
+        bytes_per_s: as above; may be changed if it was given.
         delay_s: how long each piece is held up, in both directions.
     """
 
-    def __init__(self, to_port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, to_port: int, tls: ssl.SSLContext | None = None, bytes_per_s: float | None = None) -> None:
         self.delay_s = 0.0
         self._to_port = to_port
         self._tls = tls
+        self.bytes_per_s = bytes_per_s
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._connections: set[asyncio.StreamWriter] = set()
@@ -61,7 +65,11 @@ class Proxy:
 
     async def _serve(self) -> asyncio.Server:
         self._open.set()
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        listening = socket.create_server(("127.0.0.1", 0))
+        if self.bytes_per_s:
+            # A slow link holds little, and so is felt at once by who sends.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK_BYTES)
+        self._server = await asyncio.start_server(self._connected, sock=listening, ssl=self._tls)
         return self._server
 
     async def _end(self) -> None:
@@ -89,6 +97,8 @@ class Proxy:
             while chunk := await reader.read(_CHUNK_BYTES):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                if self.bytes_per_s:
+                    await asyncio.sleep(len(chunk) / self.bytes_per_s)
                 await self._open.wait()
                 writer.write(chunk)
                 await writer.drain()

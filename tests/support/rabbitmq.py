@@ -91,13 +91,34 @@ class RabbitNode:
 
     def queues(self) -> dict[str, dict[str, Any]]:
         """What the node says of each of its queues by itself: `messages_ready`, `messages_unacknowledged`, `type`."""
-        columns = ["name", "messages_ready", "messages_unacknowledged", "type"]
-        command = [str(self._program.with_name("rabbitmqctl")), "--quiet", "--formatter", "json", "list_queues"]
+        found = self._listed("list_queues", "name", "messages_ready", "messages_unacknowledged", "type")
+        return {queue.pop("name"): queue for queue in found}
+
+    def channels_of(self, connection_name: str) -> int:
+        """How many channels the connections of this name have."""
+        found = self._listed("list_connections", "client_properties", "channels")
+        return sum(each["channels"] for each in found if connection_name in json.dumps(each["client_properties"]))
+
+    def be_short_of_memory(self, yes: bool) -> None:
+        """Set or clear the alarm that makes the node refuse messages."""
+        self._control("set_vm_memory_high_watermark", "0.00001" if yes else "0.9")
+
+    def close_all_connections(self) -> None:
+        """End every connection, as an operator or a fault of the network does."""
+        self._control("close_all_connections", "for a test")
+
+    def _listed(self, *command: str) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = json.loads(self._control("--formatter", "json", *command))
+        return listed
+
+    def _control(self, *command: str) -> str:
+        program = str(self._program.with_name("rabbitmqctl"))
         done = subprocess.run(
-            [*command, *columns], env=self._environment(), capture_output=True, text=True, timeout=30, check=False
-        )
+            [program, "--quiet", *command],
+            env=self._environment(), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return {queue.pop("name"): queue for queue in json.loads(done.stdout)}
+        return done.stdout
 
     def kill(self) -> None:
         """Kill the node without a warning; `start` brings it back with its data."""

@@ -1,4 +1,4 @@
-"""A Redis with users, or with TLS, as docs/security.md says it, and a service on it."""
+"""A Redis with users, or with TLS, as docs/guides/security.md says it, and a service on it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from tests.support.environment import REPOSITORY
 from tests.support.processes import Child
 from tests.support.proxy import Proxy
 from tests.support.stack import Stack, Worker
-from workers.embedded_redis import EmbeddedRedis
+from workers.embedded_redis import redis_binary
+from workers.embedded_redis.server import EmbeddedRedis
 
 #: What the documentation shows, word for word.
 USERS_FILE = REPOSITORY / "docs" / "redis-users.acl"
 PASSWORD = "only-for-tests"
+OLDEST_WITH_SELECTORS = (7, 0)
 
 
 class SecuredRedis(EmbeddedRedis):
@@ -64,7 +68,10 @@ def with_tls(port: int, folder: Path) -> Iterator[TlsRedis]:
 
 
 def with_users(port: int, folder: Path) -> SecuredRedis:
-    """Return a Redis with the users that the documentation shows."""
+    """Return a Redis with the users that the documentation shows; skips where Redis has no selectors."""
+    found = redis_binary.find()
+    if found and tuple(map(int, found.version.split(".")[:2])) < OLDEST_WITH_SELECTORS:
+        pytest.skip(f"docs/redis-users.acl is for Redis 7.0 and newer; this one is {found.version}")
     folder.mkdir(parents=True, exist_ok=True)
     lines = USERS_FILE.read_text(encoding="utf-8").replace("PASSWORD", PASSWORD).splitlines()
     path = folder / "users.acl"
@@ -100,12 +107,12 @@ class SecuredStack(Stack):
         super().__init__(folder, env={**own, **(env or {})})
         self.redis = redis
 
-    def start_server(self) -> Child:
+    def start_server(self, *, ready: bool = True) -> Child:
         """Make the first key where there is none, as whoever sets up a service does, and start the API."""
         if "api_key" not in vars(self):
             made = self.queuecast("keys", "create", "me", "--role", "admin")
             self.api_key = made.stdout.strip()
-        return super().start_server()
+        return super().start_server(ready=ready)
 
     def __enter__(self) -> Self:
         super().__enter__()

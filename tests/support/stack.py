@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import kombu.pools
 from celery import Celery
 
 from tests.support.calls import Calls
@@ -21,7 +22,7 @@ from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.waiting import eventually
-from workers.embedded_redis import EmbeddedRedis
+from workers.embedded_redis.server import EmbeddedRedis
 
 START_TIMEOUT_S = 30.0
 #: The first registry at its newest revision, once there is one: to migrate takes a process and a second.
@@ -106,21 +107,39 @@ class Stack(Calls):
         if kind is not None:
             print(self.last_logs())
 
-    def start_server(self) -> Child:
-        """Start the API's server (again); return when it is ready."""
+    def start_server(self, *, ready: bool = True) -> Child:
+        """Start the API's server (again); return when it is ready, or else as soon as it answers."""
         self.server = self._started(Child(["python", "-m", "api.serve"], env=self.env, log_path=self.logs / "web.log"))
 
         with httpx.Client(base_url=self.url) as client:
 
-            def ready() -> bool:
+            def answers() -> bool:
                 assert_running(self.server)
                 try:
-                    return client.get("/health/ready").status_code == 200
+                    return client.get("/health/ready" if ready else "/health/live").status_code == 200
                 except httpx.TransportError:
                     return False
 
-            eventually(ready, START_TIMEOUT_S, message="the API is ready")
+            eventually(answers, START_TIMEOUT_S, message="the API is ready")
         return self.server
+
+    def hide_registry(self) -> None:
+        """Put a folder into the place of the registry's file, so that no user can open it, not even root."""
+        self._rename_registry("registry", "hidden")
+        self._registry_path.mkdir()
+
+    def show_registry(self) -> None:
+        """Put the registry's file back."""
+        self._registry_path.rmdir()
+        self._rename_registry("hidden", "registry")
+
+    def _rename_registry(self, before: str, after: str) -> None:
+        for path in self._registry_path.parent.glob(f"{before}.db*"):
+            path.rename(path.with_name(path.name.replace(before, after)))
+
+    @property
+    def _registry_path(self) -> Path:
+        return Path(self.env["QUEUECAST_DATA_DIR"]) / "registry.db"
 
     def start_worker(
         self, name: str = "worker", group: str = "default", env: Mapping[str, str] | None = None, *, wait: bool = True
@@ -166,6 +185,14 @@ class Stack(Calls):
         self._closing.callback(app.close)
         return app
 
+    def forget_celery(self) -> None:
+        """Close that app, if there is one: its connections may be to a broker that has ended."""
+        app: Celery | None = vars(self).pop("celery", None)
+        if app is not None:
+            app.close()
+        # kombu keeps one pool for each URL, whatever app has opened it.
+        kombu.pools.reset()  # type: ignore[no-untyped-call]
+
     def wait_until_reserved(self, worker: Worker, job_ids: Iterable[str]) -> None:
         """Wait until a worker has taken these jobs from their queue and lets them wait for a host."""
         inspect = self.celery.control.inspect(destination=[worker.node_name], timeout=5)
@@ -208,7 +235,7 @@ class Stack(Calls):
 
     def _migrate(self) -> None:
         """Make the registry's tables; an SQLite file is a copy of the first one."""
-        path = Path(self.env["QUEUECAST_DATA_DIR"]) / "registry.db"
+        path = self._registry_path
         if "DATABASE_URL" in self.env or path.exists():
             self.run("-m", "registry.migrate")
         elif _migrated_files:

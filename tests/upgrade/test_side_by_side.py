@@ -8,9 +8,12 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from tests.support import webhook_receiver
 from tests.support.calls import Calls, expect, predictions
 from tests.support.environment import REPOSITORY
 from tests.support.load import Load
-from tests.support.models import Echo, Gate
+from tests.support.models import Echo, Gate, Recorder
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.stack import START_TIMEOUT_S, Stack, Worker, assert_running
@@ -34,6 +37,8 @@ pytestmark = pytest.mark.slow
 MIGRATIONS = "registry/migrations/versions"
 #: What processes write that run the old tree's code.
 OLD_CODE = "this is the release of before"
+#: Until when delayed jobs wait.
+DELAY_S = 6
 
 
 def git(*arguments: str) -> bytes:
@@ -63,7 +68,8 @@ class SideBySide(Stack):
     """A service of this release, to which workers and an API of the one before are added."""
 
     def __init__(self, folder: Path, old_tree: Path) -> None:
-        super().__init__(folder, env=webhook_receiver.environment())
+        # Often, because a release of before may sweep in turn, and may know less that has to be tidied up.
+        super().__init__(folder, env={**webhook_receiver.environment(), "QUEUECAST_SWEEP_INTERVAL_S": "1"})
         self.old_tree = old_tree
         self.old_env = {**self.env, "PYTHONPATH": str(old_tree)}
 
@@ -84,6 +90,19 @@ class SideBySide(Stack):
         self.start_worker("new")
         assert OLD_CODE in worker.wait_until_ready().log()
         assert OLD_CODE not in self.workers[1].log()
+
+    def program_submits(self, old: bool, endpoint_name: str, row: str) -> str:
+        """Have a program with `workers.tasks`, of the release of before or of this one, submit a job for later."""
+        code = (
+            "from workers.tasks import predict; "
+            f"print(predict.apply_async(({endpoint_name!r}, {row!r}), countdown={DELAY_S}).id)"
+        )
+        env, cwd = (self.old_env, self.old_tree) if old else (self.env, REPOSITORY)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert (OLD_CODE in done.stdout) == old
+        return done.stdout.split()[-1]
 
     @contextmanager
     def old_api(self) -> Iterator[Calls]:
@@ -175,6 +194,26 @@ def test_either_api_cancels_jobs_of_either_worker(both: SideBySide, old: Calls, 
     assert {document["status"] for document in old.ended(held)} == {"cancelled"}
     assert both.predict("held", "a row")["prediction"] == ["g", "a row"]
     both.undeploy("held", "reject", wait_s=0)
+
+
+def test_delayed_jobs_of_either_release_run_once_and_not_before_their_time(both: SideBySide, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    both.register("noting", Recorder(ran))
+    both.deploy("noting", endpoint_name="noting")
+    workers = {each.node_name for each in both.workers}
+    eventually(lambda: both.serving("noting") == workers, message="both workers serve")
+    jobs = [both.program_submits(old, "noting", f"{'old' if old else 'new'}-{number}") for number in range(2)
+            for old in (False, True)]  # fmt: skip
+    sent_at = time.time()
+    jobs.append(both.celery.send_task("predict", args=["noting", "bare"], queue="predict.noting", countdown=DELAY_S).id)
+    # An earlier release may hold the bare one without a record until its time.
+    eventually(lambda: both.api.get(f"/jobs/{jobs[-1]}").status_code == 200, 30, message="the bare job has a record")
+    documents = both.ended(jobs)
+    assert {each["status"] for each in documents} == {"succeeded"}
+    started_at = datetime.fromisoformat(documents[-1]["started_at"]).timestamp()
+    assert started_at >= sent_at + DELAY_S - 0.001
+    assert sorted(ran.read_text().split()) == ["bare", "new-0", "new-1", "old-0", "old-1"]
+    eventually(lambda: leftovers(both, "noting", jobs) == {}, message="nothing is left")
 
 
 def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) -> None:

@@ -1,4 +1,4 @@
-"""What tests of the workers package share: this process's clients of an empty Redis."""
+"""Fixtures of the tests of `workers`: this process's clients of an empty Redis."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import redis
 from celery import Celery
 from redis.asyncio import Redis
 
-from workers import envelopes, keys, submission
-from workers.engine import redis_connection
-from workers.redis_client import records_client
-from workers.submission import Accepted
+from workers import keys
+from workers.engine.intake import redis_connection
+from workers.jobs import accept
+from workers.jobs.accept import Accepted
+from workers.jobs.job import JobOptions
+from workers.platform.redis_client import records_client
+from workers.queues import envelopes
 
 T = TypeVar("T")
 
@@ -42,15 +45,21 @@ def store(redis_url: str) -> redis.Redis:
 
 @pytest.fixture
 def bare_app(redis_url: str) -> Iterator[Celery]:
-    """A Celery app of somebody else, without any code of ours."""
+    """A Celery app without any code of Queuecast."""
     app = Celery("somebody", broker=redis_url, backend=redis_url, set_as_current=False)
     yield app
     app.close()
 
 
+@pytest.fixture(autouse=True)
+def _patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To connect takes a busy machine longer than a service may wait for it."""
+    monkeypatch.setattr(redis_connection, "CONNECT_TIMEOUT_S", 10.0)
+
+
 @pytest.fixture
 def with_redis(redis_url: str) -> WithRedis:
-    """Runs what needs a client of the engine's kind on an event loop of its own."""
+    """Runs coroutines that need the engine's kind of client on an event loop of their own."""
 
     def run(what: Callable[[Redis], Awaitable[T]]) -> T:
         async def done() -> T:
@@ -64,7 +73,7 @@ def with_redis(redis_url: str) -> WithRedis:
 
 def submit(endpoint_name: str = "adding", row: Any = 1, **more: Any) -> Accepted:
     """Submit a job with one row."""
-    return submission.submit((endpoint_name, row), {}, **more)
+    return accept.submit((endpoint_name, row), {}, options=JobOptions.taken_from(more), **more)
 
 
 def submit_ids(count: int, endpoint_name: str = "adding") -> list[str]:

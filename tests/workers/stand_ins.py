@@ -1,9 +1,10 @@
-"""Deployments, reports and parts of an engine as tests need them, without a registry or a worker."""
+"""Deployments, reports and parts of an engine for tests, without a registry or a worker."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,13 +12,13 @@ from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.serving_settings import ServingSettings
-from registry.signature import Signature
+from registry.signatures.signature import Signature
 from workers.engine.context import Context
-from workers.engine.events import Outbox
-from workers.engine.measures import Measures
-from workers.engine.messages import QueuedJob
-from workers.priorities import Priority
-from workers.reports import EndpointReport, HostsState, PaceReport, VersionReport, WorkerReport
+from workers.engine.intake.messages import QueuedJob
+from workers.engine.telemetry.celery_events import CeleryEventBuffer
+from workers.engine.telemetry.counters import EngineCounters
+from workers.measures.reports import EndpointReport, HostsState, PaceReport, VersionReport, WorkerReport
+from workers.queues.priorities import Priority
 from workers.settings import load
 
 _LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
@@ -32,7 +33,7 @@ def deployment(
     worker_group: str = "default",
     **settings: Any,
 ) -> DesiredDeployment:
-    """What the registry says of an endpoint."""
+    """A deployment, as the registry returns it."""
     return DesiredDeployment(
         endpoint_name=endpoint_name,
         model_name="adder",
@@ -53,7 +54,7 @@ def deployment(
 
 
 def version_report(state: HostsState, *, revision: int = 1, **more: Any) -> VersionReport:
-    """What a worker says of one version; its number is that of the revision."""
+    """A worker's report on one version; its number is the revision."""
     ready = int(state is HostsState.READY)
     report: VersionReport = {
         "model_name": "adder",
@@ -81,14 +82,14 @@ def pace_report(hosts: int = 1, **more: float) -> PaceReport:
 
 
 def endpoint_report(*versions: VersionReport, waiting: int = 0, pace: PaceReport | None = None) -> EndpointReport:
-    """What a worker says of one endpoint."""
+    """A worker's report on one endpoint."""
     return {"versions": list(versions), "waiting": waiting, "running": 0, "pace": pace}
 
 
 def worker_report(
     worker: str = "w@1", worker_group: str = "default", endpoints: Mapping[str, EndpointReport] | None = None
 ) -> WorkerReport:
-    """What a worker says of itself."""
+    """A worker's report."""
     return {
         "worker": worker,
         "worker_group": worker_group,
@@ -99,16 +100,20 @@ def worker_report(
 
 
 class RecordingIntake:
-    """Takes note of what is acknowledged and given back; holds nothing."""
+    """Records acknowledged and returned jobs; holds none."""
 
     leases_are_beside_records = False
+    holder = "me"
 
     def __init__(self) -> None:
         self.acked: list[str] = []
         self.given_back: list[str] = []
         self.rung: list[str] = []
+        self.dropped: list[str] = []
         self.queued: dict[str, int] = {}
         self.source = None
+        #: Tags that other workers hold.
+        self.leased: set[str] = set()
 
     @property
     def held(self) -> list[str]:
@@ -120,10 +125,21 @@ class RecordingIntake:
     def made_room(self, endpoint_name: str) -> None:
         self.rung.append(endpoint_name)
 
+    async def is_leased(self, tag: str) -> bool:
+        return tag in self.leased
+
+    async def forget_workers(self, names: Sequence[str]) -> None:
+        raise NotImplementedError
+
     def keeps(self, job: QueuedJob) -> bool:
         return True
 
     def let_go(self, tags: Iterable[str]) -> None:
+        self.acked += tags
+
+    @contextmanager
+    def ending(self, tags: Sequence[str]) -> Iterator[None]:
+        yield
         self.acked += tags
 
     async def ack(self, jobs: Iterable[QueuedJob]) -> None:
@@ -135,9 +151,13 @@ class RecordingIntake:
     async def depths(self, endpoint_names: Sequence[str]) -> dict[str, int]:
         return {name: self.queued.get(name, 0) for name in endpoint_names}
 
+    async def drop_queues(self, endpoint_name: str) -> bool:
+        self.dropped.append(endpoint_name)
+        return not self.queued.get(endpoint_name)
+
 
 class RecordingDispatcher:
-    """Takes note of the events that Celery would send."""
+    """Records the events that Celery would send."""
 
     enabled = True
 
@@ -149,25 +169,25 @@ class RecordingDispatcher:
 
 
 def context(records: Redis, worker_name: str = "w@1", intake: Any = None) -> Context:
-    """What the parts of one worker's engine share, as far as they need no hosts."""
+    """The context of an engine without hosts."""
     chosen: Any = RecordingIntake() if intake is None else intake
     return Context(
         worker_name=worker_name,
         settings=load(),
         records=records,
         intake=chosen,
-        outbox=Outbox(),
+        event_buffer=CeleryEventBuffer(),
         launcher=None,  # type: ignore[arg-type]
         artifacts=None,  # type: ignore[arg-type]
         is_revoked=lambda _job_id: False,
-        measures=Measures(worker_name),
+        counters=EngineCounters(worker_name),
     )
 
 
 def events(context: Context) -> list[tuple[str, str]]:
     """The events that are on their way: type and job id."""
     dispatcher = RecordingDispatcher()
-    context.outbox.flush(dispatcher)
+    context.event_buffer.flush(dispatcher)
     return [(type_, fields["uuid"]) for type_, fields in dispatcher.sent]
 
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from workers.app import app, route
-from workers.queues import CONTROL_QUEUE, TASK_NAME, queue_name
+from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_only_json_is_spoken() -> None:
 def test_the_task_is_there_under_its_name() -> None:
     app.loader.import_default_modules()
     task = app.tasks[TASK_NAME]
-    assert (task.name, task.acks_late, task.Strategy) == ("predict", True, "workers.engine.strategy:start")
+    assert (task.name, task.acks_late, task.Strategy) == ("predict", True, "workers.engine.celery.strategy:start")

@@ -9,9 +9,8 @@ import pytest
 
 from tests.support.environment import forget_cached_settings
 from workers import settings
-from workers.errors import SettingsWrong, TargetRefused
+from workers.errors import SettingsWrong
 from workers.settings import WorkerSettings
-from workers.webhooks.signing import new_secret
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +59,6 @@ def test_a_url_that_is_none_is_refused_and_not_repeated(monkeypatch: pytest.Monk
     ("name", "value"),
     [
         ("MESSAGE_KEY", "S3CRET"),
-        ("WEBHOOK_SECRETS", "S3CRET"),
-        ("WEBHOOK_SECRETS", "whsec_S3CRET"),
         ("REDIS_URL", "http://u:S3CRET@h"),
     ],
 )
@@ -72,37 +69,8 @@ def test_a_wrong_secret_is_not_in_the_traceback_either(monkeypatch: pytest.Monke
     assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("WEBHOOK_HOSTS", "a.example b.example/x"), ("WEBHOOK_PRIVATE_NETWORKS", "10.0.0.1/8")]
-)
-def test_where_webhooks_may_go_is_checked_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    monkeypatch.setenv(f"QUEUECAST_{name}", value)
-    with pytest.raises(SettingsWrong) as caught:
-        settings.load()
-    assert str(caught.value).startswith(f"QUEUECAST_{name}={value!r}: ")
-    assert repr(value.rpartition(" ")[2]) in str(caught.value)
-
-
-def test_unless_told_otherwise_webhooks_are_not_signed_and_may_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = settings.load()
-    assert found.webhook_keys == ()
-    with pytest.raises(TargetRefused, match="QUEUECAST_WEBHOOK_HOSTS"):
-        found.webhook_targets.check_url("https://hooks.example.com/")
-
-
-def test_what_webhooks_are_signed_with_and_where_they_may_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUEUECAST_WEBHOOK_SECRETS", f"{new_secret()},{new_secret()}")
-    monkeypatch.setenv("QUEUECAST_WEBHOOK_HOSTS", "http://hooks.internal")
-    monkeypatch.setenv("QUEUECAST_WEBHOOK_PRIVATE_NETWORKS", "10.1.0.0/16")
-    found = settings.load()
-    assert len(found.webhook_keys) == 2
-    assert "whsec_" not in repr(found)
-    found.webhook_targets.check_url("http://hooks.internal/x")
-    found.webhook_targets.check_address("10.1.0.1")
-
-
 def test_variables_of_others_are_none_of_its_business(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUEUECAST_MAX_BODY_BYTES", "what")
+    monkeypatch.setenv("QUEUECAST_MAX_ARTIFACT_BYTES", "what")
     monkeypatch.setenv("QUEUECAST_SURPRISE", "1")
     settings.load()
 

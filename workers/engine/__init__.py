@@ -1,5 +1,5 @@
-"""The serving engine: loaded in a worker process only.
+"""The serving engine, which only worker processes load.
 
-Celery's event loop keeps what is Celery's (remote control, heartbeats, events); the engine runs beside
-it on an event loop of its own, in one thread, and takes the jobs of its endpoints' queues by itself.
+Celery's event loop handles remote control, heartbeats and events. The engine runs beside it on its own event loop, in
+one thread, and fetches the jobs of its endpoints' queues itself.
 """

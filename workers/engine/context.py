@@ -1,4 +1,4 @@
-"""What the parts of one worker's engine share."""
+"""The services and data that the parts of one worker's engine share."""
 
 from __future__ import annotations
 
@@ -11,41 +11,42 @@ from typing import Any, TypeVar
 from redis import RedisError
 from redis.asyncio import Redis
 
-from registry.artifacts import ArtifactCache
-from workers.engine.events import Outbox
-from workers.engine.measures import Measures
-from workers.engine.messages import QueuedJob
-from workers.engine.taking import Intake
-from workers.hosts.launcher import HostLauncher
+from registry.artifacts.cache import ArtifactCache
+from workers.engine.intake.messages import QueuedJob
+from workers.engine.intake.protocol import Intake
+from workers.engine.supervision import persistently
+from workers.engine.telemetry.celery_events import CeleryEventBuffer
+from workers.engine.telemetry.counters import EngineCounters
+from workers.hosts.worker_side.launcher import HostLauncher
+from workers.platform.redis_client import refuses_for_good
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 2.0
-_CANCEL_AGAIN_S = 0.1
 
 
 @dataclass
 class Context:
-    """One for each engine; belongs to its event loop."""
+    """The shared services of one engine; belongs to its event loop."""
 
     worker_name: str
     settings: WorkerSettings
     records: Redis
     intake: Intake
-    outbox: Outbox
+    event_buffer: CeleryEventBuffer
     launcher: HostLauncher
     artifacts: ArtifactCache
-    #: Tells of a job id whether `celery control revoke` named it.
+    #: Whether `celery control revoke` has revoked a job.
     is_revoked: Callable[[str], bool]
-    measures: Measures
-    #: Something that the report shows has changed.
+    counters: EngineCounters
+    #: Set when the report has to be written again.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Permanent errors of Redis, by endpoint and by the failing step.
+    troubles: dict[str, dict[str, str]] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that nobody waits for now; `settle` waits for it at the end."""
+        """Run a coroutine in the background; `settle` waits for it at the end."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._ended)
@@ -56,37 +57,39 @@ class Context:
         tags = [job.tag for job in jobs]
         await persistently("give back jobs", lambda: self.intake.give_back(tags))
 
+    def trouble(self, endpoint_name: str, what: str, why: str | None) -> None:
+        """Show in the endpoint's status that a step fails, or with None that it works again."""
+        of_endpoint = self.troubles.setdefault(endpoint_name, {})
+        if of_endpoint.get(what) == why:
+            return
+        self.changed.set()
+        if why is None:
+            del of_endpoint[what]
+            return
+        of_endpoint[what] = why
+        _log.error("failed to %s of %s: %s", what, endpoint_name, why, extra={"endpoint_name": endpoint_name})
+
+    async def for_endpoint(self, endpoint_name: str, what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Call `persistently`, and show permanent errors of Redis as the endpoint's trouble until it succeeds."""
+
+        async def reported() -> _Result:
+            try:
+                return await call()
+            except RedisError as error:
+                if refuses_for_good(error):
+                    self.trouble(endpoint_name, what, str(error))
+                raise
+
+        result = await persistently(what, reported)
+        self.trouble(endpoint_name, what, None)
+        return result
+
     async def settle(self) -> None:
-        """Wait for everything in the background."""
+        """Wait for all background tasks."""
         while self._background:
             await asyncio.wait(self._background)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _log.error("a step of the engine failed", exc_info=error)
-
-
-async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once is not enough: redis-py sends under `asyncio.wait_for`, which up to Python 3.11 forgets a
-    cancellation that comes just when the sending is done.
-    """
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
-
-
-async def persistently(what: str, call: Callable[[], Awaitable[_Result]]) -> _Result:
-    """Do something with Redis until it is done, however long Redis is away."""
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return await call()
-        except (RedisError, OSError) as error:
-            _log.warning("can't %s (%s); trying again", what, error)
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            _log.error("unexpected error in a background task of the engine", exc_info=error)

@@ -1,4 +1,4 @@
-"""One worker's engine: its thread, its event loop, what runs on it, and how all of it ends."""
+"""One worker's engine: its thread, its event loop, its tasks, and its shutdown."""
 
 from __future__ import annotations
 
@@ -7,62 +7,74 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib.util import find_spec
 from typing import Any
 
 import redis.asyncio
 from redis import RedisError
 
-from registry import deployments
-from registry.artifacts import ArtifactCache, ArtifactStore
+from registry import deployments, runtimes
+from registry.artifacts.cache import ArtifactCache
+from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
 from registry.deployments import DesiredDeployment
 from registry.settings import load as registry_settings
-from workers import jobs, keys, reports
-from workers.engine import outcomes
-from workers.engine.cancellation import Cancellation
-from workers.engine.context import Context, cancelled
-from workers.engine.endpoint import Endpoint
-from workers.engine.events import Outbox
-from workers.engine.intake import RedisIntake
-from workers.engine.listener import Listener
-from workers.engine.measures import Measures
+from workers import keys
+from workers.engine.context import Context
+from workers.engine.intake.listener import QueueListener
+from workers.engine.intake.protocol import Intake
+from workers.engine.intake.redis import RedisIntake
+from workers.engine.intake.redis_connection import connect
 from workers.engine.reconciler import Reconciler
-from workers.engine.redis_connection import connect
-from workers.engine.sweeper import Sweeper
-from workers.engine.taking import Intake
-from workers.errors import JobNotCancellable, JobNotFound, SettingsWrong
-from workers.hosts.launcher import HostLauncher
+from workers.engine.serving.cancellation import Cancellation
+from workers.engine.serving.endpoint import Endpoint
+from workers.engine.supervision import cancelled, supervised
+from workers.engine.telemetry.celery_events import CeleryEventBuffer
+from workers.engine.telemetry.counters import EngineCounters
+from workers.engine.upkeep.releasing import Release, Releaser
+from workers.engine.upkeep.sweeper import Sweeper
+from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
+from workers.hosts.worker_side.launcher import HostLauncher
+from workers.jobs import query, transitions
+from workers.measures import reports
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 
-#: How long the last writes may take when the worker stops; what isn't written runs again elsewhere.
+#: Time limit of the last writes when the worker stops; jobs without a record run again elsewhere.
 _LAST_WRITES_S = 5.0
-#: Changes that come together are reported together.
+#: Changes within this time are reported together.
 _REPORT_DELAY_S = 0.02
-#: How often it is reported how many jobs there are, as long as there are any: what waits is a part of a queue's depth.
+#: Interval of reports while there are jobs: the depth of a queue includes the jobs that wait here.
 _BUSY_REPORT_INTERVAL_S = 1.0
+
+
+def _listen(records: redis.asyncio.Redis, channel: str, nudge: Callable[..., None]) -> Callable[[], Awaitable[None]]:
+    return QueueListener(records, [channel], nudge, nudge).run
 
 
 class Engine:
     """Serves the deployments of one worker group until it is closed; `start` and `close` may block.
 
     Raises:
-        SettingsWrong: what the broker needs is not installed.
+        SettingsWrong: a package for the broker is not installed.
     """
 
     def __init__(
-        self, worker_name: str, settings: WorkerSettings, outbox: Outbox, is_revoked: Callable[[str], bool]
+        self,
+        worker_name: str,
+        settings: WorkerSettings,
+        event_buffer: CeleryEventBuffer,
+        is_revoked: Callable[[str], bool],
     ) -> None:
         if settings.broker_is_amqp and find_spec("aiormq") is None:
-            raise SettingsWrong("RabbitMQ as a broker needs more packages: pip install 'queuecast[rabbitmq]'.")
+            raise SettingsWrong("A RabbitMQ broker requires more packages: pip install 'queuecast[rabbitmq]'.")
         self.endpoints: dict[str, Endpoint] = {}
-        self.measures = Measures(worker_name)
+        self.counters = EngineCounters(worker_name)
         self._worker_name = worker_name
         self._settings = settings
-        self._outbox = outbox
+        self._event_buffer = event_buffer
         self._is_revoked = is_revoked
         self._started_at = time.time()
         self._thread = threading.Thread(target=self._main, name="queuecast-engine", daemon=True)
@@ -72,39 +84,39 @@ class Engine:
         self._hurried: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Begin to serve; returns once the event loop runs."""
+        """Start serving; return when the event loop runs."""
         self._thread.start()
         self._running.wait()
 
     def served(self) -> dict[str, str]:
-        """Return the endpoints that this worker has, and the version that each should have; any thread may ask."""
+        """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
 
     def close(self) -> None:
-        """Finish what runs within `shutdown_grace_s`, give back the rest, end the hosts."""
+        """Finish running jobs within `shutdown_grace_s`, give back the rest, and stop the hosts."""
         loop, closing = self._loop, self._closing
         if loop is not None and closing is not None and self._thread.is_alive():
             loop.call_soon_threadsafe(closing.set)
         self._thread.join()
 
     def hurry(self) -> None:
-        """Close without finishing what runs; safe in a signal handler."""
+        """Close without finishing running jobs; safe in a signal handler."""
         if self._loop is not None and self._hurried is not None:
             self._loop.call_soon_threadsafe(self._hurried.set)
 
     def revoke(self, job_ids: Iterable[str], *, force: bool) -> None:
-        """Cancel jobs, as remote control asks every worker to; called on Celery's thread."""
+        """Cancel jobs on behalf of remote control, which asks every worker; called on Celery's thread."""
         for job_id in job_ids:
             try:
-                jobs.cancel(job_id, force=force)
-            except (JobNotFound, JobNotCancellable) as error:
-                _log.info("not revoked: %s", error)  # another worker was faster, or it has ended
+                query.cancel(job_id, force=force)
+            except (JobNotFound, JobUnreadable, JobNotCancellable) as error:
+                _log.info("not revoked: %s", error)  # another worker was faster, or the job has ended
 
     def _main(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception:  # noqa: BLE001 - the last place where this thread can say anything
-            _log.critical("the engine has ended: this worker serves nothing any more", exc_info=True)
+        except Exception:  # noqa: BLE001 - the last chance of this thread to log an error
+            _log.critical("the engine has ended: this worker no longer serves", exc_info=True)
         finally:
             self._running.set()
 
@@ -112,24 +124,24 @@ class Engine:
         self._loop, self._closing, self._hurried = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         records = connect(self._settings.redis_url)
         context = self._context(records)
-        context.launcher.warm_up()
-        reconciler = Reconciler(context, self.endpoints, self._desired)
-        cancellation = Cancellation(records, self.endpoints)
+        context.launcher.warm_up(runtimes.FALLBACK)
         intake = context.intake
-        fetching = asyncio.create_task(intake.run())
-        tasks = [
-            asyncio.create_task(work)
-            for work in (
-                intake.listen(),
-                intake.renew(),
-                Listener(records, [keys.NUDGE_CHANNEL], reconciler.nudge, reconciler.nudge).run(),
-                Listener(records, [keys.CANCEL_CHANNEL], cancellation.nudge, cancellation.nudge).run(),
-                reconciler.run(),
-                cancellation.run(),
-                Sweeper(records, intake.source, self._settings).run(),
-                self._report(context),
-            )
-        ]
+        release = Release(records, intake.source, beside_records=self._settings.queues_beside_records)
+        reconciler = Reconciler(context, release, self.endpoints, self._desired)
+        cancellation = Cancellation(records, self.endpoints)
+        fetching = asyncio.create_task(supervised("fetching messages", intake.run))
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {
+            "listening for messages": intake.listen,
+            "renewing leases": intake.renew,
+            "listening for deploys": _listen(records, keys.NUDGE_CHANNEL, reconciler.nudge),
+            "listening for cancellations": _listen(records, keys.CANCEL_CHANNEL, cancellation.nudge),
+            "reconciling deployments": reconciler.run,
+            "cancelling jobs": cancellation.run,
+            "sweeping": Sweeper(records, intake.source, self._settings).run,
+            "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
+            "reporting": lambda: self._report(context),
+        }
+        tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]
         self._running.set()
         await self._closing.wait()
         await cancelled(tasks)
@@ -141,26 +153,27 @@ class Engine:
 
     def _intake(self, records: redis.asyncio.Redis) -> Intake:
         if self._settings.broker_is_amqp:
-            # Its library is an extra.
-            from workers.engine.amqp_intake import AmqpIntake
+            # aiormq is an optional package.
+            from workers.engine.intake.rabbitmq import AmqpIntake
 
             return AmqpIntake(records, self.endpoints, self._settings, self._worker_name)
         settings = self._settings
-        beside = settings.queues_beside_records
-        return RedisIntake(connect(settings.queue_url), self.endpoints, settings.lease_s, beside_records=beside)
+        other_records = None if settings.queues_beside_records else records
+        return RedisIntake(connect(settings.queue_url), self.endpoints, settings.lease_s, records=other_records)
 
     def _context(self, records: redis.asyncio.Redis) -> Context:
-        where = registry_settings()
+        registry = registry_settings()
+        store = ArtifactStore(registry.artifacts_url)
         return Context(
             worker_name=self._worker_name,
             settings=self._settings,
             records=records,
             intake=self._intake(records),
-            outbox=self._outbox,
+            event_buffer=self._event_buffer,
             launcher=HostLauncher(self._settings.host_threads),
-            artifacts=ArtifactCache(where.artifact_cache_dir, ArtifactStore(where.artifacts_url)),
+            artifacts=ArtifactCache(registry.artifact_cache_dir, store, registry.artifact_cache_max_bytes),
             is_revoked=self._is_revoked,
-            measures=self.measures,
+            counters=self.counters,
         )
 
     def _desired(self) -> list[DesiredDeployment]:
@@ -168,14 +181,15 @@ class Engine:
             return deployments.desired(session, self._settings.worker_group)
 
     async def _report(self, context: Context) -> None:
-        """Write this worker's report at every change, and regularly without one."""
+        """Write this worker's report at every change, and at an interval."""
         while True:
             context.changed.clear()
-            report = self._observed()
+            report = self._build_report(context.intake.holder)
             try:
-                await reports.write(context.records, report)
+                if gone := await reports.write(context.records, report, self._served()):
+                    await context.intake.forget_workers(gone)
             except (RedisError, OSError) as error:
-                _log.warning("can't report: %s", error)
+                _log.warning("writing the report failed: %s", error)
             is_busy = any(each["waiting"] or each["running"] for each in report["endpoints"].values())
             try:
                 async with asyncio.timeout(_BUSY_REPORT_INTERVAL_S if is_busy else reports.REPORT_INTERVAL_S):
@@ -184,39 +198,43 @@ class Engine:
                 continue
             await asyncio.sleep(_REPORT_DELAY_S)
 
-    def _observed(self) -> reports.WorkerReport:
+    def _build_report(self, holder: str) -> reports.WorkerReport:
         return {
             "worker": self._worker_name,
             "worker_group": self._settings.worker_group,
             "pid": os.getpid(),
             "started_at": self._started_at,
+            "holder": holder,
             "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
         }
 
+    def _served(self) -> dict[str, int]:
+        return {name: endpoint.desired.revision for name, endpoint in self.endpoints.items() if endpoint.serves}
+
     async def _wind_up(self, context: Context) -> None:
-        """Finish, give back, report: in this order, and each within its time."""
+        """Finish jobs, give back the rest, remove the report: in this order, each within its time limit."""
         endpoints = list(self.endpoints.values())
         for endpoint in endpoints:
             endpoint.retire()
         await self._finish(endpoints)
         running = [job for endpoint in endpoints for job in endpoint.running_jobs]
         if running:
-            _log.warning("%d jobs that still run go back to their queues", len(running))
+            _log.warning("returning %d running jobs to their queues", len(running))
         for endpoint in endpoints:
             endpoint.kill()
         try:
             async with asyncio.timeout(_LAST_WRITES_S):
                 await context.settle()
-                await outcomes.unclaim(context.records, self._worker_name, running)
+                await transitions.requeue(context.records, self._worker_name, running)
                 await context.intake.give_back(context.intake.held)
                 await reports.remove(context.records, self._worker_name)
         except (RedisError, OSError, TimeoutError) as error:
-            _log.warning("some jobs are left to the leases of this worker to run out: %r", error)
+            _log.warning("some jobs stay leased until the leases of this worker expire: %r", error)
         await asyncio.to_thread(context.launcher.close)
 
     async def _finish(self, endpoints: list[Endpoint]) -> None:
-        """Let what runs come to its end, for as long as that may take and nobody is in a hurry."""
-        assert self._hurried is not None  # noqa: S101 - this runs on the loop that made it
+        """Let running jobs finish, within the grace period and until `hurry` is called."""
+        assert self._hurried is not None  # noqa: S101 - `_serve` has created it
         stopping = asyncio.gather(*(endpoint.stop() for endpoint in endpoints))
         hurried = asyncio.create_task(self._hurried.wait())
         either: list[asyncio.Future[Any]] = [stopping, hurried]

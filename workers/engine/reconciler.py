@@ -1,10 +1,11 @@
-"""Closing the difference between the deployments that are desired and the endpoints that this worker has."""
+"""Reconciles the desired deployments with the endpoints of this worker."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis import RedisError
@@ -13,51 +14,61 @@ from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryError
 from workers import keys
 from workers.engine.context import Context
-from workers.engine.endpoint import Endpoint
+from workers.engine.serving.endpoint import Endpoint
+from workers.engine.upkeep import redis_hash
+from workers.engine.upkeep.redis_memory import RedisMemory
+from workers.engine.upkeep.releasing import Release
+from workers.engine.upkeep.snapshot_writer import SnapshotWriter
 from workers.errors import TargetRefused
-from workers.redis_client import EVEN_IF_FULL, script
-from workers.webhooks import outbox
+from workers.jobs import outbox
+from workers.jobs.weights import BYTES_SUFFIX
 
 _log = logging.getLogger(__name__)
 
-#: How often it looks while something winds down.
+#: Interval of passes while an endpoint winds down.
 _WINDING_DOWN_S = 0.25
-#: A drained queue has to stay empty for this long: a submitter may have read the deployment just before.
-_GRACE_S = 2.0
-#: KEYS: a hash. ARGV: endpoint, what is said of it, and so on.
-_TELL = EVEN_IF_FULL + "redis.call('HSET', KEYS[1], unpack(ARGV))"
+#: A drained queue must stay empty for this long: a client may have read the deployment just before the undeploy.
+_DRAINED_GRACE_S = 2.0
+#: Intents of undeployed endpoints whose queues may be deleted.
+_UNDEPLOYED = (Intent.DRAIN, Intent.REJECT)
 
 
 class Reconciler:
-    """Runs until cancelled; a nudge makes the next pass immediate."""
+    """Reconciles until cancelled; a nudge makes the next pass immediate."""
 
     def __init__(
         self,
         context: Context,
+        release: Release,
         endpoints: dict[str, Endpoint],
         read_desired: Callable[[], list[DesiredDeployment]],
     ) -> None:
         self._context = context
+        self._release = release
         self._endpoints = endpoints
         self._read_desired = read_desired
+        self._memory = RedisMemory(context.records)
         self._nudged = asyncio.Event()
         self._quiet_since: dict[str, float] = {}
+        #: Endpoints whose queues are deleted.
+        self._dropped: set[str] = set()
+        self._snapshots = SnapshotWriter(context.records)
 
     def nudge(self, *_: Any) -> None:
-        """Desired deployments may have changed."""
+        """Start the next pass now: desired deployments may have changed."""
         self._nudged.set()
 
     async def run(self) -> None:
-        """Look again at each nudge, and regularly without one."""
+        """Make a pass at each nudge, and at an interval."""
         while True:
             self._nudged.clear()
             winding_down = False
             try:
                 winding_down = await self._reconcile()
             except (RegistryError, RedisError, OSError) as error:
-                _log.warning("going on with the deployments of before: %s", error)
-            except Exception:  # noqa: BLE001 - the next pass may do what this one could not
-                _log.exception("deployments could not be brought up to date")
+                _log.warning("keeping the previous deployments: %s", error)
+            except Exception:  # noqa: BLE001 - the next pass may succeed
+                _log.exception("reconciling deployments failed")
             try:
                 async with asyncio.timeout(_WINDING_DOWN_S if winding_down else self._interval_s):
                     await self._nudged.wait()
@@ -69,12 +80,12 @@ class Reconciler:
         return self._context.settings.reconcile_interval_s
 
     async def _reconcile(self) -> bool:
-        """Make one pass; tell whether something is winding down."""
+        """Make one pass; return whether an endpoint is winding down."""
         desired = {each.endpoint_name: each for each in await asyncio.to_thread(self._read_desired)}
         winding_down = [each.endpoint_name for each in desired.values() if each.intent is not Intent.SERVE]
-        backlogs = await self._context.intake.depths(winding_down)
-        # Before there are jobs of a deployment here whose ends are to be told.
-        await self._tell_callbacks(desired.values())
+        backlogs = await self._backlogs(winding_down)
+        # Before any job of the deployment can end here.
+        await self._write_callbacks(desired.values())
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
@@ -85,35 +96,54 @@ class Reconciler:
                 endpoint.apply(wanted)
         for name in self._endpoints.keys() - desired.keys():
             self._endpoints[name].retire()
-        await self._tell_limits(desired.values())
-        return self._wind_down(backlogs)
+        await self._write_limits(desired.values())
+        await self._snapshots.write(desired.values())
+        winds_down = self._wind_down(backlogs)
+        await self._drop_queues(desired.values())
+        return winds_down
 
-    async def _tell_limits(self, desired: Iterable[DesiredDeployment]) -> None:
-        """Let submitters know how long queues may be, who don't read the registry."""
-        limits = {each.endpoint_name: each.settings.max_queue_length for each in desired}
-        if limits:
-            await self._tell(keys.LIMITS, limits)
+    async def _drop_queues(self, desired: Iterable[DesiredDeployment]) -> None:
+        """Delete the queues of endpoints that were undeployed more than `unused_queue_ttl_s` ago."""
+        self._dropped -= self._endpoints.keys()
+        latest = datetime.now(UTC) - timedelta(seconds=self._context.settings.unused_queue_ttl_s)
+        over = {each.endpoint_name for each in desired if each.intent in _UNDEPLOYED and each.updated_at <= latest}
+        for name in over - self._dropped - self._endpoints.keys():
+            if await self._context.intake.drop_queues(name):
+                self._dropped.add(name)
 
-    async def _tell_callbacks(self, desired: Iterable[DesiredDeployment]) -> None:
-        """Let the scripts that end jobs know where that is to be told for a deployment."""
+    async def _backlogs(self, names: Sequence[str]) -> dict[str, int]:
+        """Return how many jobs of each endpoint no worker has fetched: queued and delayed ones."""
+        queued, delayed = await self._context.intake.depths(names), await self._release.waiting(names)
+        return {name: queued[name] + delayed[name] for name in names}
+
+    async def _write_limits(self, desired: Iterable[DesiredDeployment]) -> None:
+        """Write the limits of queues for clients that don't read the registry, and the default limit in bytes."""
+        limits, by_default = dict[str, int](), list[str]()
+        for each in desired:
+            settings, most_bytes_of = each.settings, each.endpoint_name + BYTES_SUFFIX
+            limits[each.endpoint_name] = settings.max_queue_length
+            if settings.max_queue_bytes is None:
+                by_default.append(most_bytes_of)
+            else:
+                limits[most_bytes_of] = settings.max_queue_bytes
+        if (share_bytes := await self._memory.queue_bytes()) is not None:
+            limits[BYTES_SUFFIX] = share_bytes
+        await redis_hash.update(self._context.records, keys.LIMITS, limits, by_default)
+
+    async def _write_callbacks(self, desired: Iterable[DesiredDeployment]) -> None:
+        """Write the deployments' callback URLs for the scripts that end jobs."""
         callbacks: dict[str, str] = {}
         for each in desired:
             if each.settings.callback_url is not None:
                 try:
                     callbacks[each.endpoint_name] = outbox.callback(each.settings.callback_url)
                 except TargetRefused as error:
-                    _log.error("the ends of jobs of %s are told to nobody: %s", each.endpoint_name, error)
+                    _log.error("webhooks for %s are disabled: %s", each.endpoint_name, error)
         others = [each.endpoint_name for each in desired if each.endpoint_name not in callbacks]
-        if callbacks:
-            await self._tell(keys.ENDPOINT_CALLBACKS, callbacks)
-        if others:
-            await self._context.records.hdel(keys.ENDPOINT_CALLBACKS, *others)
-
-    async def _tell(self, key: str, said: Mapping[str, str | int]) -> None:
-        await script(self._context.records, _TELL)([key], [value for each in said.items() for value in each])
+        await redis_hash.update(self._context.records, keys.ENDPOINT_CALLBACKS, callbacks, others)
 
     def _wind_down(self, backlogs: dict[str, int]) -> bool:
-        """End endpoints that have nothing to do any more; tell whether there are others on their way."""
+        """Retire endpoints that have no jobs left; return whether any endpoint is still winding down."""
         now = asyncio.get_running_loop().time()
         winding_down = False
         for name, endpoint in list(self._endpoints.items()):
@@ -124,15 +154,16 @@ class Reconciler:
             leaves_backlog = endpoint.retired or endpoint.desired.intent is Intent.PARK
             if endpoint.busy or (backlogs.get(name) and not leaves_backlog):
                 self._quiet_since.pop(name, None)
-            elif now - self._quiet_since.setdefault(name, now) >= (0 if leaves_backlog else _GRACE_S):
+            elif now - self._quiet_since.setdefault(name, now) >= (0 if leaves_backlog else _DRAINED_GRACE_S):
                 endpoint.retire()
                 if not endpoint.has_hosts:
                     self._forget(name)
         return winding_down
 
     def _forget(self, name: str) -> None:
-        _log.info("endpoint %s is not served here any more", name)
+        _log.info("endpoint %s is no longer served here", name)
         del self._endpoints[name]
-        self._context.measures.forget(name)
+        self._context.counters.forget(name)
+        self._context.troubles.pop(name, None)
         self._quiet_since.pop(name, None)
         self._context.changed.set()

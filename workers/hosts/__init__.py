@@ -1,4 +1,4 @@
-"""Model hosts: child processes that each hold one model version and do nothing but predict.
+"""Model hosts: child processes that each hold one model version and only predict.
 
-`forkserver` and `host` run in those processes, `launcher` and `remote` are the worker's side.
+`host_side` runs in these processes, `worker_side` in the worker.
 """

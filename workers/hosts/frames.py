@@ -1,6 +1,6 @@
 """The frames between a worker and its hosts: four bytes of length (big-endian), then JSON.
 
-JSON and never pickle: what a model's process sends must not be able to run code in the worker.
+JSON and never pickle: data from a model's process must not be able to run code in the worker.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import struct
 from asyncio import StreamReader
 from typing import Any
 
-#: What a worker reads of a host; it has many, and the memory of one process.
+#: Limit on an answer. A worker has many hosts, but the memory of one process.
 LARGEST_ANSWER_BYTES = 1 << 29
 _LENGTH = struct.Struct(">I")
 _LARGEST_BYTES = (1 << 32) - 1
-# One for all: making one costs more than to encode a small document.
+# Shared, because constructing an encoder costs more than encoding a small document.
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -29,26 +29,26 @@ def to_json(document: Any) -> bytes:
 
     Raises:
         ValueError: it holds NaN, infinity, or text that is not Unicode.
-        TypeError: it holds something that JSON can't say.
+        TypeError: it holds an object that is not JSON-serializable.
     """
     return _encode(document).encode()
 
 
 def framed(content: bytes) -> bytes:
-    """Return the frame of a document that is JSON already. Raises ValueError if it is larger than a frame can be."""
+    """Return the frame of a JSON text. Raises ValueError if it is too large for a frame."""
     if len(content) > _LARGEST_BYTES:
         raise ValueError(f"a frame holds at most {_LARGEST_BYTES} bytes; this document has {len(content)}")
     return _LENGTH.pack(len(content)) + content
 
 
-def receive(channel: socket.socket) -> Any:
-    """Return the next document from a blocking socket.
+def receive(channel: socket.socket) -> bytearray:
+    """Return the next document from a blocking socket, as JSON.
 
     Raises:
         EOFError: the other side has closed it.
     """
-    (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
-    return json.loads(_exactly(channel, length))
+    (length,) = _LENGTH.unpack(_receive_exactly(channel, _LENGTH.size))
+    return _receive_exactly(channel, length)
 
 
 async def read(reader: StreamReader) -> bytes:
@@ -56,7 +56,7 @@ async def read(reader: StreamReader) -> bytes:
 
     Raises:
         asyncio.IncompleteReadError: the other side has closed it.
-        ValueError: what it sent is larger than a frame may be.
+        ValueError: the frame is too large.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > LARGEST_ANSWER_BYTES:
@@ -64,7 +64,7 @@ async def read(reader: StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
-def _exactly(channel: socket.socket, size_bytes: int) -> bytearray:
+def _receive_exactly(channel: socket.socket, size_bytes: int) -> bytearray:
     content = bytearray(size_bytes)
     view = memoryview(content)
     while view:

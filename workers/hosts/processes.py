@@ -1,4 +1,4 @@
-"""What the kernel knows of processes: their children and memory, and who ends with whom. Complete on Linux only."""
+"""Children, memory and parents of processes, from the kernel. Complete on Linux only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 #: The second word of /proc/<pid>/statm counts resident pages.
 _RESIDENT = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-#: From -1000 to 1000; the kernel's out-of-memory killer takes the highest first.
+#: From -1000 to 1000; the kernel's out-of-memory killer kills the highest first.
 _KILLED_EARLY = "500"
 
 
 def children(pid: int) -> list[int]:
-    """Return the children of a process, also those that have ended and that it has not waited for."""
+    """Return the children of a process, including zombies."""
     try:
         tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - half the time of Path.iterdir()
     except OSError:
@@ -32,7 +32,7 @@ def own_memory_bytes(pid: int) -> int:
     if sys.platform == "linux":
         words = _read(f"/proc/{pid}/statm").split()
         return int(words[_RESIDENT]) * _PAGE_BYTES if words else 0
-    else:  # noqa: RET505 - so that mypy knows which one it reads
+    else:  # noqa: RET505 - mypy checks one branch for each platform
         import psutil
 
         try:
@@ -42,7 +42,7 @@ def own_memory_bytes(pid: int) -> int:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return the resident memory of a process and all its descendants; what they share counts for each."""
+    """Return the resident memory of a process and all its descendants; shared memory counts for each."""
     total, found = 0, [pid]
     while found:
         each = found.pop()
@@ -52,13 +52,13 @@ def memory_bytes(pid: int) -> int:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends, however far away they moved (Linux only)."""
+    """Become the parent of all descendants whose own parent ends (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, however that comes (Linux only)."""
+    """Let the kernel kill this process when its parent dies (Linux only)."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -67,14 +67,14 @@ def die_with_parent() -> None:
 
 
 def die_first_without_memory() -> None:
-    """Have the kernel take this process before others when the machine is out of memory (Linux only)."""
+    """Let the kernel kill this process before others when the machine is out of memory (Linux only)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # a sandbox may forbid it
             Path("/proc/self/oom_score_adj").write_text(_KILLED_EARLY)
 
 
 def _read(path: str) -> bytes:
-    """Return what a file of /proc says; nothing if its process has ended."""
+    """Return the content of a file in /proc; empty if the process has ended."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - read many times a second
             return file.read()

@@ -1,4 +1,4 @@
-"""Telling the ends of jobs to whoever asked for it, over HTTP, signed as Standard Webhooks has it.
+"""Webhooks: signed HTTP requests that report the ends of jobs, in the form of Standard Webhooks.
 
-`outbox` notes what is to be told in the script that ends a job; `notifier` is the process that tells it.
+The script that ends a job records its delivery (`workers.jobs.outbox`); the `notifier` process sends it.
 """

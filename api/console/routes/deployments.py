@@ -1,4 +1,4 @@
-"""Deployments: one of them, and deploy, swap and undeploy, each with a page that says what will happen."""
+"""Pages of deployments: show, deploy, swap and undeploy, each change with a page that shows its effect."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import deploying, registering, services
+from api.auth.sessions import for_role
 from api.console import forms, views
-from api.console.sessions import for_role
+from api.deployments import service as deployment_service
+from api.models import service as model_service
+from api.process import services
 from registry import names
 from registry.roles import Role
 
@@ -27,50 +29,50 @@ def show_deployment(endpoint_name: str) -> str:
 @for_role(Role.OPERATOR)
 def deploy_form(model_name: str, version: str) -> str:
     """Ask how to deploy a version."""
-    return _form(registering.show_version(services.current(), model_name, version), {}, {})
+    return _form(model_service.show_version(services.current(), model_name, version), {}, {})
 
 
 @blueprint.get("/deploy")
 @for_role(Role.OPERATOR)
 def review_deploy() -> str | tuple[str, int]:
-    """Say what the deploy of a link, or of a form without secrets, will do."""
+    """Show the effect of a deploy from a link, or from a form without secrets."""
     return _review(request.args)
 
 
 @blueprint.post("/deploy/review")
 @for_role(Role.OPERATOR)
 def review_typed_deploy() -> str | tuple[str, int]:
-    """Say what a deploy will do whose settings were typed: a callback's token belongs in no address or log."""
+    """Show the effect of a deploy from a form: a callback's token must not be in an address or log."""
     return _review(request.form)
 
 
 @blueprint.post("/deploy")
 @for_role(Role.OPERATOR)
 def deploy() -> AnyResponse:
-    """Deploy, unless the deployment is not any more what was shown."""
-    view = deploying.deploy(services.current(), forms.deploy(request.form), None)
+    """Deploy, unless the deployment has changed since it was shown."""
+    view = deployment_service.deploy(services.current(), forms.deploy(request.form), None)
     return redirect(url_for(".show_deployment", endpoint_name=view["endpoint_name"], done="deploy"), 303)
 
 
 @blueprint.get("/deployments/<endpoint_name>/undeploy")
 @for_role(Role.OPERATOR)
 def review_undeploy(endpoint_name: str) -> str:
-    """Say what each way to undeploy does, and ask for one."""
-    return render_template("console/undeploy.html", view=deploying.show(services.current(), endpoint_name))
+    """Show the effect of each way to undeploy, and ask for one."""
+    return render_template("console/undeploy.html", view=deployment_service.show(services.current(), endpoint_name))
 
 
 @blueprint.post("/deployments/<endpoint_name>/undeploy")
 @for_role(Role.OPERATOR)
 def undeploy(endpoint_name: str) -> AnyResponse:
-    """Undeploy, unless the deployment is not any more what was shown."""
-    deploying.undeploy(services.current(), forms.undeploy(endpoint_name), None)
+    """Undeploy, unless the deployment has changed since it was shown."""
+    deployment_service.undeploy(services.current(), forms.undeploy(endpoint_name), None)
     return redirect(url_for("console.overview.home", done="undeploy"), 303)
 
 
 def _review(given: Mapping[str, str]) -> str | tuple[str, int]:
-    """Say what a deploy will do, and ask for confirmation; or show the form again with what is wrong."""
+    """Show the effect of a deploy and ask for confirmation; or show the form again with its problems."""
     here = services.current()
-    version = registering.show_version(here, given.get("model_name", ""), given.get("version", ""))
+    version = model_service.show_version(here, given.get("model_name", ""), given.get("version", ""))
     sent = forms.send(lambda: forms.deploy(given), "")
     if sent.made is None:
         return _form(version, given, sent.problems), sent.status

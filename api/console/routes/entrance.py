@@ -5,26 +5,26 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import services
-from api.console import sessions
+from api.auth import sessions
 from api.errors import KeyRefused, status_of
-from api.guard import open_to_all
+from api.http.route import OPEN, Access
+from api.process import services
 
 blueprint = Blueprint("entrance", __name__)
-_REFUSED = "There is no such key, or it is revoked; or too many have tried just now. Wait a second, and try it again."
+_REFUSED = "There is no such key, or it is revoked."
 
 
 @blueprint.get("/login")
-@open_to_all
+@Access(OPEN)
 def login_form() -> str:
     """Ask for an API key."""
     return render_template("console/login.html", wanted=request.args.get("next", ""), problem="")
 
 
 @blueprint.post("/login")
-@open_to_all
+@Access(OPEN)
 def log_in() -> AnyResponse | tuple[str, int]:
-    """Log in with an API key, and go on to where one wanted to be."""
+    """Log in with an API key, and go on to the wanted page."""
     wanted = request.form.get("next", "")
     if not sessions.log_in(services.current(), request.form.get("key", "")):
         return render_template("console/login.html", wanted=wanted, problem=_REFUSED), status_of(KeyRefused())
@@ -32,7 +32,7 @@ def log_in() -> AnyResponse | tuple[str, int]:
 
 
 @blueprint.post("/logout")
-@open_to_all
+@Access(OPEN)
 def log_out() -> AnyResponse:
     """Log out."""
     sessions.log_out()
@@ -40,7 +40,7 @@ def log_out() -> AnyResponse:
 
 
 def _own(wanted: str) -> str:
-    """Return an address of the console's; what leads elsewhere leads to its first page."""
+    """Return an address of the console; for all other addresses, its first page."""
     home = url_for("console.overview.home")
     plain = wanted.isprintable() and "\\" not in wanted
     return wanted if plain and (wanted == home or wanted.startswith((f"{home}/", f"{home}?"))) else home

@@ -5,15 +5,16 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import identity, services
+from api.auth import identity
+from api.auth.sessions import for_role
 from api.console import views
-from api.console.sessions import for_role
-from api.requests import validated
-from api.schemas import JobList
+from api.http.requests import validated
+from api.jobs.schemas import JobList
+from api.process import services
 from registry.roles import Role
-from workers import jobs
-from workers.jobs import JobState
-from workers.webhooks import deliveries
+from workers.jobs import query
+from workers.jobs.query import JobState
+from workers.webhooks import store as deliveries
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
 
@@ -24,7 +25,7 @@ def list_jobs() -> str:
     """List recent jobs, newest first."""
     filters = {name: value for name in ("endpoint_name", "status") if (value := request.args.get(name))}
     wanted = validated(JobList, filters)
-    found = jobs.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
+    found = query.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
     return render_template("console/jobs.html", jobs=found, wanted=wanted, states=list(JobState))
 
 
@@ -39,15 +40,15 @@ def show_job(job_id: str) -> str:
 @for_role(Role.CLIENT)
 def review_cancel(job_id: str) -> str:
     """Say what cancelling does, and ask for confirmation."""
-    return render_template("console/cancel.html", job=jobs.get(job_id, identity.current().sees_jobs_of))
+    return render_template("console/cancel.html", job=query.get(job_id, identity.current().sees_jobs_of))
 
 
 @blueprint.post("/<job_id>/cancel")
 @for_role(Role.CLIENT)
 def cancel(job_id: str) -> AnyResponse:
-    """Cancel a job as it was shown: one that was queued doesn't have its host stopped if it has begun meanwhile."""
+    """Cancel a job as it was shown: if it was queued, its host is not stopped even if the job has started since."""
     force = request.form.get("status") == JobState.RUNNING
-    jobs.cancel(job_id, force=force, owner=identity.current().sees_jobs_of)
+    query.cancel(job_id, force=force, owner=identity.current().sees_jobs_of)
     return redirect(url_for(".show_job", job_id=job_id, done="cancel"), 303)
 
 

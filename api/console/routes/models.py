@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from api import registering, services
+from api.auth.sessions import for_role
 from api.console import views
-from api.console.sessions import for_role
+from api.models import service as model_service
+from api.process import services
 from registry.roles import Role
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
@@ -16,7 +17,7 @@ blueprint = Blueprint("models", __name__, url_prefix="/models")
 @for_role(Role.OPERATOR)
 def list_models() -> str:
     """List the models."""
-    return render_template("console/models.html", models=registering.list_models(services.current()))
+    return render_template("console/models.html", models=model_service.list_models(services.current()))
 
 
 @blueprint.get("/<model_name>")

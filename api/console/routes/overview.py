@@ -10,10 +10,11 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from api import identity, services
+from api.auth import identity
+from api.auth.sessions import for_role
 from api.console import views
-from api.console.sessions import for_role
-from api.guard import open_to_all
+from api.http.route import OPEN, Access
+from api.process import services
 from registry.roles import Role
 
 blueprint = Blueprint("overview", __name__)
@@ -23,14 +24,14 @@ _MEDIA_TYPES = {"console.css": "text/css", "console.js": "text/javascript", "ico
 @blueprint.get("", strict_slashes=False)
 @for_role(Role.CLIENT)
 def home() -> AnyResponse | str:
-    """Show operators what runs; lead others to what they may do."""
+    """Show operators the overview; redirect others to the endpoints that they may try."""
     if not identity.current().role.includes(Role.OPERATOR):
         return redirect(url_for("console.trying.list_endpoints"), 303)
     return render_template("console/overview.html", **views.overview(services.current()))
 
 
 @blueprint.get("/static/<name>")
-@open_to_all
+@Access(OPEN)
 def file(name: str) -> AnyResponse:
     """Send the style sheet, the script or the icon."""
     if name not in _MEDIA_TYPES:
@@ -43,7 +44,7 @@ def file(name: str) -> AnyResponse:
 @blueprint.get("/<path:rest>")
 @for_role(Role.CLIENT)
 def nothing(rest: str) -> NoReturn:
-    """Say that there is nothing at an address, as a page like the others."""
+    """Answer 404 with a page of the console."""
     raise NotFound(f"The console has no page at {rest!r}.")
 
 

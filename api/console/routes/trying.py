@@ -1,15 +1,16 @@
-"""Trying an endpoint with an input."""
+"""Pages to try an endpoint with an input."""
 
 from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from api import services, submitting
+from api.auth.sessions import for_role
 from api.console import trying, views
-from api.console.sessions import for_role
 from api.console.trying import Form
+from api.predictions import service as prediction_service
+from api.process import services
 from registry.roles import Role
-from workers.priorities import Priority
+from workers.queues.priorities import Priority
 
 blueprint = Blueprint("trying", __name__, url_prefix="/try")
 
@@ -17,7 +18,7 @@ blueprint = Blueprint("trying", __name__, url_prefix="/try")
 @blueprint.get("")
 @for_role(Role.CLIENT)
 def list_endpoints() -> str:
-    """List what can be tried."""
+    """List the endpoints that can be tried."""
     return render_template("console/endpoints.html", endpoints=views.open_endpoints(services.current()))
 
 
@@ -25,16 +26,16 @@ def list_endpoints() -> str:
 @for_role(Role.CLIENT)
 def try_form(endpoint_name: str) -> str:
     """Show a form with the model's example."""
-    page, _ = _page(trying.blank(submitting.serving_endpoint(services.current(), endpoint_name)))
+    page, _ = _page(trying.blank(prediction_service.serving_endpoint(services.current(), endpoint_name)))
     return page
 
 
 @blueprint.post("/<endpoint_name>")
 @for_role(Role.CLIENT)
 def submit(endpoint_name: str) -> tuple[str, int]:
-    """Submit what was typed, and show what became of it, in place."""
+    """Submit the typed input, and show the job in place."""
     here = services.current()
-    return _page(trying.submit(here, submitting.serving_endpoint(here, endpoint_name), request.form))
+    return _page(trying.submit(here, prediction_service.serving_endpoint(here, endpoint_name), request.form))
 
 
 def _page(form: Form) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Sends one job with Celery alone, signed with QUEUECAST_MESSAGE_KEY: what docs/security.md shows."""
+"""Sends one job with Celery alone, signed with QUEUECAST_MESSAGE_KEY: what docs/guides/security.md shows."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""A receiver, and settings under which something may be sent to it, in this process."""
+"""A receiver, and settings that allow sending to it, in this process."""
 
 from __future__ import annotations
 

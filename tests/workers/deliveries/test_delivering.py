@@ -1,4 +1,4 @@
-"""Delivering: an attempt at a time, each once, until the receiver has it or it is given up."""
+"""Deliveries: one attempt at a time, each once, until the receiver accepts it or the retries end."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver
 from tests.workers.conftest import WithRedis, submit
-from workers import documents, jobs, keys, statistics
-from workers.engine import outcomes
-from workers.engine.outcomes import Finish
+from workers import keys
 from workers.errors import DeliveryNotFound
-from workers.queues import WEBHOOKS_QUEUE
-from workers.webhooks import attempts, deliveries, delivering, notifier, payload, sending
-from workers.webhooks.deliveries import Delivery, DeliveryStatus
-from workers.webhooks.delivering import deliver
+from workers.jobs import query, records, transitions
+from workers.jobs.job import Job
+from workers.jobs.transitions import Finish
+from workers.measures import counters
+from workers.queues.naming import WEBHOOKS_QUEUE
+from workers.webhooks import delivery, http, notifier
+from workers.webhooks import store as deliveries
+from workers.webhooks.delivery import deliver
+from workers.webhooks.store import Delivery, DeliveryStatus
 
 NAME = "adding"
 
 
 def ended(with_redis: WithRedis, url: str, count: int = 1, prediction: Any = 3) -> list[str]:
-    """Jobs that have succeeded, whose ends are to be told."""
+    """Submit jobs with a callback, and let them succeed."""
     ids, now = [submit(callback_url=url).job_id for _ in range(count)], time.time()
     outcome = json.dumps({"prediction": prediction}).encode()
     finishes = [
-        Finish(each, documents.succeeded(each, NAME, outcome, now, now, now), statistics.Kind.SUCCEEDED, 1.0)
+        Finish(each, records.succeeded(Job(each, NAME, now), outcome, now, now), counters.Kind.SUCCEEDED, 1.0)
         for each in ids
     ]
-    with_redis(lambda client: outcomes.finish(client, NAME, finishes, now, None))
+    with_redis(lambda client: transitions.finish(client, NAME, finishes, now, None))
     return ids
 
 
 def taken_and_delivered() -> list[str]:
-    taken = attempts.take()
+    taken = deliveries.lease_due()
     for job_id in taken:
         deliver(job_id)
     return taken
@@ -62,12 +65,12 @@ def test_what_is_told_is_the_job_as_get_shows_it(receiver: WebhookReceiver, with
     [job_id] = ended(with_redis, receiver.url)
     found = until(job_id, DeliveryStatus.DELIVERED)
     [told] = receiver.got
-    job = jobs.get(job_id).document()
+    job = query.get(job_id).document()
     assert told == {"type": "job.succeeded", "timestamp": job["finished_at"], "data": json.loads(json.dumps(job))}
     [attempt] = found.attempts
     assert (attempt["status_code"], attempt["error"], attempt["answer"]) == (204, None, "")
-    assert found.document()["callback_url"].endswith("/hook?…")
-    assert attempts.take() == []
+    assert found.document(with_answers=True)["callback_url"].endswith("/hook?…")
+    assert deliveries.lease_due() == []
     assert deliveries.figures() == deliveries.Figures(1, 0, 0, 0, 0.0)
 
 
@@ -85,7 +88,7 @@ def test_an_end_is_told_without_a_task_where_a_full_redis_takes_none(
     receiver: WebhookReceiver, with_redis: WithRedis, fill: Callable[[], None], store: redis.Redis
 ) -> None:
     first, second = ended(with_redis, receiver.url, 2)
-    assert set(attempts.take()) == {first, second}
+    assert set(deliveries.lease_due()) == {first, second}
     notifier.send(first)
     assert store.llen(WEBHOOKS_QUEUE) == 1
     assert receiver.jobs == []
@@ -95,8 +98,9 @@ def test_an_end_is_told_without_a_task_where_a_full_redis_takes_none(
 
 
 def test_a_large_outcome_is_left_out_and_where_it_is_said() -> None:
-    record = documents.succeeded("j", NAME, json.dumps({"prediction": "x" * 100_000}).encode(), 1.0, 2.0, 3.0)
-    body = payload.body("j", record)
+    outcome = json.dumps({"prediction": "x" * 100_000}).encode()
+    record = records.succeeded(Job("j", NAME, 1.0, attempts=1), outcome, 2.0, 3.0)
+    body = delivery.build_body("j", record)
     data = json.loads(body)["data"]
     assert len(body) < 1_000
     assert (data["outcome"], data["outcome_omitted"], data["url"]) == (None, True, "/jobs/j")
@@ -126,7 +130,8 @@ def test_after_the_last_retry_it_is_given_up_and_can_be_sent_again(
 
     receiver.answer = lambda _number: (200, {})
     again = deliveries.redeliver(job_id)
-    assert (again.status, again.document()["next_attempt_at"] is None) == (DeliveryStatus.PENDING, False)
+    shown = again.document(with_answers=True)
+    assert (again.status, shown["next_attempt_at"] is None) == (DeliveryStatus.PENDING, False)
     assert store.ttl(keys.delivery(job_id)) == -1
     found = until(job_id, DeliveryStatus.DELIVERED)
     assert len(found.attempts) == 5
@@ -184,7 +189,7 @@ def test_an_error_of_the_notifiers_own_counts_as_an_attempt(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sending, "post", broken)
+    monkeypatch.setattr(http, "post", broken)
     [job_id] = ended(with_redis, receiver.url)
     found = until(job_id, DeliveryStatus.FAILED)
     assert len(found.attempts) == 4
@@ -196,7 +201,7 @@ def test_a_message_that_comes_twice_or_late_sends_nothing_twice(
     [job_id] = ended(with_redis, receiver.url)
     deliver(job_id)
     assert not receiver.ids  # it isn't taken yet
-    assert attempts.take() == [job_id]
+    assert deliveries.lease_due() == [job_id]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(deliver, [job_id] * 16))
     deliver(job_id)
@@ -207,18 +212,18 @@ def test_a_message_that_comes_twice_or_late_sends_nothing_twice(
 def test_an_attempt_that_was_lost_is_made_again_when_its_time_is_over(
     receiver: WebhookReceiver, with_redis: WithRedis, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "TAKEN_S", 0.05)
+    monkeypatch.setattr(deliveries, "LEASE_S", 0.05)
     [job_id] = ended(with_redis, receiver.url)
-    assert attempts.take() == [job_id]  # and the task's message is lost
-    assert attempts.take() == []
-    monkeypatch.setattr(attempts, "SLACK_S", -4.95)  # of the time limit of 5 s
-    monkeypatch.setattr(attempts, "TAKEN_S", 60)
-    assert eventually(attempts.take) == [job_id]
-    lost = attempts.begin(job_id)  # and its process is killed
+    assert deliveries.lease_due() == [job_id]  # and the task's message is lost
+    assert deliveries.lease_due() == []
+    monkeypatch.setattr(deliveries, "ATTEMPT_SLACK_S", -4.95)  # of the time limit of 5 s
+    monkeypatch.setattr(deliveries, "LEASE_S", 60)
+    assert eventually(deliveries.lease_due) == [job_id]
+    lost = deliveries.begin_attempt(job_id)  # and its process is killed
     assert lost is not None
-    assert attempts.begin(job_id) is None
+    assert deliveries.begin_attempt(job_id) is None
     until(job_id, DeliveryStatus.DELIVERED)
-    assert not attempts.end(lost, delivering._result(lost))
+    assert not deliveries.end_attempt(lost, delivery._attempt(lost))
     assert len(deliveries.get(job_id).attempts) == 1
 
 
@@ -228,16 +233,16 @@ def test_messages_that_waited_too_long_take_no_more_than_the_receivers_share(
     ids, late = ended(with_redis, receiver.url, 6), list[str]()
 
     def all_taken() -> bool:
-        late.extend(attempts.take())
+        late.extend(deliveries.lease_due())
         return set(late) == set(ids)
 
-    monkeypatch.setattr(attempts, "TAKEN_S", 0.01)
+    monkeypatch.setattr(deliveries, "LEASE_S", 0.01)
     eventually(all_taken)  # while a queue is behind: these messages are still on their way
-    monkeypatch.setattr(attempts, "TAKEN_S", 60)
-    taken = eventually(attempts.take)
-    begun = [each for each in map(attempts.begin, late) if each is not None]
+    monkeypatch.setattr(deliveries, "LEASE_S", 60)
+    taken = eventually(deliveries.lease_due)
+    begun = [each for each in map(deliveries.begin_attempt, late) if each is not None]
     assert {each.job_id for each in begun} == set(taken)
-    assert len(begun) == attempts.AT_A_RECEIVER
+    assert len(begun) == deliveries.LEASES_PER_RECEIVER
 
 
 def test_what_is_not_to_be_told_to_a_receiver_any_more_is_dropped(
@@ -248,7 +253,8 @@ def test_what_is_not_to_be_told_to_a_receiver_any_more_is_dropped(
     store.hset(keys.delivery(moved), "receiver", "other.example.com")
     store.hset(keys.delivery(told), "status", DeliveryStatus.DELIVERED)
     store.hset(keys.WEBHOOKS_FAILING, f"127.0.0.1:{receiver.port}", 1)
-    assert attempts.take() == attempts.take() == attempts.take() == []  # one after the other: it was failing
+    for _ in range(3):  # one after the other: the receiver was failing
+        assert deliveries.lease_due() == []
     assert not store.exists(keys.webhooks_due(f"127.0.0.1:{receiver.port}"), keys.WEBHOOKS_FAILING)
     assert set(store.zrange(keys.WEBHOOKS_PENDING, 0, -1)) == {moved.encode(), told.encode()}
 
@@ -259,7 +265,7 @@ def test_a_record_of_which_nothing_can_be_made_is_not_told_as_nothing(
     [job_id] = ended(with_redis, receiver.url)
     store.hset(keys.delivery(job_id), "record", "{}")
     found = until(job_id, DeliveryStatus.FAILED)
-    assert {each["error"] for each in found.attempts} == {delivering._UNEXPECTED}
+    assert {each["error"] for each in found.attempts} == {delivery._INTERNAL_ERROR}
     assert not receiver.ids
     # As after an upgrade of the notifier, which knows what is meant.
     store.hset(keys.delivery(job_id), "record", store.get(keys.record(job_id)) or b"")
@@ -273,13 +279,13 @@ def test_one_receiver_has_its_share_and_a_failing_one_a_single_attempt_at_once(
 ) -> None:
     first = ended(with_redis, f"http://127.0.0.1:{free_port()}/", 10)
     other = ended(with_redis, receiver.url, 2)
-    taken = attempts.take()
-    assert len([each for each in taken if each in first]) == attempts.AT_A_RECEIVER
+    taken = deliveries.lease_due()
+    assert len([each for each in taken if each in first]) == deliveries.LEASES_PER_RECEIVER
     assert set(other) <= set(taken)
     for job_id in taken:
         deliver(job_id)
     assert set(receiver.jobs) == set(other)
-    assert len(attempts.take()) == 1  # nobody answered there
+    assert len(deliveries.lease_due()) == 1  # nobody answered there
     assert deliveries.figures().overdue_s > 0
 
 
@@ -288,10 +294,10 @@ def test_a_receiver_that_is_back_has_its_share_again(receiver: WebhookReceiver, 
     ended(with_redis, receiver.url)
     taken_and_delivered()
     ended(with_redis, receiver.url, 9)
-    [probe] = attempts.take()
+    [probe] = deliveries.lease_due()
     deliver(probe)
-    taken = attempts.take()
-    assert len(taken) == attempts.AT_A_RECEIVER
+    taken = deliveries.lease_due()
+    assert len(taken) == deliveries.LEASES_PER_RECEIVER
     for job_id in taken:
         deliver(job_id)
     eventually(lambda: not taken_and_delivered() and len(receiver.jobs) == 10)
@@ -317,8 +323,8 @@ def test_what_became_of_deliveries_is_kept_for_so_many(
 def test_deliveries_are_listed_newest_first_and_page_by_page(
     receiver: WebhookReceiver, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "_PAGE", 2)
-    monkeypatch.setattr(attempts, "AT_A_RECEIVER", 1)
+    monkeypatch.setattr(deliveries, "_PAGE_LENGTH", 2)
+    monkeypatch.setattr(deliveries, "LEASES_PER_RECEIVER", 1)
     ids = [ended(with_redis, receiver.url)[0] for _ in range(5)]
     assert taken_and_delivered() == ids[:1]
     assert [each.job_id for each in deliveries.newest(limit=3)] == [ids[0], ids[4], ids[3]]

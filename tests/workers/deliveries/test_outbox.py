@@ -1,4 +1,4 @@
-"""The outbox: what is to be told stands there as soon as the job has ended, however it ends."""
+"""The outbox: a job's webhook is stored in the step that ends the job, however it ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from redis.asyncio import Redis as AsyncRedis
 from registry.deployments import DesiredDeployment
 from tests.workers.conftest import WithRedis, submit
 from tests.workers.stand_ins import context, deployment
-from workers import bulk, documents, jobs, keys, places, records, statistics, tasks
-from workers.engine import outcomes
-from workers.engine.outcomes import Finish
+from workers import keys, tasks
+from workers.engine.intake.leases import Leases
 from workers.engine.reconciler import Reconciler
-from workers.engine.sweeper import Sweeper
+from workers.engine.upkeep.releasing import Release
+from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import DeliveryNotFound, PredictionFailed, TargetRefused
-from workers.priorities import Priority
+from workers.jobs import bulk, outbox, query, records, transitions
+from workers.jobs.accept import Idempotency
+from workers.jobs.job import Job, JobOptions
+from workers.jobs.transitions import Finish
+from workers.measures import counters, positions
+from workers.queues.priorities import Priority
 from workers.settings import load
-from workers.submission import Idempotency
-from workers.webhooks import deliveries, outbox
-from workers.webhooks.deliveries import DeliveryStatus
+from workers.webhooks import store as deliveries
+from workers.webhooks.store import DeliveryStatus
 
 NAME = "adding"
 URL = "https://hooks.example.com/hook?token=secret"
@@ -41,16 +45,16 @@ def finish(
     finishes = []
     for job_id in job_ids:
         if failed:
-            record, kind = documents.failed(job_id, NAME, PredictionFailed("no"), now, now, owner=owner), "failed"
+            record, kind = records.failed(Job(job_id, NAME, now, owner=owner), PredictionFailed("no"), now), "failed"
         else:
-            about = job_id, NAME, b'{"owner":"x"}', now, now, now
-            record, kind = documents.succeeded(*about, owner=owner, priority=priority), "succeeded"
-        finishes.append(Finish(job_id, record, statistics.Kind(kind), 1.0))
-    with_redis(lambda client: outcomes.finish(client, NAME, finishes, now, None))
+            job = Job(job_id, NAME, now, owner=owner, priority=priority, attempts=1)
+            record, kind = records.succeeded(job, b'{"owner":"x"}', now, now), "succeeded"
+        finishes.append(Finish(job_id, record, counters.Kind(kind), 1.0, owner))
+    with_redis(lambda client: transitions.finish(client, NAME, finishes, now, None))
 
 
 def cancel(_with_redis: WithRedis, job_id: str) -> None:
-    jobs.cancel(job_id)
+    query.cancel(job_id)
 
 
 def expire(with_redis: WithRedis, job_id: str) -> None:
@@ -59,6 +63,9 @@ def expire(with_redis: WithRedis, job_id: str) -> None:
 
         async def oldest_at(self, _name: str) -> float | None:
             return None
+
+        async def is_queued(self, *_: object) -> bool:
+            return False
 
         async def without_lease(self, _job_ids: object) -> list[str]:
             return []
@@ -89,7 +96,7 @@ def test_every_way_to_end_is_to_be_told_once(store: redis.Redis, with_redis: Wit
         deliveries.get(job_id)
     time.sleep(0.002)
     ENDS[state](with_redis, job_id)
-    assert jobs.get(job_id).state == state
+    assert query.get(job_id).state == state
     for other in ("succeeded", "failed"):  # which come too late
         ENDS[other](with_redis, job_id)
     found = deliveries.get(job_id)
@@ -108,18 +115,19 @@ def test_nothing_is_noted_of_jobs_that_asked_for_nothing(store: redis.Redis, wit
 
 def test_a_job_that_could_not_be_sent_is_forgotten_with_its_callback(store: redis.Redis) -> None:
     job_id = submit(callback_url=URL).job_id
-    records.forget_queued(job_id, NAME)
+    transitions.forget_queued(job_id, NAME)
     assert not store.exists(keys.CALLBACKS)
 
 
-async def tell_callbacks(desired: list[DesiredDeployment], client: AsyncRedis) -> None:
-    await Reconciler(context(client), {}, list)._tell_callbacks(desired)
+async def write_callbacks(desired: list[DesiredDeployment], client: AsyncRedis) -> None:
+    release = Release(client, Leases(client, 20.0), beside_records=True)
+    await Reconciler(context(client), release, {}, list)._write_callbacks(desired)
 
 
 def test_a_deployments_callback_is_for_jobs_without_one_of_their_own(store: redis.Redis, with_redis: WithRedis) -> None:
     for wanted in ("https://deployment.example.com/", None):
         desired = [deployment(NAME, callback_url=wanted), deployment("other")]
-        with_redis(partial(tell_callbacks, desired))
+        with_redis(partial(write_callbacks, desired))
         ids = [submit().job_id, submit(callback_url=URL).job_id]
         finish(with_redis, *ids)
         assert deliveries.get(ids[1]).url == URL
@@ -130,11 +138,27 @@ def test_a_deployments_callback_is_for_jobs_without_one_of_their_own(store: redi
                 deliveries.get(ids[0])
 
 
+def test_a_client_sees_what_its_jobs_asked_for_and_not_the_deployments_receiver(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    with_redis(partial(write_callbacks, [deployment(NAME, callback_url="https://deployment.example.com/")]))
+    own, deployments = submit(callback_url=URL, owner="shop").job_id, submit(owner="shop").job_id
+    finish(with_redis, own, deployments, owner="shop")
+    assert [each.job_id for each in deliveries.newest(owner="shop")] == [own]
+    assert deliveries.get(own, "shop").url == URL
+    with pytest.raises(DeliveryNotFound):
+        deliveries.get(deployments, "shop")
+    with pytest.raises(DeliveryNotFound):
+        deliveries.get(own, "desk")
+    assert set(pending()) == {own, deployments}
+
+
 def test_many_jobs_have_one_callback_or_each_its_own(store: redis.Redis, with_redis: WithRedis) -> None:
-    rows = [bulk.Job({"input": 1}), bulk.Job({"input": 2}, callback_url="http://one.internal:8080/")]
-    ids = bulk.submit(NAME, rows, callback_url=URL)
+    own = JobOptions(callback_url="http://one.internal:8080/")
+    rows = [bulk.NewJob({"input": 1}), bulk.NewJob({"input": 2}, own)]
+    ids = bulk.submit(NAME, rows, options=JobOptions(callback_url=URL))
     more = [result.id for result in tasks.predict.bulk(NAME, [1, 2, 3], callback_url=URL)]
-    plain = bulk.submit(NAME, [bulk.Job({"input": 1})])
+    plain = bulk.submit(NAME, [bulk.NewJob({"input": 1})])
     finish(with_redis, *ids, *more, *plain)
     found = [deliveries.get(job_id).url for job_id in [*ids, *more]]
     assert found == [URL, "http://one.internal:8080/", URL, URL, URL]
@@ -142,10 +166,10 @@ def test_many_jobs_have_one_callback_or_each_its_own(store: redis.Redis, with_re
 
 
 def test_jobs_have_callbacks_and_priorities_at_once(store: redis.Redis, with_redis: WithRedis) -> None:
-    rows = [bulk.Job({"input": 1}, priority=each, callback_url=f"https://{each}.example.com/") for each in Priority]
-    ids = bulk.submit(NAME, rows)
+    options = [JobOptions(priority=each, callback_url=f"https://{each}.example.com/") for each in Priority]
+    ids = bulk.submit(NAME, [bulk.NewJob({"input": 1}, each) for each in options])
     single = submit(priority=Priority.LOW, callback_url=URL).job_id
-    assert [places.read(NAME, [job_id])[job_id].level for job_id in [*ids, single]] == [*Priority, Priority.LOW]
+    assert [positions.read(NAME, [job_id])[job_id].priority for job_id in [*ids, single]] == [*Priority, Priority.LOW]
     finish(with_redis, *ids, single)
     assert not store.exists(keys.levels(NAME), keys.CALLBACKS)
     told = [deliveries.get(job_id).url for job_id in [*ids, single]]
@@ -155,10 +179,10 @@ def test_jobs_have_callbacks_and_priorities_at_once(store: redis.Redis, with_red
 def test_a_repeated_bulk_call_asks_for_no_callback_of_a_job_that_has_ended(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:
-    once = Idempotency("key", b"request")
-    ids = bulk.submit(NAME, [bulk.Job({"input": 1})], idempotency=once, callback_url=URL)
+    once, options = Idempotency("key", b"request"), JobOptions(callback_url=URL)
+    ids = bulk.submit(NAME, [bulk.NewJob({"input": 1})], idempotency=once, options=options)
     finish(with_redis, *ids)
-    assert bulk.submit(NAME, [bulk.Job({"input": 1})], idempotency=once, callback_url=URL) == ids
+    assert bulk.submit(NAME, [bulk.NewJob({"input": 1})], idempotency=once, options=options) == ids
     assert not store.exists(keys.CALLBACKS)
 
 
@@ -171,6 +195,50 @@ def test_what_is_no_url_is_refused_before_there_is_a_job(store: redis.Redis, url
     with pytest.raises(TargetRefused):
         tasks.predict.bulk(NAME, [1], callback_url=url)
     assert store.keys("*") == []
+
+
+def test_the_list_of_a_client_reads_its_own_deliveries_alone(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "_PAGE_LENGTH", 2)
+    mine = []
+    for owner in ("them", "me", "them", "me", "me", "them"):
+        job_id = submit(callback_url=URL, owner=owner).job_id
+        finish(with_redis, job_id, owner=owner)
+        mine += [job_id] if owner == "me" else []
+    assert [each.job_id for each in deliveries.newest(owner="me")] == mine[::-1]  # once it has looked through all
+    read: list[tuple[str, int]] = []
+    read_fields = deliveries._read
+
+    def recorded(job_ids: list[str], fields: list[str]) -> Any:
+        read.extend((job_id, len(fields)) for job_id in job_ids)
+        return read_fields(job_ids, fields)
+
+    monkeypatch.setattr(deliveries, "_read", recorded)
+    assert [each.job_id for each in deliveries.newest(NAME, limit=1, owner="me")] == mine[:1:-1]
+    few, all_of = len(deliveries._HEAD), len(deliveries._FIELDS)
+    assert read == [(mine[2], few), (mine[1], few), (mine[2], all_of)]
+    assert deliveries.newest("other", owner="me") == deliveries.newest(status=DeliveryStatus.FAILED, owner="me") == []
+
+
+def test_deliveries_that_processes_of_an_earlier_release_noted_are_listed_too(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    early = submit(callback_url=URL, owner="me").job_id
+    finish(with_redis, early, owner="me")
+    store.delete(keys.webhooks_of("me"))
+    late = submit(callback_url=URL, owner="me").job_id
+    finish(with_redis, late, owner="me")
+    assert [each.job_id for each in deliveries.newest(owner="me")] == [late, early]
+    assert 0 < store.ttl(keys.webhooks_of_complete("me")) <= 600
+
+
+def test_the_list_of_a_client_forgets_what_is_gone(store: redis.Redis, with_redis: WithRedis) -> None:
+    gone, kept = (submit(callback_url=URL, owner="me").job_id for _ in range(2))
+    finish(with_redis, gone, kept, owner="me")
+    store.delete(keys.delivery(gone))
+    assert [each.job_id for each in deliveries.newest(owner="me")] == [kept]
+    assert store.zrange(keys.webhooks_of("me"), 0, -1) == [kept.encode()]
 
 
 @pytest.mark.parametrize("priority", Priority)

@@ -1,4 +1,4 @@
-"""What the parts of an engine share: persistence, work in the background, and its end."""
+"""The context of an engine: retries, background tasks, and their end."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from redis.asyncio import Redis
 
 from tests.workers.conftest import WithRedis
 from tests.workers.stand_ins import context, queued_job
-from workers.engine import context as context_module
-from workers.engine.context import cancelled, persistently
+from workers.engine import supervision
+from workers.engine.supervision import cancelled, persistently
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "_FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(context_module, "_LONGEST_PAUSE_S", 0.004)
-    monkeypatch.setattr(context_module, "_CANCEL_AGAIN_S", 0.01)
+    monkeypatch.setattr(supervision, "_FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(supervision, "_LONGEST_RETRY_S", 0.004)
+    monkeypatch.setattr(supervision, "_CANCEL_AGAIN_S", 0.01)
 
 
 @pytest.mark.parametrize("error", [redis.ConnectionError("away"), redis.TimeoutError("slow"), OSError("odd")])
@@ -36,7 +36,7 @@ def test_what_must_be_done_is_tried_until_it_is(error: Exception, caplog: pytest
     with caplog.at_level(logging.WARNING):
         assert asyncio.run(persistently("write it", call)) == "done"
     assert tries == 5
-    assert caplog.text.count("can't write it") == 4
+    assert caplog.text.count("failed to write it") == 4
 
 
 def test_an_error_of_our_own_is_not_tried_again() -> None:
@@ -73,7 +73,7 @@ def test_settling_waits_for_everything_in_the_background_and_what_it_begins(
 
     with_redis(run)
     assert done == ["first", "second"]
-    assert "a step of the engine failed" in caplog.text
+    assert "unexpected error in a background task" in caplog.text
 
 
 def test_jobs_are_given_back_by_their_tags(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -113,7 +113,7 @@ def test_a_task_that_forgets_its_cancellation_is_cancelled_again() -> None:
 
 @pytest.mark.slow
 def test_tasks_that_work_with_redis_all_the_time_can_be_ended(store: redis.Redis, with_redis: WithRedis) -> None:
-    # In one of a few such moments redis-py forgets a cancellation.
+    # At some of these moments, redis-py drops a cancellation.
     async def busy(client: Redis) -> None:
         while True:
             await client.ping()

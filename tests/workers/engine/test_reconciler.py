@@ -1,10 +1,13 @@
-"""The reconciler: what is desired becomes what this worker has, pass by pass."""
+"""The reconciler: each pass brings the worker's endpoints closer to the desired deployments."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,17 +16,21 @@ from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryUnavailable
+from tests.support.waiting import until
 from tests.workers.conftest import WithRedis
 from tests.workers.stand_ins import RecordingIntake, context, deployment
 from workers import keys
 from workers.engine import reconciler as reconciler_module
-from workers.engine.context import Context, cancelled
+from workers.engine.context import Context
+from workers.engine.intake.leases import Leases
 from workers.engine.reconciler import Reconciler
+from workers.engine.supervision import cancelled
+from workers.engine.upkeep.releasing import Release
 from workers.settings import WorkerSettings
 
 
 class RecordingEndpoint:
-    """Does nothing but take note of what it is told."""
+    """Records calls."""
 
     def __init__(self, context: Context, desired: DesiredDeployment) -> None:
         self.desired = desired
@@ -41,7 +48,7 @@ class RecordingEndpoint:
 
 
 class Running:
-    """A reconciler that passes when it is nudged, and what it reads and has."""
+    """A reconciler that runs on nudges, with its inputs and endpoints."""
 
     def __init__(self, client: Redis) -> None:
         self.intake = RecordingIntake()
@@ -51,7 +58,8 @@ class Running:
         self.desired: list[DesiredDeployment] = []
         self.fails: Exception | None = None
         self.passes = 0
-        self.reconciler = Reconciler(self.context, self.endpoints, self._read)
+        release = Release(client, Leases(client, 20.0), beside_records=True)
+        self.reconciler = Reconciler(self.context, release, self.endpoints, self._read)
 
     def _read(self) -> list[DesiredDeployment]:
         self.passes += 1
@@ -60,7 +68,7 @@ class Running:
         return list(self.desired)
 
     async def want(self, *desired: DesiredDeployment) -> None:
-        """Change what is desired, and wait until it has been looked at."""
+        """Change the desired deployments, and wait for a pass."""
         self.desired = list(desired)
         await self.look()
 
@@ -68,22 +76,17 @@ class Running:
         """Nudge, and wait for a pass that began after it and has ended."""
         passes = self.passes
         self.reconciler.nudge()
-        await self.until(lambda: self.passes > passes and not self.reconciler._nudged.is_set())
+        await until(lambda: self.passes > passes and not self.reconciler._nudged.is_set())
         passes = self.passes
         self.reconciler.nudge()
-        await self.until(lambda: self.passes > passes)
-
-    async def until(self, true: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
-            while not true():
-                await asyncio.sleep(0.005)
+        await until(lambda: self.passes > passes)
 
 
 @pytest.fixture(autouse=True)
 def _recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler_module, "Endpoint", RecordingEndpoint)
     monkeypatch.setattr(reconciler_module, "_WINDING_DOWN_S", 0.01)
-    monkeypatch.setattr(reconciler_module, "_GRACE_S", 0.0)
+    monkeypatch.setattr(reconciler_module, "_DRAINED_GRACE_S", 0.0)
 
 
 def reconcile(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
@@ -110,10 +113,58 @@ def test_what_is_desired_is_begun_and_what_changes_is_applied(store: redis.Redis
     reconcile(with_redis, change)
 
 
+def test_the_deployments_that_serve_have_a_snapshot_in_redis_and_what_is_secret_is_not_in_it(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    hook = "https://hooks.example.com/?token=hidden"
+
+    async def change(now: Running) -> None:
+        await now.want(deployment("one", callback_url=hook), deployment("two"))
+        assert set(store.hgetall(keys.DEPLOYMENTS)) == {b"one", b"two"}
+        assert b"hidden" not in store.hget(keys.DEPLOYMENTS, "one")  # type: ignore[operator]
+        await now.want(deployment("one", revision=2), deployment("two", intent=Intent.PARK, revision=2))
+        assert set(store.hgetall(keys.DEPLOYMENTS)) == {b"one"}
+        assert json.loads(store.hget(keys.DEPLOYMENTS, "one"))["revision"] == 2  # type: ignore[arg-type]
+
+    reconcile(with_redis, change)
+
+
+def test_a_snapshot_that_redis_refuses_hinders_nothing(store: redis.Redis, with_redis: WithRedis) -> None:
+    store.set(keys.DEPLOYMENTS, "no hash")
+
+    async def change(now: Running) -> None:
+        await now.want(deployment("one"))
+        await now.want(deployment("one", intent=Intent.DRAIN))
+        await until(lambda: "one" not in now.endpoints)
+
+    reconcile(with_redis, change)
+
+
+def test_queues_are_let_go_of_once_and_only_those_of_endpoints_that_are_over(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    just_now = replace(deployment("late", intent=Intent.DRAIN), updated_at=datetime.now(UTC))
+    over = deployment("over", intent=Intent.DRAIN)
+
+    async def change(now: Running) -> None:
+        await now.want(deployment("one"), deployment("parked", intent=Intent.PARK), just_now, over)
+        await now.look()
+        assert now.intake.dropped == ["over"]
+        now.intake.queued["over"] = 1  # a client still sends jobs there
+        await now.look()
+        assert "over" in now.endpoints
+        now.intake.queued.clear()
+        await until(lambda: "over" not in now.endpoints)
+        await now.look()
+        assert now.intake.dropped == ["over", "over"]
+
+    reconcile(with_redis, change)
+
+
 def test_submitters_are_told_how_long_queues_may_be(store: redis.Redis, with_redis: WithRedis) -> None:
     async def change(now: Running) -> None:
         await now.want(deployment("one", max_queue_length=7), deployment("two"))
-        assert store.hgetall(keys.LIMITS) == {b"one": b"7", b"two": b"100000"}
+        assert store.hmget(keys.LIMITS, "one", "two") == [b"7", b"100000"]
         await now.want(deployment("one", max_queue_length=9))
         assert store.hget(keys.LIMITS, "one") == b"9"
 
@@ -132,12 +183,12 @@ def test_an_endpoint_that_is_taken_down_is_let_go_of_once_it_has_nothing_to_do(
         assert endpoint.applied == [1, 2]
         assert not endpoint.retired
         endpoint.busy = False
-        await now.until(lambda: endpoint.retired)
+        await until(lambda: endpoint.retired)
         await now.look()
         assert "adding" in now.endpoints
         now.context.changed.clear()
         endpoint.has_hosts = False
-        await now.until(lambda: "adding" not in now.endpoints)
+        await until(lambda: "adding" not in now.endpoints)
         assert now.context.changed.is_set()
 
     reconcile(with_redis, take_down)
@@ -154,7 +205,7 @@ def test_queued_jobs_are_waited_for_unless_they_are_parked(
         await now.look()
         assert ("adding" in now.endpoints) == waits
         now.intake.queued = {}
-        await now.until(lambda: "adding" not in now.endpoints)
+        await until(lambda: "adding" not in now.endpoints)
 
     reconcile(with_redis, take_down)
 
@@ -188,7 +239,7 @@ def test_an_endpoint_of_another_group_by_now_is_left_to_that(store: redis.Redis,
         await now.want()
         assert endpoint.retired
         endpoint.has_hosts = False
-        await now.until(lambda: not now.endpoints)
+        await until(lambda: not now.endpoints)
 
     reconcile(with_redis, move)
 
@@ -196,9 +247,9 @@ def test_an_endpoint_of_another_group_by_now_is_left_to_that(store: redis.Redis,
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (RegistryUnavailable("away"), "going on with the deployments of before: away"),
-        (redis.ConnectionError("away"), "going on with the deployments of before: away"),
-        (KeyError("odd"), "deployments could not be brought up to date"),
+        (RegistryUnavailable("away"), "keeping the previous deployments: away"),
+        (redis.ConnectionError("away"), "keeping the previous deployments: away"),
+        (KeyError("odd"), "reconciling deployments failed"),
     ],
 )
 def test_what_is_served_goes_on_while_nobody_can_say_what_is_desired(
@@ -209,7 +260,7 @@ def test_what_is_served_goes_on_while_nobody_can_say_what_is_desired(
         now.fails = error
         with caplog.at_level(logging.WARNING):
             await now.look()
-            await now.until(lambda: said in caplog.text)
+            await until(lambda: said in caplog.text)
         assert now.endpoints["adding"].applied == [1]
         assert not now.endpoints["adding"].retired
         now.fails = None
@@ -224,6 +275,6 @@ def test_it_looks_regularly_without_a_nudge(store: redis.Redis, with_redis: With
         now.context.settings = WorkerSettings(reconcile_interval_s=0.01)
         await now.look()
         now.desired = [deployment()]
-        await now.until(lambda: "adding" in now.endpoints)
+        await until(lambda: "adding" in now.endpoints)
 
     reconcile(with_redis, wait)

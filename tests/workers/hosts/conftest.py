@@ -1,4 +1,4 @@
-"""Real hosts from a real forkserver, on an event loop of the tests' own."""
+"""Real hosts from a real forkserver, on an event loop of the tests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 import pytest
 
 from registry import runtimes
-from workers.hosts import launcher as launcher_module
-from workers.hosts.launcher import HostLauncher
-from workers.hosts.remote import Answer, LoadRequest, RemoteHost
+from workers.hosts.worker_side.host import Answer, LoadRequest, RemoteHost
+from workers.hosts.worker_side.launcher import HostLauncher
 
 _T = TypeVar("_T")
-#: What a worker has in its environment and no host may see; the value is the same for all.
+#: Variables of a worker that hosts must not see; all have the same value.
 SECRET = "s3cr3t-Xh4"
 SECRETS = {
     "DATABASE_URL": f"postgresql://queuecast:{SECRET}@127.0.0.1:1/registry",
@@ -67,6 +66,14 @@ class Hosts:
 
         return self._runner.run(awaited())
 
+    def warm_up(self, runtime: str) -> None:
+        """Preload the libraries of a runtime for hosts that are started later."""
+
+        async def sent() -> None:
+            self.launcher.warm_up(runtime)
+
+        self.run(sent())
+
     def request(self, model: object, input_example: Any = None, **options: Any) -> LoadRequest:
         """Store a model; return what loads it."""
         path = self._folder / f"model-{time.monotonic_ns()}"
@@ -109,6 +116,13 @@ class Hosts:
             self.run(host.stop())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """To start a model host takes a third of a second: too long for hundreds of tests of `make test-fast`."""
+    for item in items:
+        if {"hosts", "own_hosts", "lone_worker"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
@@ -121,6 +135,7 @@ def launcher(runner: asyncio.Runner) -> Iterator[HostLauncher]:
 
     async def start() -> HostLauncher:
         launcher = HostLauncher(threads=1)
+        launcher.warm_up("python")
         host = await launcher.spawn()
         await host.stop()
         return launcher
@@ -144,10 +159,8 @@ def hosts(runner: asyncio.Runner, launcher: HostLauncher, tmp_path: Path) -> Ite
 
 
 @pytest.fixture
-def own_hosts(runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    """Hosts of a forkserver that nobody else uses and that imports nothing before, for tests that end it."""
-    program = "import sys; from workers.hosts import forkserver; forkserver._PRELOADED = (); "
-    monkeypatch.setattr(launcher_module, "_PROGRAM", program + "forkserver.main(int(sys.argv[1]))")
+def own_hosts(runner: asyncio.Runner, tmp_path: Path) -> Iterator[Hosts]:
+    """Hosts of a separate forkserver, for tests that stop it."""
     launcher = HostLauncher(threads=1)
     hosts = Hosts(runner, launcher, tmp_path)
     yield hosts

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from workers.hosts.launcher import HostLauncher
-from workers.hosts.remote import LoadRequest, RemoteHost
+from workers.hosts.worker_side.host import LoadRequest, RemoteHost
+from workers.hosts.worker_side.launcher import HostLauncher
 
 ACTS = [1, "start_daemon", "fork_child_that_lives_on", "fork_child_with_own_session"]
 

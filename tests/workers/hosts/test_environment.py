@@ -1,4 +1,4 @@
-"""What a host has of its worker: no URL, no credential, no open socket, but the places where modules are found."""
+"""The environment of a host: no URLs, no credentials, no open sockets, but the worker's module search path."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from tests.workers.hosts import toys
 from tests.workers.hosts.conftest import SECRET, SECRETS, Hosts
-from workers.hosts.launcher import scrubbed_environment
-from workers.hosts.remote import RemoteHost
+from workers.hosts.worker_side.host import RemoteHost
+from workers.hosts.worker_side.launcher import scrubbed_environment
 
 
 @pytest.fixture
@@ -73,6 +73,7 @@ def test_model_runs_in_the_working_directory_and_finds_what_the_worker_finds(hos
     assert {str(Path(each).absolute()) for each in sys.path if each} <= set(path)
 
 
+@pytest.mark.slow
 def test_own_module_in_the_working_directory_can_be_imported_also_after_a_change_of_folder(
     own_hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,3 +105,15 @@ def test_hosts_draw_different_random_numbers(hosts: Hosts, host: RemoteHost) -> 
 
 def test_host_is_taken_first_when_memory_is_short_and_leaves_no_core_file(hosts: Hosts, host: RemoteHost) -> None:
     assert hosts.predict(host, ["out_of_memory_score", "core_limit"]).outputs == [500, 0]
+
+
+@pytest.mark.slow
+def test_hosts_share_what_their_runtimes_need_and_no_more(own_hosts: Hosts) -> None:
+    own_hosts.warm_up("python")
+    [loaded] = own_hosts.predict(own_hosts.start(toys.obey), ["modules"]).outputs
+    assert "numpy" in loaded
+    assert "sklearn" not in loaded
+    own_hosts.warm_up("sklearn")
+    own_hosts.warm_up("unknown")
+    [loaded] = own_hosts.predict(own_hosts.start(toys.obey), ["modules"]).outputs
+    assert "sklearn" in loaded

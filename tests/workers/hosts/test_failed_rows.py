@@ -1,4 +1,4 @@
-"""What a model raises or returns fails its own row, with a short and safe reason; the rows beside it are predicted."""
+"""An error or invalid output fails its own row, with a short and safe reason; other rows are predicted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.workers.hosts import toys
 from tests.workers.hosts.acts.sizes import MEBIBYTE
 from tests.workers.hosts.conftest import Hosts
-from workers.hosts import predicting
+from workers.hosts.host_side import predictor
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_numpy_values_are_converted_even_if_the_runtime_did_not(hosts: Hosts, na
         ("half a surrogate pair", "OutputInvalid", "half of a surrogate pair"),
         ("half a surrogate pair as a name", "OutputInvalid", "half of a surrogate pair"),
         ("huge integer", "OutputInvalid", "an integer of about 6001 digits"),
-        ("long text", "OutputInvalid", "16777216 is the most"),
+        ("long text", "OutputInvalid", "at most 16777216 are allowed"),
     ],
 )
 @pytest.mark.parametrize("raw", [True, False])
@@ -157,14 +157,14 @@ def test_many_megabytes_of_outputs_arrive(hosts: Hosts) -> None:
 
 
 def test_batch_of_outputs_that_is_too_large_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predicting, "LARGEST_OUTPUT_BYTES", 10)
-    monkeypatch.setattr(predicting, "LARGEST_OUTPUTS_BYTES", 30)
+    monkeypatch.setattr(predictor, "LARGEST_OUTPUT_BYTES", 10)
+    monkeypatch.setattr(predictor, "LARGEST_OUTPUTS_BYTES", 30)
     errors = {0: {"type": "ValueError", "message": "was there before"}}
-    frame = predicting._frame([None, "123456", "1234567", "123456789", "12345678", 1], errors, number=7, predict_ms=1.5)
+    frame = predictor._frame([None, "123456", "1234567", "123456789", "12345678", 1], errors, number=7, predict_ms=1.5)
     answer = json.loads(frame[4:])
     assert answer["outputs"] == [None, "123456", "1234567", None, None, 1]
     assert (answer["number"], answer["predict_ms"]) == (7, 1.5)
     assert list(answer["errors"]) == ["0", "3", "4"]
     assert answer["errors"]["0"]["message"] == "was there before"
-    assert answer["errors"]["3"]["message"] == "prediction has 11 bytes of JSON; 10 is the most."
+    assert answer["errors"]["3"]["message"] == "prediction has 11 bytes of JSON; at most 10 are allowed."
     assert "set a smaller max_batch_size" in answer["errors"]["4"]["message"]

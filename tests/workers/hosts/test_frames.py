@@ -20,7 +20,7 @@ Receiver = Callable[[socket.socket], Any]
 
 
 def received_by_a_host(channel: socket.socket) -> Any:
-    return frames.receive(channel)
+    return json.loads(frames.receive(channel))
 
 
 def read_by_a_worker(channel: socket.socket) -> Any:
@@ -87,7 +87,7 @@ def test_document_that_comes_in_pieces(receiver: Receiver) -> None:
 
 def test_documents_follow_one_another() -> None:
     with sent(frames.encode(1) + frames.encode([2]), frames.encode("3")) as channel:
-        assert [frames.receive(channel) for _ in range(3)] == [1, [2], "3"]
+        assert [json.loads(frames.receive(channel)) for _ in range(3)] == [1, [2], "3"]
         with pytest.raises(EOFError):
             frames.receive(channel)
 

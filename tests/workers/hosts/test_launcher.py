@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from registry import runtimes
 from tests.support.environment import clean_environment
-from tests.support.processes import Child
+from tests.support.processes import Child, no_more_files
 from tests.support.waiting import eventually
 from tests.workers.hosts import toys
 from tests.workers.hosts.conftest import Hosts, Predicted
 from workers.errors import HostStartFailed
-from workers.hosts import launcher as launcher_module
-from workers.hosts.launcher import HostLauncher
-from workers.hosts.remote import HostGone
+from workers.hosts.worker_side import launcher as launcher_module
+from workers.hosts.worker_side.host import HostGone
+from workers.hosts.worker_side.launcher import HostLauncher
 
 
 def parent_of(pid: int) -> psutil.Process:
@@ -31,6 +31,7 @@ def parent_of(pid: int) -> psutil.Process:
     return parent
 
 
+@pytest.mark.slow
 def test_many_hosts_are_started_at_once(hosts: Hosts) -> None:
     request = hosts.request(toys.obey)
 
@@ -77,7 +78,7 @@ def test_forkserver_that_dies_takes_its_hosts_along_and_is_replaced(own_hosts: H
     started = own_hosts.predict(idle, ["fork_child_that_lives_on"]).outputs[0]
     old = parent_of(idle.pid)
     old.kill()
-    with pytest.raises(HostGone, match="ended by SIGKILL"):
+    with pytest.raises(HostGone, match="killed by SIGKILL"):
         own_hosts.predict(busy, ["hang"])
     own_hosts.eventually(idle.exited.done)
     for pid in (idle.pid, busy.pid, started):
@@ -87,6 +88,7 @@ def test_forkserver_that_dies_takes_its_hosts_along_and_is_replaced(own_hosts: H
     assert parent_of(host.pid).pid != old.pid
 
 
+@pytest.mark.slow
 def test_forkserver_whose_death_nobody_has_noticed_is_replaced_by_the_next_spawn(own_hosts: Hosts) -> None:
     forkserver = parent_of(own_hosts.start(toys.obey).pid)
     forkserver.kill()
@@ -95,11 +97,21 @@ def test_forkserver_whose_death_nobody_has_noticed_is_replaced_by_the_next_spawn
     assert own_hosts.predict(own_hosts.start(toys.obey), [1]).outputs == [2]
 
 
+@pytest.mark.parametrize("ends_first", [True, False], ids=["before it is asked", "at any time"])
 def test_forkserver_that_can_not_be_started_is_a_clear_failure(
-    own_hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+    own_hosts: Hosts, monkeypatch: pytest.MonkeyPatch, ends_first: bool
 ) -> None:
+    start = launcher_module._Forkserver._start_process
+
+    def started(self: launcher_module._Forkserver, *about: Any) -> subprocess.Popen[bytes]:
+        process = start(self, *about)
+        if ends_first:
+            process.wait(30)
+        return process
+
+    monkeypatch.setattr(launcher_module._Forkserver, "_start_process", started)
     monkeypatch.setattr(launcher_module, "_PROGRAM", "raise SystemExit(1)")
-    with pytest.raises(HostStartFailed, match=r"A model host could not be started: the forkserver has ended\."):
+    with pytest.raises(HostStartFailed, match=r"Starting a model host failed: the forkserver has exited\."):
         own_hosts.spawn()
 
 
@@ -109,7 +121,7 @@ def test_forkserver_that_hangs_is_killed_and_replaced(own_hosts: Hosts, monkeypa
     forkserver = parent_of(host.pid)
     forkserver.suspend()
     monkeypatch.setattr(launcher_module, "_SPAWN_TIMEOUT_S", 0.3)
-    with pytest.raises(HostStartFailed, match="did not answer in"):
+    with pytest.raises(HostStartFailed, match="did not reply within"):
         own_hosts.spawn()
     own_hosts.eventually(host.exited.done)
     monkeypatch.undo()
@@ -117,24 +129,11 @@ def test_forkserver_that_hangs_is_killed_and_replaced(own_hosts: Hosts, monkeypa
     own_hosts.eventually(lambda: not psutil.pid_exists(host.pid))
 
 
-@contextmanager
-def no_more_files(process: psutil.Process) -> Iterator[None]:
-    """What a machine does whose limit of open files is reached, to one process."""
-    before = process.rlimit(resource.RLIMIT_NOFILE)
-    used = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
-    first_free = min(set(range(len(used) + 1)) - used)
-    process.rlimit(resource.RLIMIT_NOFILE, (first_free, before[1]))
-    try:
-        yield
-    finally:
-        process.rlimit(resource.RLIMIT_NOFILE, before)
-
-
 def test_host_that_the_system_refuses_hurts_no_other(hosts: Hosts) -> None:
     host = hosts.start(toys.obey)
     with (
         no_more_files(parent_of(host.pid)),
-        pytest.raises(HostStartFailed, match=r"A model host could not be started: Too many open files\."),
+        pytest.raises(HostStartFailed, match=r"Starting a model host failed: Too many open files\."),
     ):
         hosts.spawn()
     assert hosts.predict(host, [1]).outputs == [2]
@@ -148,10 +147,11 @@ def test_closing_ends_everything_and_starts_nothing_more(own_hosts: Hosts) -> No
     own_hosts.launcher.close()
     assert not [pid for pid in (host.pid, daemon, forkserver.pid) if psutil.pid_exists(pid)]
     own_hosts.eventually(host.exited.done)
-    with pytest.raises(HostStartFailed, match="the worker stops"):
+    with pytest.raises(HostStartFailed, match="The worker is stopping"):
         own_hosts.spawn()
 
 
+@pytest.mark.slow
 def test_closing_from_another_thread_while_hosts_are_started_leaves_none(own_hosts: Hosts) -> None:
     forkserver = parent_of(own_hosts.start(toys.obey).pid)
 

@@ -1,4 +1,4 @@
-"""Hosts that die, hang or stop answering: one defined error each, and nothing that stays behind."""
+"""Hosts that die, hang or stop answering: one specific error each, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.workers.hosts import toys
 from tests.workers.hosts.acts.sizes import MEBIBYTE
 from tests.workers.hosts.conftest import Hosts
 from workers.errors import HostStartFailed
-from workers.hosts.remote import HostGone, HostTooSlow
+from workers.hosts.worker_side.host import HostGone, HostTooSlow
 
 
 @pytest.mark.parametrize(
     ("act", "how"),
     [
-        ("segfault", "was ended by SIGSEGV"),
-        ("exit_at_once", "ended with exit status 7"),
-        ("be_killed", r"was ended by SIGKILL \(perhaps out of memory\)"),
-        ("be_ended_by_a_real_time_signal", "was ended by signal 37"),
-        ("close_every_descriptor", "ended with exit status 1"),
+        ("segfault", "was killed by SIGSEGV"),
+        ("exit_at_once", "exited with status 7"),
+        ("be_killed", r"was killed by SIGKILL \(perhaps out of memory\)"),
+        ("be_ended_by_a_real_time_signal", "was killed by signal 37"),
+        ("close_every_descriptor", "exited with status 1"),
     ],
 )
 def test_dead_host_says_how_it_ended(hosts: Hosts, act: str, how: str) -> None:
@@ -39,8 +39,8 @@ def test_host_that_dies_while_nobody_waits_is_reported(hosts: Hosts) -> None:
     host = hosts.start(toys.obey)
     assert hosts.predict(host, ["exit_soon_in_a_thread"]).outputs == ["soon"]
     hosts.eventually(host.exited.done)
-    assert host.how_it_ended == "the model host ended with exit status 5."
-    with pytest.raises(HostGone, match="exit status 5"):
+    assert host.how_it_ended == "the model host exited with status 5."
+    with pytest.raises(HostGone, match="exited with status 5"):
         hosts.predict(host, [1])
 
 
@@ -58,7 +58,7 @@ def test_host_that_is_killed_for_a_reason_says_that_one(hosts: Hosts) -> None:
     host = hosts.start(toys.obey)
     host.kill("a job of its batch was cancelled.")
     with pytest.raises(HostGone, match=r"^a job of its batch was cancelled\.$"):
-        hosts.predict(host, [1])
+        hosts.predict(host, ["hang"])
     assert host.how_it_ended == "a job of its batch was cancelled."
 
 
@@ -101,12 +101,12 @@ def test_neighbours_do_not_notice_a_dead_host(hosts: Hosts) -> None:
         ("\xff\xff\xff\xff", "a frame of 4294967295 bytes, more than"),
         ("\0\0\0\2{}", "required field `number`"),
         ("\0\0\0\x04oops", "malformed"),
-        ('\0\0\0\x5b{"number":1,"outputs":["stale"],"errors":{},"predict_ms":1}' + " " * 33, "nobody has asked"),
+        ('\0\0\0\x5b{"number":1,"outputs":["stale"],"errors":{},"predict_ms":1}' + " " * 33, "another request"),
     ],
 )
 def test_host_that_breaks_the_channel_is_killed(hosts: Hosts, sent: str, reason: str) -> None:
     host = hosts.start(toys.obey)
-    with pytest.raises(HostGone, match=f"sent something that is no answer: .*{reason}") as caught:
+    with pytest.raises(HostGone, match=f"sent an invalid answer: .*{reason}") as caught:
         hosts.predict(host, [["write_to_the_channel", sent]])
     assert host.how_it_ended == str(caught.value)
     assert not psutil.pid_exists(host.pid)
@@ -124,15 +124,15 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("act", "reason"),
         [
-            ("exit_at_once", "While the model was being loaded, the model host ended with exit status 7."),
-            ("segfault", "While the model was being loaded, the model host was ended by SIGSEGV."),
-            ("refuse", "The model fails on its input example: ValueError: not today"),
-            ("call_sys_exit", "The model fails on its input example: SystemExit: 3"),
-            ("raise_keyboard_interrupt", "The model fails on its input example: KeyboardInterrupt: "),
-            ("raise_memory_error", "The model fails on its input example: MemoryError: "),
+            ("exit_at_once", "While loading the model, the model host exited with status 7."),
+            ("segfault", "While loading the model, the model host was killed by SIGSEGV."),
+            ("refuse", "The model fails on its example: ValueError: not today"),
+            ("call_sys_exit", "The model fails on its example: SystemExit: 3"),
+            ("raise_keyboard_interrupt", "The model fails on its example: KeyboardInterrupt: "),
+            ("raise_memory_error", "The model fails on its example: MemoryError: "),
             (
                 "raise_unprintable",
-                "The model fails on its input example: Unprintable: (its text can't be shown: RuntimeError)",
+                "The model fails on its example: Unprintable: (its text can't be shown: RuntimeError)",
             ),
         ],
     )
@@ -148,8 +148,8 @@ class TestLoading:
         [
             ("refuse", "The model can't be loaded: ValueError: not today"),
             ("call_sys_exit", "The model can't be loaded: SystemExit: 3"),
-            ("raise_unprintable", "The model can't be loaded: RuntimeError: no text for you"),
-            ("exit_at_once", "While the model was being loaded, the model host ended with exit status 7."),
+            ("raise_unprintable", "The model can't be loaded: Unprintable: (its text can't be shown: RuntimeError)"),
+            ("exit_at_once", "While loading the model, the model host exited with status 7."),
         ],
     )
     def test_failure_to_load_says_what_happened(self, hosts: Hosts, act: str, reason: str) -> None:

@@ -12,8 +12,9 @@ from tests.workers.hosts import toys
 from tests.workers.hosts.acts.sizes import LONG_S, MEBIBYTE
 from tests.workers.hosts.conftest import Hosts
 from workers.errors import HostStartFailed
-from workers.hosts import memory_watch, processes
-from workers.hosts.remote import HostGone, HostTooBig
+from workers.hosts import processes
+from workers.hosts.worker_side import memory_watch
+from workers.hosts.worker_side.host import HostGone, HostTooBig
 
 #: What a host uses by itself is some 100 MiB, most of it shared with the others.
 LIMIT_BYTES = 400 * MEBIBYTE
@@ -44,7 +45,7 @@ def test_memory_of_its_children_counts(hosts: Hosts) -> None:
 def test_host_found_too_big_after_a_batch_is_killed_and_the_batch_is_good(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_watch, "_INTERVAL_S", 60)  # so that nobody looks before
+    monkeypatch.setattr(memory_watch, "_INTERVAL_S", 60)  # so that no check happens before
     host = hosts.start(toys.obey, max_memory_bytes=LIMIT_BYTES)
     answer = hosts.predict(host, [1, ["keep", 500]])
     assert answer.outputs == [2, 500]

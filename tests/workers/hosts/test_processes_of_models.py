@@ -1,4 +1,4 @@
-"""What a model forks, starts and changes in its process: no second host, nothing left over, nothing changed."""
+"""Processes that a model forks or starts, and changes of its process: nothing remains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.workers.hosts import toys
 from tests.workers.hosts.conftest import Hosts
-from workers.hosts.remote import HostGone, HostTooSlow
+from workers.hosts.worker_side.host import HostGone, HostTooSlow
 
 
 def children_of(pid: int) -> list[psutil.Process]:
@@ -168,4 +168,4 @@ def test_what_a_model_prints_is_in_the_log_of_its_worker(own_hosts: Hosts, capfd
     assert r"\ud800 is no character" in printed
     assert (printed + logged).count("something to stdout\n") == 2
     assert logged.count("something to stderr\n") == 2
-    assert "a prediction failed\nTraceback" in logged
+    assert "a prediction failed\n    Traceback" in logged

@@ -1,4 +1,4 @@
-"""Toy models that do to their host what models do; the rows say what."""
+"""Toy models that treat their host as real models do; rows select the action."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACTS = {
 
 
 def obey(row: Any) -> Any:
-    """Double a number; do what a text, or the first word of a list, says."""
+    """Double a number; perform the act named by a text or by the first element of a list."""
     if isinstance(row, int | float):
         return 2 * row
     act, *arguments = [row] if isinstance(row, str) else row
@@ -48,7 +48,7 @@ class Raw:
 
 
 class BigWhenLoaded:
-    """Keeps memory from when it is loaded; hangs then if it is told to."""
+    """Keeps memory after loading; hangs then if requested."""
 
     def __init__(self, megabytes: int, hang_s: float = 0) -> None:
         self.megabytes = megabytes
@@ -111,3 +111,52 @@ class Returns:
 
     def __call__(self, rows: list[Any]) -> Any:
         return outputs.odd(self.name)
+
+
+def scaled(row: dict[str, Any]) -> float:
+    """Change the row first, and refuse it then."""
+    row["px"] /= 255
+    if row["kind"] != "good":
+        raise ValueError("unknown kind")
+    return float(row["px"])
+
+
+def scaled_all(rows: list[dict[str, Any]]) -> list[float]:
+    return [scaled(row) for row in rows]
+
+
+def pop_px(row: dict[str, Any]) -> float:
+    return float(row.pop("px"))
+
+
+def pop_px_all(rows: list[dict[str, Any]]) -> list[float]:
+    return [pop_px(row) for row in rows]
+
+
+def use_up(rows: list[float]) -> list[float]:
+    doubled = []
+    while rows:
+        doubled.append(2 * rows.pop(0))
+    return doubled
+
+
+def use_up_and_grow(rows: list[float]) -> list[float]:
+    doubled = use_up(rows)
+    rows.extend([0.0] * 7)
+    return doubled
+
+
+def empty(rows: list[float]) -> list[float]:
+    rows.clear()
+    return []
+
+
+class Accumulating:
+    """Answers each row with the same list, which grows."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def __call__(self, row: float) -> list[float]:
+        self.seen.append(row)
+        return self.seen

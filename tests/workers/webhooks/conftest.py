@@ -1,4 +1,4 @@
-"""What webhooks meet in tests: an authority of their own, and names that lead where a test wants."""
+"""A certificate authority and a resolver for tests of webhooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import trustme
 
-from workers.webhooks.connections import Network
+from workers.webhooks.http import Network
 
 ServerTls = Callable[..., ssl.SSLContext]
 

@@ -1,4 +1,4 @@
-"""Targets that lead astray, or that want to hold the sender: none gets more than its time and its bytes."""
+"""Hostile targets that redirect, hang or send endless data: limits on time and bytes hold."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from tests.support.receivers import Behaviour, Receiver, answering, http
 from tests.workers.webhooks.conftest import Names, ServerTls
-from tests.workers.webhooks.test_sending import HOST, Networks, failure, sent
+from tests.workers.webhooks.test_http import HOST, Networks, failure, sent
 from workers.errors import TargetRefused
-from workers.webhooks import sending
-from workers.webhooks.connections import Network
-from workers.webhooks.sending import KEPT_BYTES
-from workers.webhooks.targets import Targets
+from workers.webhooks import http as webhook_http
+from workers.webhooks.allowlist import Allowlist
+from workers.webhooks.http import EXCERPT_BYTES, Network
 
 #: A second would be the shortest that people set; tests have less time.
 SHORT_S = 0.2
@@ -49,12 +48,12 @@ def endless(beginning: bytes, piece: bytes, pause_s: float = 0) -> Behaviour:
 
 
 def silent(connection: socket.socket) -> None:
-    """Say nothing until the other side closes."""
+    """Send nothing until the other side closes."""
     connection.recv(1)
 
 
 def greeted_in_vain(connection: socket.socket) -> None:
-    """Say nothing to the beginning of TLS either."""
+    """Send nothing, not even a TLS handshake."""
     connection.recv(65_536)
     silent(connection)
 
@@ -107,7 +106,7 @@ def test_no_header_of_an_answer_leads_anywhere(network: Networks, header: str) -
 def test_what_the_allow_list_no_longer_holds_is_refused_before_anything_is_looked_up(network: Networks) -> None:
     names = network()
     with pytest.raises(TargetRefused):
-        sent(f"https://{HOST}/", names, Targets.read("other.example.com"))
+        sent(f"https://{HOST}/", names, Allowlist.read("other.example.com"))
     assert isinstance(names.resolve, Names)
     assert names.resolve.asked == []
 
@@ -154,7 +153,7 @@ def test_an_endless_body_is_cut_and_the_status_stands(
 ) -> None:
     with Receiver(endless(beginning, piece)) as receiver:
         answer = sent(f"http://{HOST}:{receiver.port}/", network(), timeout_s=60)
-    assert (answer.status, answer.body_excerpt) == (200, "a" * KEPT_BYTES)
+    assert (answer.status, answer.body_excerpt) == (200, "a" * EXCERPT_BYTES)
 
 
 def test_chunks_of_one_byte_with_long_extensions_are_cut_too(network: Networks, on_time: None) -> None:
@@ -212,7 +211,7 @@ def test_a_switch_to_another_protocol_is_no_answer(network: Networks) -> None:
 def test_a_server_that_never_begins_with_tls(network: Networks, on_time: None) -> None:
     with Receiver(greeted_in_vain, reads=False) as receiver:
         reason = failure(f"https://{HOST}:{receiver.port}/", network(), SHORT_S)
-    assert reason == f"{HOST} took longer than 0.2 s to begin with TLS."
+    assert reason == f"The TLS handshake with {HOST} took longer than 0.2 s."
 
 
 def test_tls_that_drips_has_one_time_limit_for_all(network: Networks, on_time: None) -> None:
@@ -254,18 +253,18 @@ def test_a_resolver_that_never_answers(on_time: None) -> None:
 
     reason = failure(f"https://{HOST}/", Network(stuck), SHORT_S)
     ended.set()
-    assert reason == f"Looking up {HOST} took longer than 0.2 s."
+    assert reason == f"Resolving {HOST} took longer than 0.2 s."
 
 
 def test_of_very_many_addresses_each_is_checked_and_few_are_tried(network: Networks) -> None:
     many = [f"127.0.1.{each}" for each in range(200)]
-    targets = Targets.read("http://*:*", "127.0.0.0/8")
+    allowlist = Allowlist.read("http://*:*", "127.0.0.0/8")
     with Receiver(address=many[3]) as receiver:
-        assert sent(f"http://{HOST}:{receiver.port}/", network(many), targets).address == many[3]
+        assert sent(f"http://{HOST}:{receiver.port}/", network(many), allowlist).address == many[3]
     with Receiver(address=many[4]) as receiver:
-        assert "refuses connections" in failure(f"http://{HOST}:{receiver.port}/", network(many), targets=targets)
+        assert "refuses connections" in failure(f"http://{HOST}:{receiver.port}/", network(many), allowlist=allowlist)
     with pytest.raises(TargetRefused):
-        sent(f"http://{HOST}:1/", network([*many, "10.0.0.1"]), targets)
+        sent(f"http://{HOST}:1/", network([*many, "10.0.0.1"]), allowlist)
 
 
 @pytest.mark.parametrize("path", ["/\r\nX: y", "/ HTTP/1.1", "/\n", "/a\tb", "/\x7f"])
@@ -275,9 +274,10 @@ def test_a_url_adds_no_line_to_the_request(network: Networks, path: str) -> None
     assert receiver.connections == 0
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="latin-1")) | st.from_regex(r"\A\w{3}, \d+ Jan \d{1,5} 0?0:00:00 [+-]?\w{1,5}\Z"))
 def test_no_retry_after_does_harm(value: str) -> None:
-    seconds = sending._retry_after_s([(b"Retry-After", value.encode("latin-1", "replace"))])
+    seconds = webhook_http._retry_after_s([(b"Retry-After", value.encode("latin-1", "replace"))])
     assert seconds is None or 0 <= seconds <= 86_400
 
 

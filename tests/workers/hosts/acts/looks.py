@@ -74,3 +74,7 @@ def write_to_the_channel(text: str) -> str:
 
 def attribute_of(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
+
+
+def modules() -> list[str]:
+    return list(sys.modules)

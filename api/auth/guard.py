@@ -1,0 +1,227 @@
+"""Lets requests in: the one place that compares a caller's role with the role that a route declares.
+
+A route declares its access with `api.http.route`; requests to a route that declares none are denied.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from flask import Flask, current_app, g, request
+from sqlalchemy.orm import Session
+
+from api.auth import cross_origin
+from api.auth.identity import ANYBODY, Identity
+from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
+from api.http.route import OPEN, Access, access_of
+from api.http.server import stalled
+from api.process import services
+from api.process.services import Services
+from api.settings import ApiSettings, AuthMode
+from registry.access import api_keys
+from registry.access.api_keys import ApiKey
+from registry.database import Database
+from registry.errors import RegistryError, RegistryUnavailable
+from registry.roles import Role
+from workers.errors import QueueUnavailable
+from workers.jobs import following
+from workers.platform import rate_limits
+from workers.platform.loopback import is_loopback
+
+_log = logging.getLogger(__name__)
+#: The longest body of a request that needs no key, and the longest time until all of it has come.
+OPEN_BODY_BYTES = 16 * 1024
+OPEN_BODY_S = 10.0
+_PORT = re.compile(r":\d*$")
+_HOW = "Make a key with `queuecast keys create NAME --role admin`"
+
+
+def install(app: Flask) -> None:
+    """Guard every route of this app."""
+    settings = services.of(app).settings
+    cross_origin.install(app, _has_tickets)
+    app.before_request(_bound_open_body)
+    app.before_request(_identify if settings.asks_for_keys else _deny_other_machines)
+
+
+def _bound_open_body() -> None:
+    """Bound the body of a request that needs no key, and its time, before any of it is read."""
+    access = _access(request.endpoint)
+    if access is not None and access.role is OPEN:
+        request.max_content_length = OPEN_BODY_BYTES
+        stalled.hurry(request.environ, OPEN_BODY_S)
+
+
+def check_start(settings: ApiSettings, database: Database) -> None:
+    """Refuse to listen without keys where programs of other machines could reach the API.
+
+    Raises:
+        KeysNeeded: says what to do.
+    """
+    if settings.auth is AuthMode.OFF and not is_loopback(settings.host):
+        raise KeysNeeded(
+            f"QUEUECAST_HOST={settings.host} lets other machines reach the API, which has to ask for keys then: "
+            "leave out QUEUECAST_AUTH=off, or listen on 127.0.0.1."
+        )
+    if not settings.asks_for_keys:
+        return
+    try:
+        with database.session() as session:
+            usable = api_keys.any_usable(session)
+    except RegistryUnavailable as error:  # it may come back; until then all requests are denied
+        _log.warning("can't look for API keys: %s", error)
+        return
+    if not usable:
+        raise KeysNeeded(
+            f"The API asks for keys (QUEUECAST_HOST={settings.host}, QUEUECAST_AUTH={settings.auth}), and there are "
+            f"none yet. {_HOW}, next to the registry database; or let it listen on 127.0.0.1 alone, without keys."
+        )
+
+
+def _deny_other_machines() -> None:
+    """Refuse requests from other machines: an API that asks for no keys listens on loopback."""
+    environ = request.environ
+    address = environ.get("REMOTE_ADDR") or ""
+    if not address.startswith("127.") and address and not is_loopback(address):
+        raise KeysNeeded(f"This API needs no keys, so it serves its own machine only. {_HOW}, then set "
+                         "QUEUECAST_AUTH=on.")  # fmt: skip
+    if services.current().settings.auth is not AuthMode.OFF:
+        _refuse_forwarded(environ)
+    g.identity = ANYBODY
+
+
+def _refuse_forwarded(environ: Mapping[str, Any]) -> None:
+    """Raise KeysNeeded for what a proxy or a browser passes on; `QUEUECAST_AUTH=off` says that both may."""
+    if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ:
+        raise KeysNeeded(
+            "This request came through a proxy, and the API asks for no keys on loopback. Set QUEUECAST_AUTH=on to "
+            "have it ask for them, or QUEUECAST_AUTH=off if only you can reach the proxy."
+        )
+    host = environ.get("HTTP_HOST") or ""
+    if not _is_loopback_host(host):
+        # The owner of the name may have pointed it to loopback: then their page is no other site for the browser.
+        raise KeysNeeded(
+            f"This request is for {host[:100]!r}, and the API, which asks for no keys, answers to localhost and "
+            "127.0.0.1 alone. Use one of these, or set QUEUECAST_AUTH=on, or QUEUECAST_AUTH=off if the name is yours."
+        )
+    origin = environ.get("HTTP_ORIGIN")
+    if origin and origin.partition("://")[2] != host and not cross_origin.may_call(_has_tickets(request.endpoint)):
+        # A page of any site can send requests to loopback as a program does.
+        raise KeysNeeded(f"A page of {origin[:100]} may not use this API, which asks for no keys.")
+
+
+def _has_tickets(endpoint: str | None) -> bool:
+    access = _access(endpoint)
+    return access is not None and access.takes_ticket
+
+
+def _access(endpoint: str | None) -> Access | None:
+    """Return what the route of a request declares; None if there is no route, or it declares nothing."""
+    if endpoint is None:
+        return None
+    try:
+        return access_of(current_app, endpoint)
+    except LookupError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_host(host: str) -> bool:
+    """Tell whether a Host header is a loopback name; a browser always sends one."""
+    return not host or is_loopback(_PORT.sub("", host))
+
+
+def _identify() -> None:
+    """Deny requests without a key of the role that their route declares."""
+    if request.endpoint is None:
+        return  # there is nothing at this address, and every caller may know
+    try:
+        access = access_of(current_app, request.endpoint)
+    except LookupError as error:
+        _log.error("%s: denying all requests to it", error)
+        raise RoleInsufficient("No key has a role for this address.") from error
+    needed = access.role
+    if needed is OPEN:
+        return
+    if access.takes_ticket and "ticket" in request.args:
+        g.identity = _holder_of_ticket(request.args["ticket"])
+        return
+    key = (access.key_of or _shown_key)(services.current())
+    # From here on also for a page that says why the request is denied.
+    g.identity = Identity(key.name, key.role, key.endpoint_names)
+    if not key.role.includes(needed):
+        raise RoleInsufficient(
+            f"This needs a key of role {needed}; {key.name!r} is for {key.role}.", {"role": key.role, "needed": needed}
+        )
+    if key.rate_limit_per_s is not None:
+        _take_from_rate(key, key.rate_limit_per_s)
+
+
+def _holder_of_ticket(ticket: str) -> Identity:
+    job_id = following.job_of_ticket(ticket)
+    if job_id is None or job_id != (request.view_args or {}).get("job_id"):
+        raise TicketRefused
+    # Without a name, for a job of any owner: this route shows the ticket's job alone.
+    return Identity(None, Role.CLIENT)
+
+
+def _shown_key(here: Services) -> ApiKey:
+    scheme, _, text = (request.environ.get("HTTP_AUTHORIZATION") or "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise KeyMissing
+    return key_with_text(here, text.strip())
+
+
+def key_with_text(here: Services, text: str) -> ApiKey:
+    """Return the usable key that has this text. Raises KeyRefused."""
+    # By its digest: a key's text need not stay in memory.
+    return _usable(here, api_keys.digest(text), lambda session: api_keys.find(session, text))
+
+
+def key_with_id(here: Services, key_id: str) -> ApiKey:
+    """Return the usable key with this id. Raises KeyRefused."""
+    return _usable(here, key_id, lambda session: api_keys.find_by_id(session, key_id))
+
+
+def _usable(here: Services, remembered_as: str, find: Callable[[Session], ApiKey | None]) -> ApiKey:
+    def read() -> ApiKey:
+        with here.database.session() as session:
+            found = find(session)
+        if found is None:
+            raise KeyRefused
+        if found.revoked_at is None:
+            _note_use(here.database, found)
+        return found
+
+    key = here.api_keys.get(remembered_as, read)
+    if key.revoked_at is not None:
+        raise KeyRefused
+    return key
+
+
+def _note_use(database: Database, key: ApiKey) -> None:
+    try:
+        with database.session() as session:
+            if api_keys.record_use(session, key):
+                session.commit()
+    except RegistryError as error:  # no reason to refuse a request
+        _log.warning("the use of API key %s can't be noted: %s", key.key_id, error)
+
+
+def _take_from_rate(key: ApiKey, per_s: float) -> None:
+    try:
+        wait_s = rate_limits.take(key.key_id, per_s)
+    except QueueUnavailable as error:  # requests that need Redis fail anyway
+        _log.warning("the rate of API key %s can't be limited: %s", key.key_id, error)
+        return
+    if wait_s:
+        raise TooManyRequests(
+            f"This API key may make {per_s:g} requests a second. Try again after Retry-After.",
+            {"rate_limit_per_s": per_s},
+            math.ceil(wait_s),
+        )

@@ -1,0 +1,159 @@
+"""`queuecast deploy`, `undeploy` and `deployments`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import Assignment, calls_service, waits
+from api.cli.output import Output, local_time
+from api.cli.remote import waiting
+from registry.serving_settings import ServingSettings
+
+_DEPLOY_TIMEOUT_S = 120.0
+_UNDEPLOY_TIMEOUT_S = 120.0
+
+
+def _rows_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+@click.command(epilog=f"Serving settings: {', '.join(ServingSettings.model_fields)}.")
+@click.argument("model")
+@click.option("--version", help="The version to deploy.  [default: the latest registered]")
+@click.option("--endpoint", "endpoint_name", help="The name of the endpoint.  [default: MODEL-vVERSION]")
+@click.option("--group", "worker_group", help="The worker group that serves it.  [default: default]")
+@click.option(
+    "--max-batch-size",
+    type=_rows_or_auto,
+    metavar="ROWS|auto",
+    help="Most rows that are predicted at once; auto: as many as the latency target allows.  [default: 64]",
+)
+@click.option(
+    "--target-latency-ms",
+    type=float,
+    help="With auto: target for the time that a job waits for a host and is predicted.  [default: 100]",
+)
+@click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
+@click.option(
+    "--events",
+    type=click.Choice(["full", "sampled", "off"]),
+    help="The jobs that Flower and `celery events` show.  [default: full]",
+)
+@waits("until it is active", _DEPLOY_TIMEOUT_S)
+@calls_service
+def deploy(
+    client: Client,
+    output: Output,
+    model: str,
+    settings: tuple[tuple[str, Any], ...],
+    wait: bool,
+    timeout_s: float,
+    **named: Any,
+) -> None:
+    """Deploy a version of MODEL: workers load it and take its jobs.
+
+    On an endpoint that exists, this swaps to the new version without refusing a job.
+
+    \b
+    Examples:
+      queuecast deploy binary_classifier
+      queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --set hosts=2
+      queuecast deploy binary_classifier --max-batch-size auto --target-latency-ms 50
+    """
+    wanted = {"model_name": model, **dict(settings)}
+    wanted |= {name: value for name, value in named.items() if value is not None}
+    view = client.post("/deployments/deploy", wanted)
+    if wait:
+        view = waiting.active(client, output, view, timeout_s)
+    if output.as_json:
+        output.document(view)
+        return
+    output.line(f"{view['endpoint_name']} ({view['model_name']} version {view['version']}) is {view['status']}.")
+    output.note(f"Call it with: queuecast predict {view['endpoint_name']} '<input as JSON>'")
+
+
+@click.command()
+@click.argument("endpoint", required=False)
+@click.option("--model", "model_name", help="Undeploy a model's deployments instead of one endpoint.")
+@click.option("--version", help="With --model: only this version's.")
+@click.option(
+    "--backlog",
+    type=click.Choice(["drain", "reject", "park"]),
+    default="drain",
+    show_default=True,
+    help="Queued jobs are finished, fail with the reason, or wait for the next deploy of that name.",
+)
+@waits("until nothing of it runs any more", _UNDEPLOY_TIMEOUT_S)
+@calls_service
+def undeploy(
+    client: Client,
+    output: Output,
+    endpoint: str | None,
+    model_name: str | None,
+    version: str | None,
+    backlog: str,
+    wait: bool,
+    timeout_s: float,
+) -> None:
+    """Take down ENDPOINT: it takes no new jobs from now on.
+
+    \b
+    Examples:
+      queuecast undeploy classifier_prod
+      queuecast undeploy --model binary_classifier --version 1 --backlog reject
+    """
+    if (endpoint is None) == (model_name is None):
+        raise click.UsageError("Name either ENDPOINT or --model.")
+    wanted = {"endpoint_name": endpoint, "model_name": model_name, "version": version, "backlog": backlog}
+    answer = client.post("/deployments/undeploy", {name: value for name, value in wanted.items() if value is not None})
+    views = answer["deployments"]
+    if wait:
+        for view in views:
+            waiting.taken_down(client, output, view, timeout_s)
+    if output.as_json:
+        output.document(answer)
+        return
+    for view in views:
+        output.line(f"{view['endpoint_name']} is {'down' if wait else 'being taken down'} (queued jobs: {backlog}).")
+
+
+@click.command()
+@click.argument("endpoint", required=False)
+@calls_service
+def deployments(client: Client, output: Output, endpoint: str | None) -> None:
+    """List the deployments, or show ENDPOINT in full."""
+    found = client.get(path_of("deployments", endpoint)) if endpoint else client.get("/deployments")
+    if output.as_json:
+        output.document(found)
+    elif endpoint:
+        output.facts({**found, **{name: local_time(found.get(name)) for name in ("deployed_at", "updated_at")}})
+    else:
+        show_table(output, found["deployments"])
+
+
+def show_table(output: Output, views: list[Document]) -> None:
+    """Show deployments as a table, with the reasons of those that are not active."""
+    output.table(
+        ["ENDPOINT", "MODEL", "VERSION", "STATUS", "WORKERS", "JOBS", "QUEUED", "MEAN MS", "P95 MS"],
+        [
+            (
+                view["endpoint_name"],
+                view["model_name"],
+                view["version"],
+                view["status"],
+                len(view.get("workers") or []),
+                view.get("request_count"),
+                view.get("queue_depth"),
+                view.get("avg_latency_ms"),
+                view.get("p95_ms"),
+            )
+            for view in views
+        ],
+        "Nothing is deployed: queuecast deploy --help",
+    )
+    for view in views:
+        if view.get("reason"):
+            output.note(f"{view['endpoint_name']}: {view['reason']}")

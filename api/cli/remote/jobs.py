@@ -1,0 +1,149 @@
+"""`queuecast jobs`: shows jobs, follows them, and cancels them."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import calls_service
+from api.cli.output import Output, local_time, place, seconds_between
+from api.cli.remote import waiting
+
+#: A change is shown at the latest after this long; the end of the job at once.
+_LOOK_INTERVAL_S = 1.0
+_STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired", "unreadable"]
+
+
+@click.group()
+def jobs() -> None:
+    """Show jobs, follow them, and cancel queued ones."""
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.option("--wait/--no-wait", default=False, show_default=True, help="Wait for its end.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              help="Seconds to wait; then the exit code is 4.")  # fmt: skip
+@calls_service
+def show(client: Client, output: Output, job_id: str, wait: bool, timeout_s: float) -> None:
+    """Show the job JOB_ID; exit code 1 if it failed, was cancelled or expired."""
+    job = waiting.job_end(client, output, job_id, timeout_s) if wait else client.get(path_of("jobs", job_id))
+    if output.as_json:
+        output.document(job)
+    else:
+        _show_facts(output, job)
+    waiting.succeeded(job)
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True),
+              help="Seconds to wait; then the exit code is 4.  [default: until the job ends]")  # fmt: skip
+@calls_service
+def watch(client: Client, output: Output, job_id: str, timeout_s: float | None) -> None:
+    """Follow the job JOB_ID to its end; exit code 1 if it fails, is cancelled or expires.
+
+    Each change of its state, or of its place in the queue, is a line; with --json, the job as a document.
+
+    \b
+    Example:
+      queuecast jobs watch "$(queuecast predict classifier_prod '[0.5, 0.8, 0.2]' --no-wait)"
+      # 2026-11-24 10:31:02  queued     12 ahead, about 3 s
+      # 2026-11-24 10:31:05  running
+      # 2026-11-24 10:31:05  succeeded  3.214 s after its submit
+    """
+    ends_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    job = waiting.end_of(client, job_id, ends_at, _Changes(output).show, _LOOK_INTERVAL_S)
+    waiting.succeeded(job)
+
+
+@jobs.command(name="list")
+@click.option("--endpoint", "endpoint_name", help="Only this endpoint's.")
+@click.option("--status", type=click.Choice(_STATES), help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many, newest first.")
+@calls_service
+def list_jobs(client: Client, output: Output, endpoint_name: str | None, status: str | None, limit: int) -> None:
+    """List recent jobs, newest first."""
+    found = client.get("/jobs", endpoint_name=endpoint_name, status=status, limit=limit)
+    if output.as_json:
+        output.document(found)
+        return
+    output.table(
+        ["JOB", "ENDPOINT", "STATUS", "SUBMITTED", "TOOK", "ERROR"],
+        [
+            (
+                job["job_id"],
+                job["endpoint_name"],
+                job["status"],
+                local_time(job["submitted_at"]),
+                seconds_between(job["submitted_at"], job["finished_at"]),
+                (job.get("error") or {}).get("message", ""),
+            )
+            for job in found["jobs"]
+        ],
+        "No such jobs.",
+    )
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.option("--force", is_flag=True, help="Cancel it also while it runs; this may stop its model host.")
+@calls_service
+def cancel(client: Client, output: Output, job_id: str, force: bool) -> None:
+    """Cancel the job JOB_ID if it is still queued: it will never run."""
+    job = client.delete(path_of("jobs", job_id), **({"force": "true"} if force else {}))
+    if output.as_json:
+        output.document(job)
+    else:
+        output.line(f"Job {job_id} is {job['status']}.")
+
+
+class _Changes:
+    """Shows a job each time that its state or its queue position changes."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._status = ""
+        self._position: int | None = None
+
+    def show(self, job: Document) -> None:
+        """Show it, unless it was shown like that."""
+        status, position = job["status"], (job.get("queue") or {}).get("position")
+        if (status, position) == (self._status, self._position):
+            return
+        if self._output.as_json:
+            self._output.document(job)
+        elif status == "queued":
+            self._line(None, status, place(job))
+        else:
+            if self._status != "running" and job["started_at"]:  # it was so between two looks, or is now
+                self._line(job["started_at"], "running", f"attempt {job['attempts']}" if job["attempts"] > 1 else None)
+            if status != "running":
+                took = seconds_between(job["submitted_at"], job["finished_at"])
+                self._line(job["finished_at"], status, took and f"{took} after its submit")
+        self._status, self._position = status, position
+
+    def _line(self, at: str | None, status: str, more: str | None) -> None:
+        time_of_it = local_time(at or datetime.now(UTC).isoformat())
+        self._output.line(f"{time_of_it}  {status:<9}  {more or ''}".rstrip())
+
+
+def _show_facts(output: Output, job: Document) -> None:
+    output.facts(
+        {
+            "job": job["job_id"],
+            "endpoint": job["endpoint_name"],
+            "status": job["status"],
+            "queue": place(job),
+            "priority": job.get("priority"),
+            "submitted": local_time(job["submitted_at"]),
+            "took": seconds_between(job["submitted_at"], job["finished_at"]),
+            "attempts": job["attempts"],
+            "outcome": job["outcome"],
+            "error": job["error"],
+        }
+    )

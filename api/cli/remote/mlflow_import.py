@@ -1,0 +1,66 @@
+"""`queuecast models import-mlflow`: imports a model folder of MLflow as a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.cli.client import Client, Document
+from api.cli.options import Assignment, JsonValue, calls_service
+from api.cli.output import Output
+from api.client.errors import SettingsWrong
+
+
+@click.command(name="import-mlflow")
+@click.argument("name")
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--flavor", type=click.Choice(["sklearn", "onnx", "python_function"]),
+              help="Which of its flavors to use.  [default: the first of these that it has]")  # fmt: skip
+@click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
+@click.option("--input-example", type=JsonValue(), help="One input, if the folder's own says too little.")
+@click.option("--signature", type=JsonValue(), help="The input signature, if the folder's own says too little.")
+@click.option("--version", help="The version's name.  [default: the next number]")
+@click.option("--metadata", type=Assignment(), multiple=True, help="Any information to store with it; repeatable.")
+@calls_service
+def import_mlflow(
+    client: Client,
+    output: Output,
+    name: str,
+    folder: Path,
+    flavor: str | None,
+    options: tuple[tuple[str, Any], ...],
+    metadata: tuple[tuple[str, Any], ...],
+    **described: Any,
+) -> None:
+    """Import the MLflow model FOLDER as a new version of the model NAME.
+
+    FOLDER is where MLflow has written the file MLmodel, or a .zip, .tar.gz or .tar of that. The flavors sklearn and
+    onnx need no MLflow anywhere; python_function alone needs `mlflow-skinny` and `pandas` where workers run. Loading
+    a model runs its code, so import only what you trust.
+
+    \b
+    Examples:
+      queuecast models import-mlflow churn ./churn_model
+      queuecast models import-mlflow churn ./mlruns/0/models/m-…/artifacts --flavor python_function
+    """
+    try:
+        with output.progress(f"sending {folder}"):
+            imported = client.import_mlflow(
+                name, folder, flavor, runtime_options=dict(options), metadata=dict(metadata), **described
+            )
+    except SettingsWrong as error:
+        raise click.UsageError(str(error)) from error
+    _show(output, imported)
+
+
+def _show(output: Output, imported: Document) -> None:
+    if output.as_json:
+        output.document(imported)
+        return
+    name, version, origin = imported["model_name"], imported["version"], imported["metadata"]["mlflow"]
+    output.line(f"Imported {name} version {version}: flavor {origin['flavor']}, runtime {imported['runtime']}.")
+    for warning in origin["warnings"]:
+        output.note(f"Note: {warning}")
+    output.note(f"Deploy it with: queuecast deploy {name} --version {version}")

@@ -1,0 +1,121 @@
+"""`queuecast models`: registers versions of models, and shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import Assignment, JsonValue, calls_service
+from api.cli.output import Output, local_time, size
+from api.cli.remote import mlflow_import
+from api.client.errors import SettingsWrong
+
+
+@click.group()
+def models() -> None:
+    """Register versions of models, and show them."""
+
+
+models.add_command(mlflow_import.import_mlflow)
+
+
+@models.command()
+@click.argument("name")
+@click.argument("artifact", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops.  [default: by the file's suffix]")
+@click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
+@click.option("--input-example", type=JsonValue(), help="One input; the signature is taken from it.")
+@click.option("--signature", type=JsonValue(), help="The input signature, if no example says enough.")
+@click.option("--version", help="The version's name.  [default: the next number]")
+@click.option("--metadata", type=Assignment(), multiple=True, help="Any information to store with it; repeatable.")
+@calls_service
+def register(
+    client: Client,
+    output: Output,
+    name: str,
+    artifact: Path,
+    runtime: str | None,
+    options: tuple[tuple[str, Any], ...],
+    metadata: tuple[tuple[str, Any], ...],
+    **described: Any,
+) -> None:
+    """Register the file ARTIFACT as a new version of the model NAME.
+
+    Loading a pickled model runs its code, so register only what you trust.
+
+    \b
+    Examples:
+      queuecast models register churn churn.joblib --runtime sklearn \\
+          --option method=predict_proba --input-example '[0.5, 0.8, 0.2]'
+      queuecast models register churn churn.onnx --input-example @row.json
+    """
+    try:
+        with output.progress(f"sending {artifact.name} ({size(artifact.stat().st_size)})"):
+            registered = client.register(
+                name, artifact, runtime, runtime_options=dict(options), metadata=dict(metadata), **described
+            )
+    except SettingsWrong as error:
+        raise click.UsageError(f"--runtime is needed: {artifact.name} could be anything.") from error
+    if output.as_json:
+        output.document(registered)
+        return
+    version = registered["version"]
+    output.line(f"Registered {registered['model_name']} version {version}.")
+    output.note(f"Deploy it with: queuecast deploy {registered['model_name']} --version {version}")
+
+
+@models.command(name="list")
+@calls_service
+def list_models(client: Client, output: Output) -> None:
+    """List the models."""
+    found = client.get("/models")
+    if output.as_json:
+        output.document(found)
+        return
+    output.table(
+        ["MODEL", "LATEST", "VERSIONS", "REGISTERED"],
+        [
+            (each["name"], each["latest_version"], each["version_count"], local_time(each["created_at"]))
+            for each in found["models"]
+        ],
+        "No models yet: queuecast models register --help",
+    )
+
+
+@models.command()
+@click.argument("name")
+@click.option("--version", help="Show one version in full.")
+@calls_service
+def show(client: Client, output: Output, name: str, version: str | None) -> None:
+    """Show the model NAME and its versions."""
+    if version is not None:
+        found = client.get(path_of("models", name, "versions", version))
+        output.document(found) if output.as_json else output.facts(_version_facts(found))
+        return
+    found = client.get(path_of("models", name))
+    if output.as_json:
+        output.document(found)
+        return
+    output.table(
+        ["VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED"],
+        [
+            (
+                each["version"],
+                each["runtime"],
+                size(each.get("artifact_size_bytes")),
+                str(each.get("artifact_sha256"))[:12],
+                local_time(each.get("created_at")),
+            )
+            for each in found["versions"]
+        ],
+        f"{name} has no versions.",
+    )
+
+
+def _version_facts(version: Document) -> Document:
+    times = {"created_at": local_time(version.get("created_at"))}
+    sizes = {"artifact_size_bytes": size(version.get("artifact_size_bytes"))}
+    return {**version, **times, **sizes}

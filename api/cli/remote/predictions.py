@@ -1,0 +1,106 @@
+"""`queuecast predict`: submit a job and show its outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import JsonValue, calls_service, waits
+from api.cli.output import Output, place, to_json
+from api.cli.remote import waiting
+from api.cli.remote.bulk import predict_all
+
+
+# An input may be a negative number, which is no option.
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", metavar="[ENDPOINT] INPUT", nargs=-1, required=True)
+@click.option("--model", "model_name", help="Ask the latest deployed version of a model instead of an endpoint.")
+@click.option("--version", help="With --model: this version.")
+@click.option("--many", is_flag=True, help="INPUT is a list of inputs, predicted as one job.")
+@click.option("--bulk", is_flag=True, help="INPUT is many inputs, in a JSON array or one a line: a job for each.")
+@click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
+@click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
+@click.option("--callback-url", help="Where its end will be told by a signed webhook (docs/guides/webhooks.md).")
+@waits("for the outcome", 60.0)
+@calls_service
+def predict(
+    client: Client,
+    output: Output,
+    words: tuple[str, ...],
+    model_name: str | None,
+    version: str | None,
+    many: bool,
+    bulk: bool,
+    expires_in_s: float | None,
+    priority: str | None,
+    callback_url: str | None,
+    wait: bool,
+    timeout_s: float,
+) -> None:
+    """Predict INPUT (JSON, @FILE, or - for stdin) with ENDPOINT.
+
+    The prediction goes to stdout as JSON; how it came about to stderr.
+
+    \b
+    Examples:
+      queuecast predict binary_classifier-v1 '[0.5, 0.8, 0.2]'
+      queuecast predict --model quadratic_predictor 2.5
+      queuecast predict --many classifier_prod @rows.json --json
+      queuecast predict --bulk classifier_prod @rows.ndjson --priority low --timeout 600
+      queuecast predict --bulk classifier_prod --no-wait - <rows.ndjson >job_ids
+    """
+    named = {"expires_in_s": expires_in_s, "priority": priority, "callback_url": callback_url}
+    own = {name: given for name, given in named.items() if given is not None}
+    if bulk:
+        path = _bulk_path(words, model_name, many=many)
+        predict_all(client, output, path, words[-1], own, wait=wait, timeout_s=timeout_s)
+        return
+    endpoint, value = _parsed(words, model_name)
+    body: Document = {"inputs" if many else "input": value, **own}
+    named = {"model_name": model_name, "version": version}
+    body |= {name: given for name, given in named.items() if given is not None}
+    job = client.post(path_of("predict", *endpoint), body)
+    if not wait:
+        _show_submitted(output, job)
+        return
+    ended = waiting.job_end(client, output, job["job_id"], timeout_s)
+    show_outcome(output, ended)
+
+
+def _bulk_path(words: tuple[str, ...], model_name: str | None, *, many: bool) -> str:
+    if len(words) != 2 or model_name is not None or many:
+        raise click.UsageError("--bulk takes one endpoint and the inputs, without --model and --many.")
+    return path_of("predict", words[0], "bulk")
+
+
+def _parsed(words: tuple[str, ...], model_name: str | None) -> tuple[tuple[str, ...], Any]:
+    """The endpoint, none if a model is named, and the input."""
+    *endpoint, text = words
+    if len(endpoint) != (1 if model_name is None else 0):
+        raise click.UsageError(f"Name one endpoint, or --model, and one input; got: {' '.join(words)}")
+    return tuple(endpoint), JsonValue().convert(text, None, click.get_current_context())
+
+
+def show_outcome(output: Output, job: Document) -> None:
+    """Show the outcome of a job that has succeeded."""
+    outcome = job["outcome"] or {}
+    if output.as_json:
+        output.document({"job_id": job["job_id"], **outcome})
+        return
+    output.line(to_json(outcome["predictions"] if "predictions" in outcome else outcome.get("prediction")))
+    timing = outcome.get("timing") or {}
+    output.note(
+        f"{outcome.get('model_name')} version {outcome.get('version')} on {outcome.get('worker')}, "
+        f"batch of {outcome.get('batch_size')}, {timing.get('total_ms')} ms, job {job['job_id']}"
+    )
+
+
+def _show_submitted(output: Output, job: Document) -> None:
+    if output.as_json:
+        output.document(job)
+        return
+    output.line(job["job_id"])
+    where = place(job)
+    output.note((f"{where}. " if where else "") + f"Look at it with: queuecast jobs show {job['job_id']} --wait")

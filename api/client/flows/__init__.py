@@ -1,0 +1,1 @@
+"""Flows: what each call of the client sends, in which order, without sending it."""

@@ -1,0 +1,113 @@
+"""Deploying, swapping and undeploying endpoints, and looking at them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from api.client import arrays
+from api.client.documents import Deployment
+from api.client.errors import Conflict, DeploymentFailed, NotFound, SettingsWrong, WaitTimedOut
+from api.client.flows.calls import answered, call, document_of
+from api.client.flows.prediction import POLL_S
+from api.client.steps import Document, Flow, Pause, Repeat, Request, path_of
+
+_LOOK_INTERVAL_S = 0.2
+_DOWN = ("undeployed", "parked")
+
+
+def deploy(wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[Deployment]:
+    """Bind an endpoint to a version; with `wait`, return once it is active. A repetition desires the same.
+
+    Raises:
+        DeploymentFailed: the workers could not load it.
+        WaitTimedOut: it is not active in `timeout_s`.
+    """
+    ends_at = time.monotonic() + timeout_s
+    request = _post("/deployments/deploy", _given(wanted), timeout_s if wait else 0)
+    try:
+        view = yield from call(request, ends_at)
+    except Conflict as error:
+        if error.code != DeploymentFailed.code:
+            raise
+        raise _failed(str(error), error.problem.get("deployment", {}), error.problem.get("status")) from error
+    while wait and view["status"] != "active":
+        if view["status"] == "failed":
+            raise _failed(f"Endpoint {view['endpoint_name']!r} could not be deployed: {view.get('reason')}", view)
+        view = yield from _looked_again(view, timeout_s, ends_at)
+    return Deployment.of(view)
+
+
+def swap(endpoint_name: str, wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[Deployment]:
+    """Bind an endpoint that is deployed to another version, by default of the same model.
+
+    Raises:
+        NotFound: there is no such endpoint.
+        DeploymentFailed, WaitTimedOut: as for `deploy`; the old version goes on.
+    """
+    before = yield from show(endpoint_name, time.monotonic() + timeout_s)
+    wanted = {**wanted, "endpoint_name": endpoint_name, "model_name": wanted.get("model_name") or before.model_name}
+    return (yield from deploy(wanted, timeout_s, wait=wait))
+
+
+def undeploy(wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[list[Deployment]]:
+    """Take endpoints down; with `wait`, return once nothing of them runs any more.
+
+    Raises:
+        NotFound: nothing that is named so is deployed.
+        WaitTimedOut: something still runs after `timeout_s`; it is being taken down.
+    """
+    if (wanted.get("endpoint_name") is None) == (wanted.get("model_name") is None):
+        raise SettingsWrong("Name either an endpoint or, with model_name=, a model.")
+    ends_at = time.monotonic() + timeout_s
+    # A second time, a model has no deployments to take down.
+    repeat = Repeat.UNDONE if wanted.get("endpoint_name") is None else Repeat.ALWAYS
+    request = _post("/deployments/undeploy", _given(wanted), timeout_s if wait else 0, repeat)
+    answer = yield from answered(request, ends_at)
+    views = []
+    for view in document_of(answer)["deployments"]:
+        while wait and view["status"] not in _DOWN:
+            try:
+                view = yield from _looked_again(view, timeout_s, ends_at)  # noqa: PLW2901 - as it stands now
+            except NotFound:  # gone is what was asked for
+                view = {**view, "status": "undeployed"}  # noqa: PLW2901
+        views.append(Deployment.of(view))
+    return views
+
+
+def show(endpoint_name: str, ends_at: float) -> Flow[Deployment]:
+    """Return a deployment. Raises NotFound."""
+    view = yield from call(Request("GET", path_of("deployments", endpoint_name)), ends_at)
+    return Deployment.of(view)
+
+
+def list_all(ends_at: float) -> Flow[list[Deployment]]:
+    """Return the deployments, by name."""
+    found = yield from call(Request("GET", "/deployments"), ends_at)
+    return [Deployment.of(view) for view in found["deployments"]]
+
+
+def _looked_again(view: Document, timeout_s: float, ends_at: float) -> Flow[Document]:
+    if time.monotonic() >= ends_at:
+        raise WaitTimedOut(
+            f"After {timeout_s:g} s endpoint {view['endpoint_name']!r} is {view['status']}, and goes on. "
+            f"{view.get('reason') or ''}".rstrip(),
+            problem=view,
+        )
+    yield Pause(_LOOK_INTERVAL_S)
+    return (yield from call(Request("GET", path_of("deployments", view["endpoint_name"])), ends_at))
+
+
+def _failed(message: str, view: Mapping[str, Any], status: int | None = None) -> DeploymentFailed:
+    return DeploymentFailed(message, status=status, problem=view)
+
+
+def _given(wanted: Mapping[str, Any]) -> Document:
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _post(path: str, body: Document, wait_s: float, repeat: Repeat = Repeat.ALWAYS) -> Request:
+    held_s = int(min(wait_s, POLL_S))
+    headers = {"Content-Type": "application/json", **({"Prefer": f"wait={held_s}"} if held_s else {})}
+    return Request("POST", path, headers=headers, content=arrays.to_json(body), wait_s=held_s, repeat=repeat)

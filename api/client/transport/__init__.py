@@ -1,0 +1,1 @@
+"""Transport: carries flows out over HTTP, blocking or on asyncio."""

@@ -1,0 +1,1 @@
+"""Deployments: deploys and undeploys model versions, and shows what is desired and observed."""

@@ -1,0 +1,64 @@
+"""Routes of deployments: deploy, undeploy and show them."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from api.deployments import service
+from api.deployments.responses import deployed, undeployed
+from api.deployments.schemas import Deploy, Deployments, DeploymentView, Undeploy
+from api.http import responses
+from api.http.requests import body, prefer_wait_s
+from api.http.route import Operation
+from api.process import services
+from registry.roles import Role
+
+blueprint = Blueprint("deployments", __name__, url_prefix="/deployments")
+
+
+@blueprint.post("/deploy")
+@Operation(
+    Role.OPERATOR,
+    "Deployments",
+    {201: DeploymentView, 202: DeploymentView},
+    body=Deploy,
+    errors=(404, 409, 503, 507),
+    takes_prefer_wait=True,
+    example={"model_name": "binary_classifier", "version": "1", "endpoint_name": "classifier_prod"},
+)
+def deploy() -> Response:
+    """Deploy a model version; on an existing endpoint, swap to it."""
+    here = services.current()
+    wait_s = prefer_wait_s(here.settings.max_wait_s)
+    return deployed(service.deploy(here, body(Deploy), wait_s), wait_s)
+
+
+@blueprint.post("/undeploy")
+@Operation(
+    Role.OPERATOR,
+    "Deployments",
+    {200: Deployments, 202: Deployments},
+    body=Undeploy,
+    errors=(404, 409, 503, 507),
+    takes_prefer_wait=True,
+    example={"endpoint_name": "classifier_prod", "backlog": "drain"},
+)
+def undeploy() -> Response:
+    """Take down an endpoint, or every deployment of a model (version)."""
+    here = services.current()
+    wait_s = prefer_wait_s(here.settings.max_wait_s)
+    return undeployed(service.undeploy(here, body(Undeploy), wait_s), wait_s)
+
+
+@blueprint.get("")
+@Operation(Role.OPERATOR, "Deployments", {200: Deployments}, errors=(503,))
+def list_deployments() -> Response:
+    """List the deployments."""
+    return responses.document({"deployments": service.list_all(services.current())})
+
+
+@blueprint.get("/<endpoint_name>")
+@Operation(Role.OPERATOR, "Deployments", {200: DeploymentView}, errors=(404, 503))
+def show_deployment(endpoint_name: str) -> Response:
+    """Show one deployment."""
+    return responses.document(service.show(services.current(), endpoint_name))

@@ -1,0 +1,1 @@
+"""HTTP without features: requests, responses, errors, and the server that carries them."""

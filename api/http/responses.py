@@ -1,0 +1,46 @@
+"""Responses that are not errors: JSON with its status and headers. Must not know features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flask import Response
+from werkzeug.datastructures import Headers
+
+from api.http.prefix import address
+from workers.platform import fast_json
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class _Complete(Response):
+    """A response whose headers are sent as they are: to look for missing ones takes as long as all the rest."""
+
+    def get_wsgi_headers(self, _environ: WSGIEnvironment) -> Headers:
+        """Return the headers."""
+        return self.headers
+
+
+def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON; a NaN in it is an error here, not at the client."""
+    text = fast_json.strict(content) + b"\n"
+    return _Complete(
+        text, status, {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
+    )
+
+
+def nothing() -> Response:
+    """Return 204."""
+    return Response(status=204)
+
+
+def created(content: Mapping[str, Any], location: str) -> Response:
+    """Return 201 and the new resource's address, which is a path of this service."""
+    return document(content, 201, {"Location": address(location)})
+
+
+def preference_applied(wait_s: float | None) -> dict[str, str]:
+    """Return the header that confirms `Prefer: wait=N`; none without that preference."""
+    return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s:g}"}

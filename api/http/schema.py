@@ -1,0 +1,78 @@
+"""Types that the schemas of all features share. A field that no schema has is refused by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from registry import names
+
+#: The longest list of jobs, dead letters or deliveries in one response.
+MAX_JOBS_LISTED = 500
+#: Parts of JSON schemas for combinations of fields that a validator checks.
+TEXT: JsonDict = {"type": "string"}
+NULL: JsonDict = {"type": "null"}
+
+
+def _text_of_number(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def name_field(max_length: int) -> Any:
+    """Return the field of a name as the OpenAPI document describes it; the registry checks its letters."""
+    described: dict[str, Any] = {"pattern": f"^{names.PATTERN}$"}
+    return Field(min_length=1, max_length=max_length, json_schema_extra=described)
+
+
+Name = Annotated[str, name_field(names.MAX_MODEL_NAME_LENGTH)]
+EndpointName = Annotated[str, name_field(names.MAX_ENDPOINT_NAME_LENGTH)]
+#: Not checked for its letters: a name that no endpoint can have finds nothing.
+EndpointFilter = Annotated[str, Field(min_length=1, max_length=names.MAX_ENDPOINT_NAME_LENGTH)]
+JobId = Annotated[str, Field(min_length=1, max_length=255)]
+Revision = Annotated[int, Field(ge=0, le=2**31 - 1)]
+VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input_type=Name)]
+
+
+class RequestSchema(BaseModel):
+    """What a request may contain: these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(RequestSchema):
+    """An address that takes no parameters."""
+
+
+class Answer(BaseModel):
+    """What a response contains."""
+
+    #: Clients must be ready for members that a later release adds.
+    model_config = ConfigDict(extra="allow")
+
+
+class Problem(Answer):
+    """An error (RFC 9457); `code` is stable, `detail` says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class FieldOfProblem(Answer):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class InvalidRequest(Problem):
+    """A request whose fields, or whose input, can't be accepted."""
+
+    field: str | None = Field(default=None, description="Where, e.g. `inputs[3][1]`.")
+    expected: Any = None
+    received: Any = None
+    errors: list[FieldOfProblem] | None = None

@@ -1,0 +1,38 @@
+"""The queue position of a job, with the reason that the registry has for a queue without workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from api.process.services import Services
+from registry import deployments
+from registry.deployments import Intent
+from registry.errors import RegistryUnavailable
+from workers.jobs import query
+from workers.jobs.query import JobView
+from workers.measures.paces import NO_READY_WORKER, PARKED
+
+
+def placed(services: Services, job: JobView) -> JobView:
+    """Return a job with its queue position, if it is queued.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    return explained(services, query.placed([job])[0])
+
+
+def explained(services: Services, job: JobView) -> JobView:
+    """Return a job that has its queue position with a parked deployment as the reason, if the registry says so."""
+    if job.queue_position is None or job.queue_position.reason != NO_READY_WORKER:
+        return job
+    try:
+        with services.database.session() as session:
+            found = deployments.find(session, job.endpoint_name)
+    except RegistryUnavailable:
+        return job  # what Redis says of it is still true
+    if found is None or found.intent is not Intent.PARK:
+        return job
+    return replace(job, queue_position=msgspec.structs.replace(job.queue_position, reason=PARKED))

@@ -1,0 +1,65 @@
+"""Routes of jobs: show, await, cancel and list them."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from api.auth import identity
+from api.http import responses
+from api.http.requests import body, query
+from api.http.route import Operation
+from api.jobs import position
+from api.jobs.responses import job as job_response
+from api.jobs.schemas import JobCancel, JobDocument, JobList, JobLookUp, Jobs, JobsLookedUp, JobWait
+from api.process import services
+from registry.roles import Role
+from workers.jobs import query as job_query
+from workers.jobs import waiting
+
+blueprint = Blueprint("jobs", __name__)
+
+
+@blueprint.get("/jobs/<job_id>")
+@Operation(Role.CLIENT, "Jobs", {200: JobDocument}, query=JobWait, errors=(404, 409, 503))
+def show_job(job_id: str) -> Response:
+    """Show a job; with `?wait=N`, as soon as it has ended or after N seconds."""
+    here, caller = services.current(), identity.current()
+    with here.holding(caller.name, min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
+        job = waiting.default_waiter().wait(job_id, wait_s, caller.sees_jobs_of)
+    return job_response(position.placed(here, job))
+
+
+@blueprint.delete("/jobs/<job_id>")
+@Operation(Role.CLIENT, "Jobs", {200: JobDocument}, query=JobCancel, errors=(404, 409, 503))
+def cancel_job(job_id: str) -> Response:
+    """Cancel a job that is still queued; with `?force=true` also one that runs."""
+    cancelled = job_query.cancel(job_id, force=query(JobCancel).force, owner=identity.current().sees_jobs_of)
+    return responses.document(cancelled.document())
+
+
+@blueprint.get("/jobs")
+@Operation(Role.CLIENT, "Jobs", {200: Jobs}, query=JobList, errors=(503,))
+def list_jobs() -> Response:
+    """List recent jobs, newest first."""
+    wanted = query(JobList)
+    found = job_query.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
+    return responses.document({"jobs": [job.document() for job in job_query.placed(found)]})
+
+
+@blueprint.post("/jobs/lookup")
+@Operation(
+    Role.CLIENT,
+    "Jobs",
+    {200: JobsLookedUp},
+    body=JobLookUp,
+    query=JobWait,
+    errors=(503,),
+    example={"job_ids": ["82776c54-76a5-4b79-b99d-501c4a52d575"]},
+)
+def look_up_jobs() -> Response:
+    """Show many jobs; with `?wait=N`, as soon as all of them have ended or after N seconds."""
+    here, caller = services.current(), identity.current()
+    wanted = body(JobLookUp)
+    with here.holding(caller.name, min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
+        found = waiting.look_up(wanted.job_ids, wait_s, caller.sees_jobs_of)
+    return responses.document(found.document())

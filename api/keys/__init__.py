@@ -1,0 +1,1 @@
+"""API keys: makes, lists and revokes them over HTTP."""

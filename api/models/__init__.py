@@ -1,0 +1,1 @@
+"""Models: registers versions over HTTP, and shows and deletes them."""

@@ -1,0 +1,95 @@
+"""What requests about models contain, and what is answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from api.http.schema import NULL, TEXT, Answer, Name, RequestSchema, VersionName
+
+
+def _describe_kinds(schema: dict[str, Any]) -> None:
+    """Describe in a JSON schema what validators of `Registration` check."""
+    runtime = {"required": ["runtime"], "properties": {"runtime": TEXT, "format": NULL, "flavor": NULL}}
+    mlflow = {"required": ["format"], "properties": {"format": TEXT, "runtime": NULL}}
+    schema["oneOf"] = [runtime, mlflow]
+
+
+class Registration(RequestSchema):
+    """The `metadata` part of a registration."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_kinds)
+
+    name: Name
+    version: VersionName | None = Field(default=None, description="The next number by default.")
+    format: Literal["mlflow"] | None = Field(
+        default=None, description="`mlflow`: the artifact is an MLflow model folder as .zip, .tar.gz or .tar."
+    )
+    flavor: Literal["sklearn", "onnx", "python_function"] | None = Field(
+        default=None, description="The flavor of the MLflow model to use; the most native one by default."
+    )
+    runtime: Name | None = Field(
+        default=None,
+        validate_default=True,
+        description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`; required unless `format` is given.",
+    )
+    runtime_options: dict[str, Any] = Field(default_factory=dict)
+    signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")
+    input_example: Any = None
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Any information to store with the version.")
+
+    @field_validator("runtime")
+    @classmethod
+    def _one_of_runtime_and_format(cls, runtime: str | None, info: ValidationInfo) -> str | None:
+        if (runtime is None) == (info.data.get("format") is None):
+            raise ValueError('is required, unless there is a "format", which decides it')
+        return runtime
+
+    @model_validator(mode="after")
+    def _flavor_of_a_format(self) -> Self:
+        if self.flavor is not None and self.format is None:
+            raise ValueError('can have "flavor" only together with "format"')
+        return self
+
+
+class VersionView(Answer):
+    """One immutable version of a model."""
+
+    model_name: str
+    version: str
+    runtime: str
+    runtime_options: dict[str, Any]
+    signature: dict[str, Any]
+    input_schema: dict[str, Any] = Field(description="The signature as JSON Schema.")
+    input_example: Any
+    metadata: dict[str, Any]
+    artifact_sha256: str
+    artifact_size_bytes: int
+    created_at: datetime
+
+
+class ModelSummary(Answer):
+    """A model and how many versions it has."""
+
+    name: str
+    latest_version: str | None
+    version_count: int
+    created_at: datetime
+
+
+class ModelView(ModelSummary):
+    """A model and its versions, oldest first."""
+
+    versions: list[VersionView]
+
+
+class Models(Answer):
+    """Models by name."""
+
+    models: list[ModelSummary]
+
+
+class Stats(Answer):
+    """Counts over the registry."""

@@ -1,0 +1,74 @@
+"""Registers, shows and deletes model versions. Must not load a model."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from api.models.schemas import Registration
+from api.process.services import Services
+from registry import versions
+from registry.mlflow import importing
+
+View = dict[str, Any]
+_DESCRIBED = {"runtime_options", "signature", "input_example", "metadata", "version"}
+
+
+def register(services: Services, artifact: IO[bytes], wanted: Registration) -> View:
+    """Add a version from an artifact, or from an MLflow model folder; return the version.
+
+    Raises:
+        NameInvalid, VersionExists, RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: it can't be added so.
+        SignatureInvalid, InputInvalid: neither signature nor example was given, or they don't agree.
+        ArchiveInvalid, MlflowFolderInvalid: the artifact is not an MLflow model folder that can be imported.
+        ArtifactStoreUnavailable: the artifact could not be stored.
+    """
+    described = wanted.model_dump(include=_DESCRIBED)
+    with services.database.session() as session:
+        if wanted.runtime is None:
+            limit = services.settings.max_artifact_bytes
+            added = importing.import_folder(
+                session, services.store, wanted.name, artifact,
+                flavor=wanted.flavor, max_unpacked_bytes=limit, **described,
+            )  # fmt: skip
+        else:
+            added = versions.add_version(
+                session, services.store, wanted.name, artifact, runtime=wanted.runtime, **described
+            )
+        session.commit()
+    return added.document()
+
+
+def list_models(services: Services) -> list[View]:
+    """Return every model, without its versions, by name."""
+    with services.database.session() as session:
+        return [model.document() for model in versions.list_models(session)]
+
+
+def show_model(services: Services, model_name: str) -> View:
+    """Return a model and its versions. Raises ModelNotFound."""
+    with services.database.session() as session:
+        return versions.get_model(session, model_name).document()
+
+
+def show_version(services: Services, model_name: str, version: str) -> View:
+    """Return one version. Raises ModelNotFound or VersionNotFound."""
+    with services.database.session() as session:
+        return versions.get_version(session, model_name, version).document()
+
+
+def stats(services: Services) -> View:
+    """Return counts over the registry."""
+    with services.database.session() as session:
+        return versions.stats(session)
+
+
+def delete_version(services: Services, model_name: str, version: str) -> None:
+    """Delete a version; its name stays taken.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is none.
+        VersionInUse: an endpoint serves it.
+    """
+    with services.database.session() as session:
+        versions.delete_version(session, model_name, version)
+        session.commit()

@@ -1,0 +1,156 @@
+"""Metrics for Prometheus: the whole service, from Redis and the registry, and the HTTP requests of this process.
+
+The first is the same whichever API process is asked. The second is counted in each process; with
+`PROMETHEUS_MULTIPROC_DIR` the processes of one machine add up their counts in that folder.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import current_app
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from api.deployments import service as deployment_service
+from api.http import telemetry
+from api.process import services
+from api.process.services import Services
+from registry.errors import RegistryError
+from workers import metric_names as names
+from workers.broker import backlogs
+from workers.deployments import status
+from workers.errors import QueueUnavailable
+from workers.jobs import dead_letters
+from workers.measures.counters import Kind
+from workers.measures.reports import HostsState, SeenReport
+from workers.metric_names import Metric
+from workers.webhooks import store as deliveries
+from workers.webhooks.store import DeliveryStatus, Figures
+
+
+class ServiceCollector(Collector):
+    """Reads Redis and the registry at each scrape."""
+
+    def __init__(self, here: Services) -> None:
+        self._services = here
+
+    def collect(self) -> Iterator[Family]:
+        """Return the families of the whole service; `queuecast_up` shows what can't be reached and is missing."""
+        redis_up = registry_up = True
+        views: list[deployment_service.View] = []
+        workers: list[SeenReport] = []
+        try:
+            workers = status.live_workers()
+            yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
+            yield from _webhooks(deliveries.figures())
+            views = deployment_service.list_all(self._services)
+        except QueueUnavailable:
+            redis_up = False
+        except RegistryError:
+            registry_up = False
+        yield _gauge(names.UP, [(("redis",), redis_up), (("registry",), registry_up)])
+        if redis_up:
+            groups = {view["worker_group"]: 0 for view in views} | Tally(each["worker_group"] for each in workers)
+            yield _gauge(names.WORKERS, [((group,), count) for group, count in sorted(groups.items())])
+            yield from _unfinished(views, groups)
+        yield from _deployments(views)
+
+
+def _webhooks(figures: Figures) -> Iterator[Family]:
+    ended = CounterMetricFamily(names.WEBHOOKS.name, names.WEBHOOKS.text, labels=names.WEBHOOKS.labels)
+    ended.add_metric([DeliveryStatus.DELIVERED.value], figures.delivered)
+    ended.add_metric([DeliveryStatus.FAILED.value], figures.failed)
+    yield ended
+    failures = names.WEBHOOK_FAILURES
+    yield CounterMetricFamily(failures.name, failures.text, value=figures.failed_attempts)
+    yield _gauge(names.WEBHOOKS_PENDING, [((), figures.pending)])
+    yield _gauge(names.WEBHOOKS_OVERDUE, [((), figures.overdue_s)])
+
+
+def _unfinished(views: Sequence[Mapping[str, Any]], groups: Iterable[str]) -> Iterator[Family]:
+    """Add up the unfinished jobs of each worker group; parked ones need no workers."""
+    counts = dict.fromkeys(groups, 0)
+    wanted = [view for view in views if view["status"] != status.PARKED]
+    try:
+        unfinished = backlogs.unfinished([view["endpoint_name"] for view in wanted])
+    except QueueUnavailable:
+        return
+    for view, count in zip(wanted, unfinished, strict=True):
+        # A job of a bare Celery app has no record before it is taken.
+        counts[view["worker_group"]] += max(count, view["queue_depth"])
+    yield _gauge(names.GROUP_UNFINISHED_JOBS, [((group,), count) for group, count in sorted(counts.items())])
+
+
+def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
+    jobs = CounterMetricFamily(names.ENDPOINT_JOBS.name, names.ENDPOINT_JOBS.text, labels=names.ENDPOINT_JOBS.labels)
+    for view in views:
+        succeeded, failed = view["succeeded_count"], view["failed_count"]
+        counts = {Kind.SUCCEEDED: succeeded, Kind.FAILED: failed}
+        counts[Kind.WITHDRAWN] = view["request_count"] - succeeded - failed
+        for kind, count in counts.items():
+            jobs.add_metric([view["endpoint_name"], kind.value], count)
+    yield jobs
+    yield _gauge(names.QUEUE_DEPTH, [((view["endpoint_name"],), view["queue_depth"]) for view in views])
+    yield _gauge(names.QUEUE_BYTES, [((view["endpoint_name"],), view["queue_bytes"]) for view in views])
+    yield _gauge(names.OLDEST_JOB_AGE, [((view["endpoint_name"],), view["oldest_job_age_s"] or 0) for view in views])
+    yield from _delayed(views)
+    yield _gauge(
+        names.DEPLOYMENT_STATE,
+        [
+            ((view["endpoint_name"], view["version"], state), view["status"] == state)
+            for view in views
+            for state in status.SHOWN
+        ],
+    )
+    yield from _hosts(views)
+
+
+def _delayed(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
+    """Describe the delayed jobs of each endpoint, and when the next one is due."""
+    yield _gauge(names.DELAYED_JOBS, [((view["endpoint_name"],), view["delayed_count"]) for view in views])
+    next_due_at = {view["endpoint_name"]: view["next_due_at"] for view in views if view["next_due_at"]}
+    now = datetime.now(UTC)
+    next_due_s = [((name,), (datetime.fromisoformat(at) - now).total_seconds()) for name, at in next_due_at.items()]
+    yield _gauge(names.DELAYED_NEXT, next_due_s)
+
+
+def _hosts(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
+    """Add up the hosts of all workers; during a swap an endpoint has two versions."""
+    ready, wanted, memory = Tally[tuple[str, str]](), Tally[tuple[str, str]](), Tally[tuple[str, str]]()
+    for view in views:
+        for each in view["workers"]:
+            labels = (view["endpoint_name"], each["version"])
+            ready[labels] += each["hosts"]
+            wanted[labels] += each["hosts_wanted"] if each["state"] != HostsState.STOPPING else 0
+            memory[labels] += each["memory_bytes"]
+    for metric, found in ((names.HOSTS_READY, ready), (names.HOSTS_WANTED, wanted), (names.HOST_MEMORY, memory)):
+        yield _gauge(metric, list(found.items()))
+
+
+def _gauge(metric: Metric, found: Sequence[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
+    for labels, value in found:
+        family.add_metric(labels, float(value))
+    return family
+
+
+def scrape(accept: str) -> tuple[bytes, str]:
+    """Return what Prometheus reads, and its media type, in the form that it asks for."""
+    here = services.current()
+    registry = CollectorRegistry()
+    registry.register(ServiceCollector(here))
+    if here.settings.prometheus_multiproc_dir is None:
+        registry.register(telemetry.counters_of(current_app).registry)
+        ProcessCollector(registry=registry)
+    else:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type

@@ -1,0 +1,1 @@
+"""Predictions: submits jobs to endpoints and models, and answers with the outcome or the job."""

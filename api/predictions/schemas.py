@@ -1,0 +1,137 @@
+"""What submits contain, and what is answered: an outcome, or a job in its queue."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from api.http.schema import Answer, Name, RequestSchema, VersionName
+from workers.jobs.job import JobOptions
+from workers.jobs.query import JobState
+from workers.platform.http_url import MOST_CHARACTERS
+from workers.queues.priorities import Priority
+
+
+def _describe_rows(schema: dict[str, Any]) -> None:
+    """Describe in a JSON schema what validators of `Prediction` check."""
+    schema["oneOf"] = [{"required": ["input"]}, {"required": ["inputs"]}]
+    one, many = schema["properties"]["input"], schema["properties"]["inputs"]
+    del one["default"], many["default"]
+    many.update(next(each for each in many.pop("anyOf") if each["type"] == "array"))
+
+
+class Prediction(RequestSchema):
+    """One input, or a list of inputs: exactly one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_rows)
+
+    input: Any = Field(default=None, description="One input, as the model's signature says.")
+    inputs: list[Any] | None = Field(default=None, min_length=1, description="Several inputs, predicted as one job.")
+    expires_in_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=31_536_000,
+        strict=True,
+        allow_inf_nan=False,
+        description="The job expires if it has not started after this time; the deployment's setting by default.",
+    )
+
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description="`high` jobs overtake waiting ones; `low` jobs run when no others wait, and as one of ten.",
+    )
+
+    callback_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_CHARACTERS,
+        description="URL that receives a signed webhook when the job ends; the deployment's by default.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if len(self.model_fields_set & {"input", "inputs"}) != 1:
+            raise ValueError('must have exactly one of "input" and "inputs"')
+        if "inputs" in self.model_fields_set and self.inputs is None:
+            raise ValueError('must have a list as "inputs"')
+        return self
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The input(s) as the keyword that job submission takes."""
+        return {"input": self.input} if self.inputs is None else {"inputs": self.inputs}
+
+    @property
+    def options(self) -> JobOptions:
+        """The options of the job."""
+        return JobOptions(self.expires_in_s, self.priority, self.callback_url)
+
+
+class ModelPrediction(Prediction):
+    """The same for a model rather than an endpoint."""
+
+    model_name: Name
+    version: VersionName | None = Field(default=None, description="The latest deployed one by default.")
+
+
+class QueuePlace(Answer):
+    """The queue position of a job."""
+
+    position: int = Field(description="The number of unfinished jobs before it, running ones included.")
+    estimated_wait_s: float | None = Field(
+        description="The expected wait for a model host, at the measured pace; null if it is unknown."
+    )
+    reason: str | None = Field(description="Why there is no estimate: no_ready_worker, not_measured or parked.")
+
+
+class Accepted(Answer):
+    """A job that waits in its queue."""
+
+    job_id: str
+    status: JobState
+    endpoint_name: str
+    model_name: str | None = None
+    version: str | None = None
+    url: str = Field(description="The address of its state and outcome.")
+    queue: QueuePlace | None = Field(description="The queue position, while it is queued.")
+
+
+class AcceptedMany(Answer):
+    """Jobs that wait in their queue."""
+
+    job_ids: list[str] = Field(description="In the order of the request.")
+    count: int
+    endpoint_name: str
+    model_name: str | None = None
+    version: str | None = None
+    url: str = Field(description="The address of the endpoint's newest jobs.")
+    queue: QueuePlace | None = Field(description="The queue position of the last of them.")
+
+
+class Timing(Answer):
+    """The times of a job."""
+
+    queued_ms: float
+    predict_ms: float
+    total_ms: float
+
+
+class Outcome(Answer):
+    """The model's result: `prediction` for one input, `predictions` for a list."""
+
+    prediction: Any = None
+    predictions: list[Any] | None = None
+    endpoint_name: str
+    model_name: str
+    version: str
+    worker: str
+    batch_size: int
+    timing: Timing
+    attempts: int
+
+
+class OutcomeOfJob(Outcome):
+    """The outcome of a prediction that was waited for."""
+
+    job_id: str

@@ -1,0 +1,99 @@
+"""The services of one app: the registry's database and artifacts, the settings, the caches, and places.
+
+Connections are made lazily, in the process that answers requests: they must not cross a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from threading import Event
+
+from flask import Flask, current_app
+
+from api.errors import TooManyForms, TooManyStreams
+from api.process.places import HeldPlaces
+from api.process.registry_cache import RegistryCache
+from api.settings import ApiSettings
+from registry.access.api_keys import ApiKey
+from registry.artifacts.store import ArtifactStore
+from registry.database import Database, default_database
+from registry.deployments import DesiredDeployment
+from registry.settings import load as registry_settings
+from workers.jobs import waiting
+
+_EXTENSION = "queuecast"
+#: The most forms that are read at once without a key; each occupies a thread until all of its body has arrived.
+_UNAUTHENTICATED_FORMS = 32
+
+
+class Services:
+    """One for each app."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
+        self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
+        self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
+        #: Set when the process is ending: no request is held any more.
+        self.ending = Event()
+        self.waits = HeldPlaces(settings.max_held_waits)
+        self.streams = HeldPlaces(settings.max_event_streams)
+        self._unauthenticated = HeldPlaces(_UNAUTHENTICATED_FORMS)
+
+    @contextmanager
+    def holding(self, name: str | None, wait_s: float | None) -> Iterator[float]:
+        """Yield how long a client's request may be held: 0 if it didn't ask, or if no place is free for the client."""
+        if not wait_s or self.ending.is_set():
+            yield 0.0
+            return
+        with self.waits.holding(name, shared=self.settings.asks_for_keys) as has_place:
+            yield wait_s if has_place else 0.0
+
+    @contextmanager
+    def streaming(self, name: str | None) -> Iterator[None]:
+        """Hold the place of one event stream for a client. Raises TooManyStreams if no place is free for it."""
+        with self.streams.holding(name, shared=self.settings.asks_for_keys) as has_place:
+            if not has_place:
+                raise TooManyStreams(self.settings.max_event_streams)
+            yield
+
+    @contextmanager
+    def reading_unauthenticated(self) -> Iterator[None]:
+        """Hold the place of one form that came without a key. Raises TooManyForms if no place is free."""
+        with self._unauthenticated.holding(None, shared=False) as has_place:
+            if not has_place:
+                raise TooManyForms(_UNAUTHENTICATED_FORMS)
+            yield
+
+    def release_waits(self) -> None:
+        """End every wait and stream, now and from now on; safe in a signal handler."""
+        self.ending.set()
+        waiting.default_waiter().release()
+
+    @cached_property
+    def database(self) -> Database:
+        """The registry's database."""
+        return default_database()
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        """Where artifacts are kept."""
+        return ArtifactStore(registry_settings().artifacts_url)
+
+
+def install(app: Flask, services: Services) -> None:
+    """Give the app its services."""
+    app.extensions[_EXTENSION] = services
+
+
+def current() -> Services:
+    """Return the services of the app that answers this request."""
+    return of(current_app)
+
+
+def of(app: Flask) -> Services:
+    """Return the services of an app."""
+    services = app.extensions[_EXTENSION]
+    assert isinstance(services, Services)  # noqa: S101 - narrows the type
+    return services

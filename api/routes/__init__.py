@@ -1,1 +1,0 @@
-"""One blueprint a resource; a route parses, makes one call and returns."""

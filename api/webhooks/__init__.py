@@ -1,0 +1,1 @@
+"""Webhooks: shows their deliveries, and sends them again."""

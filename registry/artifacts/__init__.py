@@ -1,0 +1,1 @@
+"""Artifacts of model versions: the store, verified local copies, archives."""

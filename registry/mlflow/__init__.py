@@ -1,0 +1,1 @@
+"""Imports MLflow model folders; loads neither MLflow nor a model."""

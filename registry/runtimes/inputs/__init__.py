@@ -1,0 +1,1 @@
+"""How runtimes turn rows of JSON into what a library takes, and its labels back."""

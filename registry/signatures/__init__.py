@@ -1,0 +1,1 @@
+"""Signatures of models: what an input and an output look like, and the check of inputs."""

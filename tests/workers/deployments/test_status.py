@@ -1,0 +1,200 @@
+"""Every status of a deployment, from the desired row and the workers' reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from registry.deployments import DesiredDeployment, Intent
+from tests.workers.conftest import WithRedis, submit_ids
+from tests.workers.stand_ins import deployment, endpoint_report, pace_report, version_report, worker_report
+from workers import keys
+from workers.deployments import status
+from workers.errors import QueueUnavailable
+from workers.measures import reports
+from workers.measures.reports import HostsState, VersionReport
+from workers.platform.redis_client import connect
+
+LOADING, READY, FAILED, STOPPING = HostsState
+#: For what no worker reports anything of.
+NOTHING = ()
+Versions = list[tuple[VersionReport, ...]]
+
+
+def view(with_redis: WithRedis, desired: DesiredDeployment, *workers: tuple[VersionReport, ...]) -> dict[str, Any]:
+    """The view of a deployment when so many workers of its group have these versions of it."""
+    for number, versions in enumerate(workers):
+        endpoints = {desired.endpoint_name: endpoint_report(*versions)} if versions else {}
+        report = worker_report(f"w@{number}", endpoints=endpoints)
+        with_redis(lambda client, report=report: reports.write(client, report))  # type: ignore[misc]
+    [found] = status.views([desired])
+    return found
+
+
+def ready(revision: int = 1, **more: Any) -> VersionReport:
+    return version_report(READY, revision=revision, **more)
+
+
+def failed(revision: int = 1) -> VersionReport:
+    return version_report(FAILED, revision=revision, error="the weights are missing")
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected", "reason"),
+    [
+        ([], "deploying", "No worker of group 'default' is running"),
+        ([NOTHING], "deploying", "being loaded"),
+        ([(version_report(LOADING),)], "deploying", "being loaded"),
+        ([(ready(),)], "active", None),
+        ([(ready(),), NOTHING], "active", None),
+        ([(ready(),), (version_report(LOADING),)], "active", None),
+        ([(failed(),)], "failed", "the weights are missing"),
+        ([(failed(),), (version_report(LOADING),)], "deploying", "being loaded"),
+        ([(failed(),), (failed(),)], "failed", "the weights are missing"),
+        ([(failed(),), (ready(),)], "degraded", "Ready on 1 of 2 workers; elsewhere: the weights are missing"),
+        ([(ready(hosts=1, hosts_wanted=2, error="host 3 died"),)], "degraded", "host 3 died"),
+        ([(ready(hosts=1, hosts_wanted=2),)], "degraded", "is being replaced"),
+    ],
+)
+def test_status_of_a_deployment_that_serves(
+    store: redis.Redis,
+    with_redis: WithRedis,
+    workers: Versions,
+    expected: str,
+    reason: str | None,
+) -> None:
+    found = view(with_redis, deployment(), *workers)
+    assert found["status"] == expected
+    assert (found["reason"] is None) if reason is None else (reason in found["reason"])
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected", "reason"),
+    [
+        ((ready(1), version_report(LOADING, revision=2)), "deploying", "Version 1 keeps serving"),
+        ((ready(1), failed(2)), "failed", "the weights are missing Version 1 keeps serving"),
+        ((ready(2), ready(1)), "deploying", "Version 1 keeps serving"),
+        ((ready(2), version_report(STOPPING, revision=1)), "active", None),
+        ((ready(1),), "deploying", "Version 1 keeps serving"),
+        ((version_report(STOPPING, revision=1),), "deploying", "being loaded"),
+    ],
+)
+def test_status_during_a_swap(
+    store: redis.Redis, with_redis: WithRedis, versions: tuple[VersionReport, ...], expected: str, reason: str | None
+) -> None:
+    found = view(with_redis, deployment(revision=2, version="2"), versions)
+    assert found["status"] == expected
+    assert (found["reason"] is None) if reason is None else (reason in found["reason"])
+    assert {each["revision"] for each in found["workers"]} == {each["revision"] for each in versions}
+
+
+@pytest.mark.parametrize(
+    ("intent", "workers", "queued", "expected", "reason"),
+    [
+        (Intent.DRAIN, [(ready(),)], 0, "draining", "Queued jobs are being finished."),
+        (Intent.DRAIN, [NOTHING], 1, "draining", "Queued jobs are being finished."),
+        (
+            Intent.DRAIN,
+            [],
+            1,
+            "draining",
+            "No worker of group 'default' is running. Start one, or undeploy with backlog 'park'.",
+        ),
+        (Intent.DRAIN, [NOTHING], 0, "undeployed", None),
+        (Intent.REJECT, [NOTHING], 1, "draining", "Queued jobs are being rejected."),
+        (Intent.REJECT, [], 0, "undeployed", None),
+        (Intent.PARK, [(version_report(STOPPING),)], 1, "draining", "Running jobs are being finished."),
+        (Intent.PARK, [NOTHING], 1, "parked", None),
+        (Intent.PARK, [], 0, "parked", None),
+    ],
+)
+def test_status_of_a_deployment_that_was_taken_down(
+    store: redis.Redis,
+    with_redis: WithRedis,
+    intent: Intent,
+    workers: Versions,
+    queued: int,
+    expected: str,
+    reason: str | None,
+) -> None:
+    submit_ids(queued)
+    found = view(with_redis, deployment(intent=intent), *workers)
+    assert found["status"] == expected
+    assert (found["reason"] is None) if reason is None else (reason in found["reason"])
+
+
+def test_a_worker_of_another_group_or_one_that_is_gone_counts_for_nothing(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    other = worker_report("w@other", "other")
+    with_redis(lambda client: reports.write(client, other))
+    assert "No worker of group" in view(with_redis, deployment())["reason"]
+    assert view(with_redis, deployment(), (ready(),))["status"] == "active"
+    store.zincrby(keys.WORKERS, -reports.REPORT_LIFE_S - 1, "w@0")
+    found = view(with_redis, deployment())
+    assert (found["status"], found["workers"]) == ("deploying", [])
+
+
+def test_a_view_shows_desired_observed_backlog_and_figures(store: redis.Redis, with_redis: WithRedis) -> None:
+    submit_ids(3)
+    report = worker_report(endpoints={"adding": endpoint_report(ready(pids=[1, 2]), waiting=2)})
+    with_redis(lambda client: reports.write(client, report))
+    [found] = status.views([deployment(max_batch_size=7)])
+    assert found["settings"]["max_batch_size"] == 7
+    assert found["queue_depth"] == 3 + 2
+    assert found["oldest_job_age_s"] >= 0
+    assert (found["request_count"], found["p99_ms"]) == (0, None)
+    [worker] = found["workers"]
+    assert (worker["worker"], worker["state"], worker["pids"]) == ("w@1", "ready", [1, 2])
+    assert found["deployed_at"] == "2026-01-02T00:00:00+00:00"
+
+
+def test_many_deployments_are_read_at_once_and_not_mixed_up(store: redis.Redis, with_redis: WithRedis) -> None:
+    names = [f"endpoint-{number}" for number in range(20)]
+    for number, name in enumerate(names):
+        store.hset(keys.counts(name), "succeeded", number)
+        submit_ids(number % 3, name)
+    found = status.views([deployment(name) for name in names])
+    assert [each["endpoint_name"] for each in found] == names
+    assert [each["succeeded_count"] for each in found] == list(range(20))
+    assert [each["queue_depth"] for each in found] == [number % 3 for number in range(20)]
+    assert status.views([]) == []
+
+
+@pytest.mark.parametrize(
+    ("jobs_per_s", "length", "expected"),
+    [((), 100, 60), ((None,), 100, 2), ((5.0, 5.0), 1_000, 5), ((1e6,), 10, 1), ((0.1,), 10**6, 60)],
+)
+def test_room_in_a_full_queue_is_foretold_from_the_pace_of_all_workers(
+    store: redis.Redis, with_redis: WithRedis, jobs_per_s: tuple[float | None, ...], length: int, expected: int
+) -> None:
+    for number, rate in enumerate(jobs_per_s):
+        pace = pace_report(fixed_ms=1_000 / rate) if rate else None
+        report = worker_report(f"w@{number}", endpoints={"adding": endpoint_report(ready(), pace=pace)})
+        with_redis(lambda client, report=report: reports.write(client, report))  # type: ignore[misc]
+    assert status.room_in_s("adding", length) == expected
+    assert status.room_in_s("adding", length, jobs=10**9) >= expected
+
+
+def test_workers_hear_of_a_nudge(store: redis.Redis) -> None:
+    with store.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
+        heard.subscribe(keys.NUDGE_CHANNEL)
+        heard.get_message(timeout=5)
+        status.nudge()
+        assert heard.get_message(timeout=5) is not None
+
+
+def test_without_redis_every_look_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "records_client", lambda: connect("redis://127.0.0.1:1"))
+    with pytest.raises(QueueUnavailable):
+        status.live_workers()
+    with pytest.raises(QueueUnavailable):
+        status.nudge()
+
+
+def test_a_report_that_says_more_than_this_release_knows_is_understood(with_redis: WithRedis) -> None:
+    newer = {**ready(), "future": {"a": 1}}
+    found = view(with_redis, deployment(), (newer,))  # type: ignore[arg-type]
+    assert found["status"] == "active"

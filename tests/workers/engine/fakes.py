@@ -1,0 +1,129 @@
+"""Fake model hosts and a launcher without processes, for unit tests of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import Raw
+
+from workers.engine.context import Context
+from workers.errors import HostStartFailed
+from workers.hosts.worker_side.host import Answer, HostGone, LoadRequest, RowError
+
+
+class FakeHost:
+    """Answers each row with itself, unless a test sets otherwise; belongs to one event loop."""
+
+    def __init__(self, pid: int, max_memory_bytes: int | None) -> None:
+        self.pid = pid
+        self.max_memory_bytes = max_memory_bytes
+        self.load_ms: float | None = 1.0
+        self.example_ms: float | None = None
+        self.outputs = None
+        self.memory_bytes = 0
+        self.how_it_ended = "the model host was killed by a test."
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        #: What `load` raises.
+        self.load_error: Exception | None = None
+        #: What `predict` raises, once.
+        self.error: Exception | None = None
+        #: The errors of rows, by their index in the batch.
+        self.row_errors: dict[int, RowError] = {}
+        #: Set while it may answer.
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.batches: list[list[Any]] = []
+        #: The memory limit at each batch.
+        self.limits: list[int | None] = []
+
+    async def load(self, _request: LoadRequest, _timeout_s: float) -> None:
+        """Load nothing."""
+        if self.load_error is not None:
+            raise self.load_error
+
+    async def predict(self, rows: list[Any], _max_batch_size: int, _timeout_s: float) -> Answer:
+        """Answer once `may_answer` is set, or raise HostGone."""
+        self.batches.append(rows)
+        self.limits.append(self.max_memory_bytes)
+        answering = asyncio.ensure_future(self.may_answer.wait())
+        either: list[asyncio.Future[Any]] = [answering, self.exited]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        answering.cancel()
+        if self.exited.done():
+            raise HostGone(self.how_it_ended)
+        if self.error is not None:
+            error, self.error = self.error, None
+            if isinstance(error, HostGone):
+                self._end()
+            raise error
+        return Answer(1, [Raw(str(row).encode()) for row in rows], self.row_errors, 1.0)
+
+    def kill(self, reason: str) -> None:
+        """End now."""
+        self.how_it_ended = reason
+        self._end()
+
+    async def stop(self) -> None:
+        """End."""
+        self._end()
+
+    def _end(self) -> None:
+        if not self.exited.done():
+            self.exited.set_result(-9)
+
+
+class FakeLauncher:
+    """Makes fake hosts; `prepare` may change each before it loads."""
+
+    def __init__(self, prepare: Callable[[FakeHost], None] = lambda _host: None) -> None:
+        self.hosts: list[FakeHost] = []
+        #: When each was started (loop time).
+        self.spawned_at: list[float] = []
+        self.prepare = prepare
+
+    def warm_up(self, _runtime: str) -> None:
+        """Import nothing."""
+
+    async def spawn(self, max_memory_bytes: int | None) -> FakeHost:
+        """Start a host."""
+        host = FakeHost(1_000 + len(self.hosts), max_memory_bytes)
+        self.prepare(host)
+        self.hosts.append(host)
+        self.spawned_at.append(asyncio.get_running_loop().time())
+        return host
+
+
+class FakeHeld:
+    """An artifact that is held until it is released or garbage."""
+
+    def __init__(self, path: Path, held: list[Path]) -> None:
+        self.path = path
+        held.append(path)
+        self.release = weakref.finalize(self, held.remove, path)
+
+
+class FakeArtifacts:
+    """Has every artifact, and reads none."""
+
+    def __init__(self) -> None:
+        self.held: list[Path] = []
+
+    def hold(self, sha256: str) -> FakeHeld:
+        """Return where it would be, for as long as it is held."""
+        return FakeHeld(Path(sha256), self.held)
+
+
+def with_fake_hosts(context: Context, launcher: FakeLauncher) -> Context:
+    """Have a context start fake hosts."""
+    context.launcher = launcher  # type: ignore[assignment]
+    context.artifacts = FakeArtifacts()  # type: ignore[assignment]
+    return context
+
+
+def does_not_load(host: FakeHost) -> None:
+    """Have a host fail at its load."""
+    host.load_error = HostStartFailed("no such model")

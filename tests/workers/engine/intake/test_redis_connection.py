@@ -1,0 +1,43 @@
+"""The engine's connections to Redis: what they send is what redis-py itself would send."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+
+from workers.engine.intake import redis_connection
+
+COMMANDS: list[tuple[Any, ...]] = [
+    ("PING",),
+    ("CONFIG GET", "notify-keyspace-events"),
+    ("SET", "key", b"\x00\xff", "EX", 10),
+    ("ZADD", "key", 1732443900.123456789, "mémber"),
+    ("EVALSHA", "0" * 40, 2, "a", "b", "", -1, 0.1, 1e300),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command[0]))
+def test_commands_are_written_as_redis_py_writes_them(redis_url: str, command: tuple[Any, ...]) -> None:
+    async def packed() -> tuple[bytes, bytes]:
+        async with redis_connection.connect(redis_url) as client, redis.asyncio.Redis.from_url(redis_url) as plain:
+            ours, theirs = (each.connection_pool.make_connection() for each in (client, plain))  # type: ignore[no-untyped-call]
+            return b"".join(ours.pack_command(*command)), b"".join(theirs.pack_command(*command))
+
+    ours, theirs = asyncio.run(packed())
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("redis://127.0.0.1:1/0", Connection),
+        ("rediss://127.0.0.1:1/0", SSLConnection),
+        ("unix:///nowhere.sock", UnixDomainSocketConnection),
+    ],
+)
+def test_the_url_says_what_kind_of_connection_it_is(url: str, kind: type) -> None:
+    assert issubclass(redis_connection.connect(url).connection_pool.connection_class, kind)

@@ -1,0 +1,189 @@
+"""An endpoint on one worker: late jobs, lost jobs, and jobs that are stopped while its hosts end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from registry.deployments import Intent
+from tests.support.waiting import until, until_done
+from tests.workers.conftest import WithRedis
+from tests.workers.engine.fakes import FakeHost, FakeLauncher, with_fake_hosts
+from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers.engine.serving.endpoint import Endpoint
+from workers.jobs import query
+from workers.jobs.query import JobState
+
+
+class Running:
+    """An endpoint with hosts, and what it works with."""
+
+    def __init__(self, client: Redis) -> None:
+        self.intake = RecordingIntake()
+        self.launcher = FakeLauncher()
+        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
+        self.endpoint = Endpoint(self.context, deployment(max_batch_delay_ms=0))
+
+    @property
+    def host(self) -> FakeHost:
+        """The first host."""
+        return self.launcher.hosts[0]
+
+    def undeploy(self, intent: Intent) -> None:
+        self.endpoint.apply(deployment(max_batch_delay_ms=0, intent=intent, revision=2))
+
+    async def settled(self) -> None:
+        await until_done(self.context.settle())
+
+
+@asynccontextmanager
+async def serving(client: Redis) -> AsyncIterator[Running]:
+    now = Running(client)
+    now.endpoint.apply(now.endpoint.desired)
+    await until(lambda: now.endpoint.serves)
+    try:
+        yield now
+    finally:
+        await until_done(now.endpoint.stop())
+        await now.settled()
+
+
+def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
+    async def served(client: Redis) -> None:
+        async with serving(client) as now:
+            await what(now)
+
+    with_redis(served)
+
+
+def rejected(job_id: str) -> bool:
+    job = query.get(job_id)
+    return job.state is JobState.FAILED and job.error is not None and job.error["code"] == "endpoint_undeployed"
+
+
+def test_what_comes_after_it_was_retired_goes_back(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def late(now: Running) -> None:
+        now.endpoint.retire()
+        now.endpoint.receive([queued_job("late")])
+        assert now.endpoint.waiting_jobs == []
+        await now.settled()
+        assert now.intake.given_back == ["late"]
+        assert now.endpoint.capacity == 0
+
+    serve(with_redis, late)
+
+
+@pytest.mark.parametrize("intent", [Intent.PARK, Intent.REJECT])
+def test_what_comes_after_an_undeploy_is_parked_or_rejected_as_that_said(
+    store: redis.Redis, with_redis: WithRedis, intent: Intent
+) -> None:
+    async def late(now: Running) -> None:
+        now.undeploy(intent)
+        now.endpoint.receive([queued_job("late")])
+        assert now.endpoint.waiting_jobs == []
+        await now.settled()
+        assert now.intake.given_back == (["late"] if intent is Intent.PARK else [])
+        assert intent is Intent.PARK or rejected("late")
+        assert now.host.batches == []
+
+    serve(with_redis, late)
+
+
+@pytest.mark.parametrize("intent", [Intent.PARK, Intent.REJECT])
+def test_a_batch_that_is_lost_after_an_undeploy_is_parked_or_rejected_too(
+    store: redis.Redis, with_redis: WithRedis, intent: Intent
+) -> None:
+    async def lose(now: Running) -> None:
+        now.host.may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        await until(lambda: now.endpoint.running_jobs)
+        now.undeploy(intent)
+        now.host.kill("the model host was killed by SIGSEGV.")
+        await until(lambda: not now.endpoint.has_hosts)
+        await now.settled()
+        assert len(now.endpoint.waiting_jobs) == 0
+        assert sorted(now.intake.given_back) == (["a", "b"] if intent is Intent.PARK else [])
+        assert intent is Intent.PARK or (rejected("a") and rejected("b"))
+
+    serve(with_redis, lose)
+
+
+def test_a_job_that_runs_on_a_host_that_is_to_stop_can_be_cancelled(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def cancel(now: Running) -> None:
+        now.host.may_answer.clear()
+        now.endpoint.receive([queued_job("a")])
+        await until(lambda: now.host.batches)
+        [job] = now.endpoint.running_jobs
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, version="2", revision=2))
+        await until(lambda: len(now.launcher.hosts) == 2 and now.endpoint.serves and now.endpoint._stopping)
+        now.endpoint.cancel(job, at_once=True)
+        await until(now.host.exited.done)
+        await until(lambda: not now.endpoint.running_jobs)
+        assert now.host.how_it_ended == "a job of its batch was cancelled."
+
+    serve(with_redis, cancel)
+
+
+def test_the_hosts_of_before_serve_until_the_next_ones_are_ready(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def swap(now: Running) -> None:
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, version="2", revision=2))
+        assert now.endpoint.serves
+        assert not now.host.exited.done()
+        await until(now.host.exited.done)
+        now.endpoint.receive([queued_job("a")])
+        await until(lambda: not now.endpoint.busy)
+        await now.settled()
+        assert len(now.launcher.hosts[1].batches) == 1
+        assert query.get("a").state is JobState.SUCCEEDED
+
+    serve(with_redis, swap)
+
+
+def test_what_clients_cancel_stops_a_host_once_and_only_if_it_runs_nothing_else(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def cancel(now: Running) -> None:
+        async def run(number: int, *names: str) -> FakeHost:
+            await until(lambda: len(now.launcher.hosts) == number and now.endpoint.serves)
+            host = now.launcher.hosts[-1]
+            host.may_answer.clear()
+            now.endpoint.receive([queued_job(name) for name in names])
+            await until(lambda: host.batches)
+            return host
+
+        host = await run(1, "a", "b")
+        first, second = now.endpoint.running_jobs
+        now.endpoint.cancel(first, at_once=False)
+        assert not host.exited.done()
+        now.endpoint.cancel(second, at_once=False)
+        await until(host.exited.done)
+        host = await run(2, "c")
+        now.endpoint.cancel(now.endpoint.running_jobs[0], at_once=False)
+        assert not host.exited.done()
+        host.may_answer.set()
+        await until(lambda: not now.endpoint.running_jobs)
+        assert not host.exited.done()
+
+    serve(with_redis, cancel)
+
+
+def test_a_host_that_dies_beside_a_cancelled_job_is_blamed_on_no_other(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def die(now: Running) -> None:
+        now.host.may_answer.clear()
+        now.endpoint.receive([queued_job("cancelled"), queued_job("other")])
+        await until(lambda: now.host.batches)
+        cancelled, other = now.endpoint.running_jobs
+        now.endpoint.cancel(cancelled, at_once=False)
+        now.host.kill("the model host was killed by SIGSEGV.")
+        await until(lambda: len(now.launcher.hosts) == 2 and now.launcher.hosts[1].batches)
+        assert (other.attempts, len(other.failures)) == (2, 1)
+        assert now.launcher.hosts[1].batches == [other.rows]
+
+    serve(with_redis, die)

@@ -1,0 +1,32 @@
+"""Writing endings: any number of jobs get their records, and their messages are acknowledged."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from tests.workers.conftest import WithRedis
+from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers import keys
+from workers.engine.serving import finish
+from workers.errors import EndpointUndeployed
+from workers.jobs import query
+from workers.jobs.query import JobState
+
+
+@pytest.mark.slow
+def test_more_jobs_than_a_script_takes_are_ended_in_parts(store: redis.Redis, with_redis: WithRedis) -> None:
+    # A worker holds as many jobs whose time has not come, and rejects them all at once.
+    ids = [f"job-{number}" for number in range(10_000)]
+    intake = RecordingIntake()
+
+    async def rejected(client: Redis) -> None:
+        shared, error = context(client, intake=intake), EndpointUndeployed("no more")
+        ends = [finish.failed(shared, queued_job(job_id), error, None, 2_000.0) for job_id in ids]
+        await finish.write(shared, deployment(), ends)
+
+    with_redis(rejected)
+    assert intake.acked == ids
+    assert store.hget(keys.counts("adding"), "failed") == b"10000"
+    assert {query.get(job_id).state for job_id in (ids[0], ids[-1])} == {JobState.FAILED}

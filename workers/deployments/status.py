@@ -1,0 +1,254 @@
+"""The status of deployments, computed from the registry's rows and the workers' reports; stored nowhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from registry.deployments import DesiredDeployment, Intent
+from workers import keys
+from workers.broker import backlogs
+from workers.broker.backlogs import Backlog
+from workers.jobs import records, weights
+from workers.jobs.query import JobView
+from workers.measures import counters, paces, reports
+from workers.measures.reports import EndpointReport, HostsState, SeenReport, VersionReport, WorkerReport
+from workers.platform.redis_client import records_client, translated_errors
+
+#: Statuses of a deployment's view.
+DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
+DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
+#: The statuses that the API shows.
+SHOWN = (DEPLOYING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
+
+#: A client is asked to retry on a full queue after this share of it has been served.
+_SERVED_SHARE = 0.05
+LONGEST_RETRY_S = 60
+#: `Retry-After` if the pace of a deployment is unknown, and if no worker serves it.
+RETRY_UNMEASURED_S, RETRY_UNSERVED_S = 2, 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One worker's report about one endpoint."""
+
+    worker: WorkerReport
+    endpoint: EndpointReport
+
+    def at(self, revision: int) -> VersionReport | None:
+        """Return this worker's report on a revision of the deployment; None if it has none."""
+        return next((each for each in self.endpoint["versions"] if each["revision"] == revision), None)
+
+
+def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
+    """Return the API's view of each deployment: desired, observed, backlog and figures.
+
+    Reads Redis in three round trips for any number of deployments.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    now = time.time()
+    with translated_errors():
+        backlog = backlogs.read([each.endpoint_name for each in desired])
+        with records_client().pipeline(transaction=False) as pipeline:
+            reports.queue_reads(pipeline)
+            for each in desired:
+                counters.queue_reads(pipeline, each.endpoint_name, now)
+            for each in desired:
+                pipeline.hget(keys.weights(each.endpoint_name), weights.BYTES)
+            replies = pipeline.execute(raise_on_error=False)
+    # The figures are empty if the key of the counts is not a hash.
+    replies = [{} if index >= 3 and isinstance(each, Exception) else each for index, each in enumerate(replies)]
+    step = counters.WINDOWS_KEPT + 1
+    sizes_at = 3 + step * len(desired)
+    workers, figures, sizes = reports.parse(replies[:3]), replies[3:sizes_at], replies[sizes_at:]
+    return [
+        {
+            **_view(each, workers, backlog[each.endpoint_name], figures[step * index : step * (index + 1)]),
+            "queue_bytes": int(size or 0),
+        }
+        for index, (each, size) in enumerate(zip(desired, sizes, strict=True))
+    ]
+
+
+def live_workers() -> list[SeenReport]:
+    """Return the reports of live workers.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors(), records_client().pipeline(transaction=False) as pipeline:
+        reports.queue_reads(pipeline)
+        return reports.parse(pipeline.execute())
+
+
+def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 1) -> int:
+    """Estimate in how many seconds a full queue has room for `jobs` more, from the pace of its workers."""
+    pace, ready = paces.default_paces().of(endpoint_name)
+    if pace is None:
+        return RETRY_UNMEASURED_S if ready else LONGEST_RETRY_S
+    return bounded_s(max(jobs, max_queue_length * _SERVED_SHARE) / pace.jobs_per_s)
+
+
+def retry_after_s(job: JobView) -> int:
+    """Return after how many seconds a client should ask again for an unfinished job."""
+    pace, ready = paces.default_paces().of(job.endpoint_name)
+    if pace is None:
+        return RETRY_UNMEASURED_S if ready else RETRY_UNSERVED_S
+    if job.is_delayed:
+        return bounded_s((job.not_before or 0) - time.time())
+    if job.queue_position is None:
+        return bounded_s(pace.batch_s(pace.batch_jobs))
+    ends_in_s = job.queue_position.ends_in_s
+    return bounded_s(ends_in_s) if ends_in_s is not None else RETRY_UNMEASURED_S
+
+
+def bounded_s(seconds: float) -> int:
+    """Return a value for `Retry-After`: whole seconds, at least one, at most `LONGEST_RETRY_S`."""
+    return max(1, math.ceil(min(LONGEST_RETRY_S, seconds)))
+
+
+def first_load_failure(desired: DesiredDeployment) -> str | None:
+    """Return the load error of a new deployment if all its workers failed to load it; else None.
+
+    As long as no worker reports a failure, it reads only the reports, once a second for all endpoints.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    if not paces.default_paces().is_failing(desired.endpoint_name):
+        return None
+    with translated_errors(), records_client().pipeline(transaction=False) as pipeline:
+        reports.queue_reads(pipeline)
+        pipeline.hexists(keys.SERVED, desired.endpoint_name)
+        *replies, has_served = pipeline.execute()
+    return None if has_served else _load_failure(desired, reports.parse(replies))
+
+
+def _load_failure(desired: DesiredDeployment, workers: Sequence[WorkerReport]) -> str | None:
+    mine = [worker for worker in workers if worker["worker_group"] == desired.worker_group]
+    endpoints = [worker["endpoints"].get(desired.endpoint_name) for worker in mine]
+    failures = [each.get("load_failure") for each in endpoints if each]
+    errors = [each["error"] for each in failures if each and each["revision"] == desired.revision]
+    return errors[0] if errors and len(errors) == len(mine) else None
+
+
+def forget_served(endpoint_names: Sequence[str]) -> None:
+    """Forget that these undeployed endpoints were served, so that their next deploy counts as the first.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors():
+        records_client().hdel(keys.SERVED, *endpoint_names)
+
+
+def nudge() -> None:
+    """Notify the workers that desired deployments have changed; without it, they notice a little later.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors():
+        records_client().publish(keys.NUDGE_CHANNEL, "changed")
+
+
+def _view(
+    desired: DesiredDeployment, workers: Sequence[WorkerReport], backlog: Backlog, figures: list[dict[bytes, bytes]]
+) -> dict[str, Any]:
+    seen = [
+        _Seen(worker, worker["endpoints"][desired.endpoint_name])
+        for worker in workers
+        if desired.endpoint_name in worker["endpoints"]
+    ]
+    in_group = sum(worker["worker_group"] == desired.worker_group for worker in workers)
+    status, reason = _status(desired, seen, in_group, backlog)
+    return {
+        "endpoint_name": desired.endpoint_name,
+        "model_name": desired.model_name,
+        "version": desired.version,
+        "status": status,
+        "reason": reason,
+        "worker_group": desired.worker_group,
+        "workers": [_worker_view(each, version) for each in seen for version in each.endpoint["versions"]],
+        "settings": desired.settings.model_dump(),
+        "revision": desired.revision,
+        "deployed_at": desired.deployed_at.isoformat(),
+        "updated_at": desired.updated_at.isoformat(),
+        **counters.parse(figures),
+        "queue_depth": backlog.depth + sum(each.endpoint["waiting"] for each in seen),
+        "oldest_job_age_s": backlog.oldest_age_s,
+        "delayed_count": backlog.delayed.count,
+        "next_due_at": records.iso(backlog.delayed.next_due_at),
+    }
+
+
+def _worker_view(seen: _Seen, version: VersionReport) -> dict[str, Any]:
+    return {"worker": seen.worker["worker"], **version}
+
+
+def _status(desired: DesiredDeployment, seen: list[_Seen], in_group: int, backlog: Backlog) -> tuple[str, str | None]:
+    if desired.intent is Intent.SERVE:
+        return _serving_status(desired, seen, in_group)
+    if desired.intent is Intent.PARK:
+        return (DRAINING, "Running jobs are being finished.") if seen else (PARKED, None)
+    if seen or backlog.depth or backlog.delayed.count:
+        how = "finished" if desired.intent is Intent.DRAIN else "rejected"
+        missing = (
+            f" No worker of group {desired.worker_group!r} is running. Start one, or undeploy with backlog 'park'."
+        )
+        waits = "" if in_group else missing
+        return DRAINING, f"Queued jobs are being {how}.{waits or _delayed_reason(desired, backlog)}"
+    return UNDEPLOYED, None
+
+
+def _delayed_reason(desired: DesiredDeployment, backlog: Backlog) -> str:
+    """Return how long draining waits for delayed jobs; "" if it doesn't."""
+    count, next_due_at = backlog.delayed.count, records.iso(backlog.delayed.next_due_at)
+    if not count or desired.intent is not Intent.DRAIN:
+        return ""
+    some = "1 delayed job is due at" if count == 1 else f"{count} delayed jobs remain, the first is due at"
+    return f" {some} {next_due_at}. To stop sooner, undeploy with backlog 'reject' or 'park'."
+
+
+def _serving_status(desired: DesiredDeployment, seen: list[_Seen], in_group: int) -> tuple[str, str | None]:
+    if not in_group:
+        return DEPLOYING, f"No worker of group {desired.worker_group!r} is running; jobs wait in the queue."
+    mine = [version for each in seen if (version := each.at(desired.revision))]
+    ready = [each for each in mine if each["state"] == HostsState.READY]
+    errors = [each["error"] for each in mine if each["state"] == HostsState.FAILED and each["error"]]
+    before = _still_serving(seen, desired.revision)
+    troubles = [trouble for each in seen if (trouble := each.endpoint.get("trouble"))]
+    if ready and troubles:
+        return DEGRADED, f"Redis refuses commands. {troubles[0]}"
+    if ready:
+        return _ready_status(ready, errors, in_group, before)
+    if errors and len(errors) == in_group:
+        return FAILED, errors[0] + before
+    return DEPLOYING, "The model is being loaded." + before
+
+
+def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int, before: str) -> tuple[str, str | None]:
+    if errors:
+        return DEGRADED, f"Ready on {len(ready)} of {in_group} workers; elsewhere: {errors[0]}{before}"
+    if before:
+        # A swap is over when no worker serves the previous version.
+        return DEPLOYING, f"Ready on {len(ready)} of {in_group} workers.{before}"
+    short = [each for each in ready if each["hosts"] < each["hosts_wanted"]]
+    if short:
+        return DEGRADED, short[0]["error"] or "A model host is being replaced."
+    return ACTIVE, None
+
+
+def _still_serving(seen: list[_Seen], revision: int) -> str:
+    versions = {
+        version["version"]
+        for each in seen
+        for version in each.endpoint["versions"]
+        if version["revision"] != revision and version["state"] == HostsState.READY
+    }
+    return f" Version {', '.join(sorted(versions))} keeps serving." if versions else ""

@@ -1,0 +1,1 @@
+"""The Redis server that Queuecast starts by default, and its snapshots."""

@@ -1,0 +1,1 @@
+"""Collects waiting jobs into batches: batch size, delay, priorities."""

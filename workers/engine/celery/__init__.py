@@ -1,0 +1,1 @@
+"""The engine's connection to Celery: bootstep, message strategy, remote control."""

@@ -1,0 +1,1 @@
+"""Serves an endpoint: hosts, batches, claims, endings of jobs."""

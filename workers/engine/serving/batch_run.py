@@ -1,0 +1,383 @@
+"""Running one batch: one claim, one call of a host, one write of all outcomes, one round of acknowledgements.
+
+A claim counts the attempts in the job's record, so that the next worker recognises a job that crashes worker after
+worker. Such a job runs alone, and fails after `max_attempts` lost attempts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any, NamedTuple
+
+from msgspec import UNSET
+
+from registry.deployments import DesiredDeployment
+from registry.errors import InputInvalid
+from workers.engine.batching.batch_size import BatchSize
+from workers.engine.context import Context
+from workers.engine.intake.messages import QueuedJob
+from workers.engine.serving import finish
+from workers.engine.serving.finish import Ending
+from workers.engine.supervision import persistently
+from workers.errors import InputRejected, JobFailed, PredictionFailed, PredictionTimedOut
+from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RemoteHost
+from workers.jobs import records, transitions
+from workers.jobs.job import Failure
+from workers.jobs.records import Outcome, Timing
+from workers.jobs.transitions import Claim
+from workers.measures import reports
+
+_log = logging.getLogger(__name__)
+
+
+#: A worker renews its leases each quarter of their length, so those of a killed worker run out later than this share of
+#: it. A worker that has written a report since then is alive.
+_REPORTED_WITHIN_LEASE_SHARE = 0.7
+
+
+class Claimed(NamedTuple):
+    """A batch after the claim."""
+
+    #: Claimed by this worker.
+    jobs: list[QueuedJob]
+    #: To run again, each in a batch of its own.
+    suspects: list[QueuedJob]
+    #: The endings of jobs without attempts left.
+    ends: list[Ending]
+
+
+class _Attempt(NamedTuple):
+    """An attempt that has begun."""
+
+    worker: str
+    #: "" in records of an earlier release.
+    holder: str
+    #: The tag of its lease.
+    tag: str
+    number: int
+    #: Failures of earlier attempts.
+    failures: list[Failure]
+
+
+class Claims:
+    """Claims for one batch of a deployment (`started_at`: s since the epoch)."""
+
+    def __init__(self, context: Context, deployment: DesiredDeployment, started_at: float) -> None:
+        self._context = context
+        self._deployment = deployment
+        self._started_at = started_at
+
+    async def make(self, batch: list[QueuedJob]) -> Claimed:
+        """Claim the jobs of a batch, in one round trip unless an attempt was lost."""
+        context, name = self._context, self._deployment.endpoint_name
+        claims = [self._claim(job) for job in batch]
+
+        def refused(why: str | None) -> None:
+            context.trouble(name, "record new jobs", why)
+
+        replies = await context.for_endpoint(
+            name, "claim jobs", lambda: transitions.claim(context.records, name, claims, refused)
+        )
+        claimed, ended = Claimed([], [], []), []
+        for job, reply in zip(batch, replies, strict=True):
+            if reply == "":
+                job.attempts = 1
+                claimed.jobs.append(job)
+            elif reply == "NOT_HELD":
+                self._drop_not_held(job)
+            elif not reply.startswith("{"):
+                ended.append(job)
+                if reply == "REVOKED":
+                    context.event_buffer.revoked(job)
+            elif len(batch) > 1 and not job.interrupted:
+                job.alone = True
+                claimed.suspects.append(job)
+            else:
+                await self._claim_again(job, reply.encode(errors="surrogateescape"), claimed)
+        if ended:
+            context.in_background(persistently("acknowledge jobs", lambda: context.intake.ack(ended)))
+        return claimed
+
+    async def _claim_again(self, job: QueuedJob, expected: bytes, claimed: Claimed) -> None:
+        """Claim a job whose last attempt did not end: its host was lost here, or another worker was lost."""
+        previous = _parse_attempt(expected, job.job_id)
+        if not (previous.worker == self._context.worker_name and previous.number == job.attempts):
+            if previous.tag != job.tag and await self._is_leased(job, previous.tag):
+                self._drop_duplicate(job)
+                return
+            job.attempts, job.failures, job.alone = previous.number, previous.failures, True
+            job.interrupted = False
+            if not await self._is_alive(job, previous):
+                self._record_lost_attempt(job, previous.worker)
+            if len(job.failures) >= self._deployment.settings.max_attempts:
+                claimed.ends.append(finish.poison(self._context, job, self._started_at))
+                return
+        # Otherwise its batch was lost with a host here. Running it alone shows whether it is the cause.
+        job.attempts += 0 if job.interrupted else 1
+        job.interrupted = False
+        record, records = self._record(job, job.attempts), self._context.records
+        mine = await self._context.for_endpoint(
+            job.endpoint_name, "claim a job", lambda: transitions.claim_again(records, job.job_id, expected, record)
+        )
+        (claimed.jobs if mine else claimed.suspects).append(job)
+
+    async def _is_leased(self, job: QueuedJob, tag: str) -> bool:
+        """Whether a worker holds the job under another tag, because its message was sent twice."""
+        intake = self._context.intake
+        return await self._context.for_endpoint(job.endpoint_name, "check a lease", lambda: intake.is_leased(tag))
+
+    async def _is_alive(self, job: QueuedJob, previous: _Attempt) -> bool:
+        """Whether the worker of an attempt is alive and has only lost its lease: it has written a report since then."""
+        records, within_s = self._context.records, self._context.settings.lease_s * _REPORTED_WITHIN_LEASE_SHARE
+        if not previous.holder:
+            return False
+        return await self._context.for_endpoint(
+            job.endpoint_name,
+            "check a report",
+            lambda: reports.is_alive(records, previous.worker, previous.holder, within_s),
+        )
+
+    def _record_lost_attempt(self, job: QueuedJob, worker: str) -> None:
+        job.failed(worker, self._started_at, f"Worker {worker} was lost while it ran this job.")
+        fields = {"job_id": job.job_id}
+        _log.warning("job %s was lost with worker %s (attempt %d)", job.job_id, worker, job.attempts, extra=fields)
+
+    def _drop_duplicate(self, job: QueuedJob) -> None:
+        """Acknowledge a second message of a job that already runs."""
+        _log.info("dropping the second message of job %s, which runs", job.job_id, extra={"job_id": job.job_id})
+        context = self._context
+        context.in_background(persistently("acknowledge a job", lambda: context.intake.ack([job])))
+
+    def _drop_not_held(self, job: QueuedJob) -> None:
+        """Drop a job whose lease was lost: another worker holds it, or it is in its queue again."""
+        _log.warning("dropping job %s: its lease was lost", job.job_id, extra={"job_id": job.job_id})
+        if self._context.intake.keeps(job):
+            self._context.intake.let_go([job.tag])
+
+    def _claim(self, job: QueuedJob) -> Claim:
+        tag = job.tag if self._context.intake.leases_are_beside_records else ""
+        return Claim(job.job_id, self._record(job, 1), job.submitted_at or self._started_at, tag)
+
+    def _record(self, job: QueuedJob, attempts: int) -> bytes:
+        worker, holder = self._context.worker_name, self._context.intake.holder
+        return records.started(job, self._started_at, attempts=attempts, worker=worker, holder=holder, tag=job.tag)
+
+
+def _parse_attempt(record: bytes, job_id: str) -> _Attempt:
+    """Parse the record of an attempt, in which every field may be invalid."""
+    try:
+        found = json.loads(record)
+    except ValueError:
+        found = {}
+    result, number, failures = found.get("result"), found.get("attempts"), found.get("failures")
+    names = result if isinstance(result, dict) else {}
+    worker, holder, tag = (
+        value if isinstance(value := names.get(name), str) else "" for name in ("hostname", "holder", "tag")
+    )
+    return _Attempt(
+        worker,
+        holder,
+        tag or job_id,
+        number if isinstance(number, int) and number > 0 else 1,
+        failures if isinstance(failures, list) and all(_is_failure(each) for each in failures) else [],
+    )
+
+
+def _is_failure(found: Any) -> bool:
+    return isinstance(found, dict) and Failure.__annotations__.keys() <= found.keys()
+
+
+class BatchRun:
+    """One batch on one host."""
+
+    def __init__(
+        self, context: Context, deployment: DesiredDeployment, batch: list[QueuedJob], size: BatchSize
+    ) -> None:
+        self._context = context
+        self._deployment = deployment
+        #: The jobs that have not ended yet.
+        self.jobs = batch
+        self._size = size
+        self._started_at = time.time()
+        self._began = time.monotonic()
+        self._host: RemoteHost | None = None
+        self._cancelled: set[QueuedJob] = set()
+        self._host_was_stopped = False
+
+    async def run(self, host: RemoteHost) -> list[QueuedJob]:
+        """Run the jobs to their ends; return those that must run again."""
+        self.jobs = [job for job in self.jobs if self._context.intake.keeps(job)]
+        self._drop_unwanted()
+        suspects = await self._claim()
+        self._drop_invalid()
+        self._drop_cancelled()
+        if not self.jobs:
+            return suspects
+        self._context.event_buffer.started(self.jobs)
+        rows = [row for job in self.jobs for row in job.rows]
+        settings = self._deployment.settings
+        self._host = host
+        try:
+            answer = await host.predict(rows, self._size.rows_at_once, settings.timeout_s)
+        except HostGone as error:
+            self._context.counters.lost(self._deployment, self.jobs, error, self._started_at)
+            return [*suspects, *self._after_lost_host(error)]
+        finally:
+            self._host = None
+        self._context.counters.predicted(self._deployment, self.jobs, answer, self._started_at)
+        self._size.measured(len(rows), (time.monotonic() - self._began) * 1000, answer.predict_ms)
+        self._end(self._endings(answer))
+        return suspects
+
+    def cancel(self, job: QueuedJob) -> None:
+        """Drop a cancelled job; its record is already written."""
+        self._cancelled.add(job)
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether all of its jobs were cancelled."""
+        return self._cancelled.issuperset(self.jobs)
+
+    def stop_host(self) -> None:
+        """Stop the host if it runs this batch; the jobs that are not cancelled run again."""
+        if self._host is not None:
+            self._host_was_stopped = True
+            _log.info("stopping model host %d: a job of its batch was cancelled", self._host.pid)
+            self._host.kill("a job of its batch was cancelled.")
+
+    def give_up(self) -> None:
+        """Fail the remaining jobs after an error of the engine, which must not leave them without an end."""
+        error = JobFailed("Internal error of the worker; its log has the details.")
+        now = time.time()
+        self._end([finish.failed(self._context, job, error, self._started_at, now) for job in self.jobs])
+
+    def _end(self, ends: list[Ending]) -> None:
+        """Write endings in the background, so that the host can start the next batch."""
+        if ends:
+            self._context.in_background(finish.write(self._context, self._deployment, ends))
+
+    def _drop_unwanted(self) -> None:
+        """Withdraw jobs that have expired or were revoked by remote control."""
+        now, ends, wanted = self._started_at, [], []
+        for job in self.jobs:
+            if self._is_expired(job, now):
+                ends.append(finish.withdrawn(self._context, job, records.EXPIRED, now))
+            elif self._context.is_revoked(job.job_id):
+                ends.append(finish.withdrawn(self._context, job, records.CANCELLED, now))
+            else:
+                wanted.append(job)
+        self.jobs = wanted
+        self._end(ends)
+
+    def _drop_cancelled(self) -> None:
+        self._end([finish.stopped(self._context, job) for job in self.jobs if job in self._cancelled])
+        self.jobs = [job for job in self.jobs if job not in self._cancelled]
+
+    def _is_expired(self, job: QueuedJob, now: float) -> bool:
+        """Whether a job has waited too long; a job that has begun once doesn't expire.
+
+        The deployment's limit counts from the time when the job is due.
+        """
+        limit_s = self._deployment.settings.expires_in_s
+        expires_at = job.expires_at
+        if expires_at is None and limit_s is not None and job.waits_since is not None:
+            expires_at = job.waits_since + limit_s
+        return expires_at is not None and expires_at <= now and not job.attempts
+
+    async def _claim(self) -> list[QueuedJob]:
+        """Claim the jobs and drop those that have ended; return those that must run alone."""
+        if not self.jobs:
+            return []
+        claims = Claims(self._context, self._deployment, self._started_at)
+        self.jobs, suspects, ends = await claims.make(self.jobs)
+        self._end(ends)
+        return suspects
+
+    def _drop_invalid(self) -> None:
+        """Fail jobs with invalid arguments or inputs, which nothing has checked if they came through Celery."""
+        ends, valid, now = [], [], time.time()
+        for job in self.jobs:
+            fault = self._fault(job)
+            if fault is None:
+                valid.append(job)
+            else:
+                ends.append(finish.failed(self._context, job, fault, self._started_at, now))
+        self.jobs = valid
+        self._end(ends)
+
+    def _fault(self, job: QueuedJob) -> InputRejected | None:
+        if job.fault is not None:
+            return InputRejected(str(job.fault))
+        try:
+            for index, row in enumerate(job.rows):
+                self._deployment.signature.check(row, path=f"inputs[{index}]" if job.many else "input")
+        except InputInvalid as error:
+            return InputRejected(str(error))
+        return None
+
+    def _after_lost_host(self, error: HostGone) -> list[QueuedJob]:
+        """Fail a job that ran alone; let the jobs of a larger batch run again, one by one."""
+        jobs, settings, name = self.jobs, self._deployment.settings, self._deployment.endpoint_name
+        if self._host_was_stopped:
+            # The host was stopped on purpose, so this is no lost attempt of the other jobs.
+            self._drop_cancelled()
+            for job in self.jobs:
+                job.interrupted = True
+            return self.jobs
+        fields = {"job_ids": [job.job_id for job in jobs]}
+        _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), name, error, extra=fields)
+        self._size.lost(sum(len(job.rows) for job in jobs))
+        now = time.time()
+        for job in jobs:
+            job.failed(
+                self._context.worker_name, now, f"In a batch of {len(jobs)}: {error}" if jobs[1:] else str(error)
+            )
+        self._drop_cancelled()
+        if jobs[1:] or not self.jobs:
+            return self.jobs
+        if isinstance(error, HostTooSlow):
+            reason = PredictionTimedOut(f"The prediction took longer than timeout_s, {settings.timeout_s:g} s.")
+            self._end([finish.failed(self._context, jobs[0], reason, self._started_at, now)])
+            return []
+        if len(jobs[0].failures) >= settings.max_attempts:
+            self._end([finish.poison(self._context, jobs[0], now)])
+            return []
+        return jobs
+
+    def _endings(self, answer: Answer) -> list[Ending]:
+        ends, start, now = [], 0, time.time()
+        for job in self.jobs:
+            rows = range(start, start + len(job.rows))
+            start = rows.stop
+            bad = next((row for row in rows if row in answer.errors), None) if answer.errors else None
+            if job in self._cancelled:
+                ends.append(finish.stopped(self._context, job))
+            elif bad is None:
+                outcome = self._outcome(job, answer, rows, now)
+                ends.append(finish.succeeded(self._context, job, outcome, self._started_at, now))
+            else:
+                where = f"inputs[{bad - rows.start}]: " if job.many else ""
+                error = PredictionFailed(f"{where}{answer.errors[bad].type}: {answer.errors[bad].message}")
+                ends.append(finish.failed(self._context, job, error, self._started_at, now))
+        return ends
+
+    def _outcome(self, job: QueuedJob, answer: Answer, rows: range, now: float) -> Outcome:
+        outputs = answer.outputs[rows.start : rows.stop]
+        waits_since = job.waits_since or self._started_at
+        return Outcome(
+            prediction=UNSET if job.many else outputs[0],
+            predictions=outputs if job.many else UNSET,
+            endpoint_name=self._deployment.endpoint_name,
+            model_name=self._deployment.model_name,
+            version=self._deployment.version,
+            worker=self._context.worker_name,
+            batch_size=len(answer.outputs),
+            timing=Timing(
+                queued_ms=round(max(0.0, self._started_at - waits_since) * 1000, 3),
+                predict_ms=answer.predict_ms,
+                total_ms=round(max(0.0, now - waits_since) * 1000, 3),
+            ),
+            attempts=job.attempts,
+        )

@@ -1,0 +1,230 @@
+"""One endpoint on one worker: its waiting jobs, its hosts, and the hosts of the next version."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from registry.deployments import DesiredDeployment, Intent
+from workers.engine.batching.batcher import Batcher
+from workers.engine.context import Context
+from workers.engine.intake.messages import QueuedJob
+from workers.engine.serving import finish
+from workers.engine.serving.host_pool import HostPool
+from workers.errors import EndpointUndeployed
+from workers.measures.paces import Pace
+from workers.measures.reports import EndpointReport, HostsState, LoadFailure
+
+_log = logging.getLogger(__name__)
+
+#: The number of jobs that are fetched at once to be rejected.
+_REJECTED_AT_ONCE = 500
+
+
+class Endpoint:
+    """Serves the desired deployment; belongs to one event loop."""
+
+    def __init__(self, context: Context, desired: DesiredDeployment) -> None:
+        self.desired = desired
+        self._context = context
+        self._batcher = Batcher(desired.settings)
+        self._current: HostPool | None = None
+        self._next: HostPool | None = None
+        #: Pools that finish their last batches.
+        self._stopping: set[HostPool] = set()
+        #: Whether this worker takes no more jobs of this endpoint, whatever the deployment's intent.
+        self.retired = False
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return self.desired.endpoint_name
+
+    @property
+    def capacity(self) -> int:
+        """The most jobs to hold at once: a batch for each host, and one that is being collected."""
+        if self.retired or self.desired.intent is Intent.PARK:
+            return 0
+        if self.desired.intent is Intent.REJECT:
+            return _REJECTED_AT_ONCE
+        if self._current is None:
+            return 0
+        return self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
+
+    @property
+    def credit(self) -> int:
+        """The number of jobs to fetch now."""
+        return self.capacity - len(self._batcher)
+
+    @property
+    def credit_if_high(self) -> int:
+        """The number of jobs to fetch while high jobs wait: one batch more."""
+        capacity = self.capacity
+        return capacity + self._batcher.size.rows_at_hand - len(self._batcher) if capacity else 0
+
+    @property
+    def takes_early(self) -> bool:
+        """Whether it takes delayed jobs before they are due, because it rejects all jobs."""
+        return self.desired.intent is Intent.REJECT and not self.retired
+
+    @property
+    def running_jobs(self) -> list[QueuedJob]:
+        """The jobs of all current batches."""
+        pools = [pool for pool in (self._current, *self._stopping) if pool]
+        return [job for pool in pools for job in pool.running_jobs]
+
+    @property
+    def waiting_jobs(self) -> list[QueuedJob]:
+        """The jobs that wait for a host."""
+        return self._batcher.jobs
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has waiting or running jobs."""
+        return bool(len(self._batcher) or self.running_jobs)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is deployed and has a host with its model."""
+        return self.desired.intent is Intent.SERVE and self._current is not None and self._current.ready_hosts > 0
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether any host runs, starts or stops."""
+        return bool(self._current or self._next or self._stopping)
+
+    def apply(self, desired: DesiredDeployment) -> None:
+        """Start to apply the desired deployment; another version is swapped in once it is loaded."""
+        self.desired = desired
+        self._batcher.settings = desired.settings
+        if desired.intent in (Intent.SERVE, Intent.DRAIN) and not self.retired:
+            self._start_or_keep_hosts(desired)
+            self._context.intake.ring(self.name)
+            return
+        self._stop_hosts()
+        self._context.intake.ring(self.name)
+        if desired.intent is Intent.REJECT and not self.retired:
+            self._reject(self._batcher.take_all())
+        else:
+            self._give_back(self._batcher.take_all())
+
+    def retire(self) -> None:
+        """Give back waiting jobs, finish running ones, and stop the hosts: other workers may serve the endpoint."""
+        self.retired = True
+        self.apply(self.desired)
+
+    def receive(self, jobs: list[QueuedJob]) -> None:
+        """Accept jobs that were fetched from the queue."""
+        self._context.event_buffer.received(jobs, self.desired.settings.events)
+        if self.retired or self.desired.intent is Intent.PARK:
+            self._give_back(jobs)
+        elif self.desired.intent is Intent.REJECT:
+            self._reject(jobs)
+        else:
+            self._batcher.put(jobs)
+
+    def not_fetched(self, why: str | None) -> None:
+        """Show in the status why a queue can't be read; None: it can be read again."""
+        self._context.trouble(self.name, "read a queue", why)
+
+    def not_parked(self, why: str | None) -> None:
+        """Show in the status why delayed jobs can't be set aside; None: they can be again."""
+        self._context.trouble(self.name, "set aside delayed jobs", why)
+
+    def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
+        """End a running job whose record is cancelled; see `HostSlot.cancel`."""
+        for pool in (self._current, *self._stopping):
+            if pool:
+                pool.cancel(job, at_once=at_once)
+
+    async def stop(self) -> None:
+        """Wait until running jobs are finished and the hosts have exited."""
+        self._stop_hosts()
+        while self._stopping:
+            await asyncio.gather(*(pool.stop() for pool in self._stopping))
+
+    def kill(self) -> None:
+        """Kill the hosts."""
+        for pool in (self._current, self._next, *self._stopping):
+            if pool:
+                pool.kill()
+
+    def report(self) -> EndpointReport:
+        """Return this endpoint's part of the worker's report."""
+        pools = [pool for pool in (self._current, self._next, *self._stopping) if pool]
+        pace = self._current.pace() if self._current else None
+        return {
+            "versions": [pool.report() for pool in pools],
+            "waiting": len(self._batcher),
+            "running": len(self.running_jobs),
+            "pace": pace,
+            "jobs_per_s": Pace(**pace).jobs_per_s if pace else 0.0,
+            "load_failure": self._load_failure(),
+            "trouble": "; ".join(
+                f"Can't {what}: {why}" for what, why in self._context.troubles.get(self.name, {}).items()
+            ),
+        }
+
+    def _load_failure(self) -> LoadFailure | None:
+        failed = self._next if self._current is None else None
+        if failed is None or failed.state is not HostsState.FAILED:
+            return None
+        return {"revision": failed.desired.revision, "error": failed.error or ""}
+
+    def _start_or_keep_hosts(self, desired: DesiredDeployment) -> None:
+        if self._current and self._current.can_serve(desired):
+            self._current.apply(desired)
+            if self._next:
+                self._stop(self._next)
+                self._next = None
+            return
+        if self._next:
+            # Another deploy of a version that failed to load requests another try.
+            if self._next.can_serve(desired) and self._next.state is not HostsState.FAILED:
+                self._next.apply(desired)
+                return
+            self._stop(self._next)
+        _log.info("loading %s version %s for %s", desired.model_name, desired.version, self.name)
+        self._next = HostPool(self._context, desired, self._batcher, self._hosts_ready)
+
+    def _hosts_ready(self) -> None:
+        """Swap: the old hosts stop only now, when the next ones are loaded and warm."""
+        if self._next and self._next.ready_hosts:
+            old, self._current, self._next = self._current, self._next, None
+            self._current.serve()
+            if old:
+                self._stop(old)
+        # Another host means more credit, and the queue may still hold jobs.
+        self._context.intake.ring(self.name)
+
+    def _stop_hosts(self) -> None:
+        for pool in (self._current, self._next):
+            if pool:
+                self._stop(pool)
+        self._current = self._next = None
+
+    def _stop(self, pool: HostPool) -> None:
+        self._stopping.add(pool)
+        self._context.in_background(self._stopped(pool))
+
+    async def _stopped(self, pool: HostPool) -> None:
+        await pool.stop()
+        self._stopping.discard(pool)
+        self._context.changed.set()
+        if self._current is None:
+            # A lost batch may have returned to a batcher without hosts.
+            self.apply(self.desired)
+
+    def _reject(self, jobs: list[QueuedJob]) -> None:
+        if not jobs:
+            return
+        error = EndpointUndeployed(f"Endpoint {self.name!r} was undeployed and its queued jobs were rejected.")
+        now = time.time()
+        ends = [finish.failed(self._context, job, error, None, now) for job in jobs]
+        self._context.in_background(finish.write(self._context, self.desired, ends))
+        self._context.intake.ring(self.name)
+
+    def _give_back(self, jobs: list[QueuedJob]) -> None:
+        if jobs:
+            self._context.in_background(self._context.give_back(jobs))

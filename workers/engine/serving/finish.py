@@ -1,0 +1,109 @@
+"""Endings of jobs: the record, the counters and the Celery event, for many jobs in one write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from registry.deployments import DesiredDeployment
+from workers.engine.context import Context
+from workers.engine.intake.messages import QueuedJob
+from workers.engine.supervision import persistently
+from workers.errors import JobFailed, PoisonJob
+from workers.jobs import dead_letters, records, transitions
+from workers.jobs.dead_letters import DeadLetter
+from workers.jobs.records import Outcome
+from workers.jobs.transitions import Finish
+from workers.measures.counters import Kind
+from workers.platform.redis_client import in_parts
+
+#: One write blocks Redis, and a script can't take many more arguments.
+_WRITTEN_AT_ONCE = 1_000
+#: Bytes of records in one write: if the connection is lost, written parts are not sent again.
+_WRITTEN_AT_ONCE_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The ending of one job; `send_event` is called if the job had not ended before."""
+
+    job: QueuedJob
+    finish: Finish
+    send_event: Callable[[], None]
+    dead_letter: DeadLetter | None = None
+
+
+async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
+    """Write terminal records, then acknowledge the messages, however long Redis is away."""
+    # Dead letters come last, in a write of their own: if Redis refuses them, the others have ended.
+    for part in ([each for each in endings if not each.dead_letter], [each for each in endings if each.dead_letter]):
+        for some in in_parts(part, _written_bytes, _WRITTEN_AT_ONCE, _WRITTEN_AT_ONCE_BYTES):
+            await _write(context, deployment, some)
+
+
+def _written_bytes(ending: Ending) -> int:
+    return len(ending.finish.record) + (len(ending.dead_letter.message) if ending.dead_letter else 0)
+
+
+async def _write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
+    now, name, ttl_s = time.time(), deployment.endpoint_name, deployment.settings.result_ttl_s
+    finishes = [ending.finish for ending in endings]
+    if dead := [ending.dead_letter for ending in endings if ending.dead_letter]:
+        await context.for_endpoint(name, "keep dead letters", lambda: dead_letters.keep(context.records, dead))
+    jobs, intake = [ending.job for ending in endings], context.intake
+    leases = [job.tag for job in jobs] if intake.leases_are_beside_records else []
+
+    def refused(why: str | None) -> None:
+        context.trouble(name, "count ended jobs", why)
+
+    async def finish() -> list[bool]:
+        return await transitions.finish(context.records, name, finishes, now, ttl_s, leases, refused)
+
+    with intake.ending(leases):
+        written = await context.for_endpoint(name, "write outcomes", finish)
+    if not leases:
+        await persistently("acknowledge jobs", lambda: intake.ack(jobs))
+    firsts = [ending for ending, first in zip(endings, written, strict=True) if first]
+    context.counters.ended(deployment, [ending.finish.kind for ending in firsts])
+    for ending in firsts:
+        ending.send_event()
+
+
+def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: float, now: float) -> Ending:
+    """Return the ending of a job with an outcome (times: seconds since the epoch)."""
+    text = records.outcome(outcome)
+    record = records.succeeded(job, text, started_at, now)
+    finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome.timing.total_ms, job.owner)
+    return Ending(job, finish, lambda: context.event_buffer.succeeded(job, text, now - started_at))
+
+
+def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float) -> Ending:
+    """Return the ending of a job with an error."""
+    record = records.failed(job, error, now, started_at=started_at)
+    latency_ms = max(0.0, now - job.waits_since) * 1000 if job.waits_since else None
+    finish = Finish(job.job_id, record, Kind.FAILED, latency_ms, job.owner)
+    return Ending(job, finish, lambda: context.event_buffer.failed(job, error))
+
+
+def poison(context: Context, job: QueuedJob, now: float) -> Ending:
+    """Return the ending of a job whose attempts were all lost: it fails, and is kept as a dead letter."""
+    last = job.failures[-1]["reason"]
+    error = PoisonJob(
+        f"Given up after {len(job.failures)} lost attempts, the last one: {last} "
+        f"It is kept as a dead letter: GET /dead-letters/{job.job_id}."
+    )
+    letter = DeadLetter(job.job_id, job.endpoint_name, job.message, tuple(job.failures), job.submitted_at, now)
+    return replace(failed(context, job, error, None, now), dead_letter=letter)
+
+
+def stopped(context: Context, job: QueuedJob) -> Ending:
+    """Return the ending of a job that was cancelled while it ran; its record is already written."""
+    context.event_buffer.revoked(job, terminated=True)
+    return withdrawn(context, job, records.CANCELLED, time.time())
+
+
+def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:
+    """Return the ending of a job that was cancelled or has expired before it ran."""
+    finish = Finish(job.job_id, records.revoked(job, reason, now), Kind.WITHDRAWN, None, job.owner)
+    return Ending(job, finish, lambda: context.event_buffer.revoked(job, expired=reason == records.EXPIRED))

@@ -1,0 +1,386 @@
+"""The model hosts of one version on one worker: starting, loading, feeding and replacing them.
+
+A pool has as many slots as the deployment has hosts. A slot keeps one host up; the slots of a pool share a batcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from registry.deployments import DesiredDeployment
+from registry.errors import RegistryError
+from workers.engine.batching.batch_size import BatchSize
+from workers.engine.batching.batcher import Batcher
+from workers.engine.context import Context
+from workers.engine.intake.messages import QueuedJob
+from workers.engine.serving.batch_run import BatchRun
+from workers.engine.serving.pace import PaceMeter
+from workers.errors import HostStartFailed
+from workers.hosts.worker_side.host import LoadRequest, RemoteHost
+from workers.measures.reports import HostsState, PaceReport, VersionReport
+from workers.platform import logs
+
+_log = logging.getLogger(__name__)
+
+#: The pause before another start of a host that failed to load or died early; doubled each time.
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 300.0
+#: A host that has had no batch for the batch delay and this long was idle.
+_BETWEEN_BATCHES_S = 0.02
+
+#: The share of a host's time that loading after forced cancellations may take.
+_LOADING_SHARE = 0.05
+#: Starting a process takes time, too, however small the model is.
+_SHORTEST_LOAD_S = 0.5
+
+
+class HostStopLimit:
+    """Limits how often forced cancellations by clients may stop the hosts of a version.
+
+    After a stop all other jobs wait until another host is loaded, so stops may cost at most a twentieth of a host's
+    time. Beyond the limit a cancelled job runs on to its end or its time limit, and its outcome is discarded.
+    """
+
+    def __init__(self) -> None:
+        #: When the next stop is allowed (s, monotonic).
+        self._next_at = 0.0
+
+    def take(self, load_s: float) -> bool:
+        """Allow a stop of a host that took `load_s` to load, and count it; False if the last stop is too recent."""
+        now = time.monotonic()
+        if now < self._next_at:
+            return False
+        self._next_at = now + max(load_s, _SHORTEST_LOAD_S) / _LOADING_SHARE
+        return True
+
+
+class HostSlot:
+    """Keeps one host up until the slot is stopped."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - constructed in one place
+        self,
+        context: Context,
+        batcher: Batcher,
+        deployment: Callable[[], DesiredDeployment],
+        serving: asyncio.Event,
+        pace: PaceMeter,
+        stop_limit: HostStopLimit,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.host: RemoteHost | None = None
+        self.error: str | None = None
+        self._batch: BatchRun | None = None
+        self._context = context
+        self._batcher = batcher
+        self._deployment = deployment
+        self._serving = serving
+        self._pace = pace
+        self._stop_limit = stop_limit
+        #: End of the last batch, if jobs waited then (loop time).
+        self._due_at: float | None = None
+        self._on_change = on_change
+        self._stopping = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run_hosts())
+
+    @property
+    def running_jobs(self) -> list[QueuedJob]:
+        """The jobs of the host's current batch."""
+        return self._batch.jobs if self._batch else []
+
+    async def stop(self) -> None:
+        """Finish the running batch, then stop the host; return when it has exited."""
+        self._stopping.set()
+        await asyncio.wait([self._task])
+
+    def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
+        """End a cancelled job, if the host runs it.
+
+        With `at_once` the host is stopped, and the other jobs of its batch run again. Otherwise it is stopped only if
+        all jobs of the batch are cancelled and `HostStopLimit` allows it.
+        """
+        if self._batch is None or self.host is None or job not in self._batch.jobs:
+            return
+        self._batch.cancel(job)
+        if at_once or (self._batch.is_unwanted and self._stop_limit.take((self.host.load_ms or 0.0) / 1000)):
+            self._batch.stop_host()
+
+    def kill(self) -> None:
+        """Kill the host; the worker still holds its jobs."""
+        self._task.cancel()
+
+    async def _run_hosts(self) -> None:
+        logs.begin(endpoint_name=self._deployment().endpoint_name)
+        pause_s = _FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            try:
+                host = await self._unless_stopped(self._start_host())
+            except Exception as error:  # noqa: BLE001 - any error: without a retry this slot stays empty
+                self._record_failure(_reason(error))
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            if host is None:
+                return
+            try:
+                lived_s = await self._use(host)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._record_failure(_reason(error))
+                lived_s = 0.0
+                await self._pause(pause_s)
+            pause_s = _FIRST_PAUSE_S if lived_s > pause_s else min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _use(self, host: RemoteHost) -> float:
+        """Give a host batches until it exits or the slot is stopped; return the duration (s)."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        name = self._deployment().endpoint_name
+        _log.info("model host %d of %s is ready after %.0f ms", host.pid, name, host.load_ms or 0)
+        self.host, self.error = host, None
+        self._pace.example(host.example_ms)
+        self._on_change()
+        try:
+            await self._give_batches(host)
+        finally:
+            self.host = None
+            if host.exited.done():
+                self._record_failure(f"Model host {host.pid} of {name} is being replaced: {host.how_it_ended}")
+                self._context.counters.host_lost(self._deployment())
+            await asyncio.shield(host.stop())
+        return loop.time() - began
+
+    async def _start_host(self) -> RemoteHost:
+        """Start a host and load the model; the artifact's checksum is verified each time."""
+        wanted = self._deployment()
+        self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
+        artifact = await asyncio.to_thread(self._context.artifacts.hold, wanted.artifact_sha256)
+        request = LoadRequest(
+            str(artifact.path),
+            wanted.runtime,
+            dict(wanted.runtime_options),
+            wanted.signature.model_dump(mode="json"),
+            wanted.input_example,
+            wanted.endpoint_name,
+            self._context.settings.log_format,
+        )
+        host = await self._context.launcher.spawn(_memory_limit_bytes(wanted))
+        # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
+        host.exited.add_done_callback(lambda _: artifact.release())
+        try:
+            await host.load(request, self._context.settings.load_timeout_s)
+        except BaseException:
+            await asyncio.shield(host.stop())
+            raise
+        return host
+
+    async def _give_batches(self, host: RemoteHost) -> None:
+        stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
+        ready: asyncio.Task[Any] = asyncio.create_task(self._serving.wait())
+        waited_for: list[asyncio.Future[Any]] = [stopping, ready, host.exited]
+        try:
+            while True:
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+                if self._stopping.is_set() or host.exited.done():
+                    return
+                if batch := self._batcher.take() if self._serving.is_set() else []:
+                    await self._run(host, BatchRun(self._context, self._deployment(), batch, self._batcher.size))
+                ready = waited_for[1] = asyncio.create_task(self._batcher.ready())
+        finally:
+            stopping.cancel()
+            ready.cancel()
+
+    async def _run(self, host: RemoteHost, batch: BatchRun) -> None:
+        self._context.intake.made_room(self._deployment().endpoint_name)
+        host.max_memory_bytes = _memory_limit_bytes(self._deployment())
+        self._batch = batch
+        began = self._batch_start()
+        try:
+            self._batcher.put(await batch.run(host))
+            # A lost host and a batch of cancelled jobs are no measurement of the pace.
+            self._record_pace(batch.jobs if not host.exited.done() else [], began)
+        except Exception:  # noqa: BLE001 - an error of the engine must still end its jobs
+            _log.exception("unexpected error while running a batch of %s", self._deployment().endpoint_name)
+            batch.give_up()
+        finally:
+            self._batch = None
+
+    def _batch_start(self) -> float:
+        """Return the start of this batch: the end of the last one, unless the host was idle since then."""
+        now = time.monotonic()
+        gap_s = self._deployment().settings.max_batch_delay_ms / 1000 + _BETWEEN_BATCHES_S
+        return self._due_at if self._due_at is not None and now - self._due_at < gap_s else now
+
+    def _record_pace(self, jobs: list[QueuedJob], began: float) -> None:
+        now = time.monotonic()
+        self._due_at = now if len(self._batcher) else None
+        self._pace.ended(len(jobs), sum(len(job.rows) for job in jobs), now - began)
+        if self._pace.has_changed():
+            self._context.changed.set()
+
+    async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
+        """Wait until a host is loaded, or until the slot is stopped."""
+        work = asyncio.create_task(loading)
+        stopping = asyncio.create_task(self._stopping.wait())
+        either: list[asyncio.Future[Any]] = [work, stopping]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            return None
+        finally:
+            stopping.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    def _record_failure(self, reason: str) -> None:
+        if not self._stopping.is_set():
+            self.error = reason
+            _log.error("%s", reason)
+        self._on_change()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (HostStartFailed, RegistryError)):
+        return str(error)
+    _log.error("unexpected error while running a model host", exc_info=error)
+    return f"Unexpected error while running a model host: {type(error).__name__}. See the worker's log."
+
+
+def _memory_limit_bytes(deployment: DesiredDeployment) -> int | None:
+    limit_mb = deployment.settings.max_memory_mb
+    return None if limit_mb is None else limit_mb * 1024 * 1024
+
+
+class HostPool:
+    """The host slots of one version, as many as the deployment's settings require."""
+
+    def __init__(
+        self, context: Context, desired: DesiredDeployment, batcher: Batcher, on_ready: Callable[[], None]
+    ) -> None:
+        self.desired = desired
+        self._context = context
+        self._batcher = batcher
+        self._size = BatchSize(desired.settings)
+        self._pace = PaceMeter(self._size)
+        self._stop_limit = HostStopLimit()
+        self._on_ready = on_ready
+        self._slots: list[HostSlot] = []
+        self._serving = asyncio.Event()
+        self._stopping = False
+        self.apply(desired)
+
+    @property
+    def running_jobs(self) -> list[QueuedJob]:
+        """The jobs of all current batches."""
+        return [job for slot in self._slots for job in slot.running_jobs]
+
+    @property
+    def ready_hosts(self) -> int:
+        """The number of hosts whose model is loaded."""
+        return sum(slot.host is not None for slot in self._slots)
+
+    @property
+    def error(self) -> str | None:
+        """The reason of a missing host."""
+        return next((slot.error for slot in self._slots if slot.error), None)
+
+    @property
+    def state(self) -> HostsState:
+        """The state of the hosts as a whole."""
+        if self._stopping:
+            return HostsState.STOPPING
+        if self.ready_hosts:
+            return HostsState.READY
+        return HostsState.FAILED if self.error else HostsState.LOADING
+
+    def can_serve(self, desired: DesiredDeployment) -> bool:
+        """Whether these hosts hold the deployment's version; its other settings can change while they run."""
+        return _loaded_content(self.desired) == _loaded_content(desired)
+
+    def apply(self, desired: DesiredDeployment) -> None:
+        """Apply settings, and start or stop hosts to match their number."""
+        self.desired = desired
+        self._size.settings = desired.settings
+        wanted = desired.settings.hosts
+        while len(self._slots) < wanted:
+            shared = self._serving, self._pace, self._stop_limit, self._changed
+            self._slots.append(HostSlot(self._context, self._batcher, lambda: self.desired, *shared))
+        for slot in self._slots[wanted:]:
+            self._context.in_background(slot.stop())
+        del self._slots[wanted:]
+        self._context.changed.set()
+
+    def serve(self) -> None:
+        """Let the hosts take batches, with the batch size of this version."""
+        self._batcher.size = self._size
+        self._serving.set()
+
+    async def stop(self) -> None:
+        """Finish the running batches, then stop the hosts; return when they have exited."""
+        self._stopping = True
+        self._context.changed.set()
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
+        self._context.changed.set()
+
+    def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
+        """End a cancelled job if one of these hosts runs it; see `HostSlot.cancel`."""
+        for slot in self._slots:
+            slot.cancel(job, at_once=at_once)
+
+    def kill(self) -> None:
+        """Kill the hosts; the worker still holds their jobs."""
+        for slot in self._slots:
+            slot.kill()
+
+    def pace(self) -> PaceReport | None:
+        """Return the pace of the hosts for the worker's report."""
+        return self._pace.report(self.ready_hosts)
+
+    def report(self) -> VersionReport:
+        """Return these hosts' part of the worker's report."""
+        hosts = [slot.host for slot in self._slots if slot.host is not None]
+        batches = self._size.p95()
+        return {
+            "model_name": self.desired.model_name,
+            "version": self.desired.version,
+            "revision": self.desired.revision,
+            "state": self.state,
+            "error": self.error,
+            "hosts": len(hosts),
+            "hosts_wanted": self.desired.settings.hosts,
+            "pids": [host.pid for host in hosts],
+            "memory_bytes": sum(host.memory_bytes for host in hosts),
+            "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),
+            "outputs": next((host.outputs for host in hosts), None),
+            "batch_size": self._size.rows,
+            "batch_rows": batches.rows if batches else None,
+            "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
+            "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
+        }
+
+    def _changed(self) -> None:
+        self._context.changed.set()
+        if self.ready_hosts and not self._stopping:
+            self._on_ready()
+
+
+def _loaded_content(desired: DesiredDeployment) -> object:
+    return (
+        desired.model_name,
+        desired.version,
+        desired.artifact_sha256,
+        desired.runtime,
+        repr(desired.runtime_options),
+        desired.signature,
+    )

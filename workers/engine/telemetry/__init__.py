@@ -1,0 +1,1 @@
+"""Reports on a worker's batches: metrics, Celery events."""

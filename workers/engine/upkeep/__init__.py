@@ -1,0 +1,1 @@
+"""Periodic work of a worker: resends lost jobs, expires late ones, recounts bytes."""

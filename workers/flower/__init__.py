@@ -1,0 +1,1 @@
+"""Flower, configured by the settings; without a password it answers only this machine."""

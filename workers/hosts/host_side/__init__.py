@@ -1,0 +1,1 @@
+"""Runs in the process of a model host: loads the model and predicts."""

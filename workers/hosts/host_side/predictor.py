@@ -1,0 +1,160 @@
+"""Calls a loaded model, and turns its result into one answer: an output or an error for each row."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from registry.errors import OutputInvalid
+from registry.runtimes import failures
+from registry.runtimes.outputs import MAX_DEPTH, is_json, rows_to_json, to_json
+from registry.runtimes.protocol import Model
+from workers.hosts import frames
+from workers.hosts.host_side.sandbox import ProcessState
+
+_log = logging.getLogger(__name__)
+
+MEBIBYTE = 1 << 20
+#: Limit on the output of one row, as JSON.
+LARGEST_OUTPUT_BYTES = 16 * MEBIBYTE
+#: Limit on the outputs of one batch; `frames.LARGEST_ANSWER_BYTES` leaves room for the errors.
+LARGEST_OUTPUTS_BYTES = 256 * MEBIBYTE
+
+
+class Predictor:
+    """One loaded model in the process that made this object."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._process_state = ProcessState()
+        self._pid = os.getpid()
+
+    def answer(self, request: bytes | bytearray) -> bytes:
+        """Return the frame that answers a JSON request with `number`, `rows` and `max_batch_size`.
+
+        At most `max_batch_size` rows are predicted at once. The answer has null for a row that failed, and its error in
+        `errors`, by the row's index.
+        """
+        document = json.loads(request)
+        rows = _Rows(document["rows"], request)
+        max_batch_size = document["max_batch_size"]
+        began = time.perf_counter()
+        outputs: list[Any] = []
+        errors: dict[int, dict[str, str]] = {}
+        for start in range(0, rows.count, max_batch_size):
+            outputs += self._outputs(rows, start, min(start + max_batch_size, rows.count), errors)
+        predict_ms = round((time.perf_counter() - began) * 1000, 3)
+        frame = _frame(outputs, errors, number=document["number"], predict_ms=predict_ms)
+        self.leave_if_forked()
+        return frame
+
+    def leave_if_forked(self) -> None:
+        """Exit if this process is a child that the model has forked: it must not continue as the host."""
+        if os.getpid() != self._pid:
+            os._exit(0)
+
+    def _outputs(self, rows: _Rows, start: int, end: int, errors: dict[int, dict[str, str]]) -> list[Any]:
+        """Predict some rows; if that fails, predict each row alone, so that a bad row fails alone."""
+        try:
+            return self._predict(rows.first_try(start, end))
+        except BaseException as error:  # noqa: BLE001 - any error of a model is an answer, also SystemExit
+            failure = self._failure(error, errors, alone=end - start == 1)
+        # Not in the handler, where the traceback still holds the memory of the failed call.
+        if end - start == 1:
+            errors[start] = failure
+            return [None]
+        _log.warning("a batch failed (%(type)s: %(message).200s); predicting its rows one by one", failure)
+        return [self._output_alone(rows, index, errors) for index in range(start, end)]
+
+    def _output_alone(self, rows: _Rows, index: int, errors: dict[int, dict[str, str]]) -> Any:
+        try:
+            [output] = self._predict([rows.second_try(index)])
+        except BaseException as error:  # noqa: BLE001 - as above
+            errors[index] = self._failure(error, errors, alone=True)
+            return None
+        return output
+
+    @staticmethod
+    def _failure(error: BaseException, errors: dict[int, dict[str, str]], *, alone: bool) -> dict[str, str]:
+        if alone and not errors:  # one traceback for each answer
+            _log.error("a prediction failed\n%s", failures.trace(error))
+        return failures.flat(error)
+
+    def _predict(self, rows: list[Any]) -> list[Any]:
+        count = len(rows)  # before the call: the model may empty the list
+        try:
+            outputs = self._model.predict(rows)
+            if type(outputs) is not list or len(outputs) != count:
+                outputs = rows_to_json(outputs, count)
+            return outputs
+        finally:
+            self.leave_if_forked()
+            self._process_state.restore()
+
+
+class _Rows:
+    """The rows of a request. A model may change its rows, so each row object is used once."""
+
+    def __init__(self, rows: list[Any], request: bytes | bytearray) -> None:
+        self.count = len(rows)
+        self._rows = rows
+        self._request = request
+        self._again: list[Any] | None = None
+
+    def first_try(self, start: int, end: int) -> list[Any]:
+        """Return the rows of a batch; this object keeps none of them."""
+        batch = self._rows[start:end]
+        self._rows[start:end] = [None] * (end - start)
+        return batch
+
+    def second_try(self, index: int) -> Any:
+        """Return an unchanged row of the request, which is parsed again, once, after a batch has failed."""
+        if self._again is None:
+            self._again = json.loads(self._request)["rows"]
+        row, self._again[index] = self._again[index], None
+        return row
+
+
+def _frame(outputs: list[Any], errors: dict[int, dict[str, str]], **rest: Any) -> bytes:
+    frame = b""
+    if is_json(outputs, MAX_DEPTH + 1):
+        with contextlib.suppress(ValueError, MemoryError):  # NaN, half of a surrogate pair
+            frame = frames.encode({"outputs": outputs, "errors": errors, **rest})
+    if 0 < len(frame) <= LARGEST_OUTPUT_BYTES:
+        return frame
+    texts = b",".join(_one_by_one(outputs, errors))
+    rest_text = frames.to_json({"errors": errors, **rest})
+    return frames.framed(b'{"outputs":[%b],%b' % (texts, rest_text[1:]))
+
+
+def _one_by_one(outputs: list[Any], errors: dict[int, dict[str, str]]) -> Iterator[bytes]:
+    """Yield each output as JSON; outputs that are not JSON-serializable become errors."""
+    left_bytes = LARGEST_OUTPUTS_BYTES
+    for index, output in enumerate(outputs):
+        try:
+            text = _text_of(output, left_bytes)
+        except BaseException as error:  # noqa: BLE001 - encoding may call the model's code
+            errors.setdefault(index, failures.flat(error))
+            text = b"null"
+        left_bytes -= len(text)
+        yield text
+
+
+def _text_of(output: Any, left_bytes: int) -> bytes:
+    try:
+        text = frames.to_json(to_json(output))
+    except UnicodeEncodeError as error:
+        raise OutputInvalid("prediction contains half of a surrogate pair, which is not Unicode text.") from error
+    if len(text) > LARGEST_OUTPUT_BYTES:
+        raise OutputInvalid(f"prediction has {len(text)} bytes of JSON; at most {LARGEST_OUTPUT_BYTES} are allowed.")
+    if len(text) > left_bytes:
+        raise OutputInvalid(
+            f"The outputs of this batch have more than {LARGEST_OUTPUTS_BYTES} bytes of JSON: "
+            "set a smaller max_batch_size."
+        )
+    return text

@@ -1,0 +1,228 @@
+"""Starts and kills model hosts through a forkserver, which this module keeps running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+from registry.hosting import environment
+from workers.errors import HostStartFailed
+from workers.hosts.host_side.forkserver import KILL, PRELOAD, REQUEST, SPAWN
+from workers.hosts.worker_side.host import RemoteHost
+
+_log = logging.getLogger(__name__)
+
+_SPAWN_TIMEOUT_S = 60
+#: The buffer of the control socket has room for so many requests.
+_SPAWNED_AT_ONCE = 32
+_CLOSE_TIMEOUT_S = 5
+_RETRY_S = 0.05
+_READ_BUFFER_BYTES = 1 << 20
+_ENDED = "the forkserver has exited"
+_PROGRAM = "import sys; from workers.hosts.host_side.forkserver import main; main(int(sys.argv[1]))"
+
+
+def scrubbed_environment(threads: int) -> dict[str, str]:
+    """Return the environment of hosts: no URLs, no credentials, and at most `threads` threads each.
+
+    The module search path is that of this process and the working directory.
+    """
+    here = str(Path.cwd())
+    folders = dict.fromkeys([*(str(Path(path).absolute()) if path else here for path in sys.path), here])
+    return environment.scrubbed(threads, list(folders))
+
+
+class HostLauncher:
+    """Starts hosts; belongs to one event loop."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._forkserver: _Forkserver | None = None
+        self._closed = False
+        self._turns = asyncio.Semaphore(_SPAWNED_AT_ONCE)
+
+    def warm_up(self, runtime: str) -> None:
+        """Start importing the libraries of a runtime, once for all its hosts, without waiting."""
+        try:
+            self._running().preload(runtime)
+        except OSError as error:
+            _log.warning("preloading the libraries of runtime %s failed (%s)", runtime, error)
+
+    async def spawn(self, max_memory_bytes: int | None = None) -> RemoteHost:
+        """Start a host without a model.
+
+        Raises:
+            HostStartFailed: the operating system or the forkserver refuses.
+        """
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # no descriptor is free
+            raise HostStartFailed(f"Starting a model host failed: {error}.") from error
+        try:
+            with theirs:
+                async with self._turns:
+                    forkserver, pid, exited = await self._spawn_from_running(theirs)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_BUFFER_BYTES)
+        except BaseException as error:
+            ours.close()  # this also ends the host, if it already exists
+            if isinstance(error, OSError | EOFError):
+                raise HostStartFailed(f"Starting a model host failed: {error}.") from error
+            raise
+        return RemoteHost(pid, reader, writer, exited, lambda: forkserver.kill(pid), max_memory_bytes)
+
+    def close(self) -> None:
+        """Kill all hosts and the forkserver; block until they have exited. Any thread may call it."""
+        self._closed = True
+        if self._forkserver is not None:
+            self._forkserver.close()
+
+    async def _spawn_from_running(self, channel: socket.socket) -> tuple[_Forkserver, int, asyncio.Future[int]]:
+        try:
+            forkserver = self._running()
+            return forkserver, *await forkserver.spawn(channel)
+        except EOFError:
+            # It has died since its last use. If the next one dies too, raise that error.
+            forkserver = self._running()
+            return forkserver, *await forkserver.spawn(channel)
+
+    def _running(self) -> _Forkserver:
+        if self._closed:
+            raise HostStartFailed("The worker is stopping: starting no model hosts.")
+        if self._forkserver is None or self._forkserver.lost:
+            self._forkserver = _Forkserver(self._threads)
+        return self._forkserver
+
+
+class _Forkserver:
+    """One forkserver process, from its start to its end."""
+
+    def __init__(self, threads: int) -> None:
+        #: It has exited or can't be reached, and its hosts are dead.
+        self.lost = False
+        self._closing = False
+        #: Answered in order, with the pid and the future of the exit status.
+        self._spawning: deque[asyncio.Future[tuple[int, asyncio.Future[int]]]] = deque()
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = self._start_process(theirs.fileno(), scrubbed_environment(threads))
+        self._loop = asyncio.get_running_loop()
+        self._reader_task = self._loop.create_task(self._read_replies())
+
+    def _start_process(self, control_fd: int, wanted: dict[str, str]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-c", _PROGRAM, str(control_fd)],
+                env=wanted,
+                pass_fds=[control_fd],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            self._control.close()
+            raise
+
+    async def spawn(self, channel: socket.socket) -> tuple[int, asyncio.Future[int]]:
+        """Fork a host; return its pid and the future of its exit status.
+
+        Raises:
+            EOFError: the forkserver has exited.
+            OSError: the forkserver could not fork, or didn't reply.
+        """
+        spawned: asyncio.Future[tuple[int, asyncio.Future[int]]] = self._loop.create_future()
+        try:
+            socket.send_fds(self._control, [REQUEST.pack(SPAWN, 0)], [channel.fileno()])
+        except ConnectionError as error:
+            self.lost = True  # before the reader notices
+            raise EOFError(_ENDED) from error
+        self._spawning.append(spawned)
+        try:
+            return await asyncio.wait_for(spawned, _SPAWN_TIMEOUT_S)
+        except TimeoutError as error:
+            _log.error("killing the forkserver (pid %d): it does not reply", self._process.pid)
+            self._process.kill()
+            raise OSError(f"the forkserver did not reply within {_SPAWN_TIMEOUT_S} s") from error
+
+    def preload(self, runtime: str) -> None:
+        """Let the forkserver import the libraries of a runtime before it forks the next host."""
+        name = runtime.encode()
+        self._control.sendall(REQUEST.pack(PRELOAD, len(name)) + name)
+
+    def kill(self, pid: int) -> None:
+        """Request the kill of one of its hosts."""
+        if self.lost or self._closing:
+            return  # the kernel kills the hosts with their forkserver
+        try:
+            self._control.send(REQUEST.pack(KILL, pid))
+        except BlockingIOError:
+            self._loop.call_later(_RETRY_S, self.kill, pid)
+        except OSError:
+            _log.warning("killing host %d through the forkserver failed", pid, exc_info=True)
+
+    def close(self) -> None:
+        """Stop the forkserver and its hosts; the reader notices and cleans up."""
+        self._closing = True
+        with suppress(OSError):
+            # Not `close`, because the reader has a descriptor of its own.
+            self._control.shutdown(socket.SHUT_RDWR)
+        try:
+            # When its socket closes, it kills its hosts and exits.
+            self._process.wait(_CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    async def _read_replies(self) -> None:
+        # A second descriptor, because asyncio closes the one that it reads.
+        reader, writer = await asyncio.open_unix_connection(sock=self._control.dup())
+        try:
+            while line := await reader.readline():
+                what, _, rest = line.decode().strip().partition(" ")
+                self._handle_reply(what, rest)
+        except ConnectionError:
+            _log.warning("lost the connection to the forkserver")
+        finally:
+            writer.close()
+            self._mark_lost()
+        if not self._closing:
+            _log.error("the forkserver (pid %d) has exited; the next host starts another", self._process.pid)
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def _handle_reply(self, what: str, rest: str) -> None:
+        if what == "exited":
+            pid, status = map(int, rest.split())
+            self._exits.pop(pid).set_result(status)
+            return
+        waiting = self._spawning.popleft()
+        if what == "refused":
+            if not waiting.done():
+                waiting.set_exception(OSError(rest))
+            return
+        exited = self._exits[int(rest)] = self._loop.create_future()
+        if waiting.done():
+            self.kill(int(rest))  # its caller has given up
+        else:
+            waiting.set_result((int(rest), exited))
+
+    def _mark_lost(self) -> None:
+        """Mark the forkserver and its hosts as lost, and fail all pending calls."""
+        self.lost = True
+        self._control.close()
+        for pid, exited in self._exits.items():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # the kernel has killed the host, but not its children
+            exited.set_result(-signal.SIGKILL)
+        self._exits.clear()
+        for waiting in self._spawning:
+            if not waiting.done():
+                waiting.set_exception(EOFError(_ENDED))
+        self._spawning.clear()

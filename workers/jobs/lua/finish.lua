@@ -1,0 +1,55 @@
+-- KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
+-- its latencies of this window, levels, weights.
+-- ARGV: seconds to live of a record, of the latencies, endpoint, holder; then id, record, kind, latency ms, bucket and
+-- owner of each job; then the tags of the first of them, whose leases end with this. What another holds by now is left to it.
+-- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
+-- beside that.
+-- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
+--@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify queues/holders jobs/unweigh
+
+local jobs = (#KEYS - 6) / 2
+local unfinished, expiring, counts, latencies, levels, weights = unpack(KEYS, 2 * jobs + 1)
+local ttl, latencies_ttl, endpoint, holder = unpack(ARGV, 1, 4)
+local FIXED, OF_JOB = 4, 6
+local written, ids, ended, records, owners, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, {}, {}, 0, {}, {}
+local function count(table, field) table[field] = (table[field] or 0) + 1 end
+local stood, copies, tags = redis.call('MGET', unpack(KEYS, 1, jobs)), {}, {unpack(ARGV, FIXED + OF_JOB * jobs + 1)}
+local held = states(holder, tags)
+for i = 1, jobs do
+  local at = FIXED + OF_JOB * (i - 1)
+  local job_id, record, kind, latency_ms, bucket, owner = unpack(ARGV, at + 1, at + OF_JOB)
+  local has_ended = terminal(status_of(stood[i]))
+  local is_anothers = held[i] == 'anothers' and not has_ended
+  written[i] = 0
+  if not is_anothers then ids[#ids + 1], copies[#copies + 1] = job_id, KEYS[jobs + i] end
+  if not is_anothers and not has_ended and not seen[job_id] then
+    seen[job_id] = true
+    redis.call('SET', KEYS[i], record, 'EX', ttl)
+    redis.call('PUBLISH', KEYS[i], record)
+    count(of_kind, kind)
+    if bucket ~= '' then
+      total_ms = total_ms + latency_ms
+      count(of_bucket, bucket)
+    end
+    written[i] = 1
+    ended[#ended + 1] = job_id
+    records[#ended], owners[#ended] = record, owner
+  end
+end
+if #ids > 0 then
+  redis.call('DEL', unpack(copies))
+  aside('ZREM', unfinished, unpack(ids))
+  aside('ZREM', expiring, unpack(ids))
+  unweigh(weights, ids)
+  if redis.call('EXISTS', levels) == 1 then aside('ZREM', levels, unpack(ids)) end
+end
+for kind, number in pairs(of_kind) do aside('HINCRBY', counts, kind, number) end
+for bucket, number in pairs(of_bucket) do aside('HINCRBY', latencies, bucket, number) end
+if total_ms > 0 then aside('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
+aside('EXPIRE', latencies, latencies_ttl)
+end_mine(holder, tags)
+local is_notified, why = pcall(notify, endpoint, ended, records, owners)
+if not is_notified then refused = type(why) == 'table' and why.err or tostring(why) end
+tell_ended(ended)
+written[jobs + 1] = refused
+return written

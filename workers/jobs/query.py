@@ -1,0 +1,422 @@
+"""Jobs as other programs see them: submit, look, cancel, list."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field, replace
+from enum import StrEnum
+from itertools import islice
+from typing import Any, cast
+
+import redis
+from celery import states
+
+from workers import keys
+from workers.errors import JobFailed, JobNotCancellable, JobNotFound, JobUnreadable
+from workers.jobs import accept, records, transitions
+from workers.jobs.accept import Idempotency, Limits
+from workers.jobs.job import NO_OPTIONS, Job, JobOptions
+from workers.measures import paces, positions
+from workers.measures.paces import QueuePosition
+from workers.platform import fast_json
+from workers.platform.lua import Lua, script
+from workers.platform.redis_client import records_client, translated_errors
+from workers.queues.priorities import Priority
+from workers.settings import load
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 200
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    #: Accepted; no worker has begun it.
+    QUEUED = "queued"
+    #: A model host has it.
+    RUNNING = "running"
+    #: Ended with an outcome.
+    SUCCEEDED = "succeeded"
+    #: Ended with an error.
+    FAILED = "failed"
+    #: Taken back before it ran.
+    CANCELLED = "cancelled"
+    #: Its time was over before it ran.
+    EXPIRED = "expired"
+    #: Its record can't be read: another program has written it. The job has no outcome.
+    UNREADABLE = "unreadable"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can change this state any more."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+_STATES = {
+    records.QUEUED: JobState.QUEUED,
+    states.PENDING: JobState.QUEUED,
+    states.RECEIVED: JobState.QUEUED,
+    states.SUCCESS: JobState.SUCCEEDED,
+    states.FAILURE: JobState.FAILED,
+    states.REVOKED: JobState.CANCELLED,
+}
+
+_PRIORITIES = {level.value: level for level in Priority}
+
+
+@dataclass(frozen=True, slots=True)
+class JobView(Job):
+    """A job as its record shows it; times in seconds since the epoch. `not_before` is None once it has begun."""
+
+    _: KW_ONLY
+    state: JobState
+    started_at: float | None = None
+    finished_at: float | None = None
+    outcome: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    #: Whether it has an outcome that was too long to be read with those of others.
+    outcome_omitted: bool = False
+    #: Where it is in its queue, if it is and somebody has looked (`placed`).
+    queue_position: QueuePosition | None = field(default=None, compare=False)
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether it is delayed, and so not in its queue."""
+        return self.state is JobState.QUEUED and self.not_before is not None and self.not_before > time.time()
+
+    def document(self) -> dict[str, Any]:
+        """Return the job as the HTTP API shows it; times in ISO 8601, UTC."""
+        return {
+            "job_id": self.job_id,
+            "endpoint_name": self.endpoint_name,
+            "status": self.state.value,
+            "submitted_at": records.iso(self.submitted_at),
+            "started_at": records.iso(self.started_at),
+            "finished_at": records.iso(self.finished_at),
+            "expires_at": records.iso(self.expires_at),
+            "not_before": records.iso(self.not_before),
+            "owner": self.owner,
+            "priority": self.priority.value,
+            "queue": None if self.queue_position is None else self.queue_position.document(),
+            "attempts": self.attempts,
+            "failures": [{**each, "at": records.iso(each["at"])} for each in self.failures],
+            "outcome": self.outcome,
+            **({"outcome_omitted": True} if self.outcome_omitted else {}),
+            "error": self.error,
+        }
+
+
+def submit(  # noqa: PLR0913 - what makes a job
+    endpoint_name: str,
+    rows: Mapping[str, Any],
+    limits: Limits,
+    idempotency: Idempotency | None = None,
+    job_id: str | None = None,
+    *,
+    owner: str | None = None,
+    options: JobOptions = NO_OPTIONS,
+) -> JobView:
+    """Submit one job; `rows` is `{"input": …}` for one row, `{"inputs": […]}` for several, `owner` whose it is.
+
+    Under an idempotency key that was used before, return that job as it stands, whatever `job_id` is.
+
+    Raises:
+        JobArgumentsWrong: neither or both of them are given, or the list is empty.
+        TargetRefused: nothing can be told to the callback URL.
+        QueueFull: the endpoint has too many unfinished jobs.
+        IdempotencyConflict: the key was used for another request.
+        JobUnconfirmed: Redis or the broker was lost on the way; the job may be stored.
+        QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
+    """
+    args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
+    accepted = accept.submit(
+        args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id, options=options
+    )
+    if accepted.repeated:
+        return placed([get(accepted.job_id)])[0]
+    return JobView(
+        accepted.job_id,
+        endpoint_name,
+        accepted.submitted_at,
+        state=JobState.QUEUED,
+        owner=owner,
+        priority=accepted.level,
+        queue_position=paces.queue_position(endpoint_name, accepted.ahead),
+    )
+
+
+def get(job_id: str, owner: str | None = None) -> JobView:
+    """Return a job as it stands; with an `owner`, only one of theirs.
+
+    Raises:
+        JobNotFound: the id is unknown, or its record has expired, or it is somebody else's.
+        JobUnreadable: another program has written its record.
+        QueueUnavailable: Redis can't be reached.
+    """
+    with translated_errors():
+        record = transitions.read_one(job_id)
+        job = None if record is None else shown(job_id, record)
+        if job is None or not is_of(owner, job):
+            raise JobNotFound(job_id)
+    if job.state is JobState.UNREADABLE:
+        raise JobUnreadable(job_id)
+    return job
+
+
+def is_of(owner: str | None, job: JobView) -> bool:
+    """Tell whether a job may be shown to an owner; None may see all jobs.
+
+    A record that can't be read has no owner; then the owner's list of jobs decides.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    if owner is None or job.state is not JobState.UNREADABLE:
+        return owner in (None, job.owner)
+    return records_client().zscore(keys.jobs_of(owner), job.job_id) is not None
+
+
+def placed(found: Sequence[JobView]) -> list[JobView]:
+    """Return jobs with the queue positions of those that are queued, with one look-up for each of their endpoints.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    queued: dict[str, list[str]] = {}
+    for job in found:
+        if job.state is JobState.QUEUED and not job.is_delayed:
+            queued.setdefault(job.endpoint_name, []).append(job.job_id)
+    position_of: dict[str, QueuePosition] = {}
+    with translated_errors():
+        for name, ids in queued.items():
+            lines = positions.read(name, ids)
+            position_of |= {job_id: paces.queue_position(name, line) for job_id, line in lines.items()}
+    return [replace(job, queue_position=position_of[job.job_id]) if job.job_id in position_of else job for job in found]
+
+
+def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> JobView:
+    """Cancel a queued job, so that it never runs; with `force` also a running one.
+
+    The host of a running job is stopped at once. But if an `owner` cancels the job, the host is stopped only if all of
+    its jobs are cancelled, and not often (see `engine.serving.host_pool`); otherwise the host's answer is discarded.
+
+    Raises:
+        JobNotFound: the id is unknown, or with an `owner` somebody else's.
+        JobUnreadable: another program has written its record.
+        JobNotCancellable: it has ended, or it is running and not to be stopped.
+        QueueUnavailable: Redis can't be reached.
+    """
+    job = get(job_id, owner)
+    record = records.revoked(job, records.CANCELLED, time.time(), stops_host=force and owner is None)
+    with translated_errors():
+        status = transitions.withdraw(job, record, force=force)
+        if status == records.STARTED and force:
+            records_client().publish(keys.CANCEL_CHANNEL, job_id)
+    if status is None:
+        raise JobNotFound(job_id)
+    if not transitions.withdrawn(status, force=force):
+        raise JobNotCancellable(job_id, get(job_id).state.value)
+    return parse(job_id, record)
+
+
+def recent(
+    endpoint_name: str | None = None, state: JobState | None = None, limit: int = 50, owner: str | None = None
+) -> list[JobView]:
+    """Return the newest jobs, newest first, of one endpoint or of all, perhaps in one state or of one owner only.
+
+    Long outcomes are left out (`outcome_omitted`).
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    found: list[JobView] = []
+    with translated_errors():
+        for page in _pages(endpoint_name, owner):
+            found += (job for job in page if state in (None, job.state))
+            if len(found) >= limit:
+                break
+    return found[:limit]
+
+
+def parse(job_id: str, record: bytes) -> JobView:
+    """Turn a record, also one that Celery itself wrote, into a job. Raises JobUnreadable."""
+    job = shown(job_id, record)
+    if job.state is JobState.UNREADABLE:
+        raise JobUnreadable(job_id)
+    return job
+
+
+def _parse(job_id: str, record: bytes) -> JobView:
+    found = fast_json.loads(record)
+    # Celery has more states than these, and programs may make their own: none of those is an end.
+    state = _STATES.get(found["status"], JobState.RUNNING)
+    if state is JobState.CANCELLED and found.get("reason") == records.EXPIRED:
+        state = JobState.EXPIRED
+    error = found.get("error")
+    if state is JobState.FAILED and error is None:
+        error = _celerys_error(found.get("result"))
+    return JobView(
+        job_id,
+        _text(found.get("endpoint_name")) or "",
+        found.get("submitted_at"),
+        state=state,
+        started_at=found.get("started_at"),
+        finished_at=found.get("finished_at"),
+        attempts=found.get("attempts") or 0,
+        outcome=found["result"] if state is JobState.SUCCEEDED else None,
+        error=error,
+        failures=tuple(found.get("failures") or ()),
+        expires_at=found.get("expires_at"),
+        not_before=found.get("not_before"),
+        owner=_text(found.get("owner")),
+        priority=_PRIORITIES.get(str(found.get("priority")), Priority.NORMAL),
+    )
+
+
+def _text(value: Any) -> str | None:
+    """Return a text of a record; None for anything else, which another program has written."""
+    return value if isinstance(value, str) else None
+
+
+def parse_if_readable(job_id: str, record: bytes | None) -> JobView | None:
+    """Return a job; None if it is gone, or its record can't be read, which must not keep others from theirs."""
+    job = None if record is None else shown(job_id, record)
+    return None if job is None or job.state is JobState.UNREADABLE else job
+
+
+def shown(job_id: str, record: bytes) -> JobView:
+    """Return a job as it is shown among others: one whose record can't be read is UNREADABLE."""
+    try:
+        job = _parse(job_id, record)
+        job.document()
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        _log.warning("can't read the record of job %s: %r", job_id, error)
+        return JobView(job_id, "", None, state=JobState.UNREADABLE)
+    return job
+
+
+def _celerys_error(result: Any) -> dict[str, Any]:
+    """What a failed task of Celery's own says of its exception."""
+    said = result if isinstance(result, dict) else {"exc_message": result}
+    message = said.get("exc_message")
+    text = ", ".join(map(str, message)) if isinstance(message, list) else str(message)
+    return {"code": JobFailed.code, "type": str(said.get("exc_type")), "message": text}
+
+
+def _pages(endpoint_name: str | None, owner: str | None) -> Iterator[list[JobView]]:
+    """The jobs of an endpoint, of an owner, of both, or all; newest first."""
+    if owner is None:
+        for _, page in _pages_of(_names_of_lists(endpoint_name)):
+            yield page
+        return
+    _complete(owner)
+    for _, page in _pages_of([keys.jobs_of(owner)]):
+        theirs = [job for job in page if job.owner == owner or job.state is JobState.UNREADABLE]
+        yield [job for job in theirs if endpoint_name in (None, job.endpoint_name)]
+
+
+def _names_of_lists(endpoint_name: str | None) -> list[str]:
+    if endpoint_name:
+        return [keys.recent(endpoint_name)]
+    members = cast("set[bytes]", records_client().smembers(keys.ENDPOINTS))
+    return [keys.recent(name) for name in sorted(member.decode() for member in members)]
+
+
+def _complete(owner: str) -> None:
+    """Add to an owner's list, once, what processes of a release without such lists have submitted."""
+    client = records_client()
+    if client.exists(keys.jobs_of_complete(owner)):
+        return
+    theirs: dict[str, float] = {}
+    for at, page in _pages_of(_names_of_lists(None)):
+        theirs |= {job.job_id: at[job.job_id] for job in page if job.owner == owner}
+    settings = load()
+    with suppress(redis.OutOfMemoryError), client.pipeline(transaction=False) as pipeline:
+        if theirs:
+            pipeline.zadd(keys.jobs_of(owner), theirs)
+            pipeline.zremrangebyrank(keys.jobs_of(owner), 0, -1 - settings.recent_jobs)
+            pipeline.expire(keys.jobs_of(owner), settings.unfinished_ttl_s)
+        pipeline.set(keys.jobs_of_complete(owner), "1", ex=settings.unfinished_ttl_s)
+        pipeline.execute()
+
+
+def _pages_of(names: Sequence[str]) -> Iterator[tuple[dict[str, float], list[JobView]]]:
+    """Jobs of some lists, newest first, a page at a time, with the times by which they are in order."""
+    newest = heapq.merge(*(_newest(name) for name in names), reverse=True)
+    while at := {job_id: submitted_at for submitted_at, job_id in islice(newest, _PAGE)}:
+        glances = glance([keys.record(job_id) for job_id in at])
+        yield at, [_glanced(job_id, each) for job_id, each in zip(at, glances, strict=True) if each is not None]
+
+
+def _glanced(job_id: str, glance: Glance) -> JobView:
+    job = shown(job_id, glance.record)
+    return replace(job, outcome=None, outcome_omitted=True) if glance.cut and job.state is JobState.SUCCEEDED else job
+
+
+def _newest(name: str) -> Iterator[tuple[float, str]]:
+    """The jobs of a list, newest first, read page by page as they are needed."""
+    client, start = records_client(), 0
+    before: set[bytes] = set()
+    while True:
+        rows = cast("list[tuple[bytes, float]]", client.zrevrange(name, start, start + _PAGE - 1, withscores=True))
+        # Jobs that were submitted meanwhile have moved some of the last page into this one.
+        yield from ((submitted_at, job_id.decode()) for job_id, submitted_at in rows if job_id not in before)
+        before = {job_id for job_id, _ in rows}
+        if len(rows) < _PAGE:
+            return
+        start += _PAGE
+
+
+#: A longer record is read without its outcome.
+LISTED_BYTES = 16_384
+_HEAD_BYTES = 64
+_STATUS = re.compile(rb'{"status": ?"(\w+)"')
+#: What follows the outcome in each record, as Celery writes it too; inside a text its quotes would be escaped.
+_AFTER_OUTCOME = b'"traceback":'
+
+_GLANCE = Lua("workers.jobs", "glance")
+
+_SOME = Lua("workers.jobs", "read_some")
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A record; `cut` if its outcome was left out. Empty if it can't be read."""
+
+    record: bytes
+    cut: bool = False
+
+
+def glance(record_keys: Sequence[str]) -> list[Glance | None]:
+    """Return records without the outcomes of long ones, None for each that there is not. Raises redis.RedisError."""
+    if not record_keys:
+        return []
+    found: list[list[bytes] | None] = script(records_client(), _GLANCE)(record_keys, [LISTED_BYTES, _HEAD_BYTES])
+    return [None if pieces is None else _glance(pieces) for pieces in found]
+
+
+def some(record_keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
+    """Return the first of these records, together at most so long, but one at least; None for each that there is not.
+
+    A key that holds something else is an empty record.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    return cast("list[bytes | None]", script(records_client(), _SOME)(record_keys, [most_bytes]))
+
+
+def _glance(pieces: Sequence[bytes]) -> Glance:
+    if len(pieces) < 2:
+        return Glance(pieces[0] if pieces else b"")
+    head, tail = pieces
+    status, at = _STATUS.match(head), tail.rfind(_AFTER_OUTCOME)
+    if status is None or at < 0:
+        return Glance(b"")
+    return Glance(b'{"status": "%b", "result": null, %b' % (status[1], tail[at:]), cut=True)

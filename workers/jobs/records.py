@@ -1,0 +1,197 @@
+"""The record of a job in each state, in the shape that Celery's result backend reads.
+
+`status` comes first in each: the scripts in `lua/` find it there without parsing the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+from celery import states
+from msgspec import UNSET, Raw, UnsetType
+
+from workers.errors import JobFailed, WorkerError
+from workers.jobs.job import Failure, JobFacts
+from workers.platform import fast_json
+from workers.queues.priorities import Priority
+
+#: Celery has no word for "sent, and known to be"; PENDING is what it calls an unknown id.
+QUEUED = "QUEUED"
+STARTED = states.STARTED
+TERMINAL = frozenset({states.SUCCESS, states.FAILURE, states.REVOKED})
+
+#: How a terminal record begins, as this module and Celery write it, or somebody who writes no spaces.
+_TERMINAL_BEGINNINGS = tuple(f'{{"status":{space}"{status}"'.encode() for status in TERMINAL for space in (" ", ""))
+
+#: The constant part of a queued job's record, which each submit writes. Added are id, endpoint, time, expiry and owner,
+#: the priority unless it is normal, and `not_before` if the job has an `eta`.
+_QUEUED = (
+    b'{"status": "QUEUED", "result": null, "traceback": null, "children": [], "date_done": null, "task_id": %b, '
+    b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b, "owner": %b'
+)
+
+_encode = msgspec.json.Encoder().encode
+
+CANCELLED = "cancelled"
+EXPIRED = "expired"
+
+
+def is_terminal(record: bytes) -> bool:
+    """Tell from the first bytes of a record whether its job has ended; much cheaper than parsing it."""
+    return record.startswith(_TERMINAL_BEGINNINGS)
+
+
+def stops_host(record: bytes) -> bool:
+    """Tell from the record of a cancelled job whether its model host must be stopped at once."""
+    try:
+        return fast_json.loads(record).get("stops_host") is True
+    except ValueError:
+        return False
+
+
+def iso(seconds: float | None) -> str | None:
+    """Return a time of a record as people read it: ISO 8601, UTC, to the millisecond."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+class Timing(msgspec.Struct):
+    """How long a job took, in ms: from its submit to its batch, in the host with its batch, from submit to end."""
+
+    queued_ms: float
+    predict_ms: float
+    total_ms: float
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """The outcome document, as the contract with Celery programs has it; predictions stay the JSON that they are."""
+
+    prediction: Raw | UnsetType = UNSET
+    predictions: list[Raw] | UnsetType = UNSET
+    endpoint_name: str
+    model_name: str
+    version: str
+    worker: str
+    batch_size: int
+    timing: Timing
+    attempts: int
+
+
+class _Record(msgspec.Struct, kw_only=True):
+    """A record, in its order."""
+
+    status: str
+    result: Raw
+    traceback: None = None
+    children: tuple[()] = ()
+    date_done: str | None = None
+    task_id: str
+    endpoint_name: str
+    submitted_at: float | None
+    finished_at: float | None = None
+    started_at: float | UnsetType | None = UNSET
+    attempts: int | UnsetType = UNSET
+    failures: Sequence[Failure] | UnsetType = UNSET
+    error: dict[str, str] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    stops_host: bool | UnsetType = UNSET
+    owner: str | None
+    priority: Priority | UnsetType = UNSET
+
+
+def outcome(document: Outcome) -> bytes:
+    """Return an outcome document as JSON."""
+    return _encode(document)
+
+
+def _record(job: JobFacts, status: str, result: Raw) -> _Record:
+    """Return a record with what each record of a job repeats."""
+    return _Record(
+        status=status,
+        result=result,
+        task_id=job.job_id,
+        endpoint_name=job.endpoint_name,
+        submitted_at=job.submitted_at,
+        owner=job.owner,
+        priority=UNSET if job.priority is Priority.NORMAL else job.priority,
+    )
+
+
+def _encoded(record: _Record) -> bytes:
+    if record.finished_at:
+        record.date_done = datetime.fromtimestamp(record.finished_at, UTC).isoformat()
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # half a surrogate pair, in an id or in what an error says
+        values = {name: value for name, value in msgspec.structs.asdict(record).items() if value is not UNSET}
+        return b'{"status":%b,"result":%b,%b' % (
+            fast_json.strict(values.pop("status")),
+            bytes(values.pop("result")),
+            fast_json.finite(values)[1:],
+        )
+
+
+def queued(job: JobFacts, not_before: float | None = None) -> bytes:
+    """The record that is written before the job's message is sent; a delayed job runs not before `not_before`."""
+    values = (job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner)
+    record = _QUEUED % tuple(map(fast_json.finite, values))
+    if job.priority is not Priority.NORMAL:
+        record += b', "priority": "%b"' % job.priority.encode()
+    if not_before is not None:
+        record += b', "not_before": %b' % fast_json.finite(not_before)
+    return record + b"}"
+
+
+def started(  # noqa: PLR0913 - what a record says, each by name
+    job: JobFacts, started_at: float, *, attempts: int, worker: str, holder: str = "", tag: str = ""
+) -> bytes:
+    """The record while a model host has the job; it counts the attempts, also for other workers.
+
+    `holder` has the lease of the message with this tag.
+    """
+    # As most tags are the jobs' own ids, they aren't said twice.
+    result = _holder(worker, holder) if tag in ("", job.job_id) else _holder.__wrapped__(worker, holder, tag)
+    record = _record(job, states.STARTED, result)
+    record.started_at, record.attempts, record.failures = started_at, attempts, job.failures
+    return _encoded(record)
+
+
+@lru_cache(maxsize=64)
+def _holder(worker: str, holder: str = "", tag: str = "") -> Raw:
+    named = {"hostname": worker, "holder": holder, "tag": tag}
+    return Raw(fast_json.strict({name: value for name, value in named.items() if value}))
+
+
+def succeeded(job: JobFacts, outcome: bytes, started_at: float, finished_at: float) -> bytes:
+    """The record of a job with an outcome: a document in JSON, which is what `AsyncResult.get()` returns."""
+    record = _record(job, states.SUCCESS, Raw(outcome))
+    record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
+    record.finished_at = finished_at
+    return _encoded(record)
+
+
+def failed(job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None) -> bytes:
+    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
+    name = type(error).__name__
+    record = _record(job, states.FAILURE, _raised(name, str(error), JobFailed.__module__))
+    record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
+    record.finished_at = finished_at
+    record.error = {"code": error.code, "type": name, "message": str(error)}
+    return _encoded(record)
+
+
+def revoked(job: JobFacts, reason: str, finished_at: float, *, stops_host: bool = False) -> bytes:
+    """Return the record of a job that was cancelled or has expired: `reason` is `CANCELLED` or `EXPIRED`.
+
+    With `stops_host`, the model host that runs it is stopped even if it runs other jobs.
+    """
+    record = _record(job, states.REVOKED, _raised("TaskRevokedError", reason, "celery.exceptions"))
+    record.finished_at = finished_at
+    record.reason, record.stops_host = reason, stops_host or UNSET
+    return _encoded(record)
+
+
+def _raised(name: str, message: str, module: str) -> Raw:
+    return Raw(fast_json.strict({"exc_type": name, "exc_message": [message], "exc_module": module}))

@@ -1,0 +1,230 @@
+"""The state changes of jobs. Each is one conditional step that can refuse, and a terminal state is final.
+
+| change | from | to | made by |
+|---|---|---|---|
+| accept (`workers.jobs.accept`) | no record | queued | API, programs |
+| claim | queued, no record, unreadable | running | workers |
+| claim again | running, with a lost attempt | running | workers |
+| park (`workers.engine.intake.parking`) | queued, no record, unreadable | queued, delayed | workers |
+| requeue | running on this worker | queued | workers that stop |
+| finish (also gives up) | queued, running, no record, unreadable | succeeded, failed, cancelled, expired | workers |
+| withdraw | queued; running if forced | cancelled, expired | API, sweeper |
+| forget | queued | no record | the process whose message was not sent |
+
+`docs/reference/job-states.md` says when each refuses and which keys it touches. The records are those of Celery's
+result backend, so that `AsyncResult`, the HTTP API and Flower read the same. Scripts look at the status alone, which
+`records` puts first. The API's calls block; those of the engine are coroutines.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+from redis.asyncio import Redis
+
+from workers import keys
+from workers.jobs import records
+from workers.jobs.job import JobFacts
+from workers.measures import counters
+from workers.platform.lua import Lua, script
+from workers.platform.redis_client import is_wrong_type, records_client
+from workers.queues.holder import HOLDER
+from workers.settings import load
+
+_log = logging.getLogger(__name__)
+
+_CLAIM = Lua("workers.jobs", "claim")
+_CLAIM_AGAIN = Lua("workers.jobs", "claim_again")
+_FINISH = Lua("workers.jobs", "finish")
+_FORGET = Lua("workers.jobs", "forget")
+_LOST = Lua("workers.jobs", "lost")
+_REQUEUE = Lua("workers.jobs", "requeue")
+_WITHDRAW = Lua("workers.jobs", "withdraw")
+
+
+def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
+    """Take back a job that was recorded but whose message could not be sent (`scope`: of its idempotency key)."""
+    names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
+    names += [keys.recent(endpoint_name), keys.EXPIRING, keys.levels(endpoint_name), keys.delayed(endpoint_name)]
+    names += [keys.CALLBACKS, keys.weights(endpoint_name)]
+    names += [keys.idempotency(scope), keys.sending(scope)] if scope else []
+    if refused := script(records_client(), _FORGET)(names, [job_id]):
+        _log.error("job %s was taken back, but its bookkeeping failed: %s", job_id, refused.decode(errors="replace"))
+
+
+def read_one(job_id: str) -> bytes | None:
+    """Return the record as it stands, None if there is none; empty, as in scripts, if its key holds something else."""
+    [record] = read([job_id])
+    if record is not None:
+        return record
+    try:
+        # Asked for several records, Redis doesn't tell one of another type from none.
+        return cast("bytes | None", records_client().get(keys.record(job_id)))
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return b""
+
+
+def read(job_ids: Sequence[str]) -> list[bytes | None]:
+    """Return the records as they stand, None for each id that has none."""
+    if not job_ids:
+        return []
+    values = records_client().mget([keys.record(job_id) for job_id in job_ids])
+    return cast("list[bytes | None]", values)
+
+
+def _withdrawal_keys(job: JobFacts) -> list[str]:
+    """Return the keys that `withdraw.lua` works on."""
+    name = job.endpoint_name
+    return [
+        keys.record(job.job_id),
+        keys.message(job.job_id),
+        keys.unfinished(name),
+        keys.EXPIRING,
+        keys.counts(name),
+        keys.levels(name),
+        keys.delayed(name),
+        keys.weights(name),
+    ]
+
+
+def _withdrawal_values(job: JobFacts, record: bytes, *, force: bool) -> list[bytes | str | int]:
+    """Return the arguments of `withdraw.lua`."""
+    kind = counters.Kind.WITHDRAWN.value
+    return [job.job_id, record, load().result_ttl_s, kind, int(force), job.endpoint_name, job.owner or ""]
+
+
+def withdraw(job: JobFacts, record: bytes, *, force: bool) -> str | None:
+    """Replace the record of a queued job, or with `force` of a running one, by the terminal `record`.
+
+    Returns the status that stood before, None for an unknown id.
+    """
+    names, values = _withdrawal_keys(job), _withdrawal_values(job, record, force=force)
+    status, refused = script(records_client(), _WITHDRAW)(names, values)
+    if refused:
+        why = refused.decode(errors="replace")
+        _log.error("job %s was withdrawn, but its bookkeeping failed: %s", job.job_id, why)
+    return status.decode() if status else None
+
+
+def withdrawn(status: str | None, *, force: bool) -> bool:
+    """Tell from the answer of `withdraw` whether the record was replaced."""
+    return status == records.QUEUED or (force and status == records.STARTED)
+
+
+#: Called with the error of the bookkeeping beside a step, None without one.
+Refused = Callable[[str | None], None]
+
+
+def _ignore(_why: str | None) -> None:
+    """Ignore errors of the bookkeeping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job before it is sent to a host, with its record in state STARTED."""
+
+    job_id: str
+    record: bytes
+    submitted_at: float
+    #: The tag of the lease, if it is in the Redis of the records.
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The terminal record of one job, with its kind and latency for the counters."""
+
+    job_id: str
+    record: bytes
+    kind: counters.Kind
+    latency_ms: float | None
+    owner: str | None = None
+
+
+async def claim(client: Redis, endpoint_name: str, claims: Sequence[Claim], refused: Refused = _ignore) -> list[str]:
+    """Mark jobs as started; return for each "", its terminal status, or the record of an earlier attempt.
+
+    The result is NOT_HELD for a job whose lease this process has lost; the job stays unchanged.
+    """
+    settings = load()
+    arguments: list[bytes | str | float] = [settings.unfinished_ttl_s, settings.recent_jobs, endpoint_name, HOLDER]
+    for each in claims:
+        arguments += (each.record, each.job_id, each.submitted_at, each.tag)
+    names = [keys.record(each.job_id) for each in claims]
+    names += [keys.recent(endpoint_name), keys.ENDPOINTS, keys.unfinished(endpoint_name)]
+    *answers, why = await script(client, _CLAIM)(names, arguments)
+    refused(why.decode(errors="replace") or None)
+    # An unreadable record stays as it is, so that it can be compared again.
+    return [answer.decode(errors="surrogateescape") for answer in answers]
+
+
+async def claim_again(client: Redis, job_id: str, expected: bytes, record: bytes) -> bool:
+    """Replace the record of a lost attempt by that of a new one; False if it has changed in the meantime."""
+    values: list[bytes | int] = [expected, record, load().unfinished_ttl_s]
+    return bool(await script(client, _CLAIM_AGAIN)([keys.record(job_id)], values))
+
+
+async def expire(client: Redis, job: JobFacts, now: float) -> None:
+    """End a job that is still queued although its time is over (`now`: s, epoch)."""
+    record = records.revoked(job, records.EXPIRED, now)
+    names, values = _withdrawal_keys(job), _withdrawal_values(job, record, force=False)
+    _, refused = await script(client, _WITHDRAW)(names, values)
+    if refused:
+        why = refused.decode(errors="replace")
+        _log.error("job %s has expired, but its bookkeeping failed: %s", job.job_id, why)
+
+
+async def message_of_lost(client: Redis, endpoint_name: str, job_id: str, now: float) -> bytes | None:
+    """Return the message of an unfinished job that stands in no queue, so that it can be sent again (`now`: s, epoch).
+
+    Forgets a job that has ended or has no record. None if there is no message to send.
+    """
+    names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name), keys.CALLBACKS]
+    return await script(client, _LOST)(names, [job_id, now]) or None
+
+
+async def requeue(client: Redis, worker_name: str, jobs: Sequence[JobFacts]) -> None:
+    """Mark running jobs that this worker gives back as queued again."""
+    names = [keys.record(job.job_id) for job in jobs]
+    values: list[bytes | str | int] = [worker_name, load().unfinished_ttl_s, *map(records.queued, jobs)]
+    await script(client, _REQUEUE)(names, values)
+
+
+async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
+    client: Redis,
+    endpoint_name: str,
+    finishes: Sequence[Finish],
+    now: float,
+    result_ttl_s: int | None,
+    leases: Sequence[str] = (),
+    refused: Refused = _ignore,
+) -> list[bool]:
+    """Write terminal records and count them; return for each whether the job had not ended before (`now`: s, epoch).
+
+    There may be a few thousand of them. The same step ends the leases of the first jobs, if they are in this Redis. A
+    job that another worker holds stays unchanged.
+    """
+    arguments: list[bytes | str | float] = [
+        result_ttl_s or load().result_ttl_s,
+        counters.WINDOWS_KEPT * counters.WINDOW_S,
+        endpoint_name,
+        HOLDER,
+    ]
+    for each in finishes:
+        bucket = "" if each.latency_ms is None else counters.bucket(each.latency_ms)
+        arguments += (each.job_id, each.record, each.kind.value, each.latency_ms or 0.0, bucket, each.owner or "")
+    arguments += leases
+    names = [keys.record(each.job_id) for each in finishes]
+    names += [keys.message(each.job_id) for each in finishes]
+    names += [keys.unfinished(endpoint_name), keys.EXPIRING, keys.counts(endpoint_name)]
+    names += [keys.latencies(endpoint_name, counters.window(now))]
+    names += [keys.levels(endpoint_name), keys.weights(endpoint_name)]
+    *written, why = await script(client, _FINISH)(names, arguments)
+    refused(why.decode(errors="replace") or None)
+    return [each == 1 for each in written]

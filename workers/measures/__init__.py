@@ -1,0 +1,1 @@
+"""Reports and measurements of workers: counters, pace, positions of queued jobs."""

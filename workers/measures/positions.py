@@ -1,0 +1,91 @@
+"""Positions of queued jobs: the number of jobs that workers take before each, read in one step for any queue length.
+
+Unfinished jobs count, also running ones, but not delayed jobs before they are due. A script counts them in Redis, in
+`unfinished` and in `levels`, which contains the jobs of high and low priority. It works the same with RabbitMQ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from workers import keys
+from workers.platform.lua import Lua, script
+from workers.platform.redis_client import records_client
+from workers.queues.priorities import ORDERS, ROUND, Priority
+
+#: Clocks of clients differ by less. A job whose time is further in the future than this is delayed.
+CLOCK_SLACK_S = 60.0
+
+
+_READ = Lua("workers.measures", "read_positions")
+#: Reading so many positions blocks Redis for about a millisecond.
+_READ_AT_ONCE = 100
+_PRIORITIES = {-1: Priority.HIGH, 0: Priority.NORMAL, 1: Priority.LOW}
+
+
+def priority_sign(priority: Priority) -> int | str:
+    """Return the sign of a job's score in `levels`; "" for a normal job, which is not in it."""
+    if priority is Priority.NORMAL:
+        return ""
+    return -1 if priority is Priority.HIGH else 1
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAhead:
+    """The unfinished jobs of an endpoint, from the point of view of a queued job."""
+
+    priority: Priority
+    #: Jobs of its own priority that were submitted before it.
+    before: int
+    #: All jobs of the other priorities.
+    others: Mapping[Priority, int]
+
+    @classmethod
+    def of(cls, priority: Priority, before: int, unfinished: int, highs: int, lows: int) -> JobsAhead:
+        """Build it from the counts of all priorities."""
+        counts = {Priority.HIGH: highs, Priority.NORMAL: max(0, unfinished - highs - lows), Priority.LOW: lows}
+        return cls(priority, max(0, before), {each: count for each, count in counts.items() if each is not priority})
+
+    @property
+    def position(self) -> int:
+        """The number of jobs that are taken before it; priorities take turns (`workers.queues.priorities`)."""
+        left: dict[Priority, float] = {each: count for each, count in self.others.items() if count}
+        left[self.priority] = self.before + 1
+        taken = 0.0
+        while len(left) > 1:
+            share = _shares(frozenset(left))
+            turns, used_up = min((left[each] / share[each], each) for each in left)
+            if used_up is self.priority:
+                return round(taken + turns) - 1
+            taken += turns
+            left = {each: count - turns * share[each] for each, count in left.items() if each is not used_up}
+        return round(taken + left[self.priority]) - 1
+
+
+@lru_cache(maxsize=8)
+def _shares(waiting: frozenset[Priority]) -> dict[Priority, float]:
+    """Return the share of each priority in the jobs that are taken while jobs of these priorities wait."""
+    turns = Counter(next(each for each in order if each in waiting) for order in ORDERS)
+    return {each: count / ROUND for each, count in turns.items()}
+
+
+def read(endpoint_name: str, job_ids: Sequence[str]) -> dict[str, JobsAhead]:
+    """Return the jobs before each of these jobs; leave out those that have ended.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    names = [keys.unfinished(endpoint_name), keys.levels(endpoint_name)]
+    found: dict[str, JobsAhead] = {}
+    for start in range(0, len(job_ids), _READ_AT_ONCE):
+        page = job_ids[start : start + _READ_AT_ONCE]
+        reply: list[int] = script(records_client(), _READ)(names, [time.time() + CLOCK_SLACK_S, *page])
+        unfinished, highs, lows = reply[:3]
+        for job_id, sign, before in zip(page, reply[3::2], reply[4::2], strict=True):
+            if before >= 0:
+                found[job_id] = JobsAhead.of(_PRIORITIES[sign], before, unfinished, highs, lows)
+    return found

@@ -1,0 +1,114 @@
+"""JSON that is read and written at the speed of msgspec wherever that says the same as Python's own.
+
+msgspec writes NaN as null, and has forms of its own for dates, sets and many other types. So only plain values
+are left to it, and what it wrote as null is written again by an encoder that knows the difference.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+_strict = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_ONE_VALUE = frozenset({int, float, str, bool, type(None)})
+_TEXT = frozenset({str})
+#: Deeper values are left to the slower encoders, which know what to say of values that hold themselves.
+_MAX_DEPTH = 64
+
+
+def loads(content: bytes | str) -> Any:
+    """Parse JSON as Python's own parser does, with NaN, and with numbers as large as they come.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return _decoder.decode(content)
+    except msgspec.DecodeError:
+        return json.loads(content)
+
+
+def strict(value: Any) -> bytes:
+    """Return a value as JSON for any reader.
+
+    Raises:
+        TypeError, ValueError: JSON can't say it; NaN and infinity are among that.
+    """
+    return _without_null(value) or _strict.encode(value).encode()
+
+
+def finite(value: Any) -> bytes:
+    """Return a value as JSON that holds no NaN and no infinity, which would become null here. Raises as `strict`."""
+    return _quick(value) or _strict.encode(value).encode()
+
+
+def as_celery(value: Any) -> bytes:
+    """Return a value as JSON as Celery sends it: with dates and other types of Python's, and with NaN.
+
+    Raises:
+        TypeError, ValueError, RecursionError: JSON can't say it, or would lose one of two fields of the same name.
+    """
+    content = _quick(value)
+    if content is not None and b"null" not in content:
+        return content
+    text = _kombus().encode(value)
+    if content is None:
+        json.loads(text, object_pairs_hook=_refuse_equal_names)
+    return text.encode()
+
+
+@lru_cache(maxsize=1)
+def _kombus() -> json.JSONEncoder:
+    from kombu.utils.json import JSONEncoder
+
+    encoder: json.JSONEncoder = JSONEncoder()
+    return encoder
+
+
+def _refuse_equal_names(members: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in members]
+    if len(set(names)) != len(names):
+        raise ValueError("an object has two names that become the same text, as 1 and '1' do")
+
+
+def _without_null(value: Any) -> bytes | None:
+    content = _quick(value)
+    return None if content is None or b"null" in content else content
+
+
+def _quick(value: Any) -> bytes | None:
+    if not _plain(value, 0):
+        return None
+    try:
+        return _encoder.encode(value)
+    except (ValueError, OverflowError, msgspec.MsgspecError):  # half a surrogate pair, or thousands of digits
+        return None
+
+
+def _plain(value: Any, depth: int) -> bool:
+    """Whether there is one way alone to say a value, and what it holds, in JSON; NaN is not looked for."""
+    kind = type(value)
+    if kind is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return kind in _ONE_VALUE
+    kinds = set(map(type, value)) - _ONE_VALUE
+    return not kinds or (
+        depth < _MAX_DEPTH and all(type(each) in _ONE_VALUE or _plain(each, depth + 1) for each in value)
+    )
+
+
+def news(value: Any) -> bytes:
+    """Return events as JSON. They are made here, of plain values alone, so nothing is looked at first."""
+    try:
+        return _encoder.encode(value)
+    except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):
+        return _kombus().encode(value).encode()

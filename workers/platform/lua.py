@@ -1,0 +1,103 @@
+"""Scripts for Redis, each in a file of its own: `<room>/lua/<name>.lua`, read at its first run.
+
+A file begins with what it takes from elsewhere, and is joined with that once:
+
+    --@ parts platform/even_if_full jobs/status
+    --@ constants workers.keys LEASES record
+
+Parts are other files, by room and name; they go before it, each once. Constants are those of a Python module: texts,
+numbers, lists and dictionaries. A function of `workers.keys` stands for the prefix of its keys: `record` becomes
+`record_prefix`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.resources import files
+from typing import Any, overload
+
+import redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.commands.core import AsyncScript, Script
+
+_ROOT = "workers"
+_DIRECTIVE = re.compile(r"--@ (parts|constants) (.+)\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Lua:
+    """A script, by the package of its room and its name."""
+
+    package: str
+    name: str
+
+    @property
+    def text(self) -> str:
+        """The script as Redis gets it."""
+        return _joined(self.package, self.name)
+
+
+@overload
+def script(client: redis.Redis, source: Lua) -> Script: ...
+@overload
+def script(client: AsyncRedis, source: Lua) -> AsyncScript: ...
+def script(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScript:
+    """Return a script bound to a client; its digest is computed once."""
+    return _bound(client, source)
+
+
+@lru_cache(maxsize=256)
+def _bound(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScript:
+    return client.register_script(source.text)
+
+
+@cache
+def _joined(package: str, name: str) -> str:
+    parts, constants = dict[str, str](), dict[str, str]()
+    _collect(f"{package.removeprefix(_ROOT + '.').replace('.', '/')}/{name}", parts, constants)
+    named = "".join(f"local {each} = {value}\n" for each, value in constants.items())
+    return named + "\n".join(parts.values())
+
+
+def _collect(part: str, parts: dict[str, str], constants: dict[str, str]) -> None:
+    """Add a file to `parts`, after those that it needs, and its constants to `constants`."""
+    if part in parts:
+        return
+    room, _, name = part.rpartition("/")
+    package = f"{_ROOT}.{room.replace('/', '.')}"
+    text = files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    for what, values in _DIRECTIVE.findall(text):
+        if what == "parts":
+            for each in values.split():
+                _collect(each, parts, constants)
+        else:
+            module_name, *names = values.split()
+            constants.update(_constants(module_name, names))
+    parts[part] = _DIRECTIVE.sub("", text)
+
+
+def _constants(module_name: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    module = import_module(module_name)
+    for name in names:
+        value = getattr(module, name)
+        yield (f"{name}_prefix", in_lua(value(""))) if callable(value) else (name, in_lua(value))
+
+
+def in_lua(value: Any) -> str:
+    """Return a text, number, sequence or mapping as Lua writes it."""
+    if isinstance(value, str):
+        return "'" + "".join(map(_in_quotes, value.encode())) + "'"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"[{in_lua(key)}] = {in_lua(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "{" + ", ".join(map(in_lua, value)) + "}"
+    return repr(value)
+
+
+def _in_quotes(byte: int) -> str:
+    is_plain = chr(byte).isascii() and chr(byte).isprintable() and chr(byte) not in "'\\"
+    return chr(byte) if is_plain else f"\\{byte:03d}"

@@ -1,0 +1,197 @@
+"""Redis clients that fail after two seconds in which nothing moves, and the translation of their errors.
+
+A long command or answer may take longer, as long as some of it arrives: time-outs are for each piece.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from workers.errors import QueueStoreFull, QueueUnavailable
+from workers.settings import load
+
+CONNECT_TIMEOUT_S = 0.7
+ANSWER_TIMEOUT_S = 1.7
+#: A command is written in pieces of this size, each within `ANSWER_TIMEOUT_S`.
+PIECE_BYTES = 65_536
+#: What the kernel may take without having sent it: it is on its way for part of the time that an answer may take.
+_SEND_BUFFER_BYTES = 256 * 1024
+#: As many as a process has threads: redis-py's own limit would fail the hundred-and-first caller at once.
+_MAX_CONNECTIONS = 20_000
+#: How redis-py begins to say that it has no connection to send anything on.
+_NOT_CONNECTED = re.compile("Error .*connecting to |Timeout connecting to ")
+_EARLIER_TRY = "an earlier try may have reached the server"
+_OUT_OF_MEMORY = "OOM command not allowed"
+AWAY = "The job queue can't be reached; nothing was stored. Try again shortly."
+
+
+class _Retry(Retry):
+    """Notes at an error whether one that was got over before it came when the command was on its way already."""
+
+    def call_with_retry(self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        earlier: list[Exception] = []
+
+        def failed(error: Exception, *count: int) -> None:
+            earlier.append(error)
+            fail(error, *count)
+
+        try:
+            return super().call_with_retry(do, failed, *args, **named)
+        except redis.RedisError as error:
+            if any(map(may_have_arrived, earlier)):
+                error.add_note(_EARLIER_TRY)
+            raise
+
+
+def may_have_arrived(error: BaseException) -> bool:
+    """Tell whether the command that failed so may have been carried out all the same."""
+    if _EARLIER_TRY in getattr(error, "__notes__", ()):
+        return True
+    if isinstance(error, (redis.AuthenticationError, redis.BusyLoadingError, redis.MaxConnectionsError)):
+        return False
+    lost = isinstance(error, (redis.ConnectionError, redis.TimeoutError))
+    return lost and not _NOT_CONNECTED.match(str(error))
+
+
+#: What Redis says while it can't do something that it can do later.
+_PASSING = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNKILLABLE",
+)
+
+
+def refuses_for_good(error: BaseException) -> bool:
+    """Whether the same command fails again until its cause is mended: a wrong key or argument, a missing right."""
+    if isinstance(error, redis.DataError):
+        return True
+    if not isinstance(error, redis.ResponseError) or isinstance(error, (redis.OutOfMemoryError, redis.ReadOnlyError)):
+        return False
+    return not str(error).startswith(_PASSING)
+
+
+def is_wrong_type(error: BaseException) -> bool:
+    """Whether a command, or one of a script, met a key of another type."""
+    return isinstance(error, redis.ResponseError) and "WRONGTYPE" in str(error)
+
+
+def in_pieces(command: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield a packed command in pieces that are each short enough to be written in time."""
+    for part in command:
+        if len(part) <= PIECE_BYTES:
+            yield part
+        else:
+            view = memoryview(part)
+            for start in range(0, len(part), PIECE_BYTES):
+                yield view[start : start + PIECE_BYTES]
+
+
+def buffer_little(connected: Any) -> None:
+    """Have a socket block, and so show whether anything moves, instead of buffering megabytes."""
+    if connected is not None and connected.family != socket.AF_UNIX:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+
+class _InPieces:
+    """A connection that writes long commands piece by piece; redis-py gives the whole of a command one time-out."""
+
+    def send_packed_command(self, command: str | Iterable[bytes], check_health: bool = True) -> None:
+        parts = [command.encode()] if isinstance(command, str) else command
+        super().send_packed_command(in_pieces(parts), check_health)  # type: ignore[misc]
+
+    def _connect(self) -> Any:
+        connected = super()._connect()  # type: ignore[misc]
+        buffer_little(connected)
+        return connected
+
+
+def connect(url: str) -> redis.Redis:
+    """Make a client (it connects at its first command).
+
+    One retry, and on a refused or dropped connection only: a pooled connection that the server
+    closed fails once, but a command whose answer is late must not run twice.
+    """
+    client = redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=_Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        max_connections=_MAX_CONNECTIONS,
+        protocol=2,
+    )
+    pool = client.connection_pool
+    # TCP, TLS or a unix socket, as the URL says.
+    pool.connection_class = type("Connection", (_InPieces, pool.connection_class), {})
+    return client
+
+
+@lru_cache(maxsize=1)
+def records_client() -> redis.Redis:
+    """The client for job records and observed state, one a process."""
+    return connect(load().redis_url)
+
+
+@lru_cache(maxsize=1)
+def queue_client() -> redis.Redis:
+    """The client for the queues themselves, one a process."""
+    settings = load()
+    return records_client() if settings.queue_url == settings.redis_url else connect(settings.queue_url)
+
+
+@contextmanager
+def translated_errors(*, changes: bool = True) -> Iterator[None]:
+    """Turn what redis-py and kombu raise into `QueueUnavailable` or `QueueStoreFull`, without the driver's text.
+
+    The message says whether something may have been stored; where nothing `changes`, it never was.
+    """
+    from kombu.exceptions import OperationalError
+
+    try:
+        yield
+    except redis.ResponseError as error:
+        # Before 7.0 the error of a script has its code in the middle.
+        if isinstance(error, redis.OutOfMemoryError) or _OUT_OF_MEMORY in str(error):
+            raise QueueStoreFull from error
+        raise QueueUnavailable(AWAY) from error
+    except (redis.RedisError, OperationalError, OSError) as error:
+        if changes and may_have_arrived(error):
+            message = "The job queue did not answer; what was asked of it may have been done. Try again shortly."
+            raise QueueUnavailable(message) from error
+        raise QueueUnavailable(AWAY) from error
+
+
+_Thing = TypeVar("_Thing")
+
+
+def in_parts(
+    things: Sequence[_Thing], bytes_of: Callable[[_Thing], int], most: int, most_bytes: int
+) -> Iterator[list[_Thing]]:
+    """Yield as many at once as may be, in their order, and at least one."""
+    part: list[_Thing] = []
+    size_bytes = 0
+    for thing in things:
+        own_bytes = bytes_of(thing)
+        if part and (len(part) == most or size_bytes + own_bytes > most_bytes):
+            yield part
+            part, size_bytes = [], 0
+        part.append(thing)
+        size_bytes += own_bytes
+    if part:
+        yield part

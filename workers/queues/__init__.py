@@ -1,0 +1,1 @@
+"""Names of queues and tasks, priorities, and the envelope that kombu puts around a message."""

@@ -1,0 +1,1 @@
+"""Traces: W3C headers, and spans with OpenTelemetry if it is installed."""
