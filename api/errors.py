@@ -62,6 +62,12 @@ class RequestMalformed(ApiError):
     code = "request_malformed"
 
 
+class BodyTooLarge(ApiError):
+    """The body is longer than its address takes."""
+
+    code = "body_too_large"
+
+
 class RequestInvalid(ApiError):
     """Fields are missing, unknown or of the wrong kind; names each of them."""
 
@@ -294,6 +300,7 @@ STATUS: Mapping[type[Exception], int] = {
     JsonInvalid: 400,
     MediaTypeWrong: 415,
     RequestMalformed: 400,
+    BodyTooLarge: 413,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
     EndpointFailed: 409,

@@ -13,6 +13,7 @@ from threading import Event
 from flask import Flask, current_app
 
 from api.errors import TooManyForms, TooManyStreams
+from api.process.job_loop import default_job_loop
 from api.process.places import HeldPlaces
 from api.process.registry_cache import RegistryCache
 from api.settings import ApiSettings
@@ -21,7 +22,6 @@ from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
 from registry.deployments import DesiredDeployment
 from registry.settings import load as registry_settings
-from workers.jobs import waiting
 
 _EXTENSION = "queuecast"
 #: The most forms that are read at once without a key; each occupies a thread until all of its body has arrived.
@@ -33,6 +33,7 @@ class Services:
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
+        self.jobs = default_job_loop()
         self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
         self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: Set when the process is ending: no request is held any more.
@@ -69,7 +70,7 @@ class Services:
     def release_waits(self) -> None:
         """End every wait and stream, now and from now on; safe in a signal handler."""
         self.ending.set()
-        waiting.default_waiter().release()
+        self.jobs.release()
 
     @cached_property
     def database(self) -> Database:
