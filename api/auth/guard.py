@@ -92,9 +92,14 @@ def identify(here: Services, request: Request, access: Access) -> Identity:
         KeysNeeded: the API asks for no keys, and the request may come from another machine or site.
         KeyMissing, KeyRefused, TicketRefused, RoleInsufficient, TooManyRequests: as the route declares.
     """
-    if not here.settings.asks_for_keys:
-        deny_other_machines(here.settings, request, has_tickets=access.takes_ticket)
-        return ANYBODY
+    if here.settings.asks_for_keys:
+        return _holder(here, request, access)
+    deny_other_machines(here.settings, request, has_tickets=access.takes_ticket)
+    return ANYBODY
+
+
+def _holder(here: Services, request: Request, access: Access) -> Identity:
+    """Return the holder of the key, or the ticket, that a request shows."""
     if access.takes_ticket and (ticket := reading.parameter(request, "ticket")) is not None:
         return _holder_of_ticket(ticket, request)
     key = _shown_key(here, request)
@@ -174,7 +179,7 @@ def _let_in() -> None:
         return
     here, request = services.current(), requests.current()
     if access.key_of is None:
-        g.identity = identify(here, request, access)
+        g.identity = _holder(here, request, access)
         return
     key = access.key_of(here)
     # From here on also for a page that says why the request is denied.

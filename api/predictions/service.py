@@ -22,6 +22,7 @@ from workers.errors import QueueFull, QueueUnavailable
 from workers.jobs import accept
 from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.query import JobState, JobView
+from workers.measures import paces
 from workers.platform import logs
 from workers.platform.ids import new_id
 
@@ -132,7 +133,9 @@ async def submit(services: Services, wanted: Submit) -> Submitted:
         JobUnsuccessful: it was waited for, and ended without an outcome.
     """
     jobs, deployment = services.jobs, wanted.deployment
-    await jobs.fresh_paces(deployment.endpoint_name)
+    if await jobs.fresh_paces(deployment.endpoint_name):
+        # The submit would wait for Redis a second time.
+        paces.default_paces().check_reachable()
     await jobs.quickly(refuse_if_failed, deployment, wanted.idempotency_key)
     with services.holding(wanted.owner, wanted.wait_s) as held_s:
         job = await (_ended(services, wanted, held_s) if held_s else _accepted(services, wanted))

@@ -76,13 +76,15 @@ class JobLoop:
         except blocking.WouldBlock:
             return await asyncio.to_thread(function, *args, **named)
 
-    async def fresh_paces(self, endpoint_name: str) -> None:
-        """Read the reports of workers again if they are too old to tell the pace of an endpoint."""
-        if paces.default_paces().is_due(endpoint_name):
+    async def fresh_paces(self, endpoint_name: str) -> bool:
+        """Read the reports of workers again if they are too old to tell the pace of an endpoint; return whether."""
+        is_due = paces.default_paces().is_due(endpoint_name)
+        if is_due:
             if self._reading_paces is None or self._reading_paces.done():
                 reading = asyncio.to_thread(paces.default_paces().of, endpoint_name)
                 self._reading_paces = asyncio.get_running_loop().create_task(reading)
             await asyncio.shield(self._reading_paces)
+        return is_due
 
     def _begun(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

@@ -12,10 +12,10 @@ from celery import Celery
 from redis.asyncio import Redis
 
 from workers import keys
-from workers.platform import async_redis
 from workers.jobs import accept
 from workers.jobs.accept import Accepted
 from workers.jobs.job import JobOptions
+from workers.platform import async_redis
 from workers.platform.redis_client import records_client
 from workers.queues import envelopes
 

@@ -16,12 +16,11 @@ from tests.workers.conftest import submit
 from tests.workers.engine.intake.test_redis import running
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
-from workers.platform import async_redis
 from workers.engine.intake.leases import Leases
 from workers.engine.serving import finish
 from workers.errors import EndpointUndeployed
 from workers.jobs import records, transitions
-from workers.platform import redis_client
+from workers.platform import async_redis, redis_client
 
 MEBIBYTE = 1024 * 1024
 #: Of one direction; what is sent takes several times as long as may be waited without a sign of life.

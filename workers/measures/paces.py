@@ -136,9 +136,14 @@ class Paces:
         Raises:
             QueueUnavailable: Redis can't be reached; a submit would wait for it a second time.
         """
-        if not blocking.is_forbidden() and self._refresh(_FRESH_S, wait=False) and self._connection_error is not None:
-            raise QueueUnavailable(AWAY) from self._connection_error
+        if not blocking.is_forbidden() and self._refresh(_FRESH_S, wait=False):
+            self.check_reachable()
         return endpoint_name in self._failing
+
+    def check_reachable(self) -> None:
+        """Raise QueueUnavailable if Redis could not be reached when the reports were read last."""
+        if self._connection_error is not None:
+            raise QueueUnavailable(AWAY) from self._connection_error
 
     def expire(self) -> None:
         """Read the reports again on the next use, because they have changed."""
