@@ -54,7 +54,7 @@ def submit(here: Services, deployment: DesiredDeployment, values: Mapping[str, s
     sent = forms.send(send, "input")
     if sent.made is None:
         return Form(deployment, values, sent.problems, None, sent.status)
-    with here.holding(caller.name, min(WAIT_S, here.settings.max_wait_s)) as wait_s:
+    with here.holding_thread(caller.name, min(WAIT_S, here.settings.max_wait_s)) as wait_s:
         job = here.jobs.run(_ended(here, sent.made.job.job_id, wait_s, caller.sees_jobs_of))
     return Form(deployment, values, {}, job)
 

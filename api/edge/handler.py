@@ -16,6 +16,7 @@ from api.http import prefix, problems, telemetry
 from api.http.exchange import REQUEST_ID, Answer, Request
 from api.http.route import Access, access_of
 from api.process import services
+from api.process.services import Services
 
 _VARIABLE = re.compile(r"<(\w+)>")
 
@@ -39,9 +40,8 @@ class Handler:
     """Answers the hot operations of an app; for the server (`api.http.server`)."""
 
     def __init__(self, app: Flask) -> None:
-        self._services = services.of(app)
+        self._app = app
         self._metrics = telemetry.counters_of(app)
-        self._is_logged = self._services.settings.access_log
         self._prefix = prefix.of(app)
         #: By method and first part of the path.
         self._routes: dict[tuple[str, str], list[_Route]] = {}
@@ -62,6 +62,10 @@ class Handler:
                 return self._answer(environ, route, _arguments(match), body)
         return None
 
+    @property
+    def _services(self) -> Services:
+        return services.of(self._app)
+
     def _add(self, pattern: str, methods: set[str], plan: Plan, access: Access) -> None:
         expression = re.compile(_VARIABLE.sub(r"(?P<\1>[^/]+)", pattern))
         for method in methods - {"HEAD", "OPTIONS"}:
@@ -78,7 +82,7 @@ class Handler:
                 answer = problems.answer(error, request)
             answer.headers[REQUEST_ID] = request.request_id
             answer.headers |= self._cross_origin(request, route, answer)
-            telemetry.end(request, answer.status, self._metrics, is_logged=self._is_logged)
+            telemetry.end(request, answer.status, self._metrics, is_logged=self._services.settings.access_log)
             return answer
         finally:
             telemetry.close(request)

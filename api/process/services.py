@@ -39,16 +39,29 @@ class Services:
         #: Set when the process is ending: no request is held any more.
         self.ending = Event()
         self.waits = HeldPlaces(settings.max_held_waits)
+        #: Of waits that keep a thread, so that other requests still get one.
+        self._thread_waits = HeldPlaces(max(1, settings.request_threads // 2))
         self.streams = HeldPlaces(settings.max_event_streams)
         self._unauthenticated = HeldPlaces(_UNAUTHENTICATED_FORMS)
 
     @contextmanager
     def holding(self, name: str | None, wait_s: float | None) -> Iterator[float]:
         """Yield how long a client's request may be held: 0 if it didn't ask, or if no place is free for the client."""
+        with self._holding(self.waits, name, wait_s) as held_s:
+            yield held_s
+
+    @contextmanager
+    def holding_thread(self, name: str | None, wait_s: float | None) -> Iterator[float]:
+        """The same for a wait that keeps a thread."""
+        with self._holding(self._thread_waits, name, wait_s) as held_s:
+            yield held_s
+
+    @contextmanager
+    def _holding(self, places: HeldPlaces, name: str | None, wait_s: float | None) -> Iterator[float]:
         if not wait_s or self.ending.is_set():
             yield 0.0
             return
-        with self.waits.holding(name, shared=self.settings.asks_for_keys) as has_place:
+        with places.holding(name, shared=self.settings.asks_for_keys) as has_place:
             yield wait_s if has_place else 0.0
 
     @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from api.process import services
-from api.settings import ApiSettings
+from api.settings import ApiSettings, AuthMode
 from registry.access import api_keys
 from registry.access.api_keys import Role
 from registry.database import default_database
@@ -193,6 +193,8 @@ def asking(app: Flask, adding: View) -> Iterator[None]:
     before = app.before_request_funcs[None]
     position = before.index(_let_in_without_keys)
     kept, before[position] = before[position], _let_in
+    keyed = services.of(app).settings.model_copy(update={"auth": AuthMode.ON})
+    services.install(app, services.Services(keyed))
     yield
     before[position] = kept
 
