@@ -7,6 +7,7 @@ a busy API more than the id itself.
 from __future__ import annotations
 
 import os
+
 _ID_BYTES = 16
 _READ_AT_ONCE = 256
 #: The four digits that say how a UUID is laid out (RFC 9562, 4.1); two random bits choose one.
