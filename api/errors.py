@@ -62,6 +62,24 @@ class RequestMalformed(ApiError):
     code = "request_malformed"
 
 
+class BodyTooLarge(ApiError):
+    """The body has more bytes than its address takes."""
+
+    code = "body_too_large"
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"The body is larger than this address takes. It takes {most_bytes} bytes.")
+
+
+class ServerBusy(ApiError):
+    """This API process answers the most requests that it answers at once, and enough of them wait."""
+
+    code = "server_busy"
+
+    def __init__(self) -> None:
+        super().__init__("This API process has more requests than it can answer. Try again after Retry-After.")
+
+
 class RequestInvalid(ApiError):
     """Fields are missing, unknown or of the wrong kind; names each of them."""
 
@@ -294,6 +312,8 @@ STATUS: Mapping[type[Exception], int] = {
     JsonInvalid: 400,
     MediaTypeWrong: 415,
     RequestMalformed: 400,
+    BodyTooLarge: 413,
+    ServerBusy: 503,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
     EndpointFailed: 409,

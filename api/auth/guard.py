@@ -19,7 +19,7 @@ from api.auth import cross_origin
 from api.auth.identity import ANYBODY, Identity
 from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
 from api.http.route import OPEN, Access, access_of
-from api.http.server import stalled
+from api.http.server import body
 from api.process import services
 from api.process.services import Services
 from api.settings import ApiSettings, AuthMode
@@ -54,7 +54,7 @@ def _bound_open_body() -> None:
     access = _access(request.endpoint)
     if access is not None and access.role is OPEN:
         request.max_content_length = OPEN_BODY_BYTES
-        stalled.hurry(request.environ, OPEN_BODY_S)
+        body.hurry(request.environ, OPEN_BODY_S)
 
 
 def check_start(settings: ApiSettings, database: Database) -> None:

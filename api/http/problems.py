@@ -11,45 +11,18 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from api.errors import ApiError, ComeBackLater, extras_of, status_of
-from api.http import request_ids
+from api.http import problem_documents, request_ids
 from registry.errors import RegistryError
 from workers.errors import WorkerError
 
-MEDIA_TYPE = "application/problem+json"
-#: Addresses of the Open Inference Protocol, whose clients read `error`, some only in plain JSON.
-_PROTOCOL = "/v2"
-#: Soon enough for clients that wait, late enough for a service that restarts.
-RETRY_AFTER_S = 2
 _log = logging.getLogger(__name__)
-#: The stable codes of what Flask itself refuses, and what to do about it.
-_HTTP_CODES = {
-    400: ("request_malformed", "The request can't be read."),
-    404: ("not_found", "There is nothing at this address; /openapi.json lists what there is."),
-    405: ("method_not_allowed", "This address doesn't take this method; the Allow header lists those it takes."),
-    413: ("body_too_large", "The body is larger than this address takes."),
-    415: ("media_type_wrong", "The body is of a kind that this address doesn't take."),
-    500: ("internal_error", "Something went wrong here; the log has it under this request id."),
-}
 
 
 def problem(status: int, code: str, detail: str, extras: dict[str, Any] | None = None) -> Response:
     """Return the answer for an error; `extras` never replace the standard members."""
-    document = {
-        **(extras or {}),
-        "type": f"urn:queuecast:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    media_type = MEDIA_TYPE
-    if f"{request.path}/".startswith(f"{_PROTOCOL}/"):
-        document["error"], media_type = detail, "application/json"
+    document, media_type = problem_documents.document(request.path, status, code, detail, extras)
     response = Response(json.dumps(document, default=str), status, mimetype=media_type)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    if status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    response.headers.update(problem_documents.headers(status))
     return response
 
 
@@ -76,7 +49,7 @@ def log_failure(error: Exception, status: int) -> None:
 def http_error(error: HTTPException) -> Response:
     """Return the answer for what Flask itself refuses."""
     status = error.code or 500
-    code, default = _HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
+    code, default = problem_documents.HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), error.description or ""))
     detail = _detail(error, default)
     response = problem(status, code, detail, {"request_id": request_ids.current()} if status == 500 else None)
     for name, value in error.get_headers():
