@@ -63,9 +63,21 @@ class RequestMalformed(ApiError):
 
 
 class BodyTooLarge(ApiError):
-    """The body is longer than its address takes."""
+    """The body has more bytes than its address takes."""
 
     code = "body_too_large"
+
+    def __init__(self, most_bytes: int, message: str = "The body is larger than this address takes.") -> None:
+        super().__init__(f"{message} It takes {most_bytes} bytes.")
+
+
+class ServerBusy(ApiError):
+    """This API process answers the most requests that it answers at once, and enough of them wait."""
+
+    code = "server_busy"
+
+    def __init__(self) -> None:
+        super().__init__("This API process has more requests than it can answer. Try again after Retry-After.")
 
 
 class RequestInvalid(ApiError):
@@ -301,6 +313,7 @@ STATUS: Mapping[type[Exception], int] = {
     MediaTypeWrong: 415,
     RequestMalformed: 400,
     BodyTooLarge: 413,
+    ServerBusy: 503,
     RequestInvalid: 422,
     EndpointNotDeployed: 404,
     EndpointFailed: 409,

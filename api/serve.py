@@ -1,23 +1,24 @@
 """`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
-Every held long poll and every stream of events has a thread of its own, and there are more threads than may be held,
-so that submits always get one (docs/decisions.md has the measurement).
+Hot operations are answered on the event loop, also while they wait; all others by the Flask app, in threads
+(docs/explanation/architecture.md).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
 import signal
 import socket
-import time
 from importlib.metadata import version
 
 from api.app import create_app
 from api.auth import guard
+from api.edge.handler import Handler
 from api.errors import AddressTaken, ApiError
-from api.http.server.granian import HttpServer
+from api.http.server.http_server import HttpServer
 from api.process import services
 from api.settings import ApiSettings, load
 from registry.database import default_database
@@ -34,14 +35,16 @@ _TEXT = "[%(asctime)s: %(levelname)s/api] %(message)s"
 _BACKLOG = 1_024
 #: An idle connection costs a socket; clients keep it for a while.
 _IDLE_CONNECTION_MS = 75_000
-#: How long a client may be silent in the middle of a body, beyond the longest wait for an answer.
+#: How long a client may be silent in the middle of a body.
 _SILENT_BODY_S = 30
-_STALLED_LOOK_S = 5
+#: Requests that wait for a thread, for each thread; clients are told to come back rather than kept waiting for long.
+_WAITING_PER_THREAD = 4
+#: Connections besides those of held requests and streams: of short requests, and idle ones.
+_CONNECTIONS_IN_RESERVE = 5_000
 #: Open files besides those of connections: the program's own, and what libraries hold.
-_FILES_IN_RESERVE = 256
+_FILES_IN_RESERVE = 512
 #: How long the answers of requests that are under way may take after the signal to end.
 _LAST_ANSWERS_S = 5
-_LOOK_S = 0.05
 
 
 class Server:
@@ -55,46 +58,53 @@ class Server:
         self._host, self._port = _free_address(settings)
         app = create_app(settings)
         self._services = services.of(app)
-        self._ends_at: float | None = None
-        threads = settings.max_held_waits + settings.max_event_streams + settings.request_threads
+        self._loop = asyncio.new_event_loop()
+        self._is_ending = False
+        held = settings.max_held_waits + settings.max_event_streams
         self._listener = HttpServer(
             app,
-            threads=threads,
-            connections=_room_for_connections(2 * threads),
+            Handler(app),
+            threads=settings.request_threads,
+            waiting=_WAITING_PER_THREAD * settings.request_threads,
+            connections=_room_for_connections(held + _CONNECTIONS_IN_RESERVE),
             backlog=_BACKLOG,
             idle_ms=_IDLE_CONNECTION_MS,
-            silence_s=settings.max_wait_s + _SILENT_BODY_S,
+            silence_s=_SILENT_BODY_S,
         )
-        self._next_look = 0.0
 
     def run(self) -> None:
-        """Answer requests; returns after `end`, once nothing is being answered any more."""
-        self._listener.start(self._host, self._port)
-        while not _answers(self._host, self._port):
-            time.sleep(_LOOK_S)
-        _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self._host, self._port, version("granian"))
-        while not self._listener.wait(_LOOK_S):
-            now = time.monotonic()
-            if self._ends_at is not None and now >= self._ends_at:
-                return
-            if now >= self._next_look:
-                self._next_look = now + _STALLED_LOOK_S
-                self._give_up_stalled()
+        """Answer requests; returns after `end`, once nothing is being answered any more.
+
+        On the main thread. The event loop stays open: what is given up may still use it.
+        """
+        asyncio.set_event_loop(self._loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.end)
+        serving = self._loop.create_task(self._serve())
+        serving.add_done_callback(lambda _: self._loop.stop())
+        self._loop.run_forever()
+        if serving.done():
+            serving.result()
+
+    async def _serve(self) -> None:
+        self._services.jobs.attach()
+        await self._listener.serve(self._host, self._port, self._say_where)
 
     def end(self) -> None:
         """Take no new connections, answer held polls with their jobs as they stand, and let `run` return.
 
-        Safe in a signal handler. The second time, what is still being answered is given up.
+        On the event loop. The second time, what is still being answered is given up.
         """
-        first = self._ends_at is None
-        self._ends_at = time.monotonic() + (_LAST_ANSWERS_S if first else 0)
-        if first:
-            self._services.release_waits()
-            self._listener.stop()
+        if self._is_ending:
+            self._loop.stop()
+            return
+        self._is_ending = True
+        self._services.release_waits()
+        self._listener.stop()
+        self._loop.call_later(_LAST_ANSWERS_S, self._loop.stop)
 
-    def _give_up_stalled(self) -> None:
-        if stalled := self._listener.give_up_stalled():
-            _log.warning("%d connections were ended: their clients stopped in the middle of a request", stalled)
+    def _say_where(self) -> None:
+        _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self._host, self._port, version("granian"))
 
 
 def _free_address(settings: ApiSettings) -> tuple[str, int]:
@@ -114,25 +124,16 @@ def _free_address(settings: ApiSettings) -> tuple[str, int]:
         ) from error
 
 
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
 def _room_for_connections(wanted: int) -> int:
     """Ask the system for enough open files; return how many connections there is room for."""
-    # Behind a connection there may be another one, to Redis.
-    files = 2 * wanted + _FILES_IN_RESERVE
+    files = wanted + _FILES_IN_RESERVE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < files:
         soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= files:
         return wanted
-    room = max(16, (soft - _FILES_IN_RESERVE) // 2)
+    room = max(16, soft - _FILES_IN_RESERVE)
     _log.warning("The system allows %d open files: only %d connections are taken at once", soft, room)
     return room
 
@@ -146,13 +147,11 @@ def main() -> int:
         default_database()
         guard.check_start(load(), default_database())
         server = Server(load())
+        garbage.collect_less()
+        server.run()
     except (ApiError, RegistryError, WorkerError) as error:
         _log.error("%s", error)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.end())
-    garbage.collect_less()
-    server.run()
     spans.stop()
     return 0
 

@@ -21,7 +21,7 @@ from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, Tic
 from api.http import reading, requests
 from api.http.exchange import Request
 from api.http.route import OPEN, Access, access_of
-from api.http.server import stalled
+from api.http.server import body
 from api.process import services
 from api.process.services import Services
 from api.settings import ApiSettings, AuthMode
@@ -56,7 +56,7 @@ def _bound_open_body() -> None:
     access = _access(flask_request.endpoint)
     if access is not None and access.role is OPEN:
         flask_request.max_content_length = OPEN_BODY_BYTES
-        stalled.hurry(flask_request.environ, OPEN_BODY_S)
+        body.hurry(flask_request.environ, OPEN_BODY_S)
 
 
 def check_start(settings: ApiSettings, database: Database) -> None:

@@ -12,7 +12,7 @@ from flask import Flask
 
 from api.auth import cross_origin, guard
 from api.edge.call import LONG_BYTES, Call, Plan, Rest, plan_of
-from api.http import prefix, problems, telemetry
+from api.http import prefix, problem_documents, telemetry
 from api.http.exchange import REQUEST_ID, Answer, Request
 from api.http.route import Access, access_of
 from api.process import services
@@ -79,7 +79,7 @@ class Handler:
             try:
                 answer = await self._answered(request, route, body)
             except Exception as error:  # noqa: BLE001 - each is answered, as Flask does
-                answer = problems.answer(error, request)
+                answer = problem_documents.answer(error, request)
             answer.headers[REQUEST_ID] = request.request_id
             answer.headers |= self._cross_origin(request, route, answer)
             telemetry.end(request, answer.status, self._metrics, is_logged=self._services.settings.access_log)

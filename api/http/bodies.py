@@ -120,7 +120,7 @@ def _decoded(raw: bytes, encoding: str, most: int) -> bytes:
     except zlib.error as error:
         raise RequestMalformed(f"The body is not {encoding}: {error}.") from error
     if len(decoded) > most:
-        raise BodyTooLarge(f"The body may have {most} bytes, also when it is decoded.")
+        raise BodyTooLarge(most, "The body is larger than this address takes when it is decoded.")
     if not decoder.eof or decoder.unused_data:
         raise RequestMalformed(f"The body is not {encoding}: it is cut off, or something comes after it.")
     return decoded

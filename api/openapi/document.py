@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http.prefix import address
-from api.http.problems import MEDIA_TYPE
+from api.http.problem_documents import MEDIA_TYPE
 from api.http.route import Operation, operations_of
 from api.http.schema import InvalidRequest, Problem
 from api.openapi import access

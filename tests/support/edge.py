@@ -63,12 +63,12 @@ class _Body:
     async def read(self, most_bytes: int) -> bytes:
         length = get_content_length(self._environ)
         if length is not None and length > most_bytes:
-            raise BodyTooLarge(f"The body is larger than this address takes. It takes {most_bytes} bytes.")
+            raise BodyTooLarge(most_bytes)
         request = bodies.Request(self._environ)
         request.max_content_length = most_bytes
         try:
             return request.get_data(cache=False)
         except RequestEntityTooLarge as error:
-            raise BodyTooLarge(f"The body is larger than this address takes. It takes {most_bytes} bytes.") from error
+            raise BodyTooLarge(most_bytes) from error
         except OSError as error:
             raise RequestMalformed(str(error)) from error

@@ -1,1 +1,1 @@
-"""The HTTP server in this process: Granian's listener, and the bodies that stop coming."""
+"""The HTTP server in this process: an event loop in front, threads for the WSGI app, and bodies that keep coming."""
