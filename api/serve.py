@@ -42,7 +42,7 @@ _WAITING_PER_THREAD = 4
 #: Connections besides those of held requests and streams: of short requests, and idle ones.
 _CONNECTIONS_IN_RESERVE = 5_000
 #: Open files besides those of connections: the program's own, and what libraries hold.
-_FILES_IN_RESERVE = 512
+_FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take after the signal to end.
 _LAST_ANSWERS_S = 5
 
