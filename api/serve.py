@@ -1,7 +1,7 @@
 """`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
 Hot operations are answered on the event loop, also while they wait; all others by the Flask app, in threads
-(docs/explanation/architecture.md).
+(docs/explanation/architecture.md). The first process on a port starts the others, if there are more.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import os
 import resource
 import signal
 import socket
+import sys
 from importlib.metadata import version
 
 from api.app import create_app
 from api.auth import guard
 from api.edge.handler import Handler
-from api.errors import AddressTaken, ApiError
+from api.errors import AddressTaken, ApiError, SettingsWrong
 from api.http.server.http_server import HttpServer
-from api.process import services
+from api.process import services, siblings
+from api.process.siblings import Siblings
 from api.settings import ApiSettings, load
 from registry.database import default_database
 from registry.errors import RegistryError
@@ -45,6 +47,7 @@ _CONNECTIONS_IN_RESERVE = 5_000
 _FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take after the signal to end.
 _LAST_ANSWERS_S = 5
+_SIBLINGS_LOOK_S = 0.5
 
 
 class Server:
@@ -52,10 +55,12 @@ class Server:
 
     Raises:
         AddressTaken: it can't listen where the settings say.
+        SettingsWrong: there can't be as many processes as they say.
     """
 
-    def __init__(self, settings: ApiSettings) -> None:
-        self._host, self._port = _free_address(settings)
+    def __init__(self, settings: ApiSettings, *, is_first: bool = True) -> None:
+        self._host, self._port = _address(settings, is_free=is_first)
+        self._siblings = _siblings(settings, self._port) if is_first else None
         app = create_app(settings)
         self._services = services.of(app)
         self._loop = asyncio.new_event_loop()
@@ -83,6 +88,8 @@ class Server:
         serving = self._loop.create_task(self._serve())
         serving.add_done_callback(lambda _: self._loop.stop())
         self._loop.run_forever()
+        if self._siblings is not None:
+            self._siblings.wait(_LAST_ANSWERS_S)
         if serving.done():
             serving.result()
 
@@ -95,6 +102,8 @@ class Server:
 
         On the event loop. The second time, what is still being answered is given up.
         """
+        if self._siblings is not None:
+            self._siblings.end()
         if self._is_ending:
             self._loop.stop()
             return
@@ -105,12 +114,30 @@ class Server:
 
     def _say_where(self) -> None:
         _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self._host, self._port, version("granian"))
+        self._look_after(self._siblings)
+
+    def _look_after(self, others: Siblings | None) -> None:
+        if others is not None and not self._is_ending:
+            others.look()
+            self._loop.call_later(_SIBLINGS_LOOK_S, self._look_after, others)
 
 
-def _free_address(settings: ApiSettings) -> tuple[str, int]:
-    """Return an address as numbers. Granian's sockets share ports, so whether it is free is found out here."""
+def _siblings(settings: ApiSettings, port: int) -> Siblings | None:
+    count = settings.api_processes - 1
+    if count and settings.prometheus_multiproc_dir is None:
+        raise SettingsWrong(
+            f"QUEUECAST_API_PROCESSES={settings.api_processes} needs PROMETHEUS_MULTIPROC_DIR, an empty folder in "
+            "which they add up their HTTP counters: else /metrics would answer with those of one or the other."
+        )
+    return Siblings(count, {"QUEUECAST_PORT": str(port)}) if count else None
+
+
+def _address(settings: ApiSettings, *, is_free: bool) -> tuple[str, int]:
+    """Return an address as numbers. Granian's sockets share ports, so whether it `is_free` is found out here."""
     try:
         [(family, _, _, _, address), *_] = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        if not is_free:
+            return str(address[0]), int(address[1])
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -146,7 +173,7 @@ def main() -> int:
         logs.set_form(worker_settings().log_format, "api", _TEXT)
         default_database()
         guard.check_start(load(), default_database())
-        server = Server(load())
+        server = Server(load(), is_first=not siblings.be_one(sys.argv))
         garbage.collect_less()
         server.run()
     except (ApiError, RegistryError, WorkerError) as error:

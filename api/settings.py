@@ -66,6 +66,8 @@ class ApiSettings(BaseSettings):
     trusted_proxies: str = ""
     #: Threads for the requests that don't wait.
     request_threads: int = Field(default=32, ge=1, le=1_000)
+    #: How many processes answer on the port; each has as many threads, held waits and streams as said here.
+    api_processes: int = Field(default=1, ge=1, le=64)
     #: The longest wait of `Prefer: wait=N` and `?wait=N`; longer ones are cut to it.
     max_wait_s: float = Field(default=60.0, ge=0, le=3_600)
     #: How long the API may use a deployment that it has read without asking the registry again.

@@ -24,6 +24,7 @@ from registry.access import api_keys
 from registry.database import Database
 from registry.roles import Role
 from tests.support.environment import clean_environment
+from tests.support.metrics import Scrape
 from tests.support.ports import free_port, refuses_connections
 from tests.support.processes import Child
 from tests.support.waiting import eventually
@@ -284,6 +285,81 @@ def test_bodies_of_those_who_have_shown_no_key_take_no_threads_from_others(
                 assert answer.status_code == 202
     finally:
         served.stop()
+
+
+class Several(Served):
+    """Three processes on one port."""
+
+    def __init__(self, folder: Path, redis_url: str, registry: Path) -> None:
+        self.counters = folder / "counters"
+        self.counters.mkdir()
+        several = {"QUEUECAST_API_PROCESSES": "3", "PROMETHEUS_MULTIPROC_DIR": str(self.counters)}
+        super().__init__(folder, redis_url, registry, **several)
+        eventually(lambda: len(self.answering()) == 3, START_TIMEOUT_S)
+
+    def siblings(self) -> list[psutil.Process]:
+        found: list[psutil.Process] = psutil.Process(self.child.pid).children()
+        return found
+
+    def answering(self) -> set[int]:
+        """Return the processes that hold a connection of many."""
+        with ExitStack() as closing:
+            for _ in range(30):
+                closing.enter_context(socket.create_connection(("127.0.0.1", self.port), 5))
+            return {each.pid for each in (psutil.Process(self.child.pid), *self.siblings()) if self._serves(each)}
+
+    def _serves(self, process: psutil.Process) -> bool:
+        try:
+            found = process.net_connections("tcp")
+        except psutil.Error:  # it ends
+            return False
+        return any(each.laddr.port == self.port and each.status == "ESTABLISHED" for each in found)
+
+
+@pytest.fixture
+def several(tmp_path: Path, redis_url: str, serving_file: Path) -> Iterator[Several]:
+    found = Several(tmp_path, redis_url, serving_file)
+    yield found
+    found.stop()
+
+
+def test_several_processes_share_the_port_and_add_up_their_counts(several: Several) -> None:
+    for _ in range(60):
+        assert httpx.get(f"http://127.0.0.1:{several.port}/health/live").status_code == 200
+    answer = httpx.get(f"http://127.0.0.1:{several.port}/metrics").text
+    counted = Scrape(answer).value("queuecast_http_requests_total", method="GET", route="/health/live", status="200")
+    assert counted == 60
+    assert len({each.name.rpartition("_")[2] for each in several.counters.glob("counter_*.db")}) > 1
+
+
+def test_a_process_that_dies_is_started_again_and_all_end_with_the_first(several: Several) -> None:
+    [victim, other] = several.siblings()
+    victim.kill()
+    several.child.wait_for_log(f"API process {victim.pid} has ended")
+    eventually(lambda: len(several.answering()) == 3, START_TIMEOUT_S)
+    assert several.submit()
+    last = several.siblings()
+    assert other in last
+    several.child.send(signal.SIGTERM)
+    assert several.child.wait() == 0
+    assert not any(each.is_running() for each in last)
+    assert refuses_connections(several.port)
+    assert "Traceback" not in several.child.log()
+
+
+def test_no_process_outlives_the_first(several: Several) -> None:
+    others = several.siblings()
+    several.child.send(signal.SIGKILL)
+    eventually(lambda: not any(each.is_running() for each in others))
+
+
+def test_several_processes_need_a_folder_for_their_counts(tmp_path: Path) -> None:
+    env = clean_environment(
+        QUEUECAST_DATA_DIR=str(tmp_path), QUEUECAST_PORT=str(free_port()), QUEUECAST_API_PROCESSES="2"
+    )
+    with Child(["python", "-m", "api.serve"], env=env, log_path=tmp_path / "web.log") as child:
+        assert child.wait() == 1
+        assert "QUEUECAST_API_PROCESSES=2 needs PROMETHEUS_MULTIPROC_DIR" in child.log()
 
 
 def test_a_taken_port_is_named_with_its_variable(serve: Callable[..., Served], tmp_path: Path) -> None:

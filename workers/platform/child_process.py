@@ -27,3 +27,15 @@ def dies_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return prepare
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """Have this process get SIGTERM when its parent dies, or at once if it has; nothing where that is unknown.
+
+    As `dies_with_parent`, for a program of our own whose parent has threads: nothing runs between fork and exec.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent_pid:
+        os.kill(os.getpid(), signal.SIGTERM)
