@@ -12,8 +12,7 @@ anything but what it lacks in memory, and returns a coroutine, which does the re
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any, TypeVar
 
 from flask import Response, current_app
@@ -36,22 +35,34 @@ _ATTRIBUTE = "plan"
 LONG_BYTES = 64 * 1024
 
 
-@dataclass
 class Call:
-    """A request for a hot operation, from a caller who may make it."""
+    """A request for a hot operation, from a caller who may make it.
 
-    services: Services
-    request: Request
-    caller: Identity
-    metrics: HttpMetrics
-    #: Returns the body as it came.
-    read: Callable[[], bytes]
+    Attributes:
+        raw: the body as it came.
+    """
 
-    @cached_property
+    __slots__ = ("_content", "caller", "metrics", "raw", "request", "services")
+
+    def __init__(self, here: Services, request: Request, caller: Identity, metrics: HttpMetrics) -> None:
+        self.services = here
+        self.request = request
+        self.caller = caller
+        self.metrics = metrics
+        self.raw = b""
+        self._content: bytes | None = None
+
+    @property
     def content(self) -> bytes:
         """The body, decoded. Raises MediaTypeWrong, RequestMalformed, BodyTooLarge."""
-        most_bytes = self.services.settings.max_body_bytes
-        return bodies.decoded(self.read(), self.request.header("HTTP_CONTENT_ENCODING"), most_bytes)
+        if self._content is None:
+            most_bytes = self.services.settings.max_body_bytes
+            self._content = bodies.decoded(self.raw, self.request.header("HTTP_CONTENT_ENCODING"), most_bytes)
+        return self._content
+
+    def forget_body(self) -> None:
+        """Let go of the body."""
+        self.raw, self._content = b"", b""
 
     @property
     def is_long(self) -> bool:
@@ -81,13 +92,8 @@ def hot(plan: Plan) -> Callable[..., Response]:
     @wraps(plan)
     def view(**arguments: str) -> Response:
         here = services.current()
-        call = Call(
-            here,
-            requests.current(),
-            identity.current(),
-            telemetry.counters_of(current_app),
-            lambda: flask_request.get_data(cache=False),
-        )
+        call = Call(here, requests.current(), identity.current(), telemetry.counters_of(current_app))
+        call.raw = flask_request.get_data(cache=False)
         return _response(here, here.jobs.run(plan(call, **arguments)))
 
     setattr(view, _ATTRIBUTE, plan)

@@ -25,7 +25,10 @@ class Body(Protocol):
     """The body of a request, as it comes."""
 
     async def read(self, most_bytes: int) -> bytes:
-        """Read all of it. Raises BodyTooLarge, RequestMalformed."""
+        """Read all of it. Raises BodyTooLarge, RequestMalformed, ServerBusy."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +93,19 @@ class Handler:
     async def _answered(self, request: Request, route: _Route, body: Body) -> Answer:
         jobs = self._services.jobs
         caller = await jobs.quickly(guard.identify, self._services, request, route.access)
-        content = await body.read(self._services.settings.max_body_bytes)
-        call = Call(self._services, request, caller, self._metrics, lambda: content)
-        rest: Rest
-        if len(content) > LONG_BYTES:
-            rest = await jobs.in_thread(route.plan, call, **request.arguments)
+        return await (await self._planned(Call(self._services, request, caller, self._metrics), route, body))
+
+    async def _planned(self, call: Call, route: _Route, body: Body) -> Rest:
+        jobs = self._services.jobs
+        call.raw = await body.read(self._services.settings.max_body_bytes)
+        if len(call.raw) > LONG_BYTES:
+            rest = await jobs.in_thread(route.plan, call, **call.request.arguments)
         else:
-            rest = await jobs.quickly(route.plan, call, **request.arguments)
-        return await rest
+            rest = await jobs.quickly(route.plan, call, **call.request.arguments)
+        # The rest may wait for long.
+        call.forget_body()
+        body.close()
+        return rest
 
     def _cross_origin(self, request: Request, route: _Route, answer: Answer) -> dict[str, str]:
         headers = cross_origin.headers(self._services.settings, request, of_events=route.access.takes_ticket)

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.edge.call import Call
-from api.http import ndjson
+from api.auth.identity import Identity
 from api.http.ndjson import Element
 from api.http.reading import validated
 from api.predictions import callbacks
 from api.predictions.schemas import Prediction
 from api.predictions.service import check_input, limits_of, refuse_if_failed, serving_endpoint, too_many_jobs
+from api.process.services import Services
 from registry.deployments import DesiredDeployment
 from workers.errors import BulkTooLarge, QueueFull, QueueUnavailable
 from workers.jobs import bulk
@@ -30,11 +30,19 @@ class SubmittedMany:
     last: JobView
 
 
-def submit_many(call: Call, endpoint_name: str) -> SubmittedMany:
+@dataclass(frozen=True)
+class Many:
+    """The predictions of one call."""
+
+    endpoint_name: str
+    elements: Sequence[Element]
+    idempotency_key: str | None
+
+
+def submit_many(services: Services, caller: Identity, many: Many) -> SubmittedMany:
     """Submit one job for each element, which is what the body of a single submit is.
 
     Raises:
-        JsonInvalid, IdempotencyKeyInvalid: the request can't be read.
         EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
         EndpointFailed: its first deploy failed, so that nothing would run them.
         RequestInvalid, InputInvalid: an element is wrong; names it and the place.
@@ -45,8 +53,8 @@ def submit_many(call: Call, endpoint_name: str) -> SubmittedMany:
         QueueUnavailable: nothing could be stored.
         BulkInterrupted: a part of them is stored; tells which.
     """
-    elements, idempotency_key = ndjson.elements(call.content, call.request.media_type), call.idempotency_key()
-    deployment = serving_endpoint(call.services, call.caller, endpoint_name)
+    endpoint_name, elements, idempotency_key = many.endpoint_name, many.elements, many.idempotency_key
+    deployment = serving_endpoint(services, caller, endpoint_name)
     refuse_if_failed(deployment, idempotency_key)
     if len(elements) > bulk.MAX_JOBS:
         raise BulkTooLarge(len(elements), bulk.MAX_JOBS)
@@ -61,7 +69,7 @@ def submit_many(call: Call, endpoint_name: str) -> SubmittedMany:
             wanted,
             limits=limits_of(deployment),
             idempotency=idempotency,
-            owner=call.caller.name,
+            owner=caller.name,
         )
     except QueueFull as error:
         raise too_many_jobs(deployment, error, len(wanted)) from error

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from api.edge.call import Call, Rest, hot
 from api.http.exchange import Answer
+from api.http.ndjson import elements
 from api.http.route import Operation
 from api.predictions import bulk, service
 from api.predictions.responses import submitted, submitted_many
@@ -49,7 +50,8 @@ def predict_endpoint(call: Call, endpoint_name: str) -> Rest:
 @hot
 def predict_many(call: Call, endpoint_name: str) -> Rest:
     """Submit many predictions to an endpoint, a job for each."""
-    return _submitted_many(call, endpoint_name)
+    many = bulk.Many(endpoint_name, elements(call.content, call.request.media_type), call.idempotency_key())
+    return _submitted_many(call, many)
 
 
 @blueprint.post("/predict")
@@ -82,7 +84,7 @@ def _submitted(call: Call, deployment: DesiredDeployment, prediction: Prediction
     return rest()
 
 
-async def _submitted_many(call: Call, endpoint_name: str) -> Answer:
+async def _submitted_many(call: Call, many: bulk.Many) -> Answer:
     # A call of many jobs has milliseconds of work, for which the loop must not stop.
-    result = await call.services.jobs.in_thread(bulk.submit_many, call, endpoint_name)
+    result = await call.services.jobs.in_thread(bulk.submit_many, call.services, call.caller, many)
     return submitted_many(call.request, result)

@@ -41,12 +41,13 @@ class Submitted:
     deployment: DesiredDeployment
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Submit:
     """A prediction whose input fits, for a deployment that takes jobs."""
 
     deployment: DesiredDeployment
-    prediction: Prediction
+    #: None once the job is accepted: its input need not be in memory while it is waited for.
+    prediction: Prediction | None
     #: The owner of the job; None for a job without.
     owner: str | None
     idempotency_key: str | None = None
@@ -162,6 +163,7 @@ async def _ended(services: Services, wanted: Submit, wait_s: float) -> JobView:
 
 async def _accepted(services: Services, wanted: Submit, job_id: str | None = None) -> JobView:
     deployment, prediction = wanted.deployment, wanted.prediction
+    assert prediction is not None  # noqa: S101 - narrows the type
     idempotency = None
     if wanted.idempotency_key is not None:
         # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
@@ -180,6 +182,7 @@ async def _accepted(services: Services, wanted: Submit, job_id: str | None = Non
         )
     except QueueFull as error:
         raise too_many_jobs(deployment, error) from error
+    wanted.prediction = None
     logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
     return job
 

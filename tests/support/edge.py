@@ -57,6 +57,9 @@ def _collected(answer: Answer) -> bytes:
 
 
 class _Body:
+    def close(self) -> None:
+        pass
+
     def __init__(self, environ: dict[str, Any]) -> None:
         self._environ = environ
 

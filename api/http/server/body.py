@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from api.errors import BodyTooLarge, RequestMalformed
+from api.errors import BodyTooLarge, RequestMalformed, ServerBusy
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -59,6 +59,24 @@ class Deadlines:
         self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if self._ends_at else None
 
 
+class Room:
+    """The memory for all bodies that are read as a whole; of one event loop."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._taken_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Take memory for a part. Raises ServerBusy if there is no room for it."""
+        if self._taken_bytes + size_bytes > self._most_bytes:
+            raise ServerBusy
+        self._taken_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give memory back."""
+        self._taken_bytes -= size_bytes
+
+
 class Body:
     """The body of one request; read on the event loop by one task at a time.
 
@@ -67,12 +85,16 @@ class Body:
     """
 
     __slots__ = (
-        "_deadlines", "_future", "_given_up", "_has_ended", "_hurried_until", "_patience", "_proto", "_received",
-        "_stream", "_waited_s", "length",
+        "_deadlines", "_future", "_given_up", "_has_ended", "_held_bytes", "_hurried_until", "_patience", "_proto",
+        "_received", "_room", "_stream", "_waited_s", "length",
     )  # fmt: skip
 
-    def __init__(self, proto: Any, environ: MutableMapping[str, Any], patience: Patience, deadlines: Deadlines) -> None:
+    def __init__(
+        self, proto: Any, environ: MutableMapping[str, Any], patience: Patience, deadlines: Deadlines, room: Room
+    ) -> None:
         environ[_KEY] = self
+        self._room = room
+        self._held_bytes = 0
         self._proto = proto
         self._patience = patience
         self._deadlines = deadlines
@@ -93,14 +115,15 @@ class Body:
         Raises:
             BodyTooLarge: it has more bytes than that.
             RequestMalformed: it was cut off, has stopped coming, or comes too slowly.
+            ServerBusy: the bodies of other requests take all the memory that bodies may take.
         """
         if self.length is not None and self.length > most_bytes:
             raise BodyTooLarge(most_bytes)
-        parts = [await self.chunk()]
+        parts = [await self._held_chunk()]
         while not self._has_ended:
             if self._received > most_bytes:
                 raise BodyTooLarge(most_bytes)
-            parts.append(await self.chunk())
+            parts.append(await self._held_chunk())
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunk(self) -> bytes:
@@ -129,13 +152,21 @@ class Body:
         self._hurried_until = time.monotonic() + all_within_s
 
     def close(self) -> None:
-        """Let go of what has not come: as long as anything holds it, its connection is kept after the answer."""
+        """Let go of what has come, and of what has not: else its connection would be kept after the answer."""
+        self._room.give_back(self._held_bytes)
+        self._held_bytes = 0
         self._proto = self._stream = self._future = None
 
     def give_up(self) -> None:
         """End the wait for what comes next."""
         self._given_up = True
         self._future.cancel()
+
+    async def _held_chunk(self) -> bytes:
+        part = await self.chunk()
+        self._room.take(len(part))
+        self._held_bytes += len(part)
+        return part
 
     async def _next(self) -> bytes:
         began = time.monotonic()

@@ -15,7 +15,7 @@ from granian.server.embed import Server as Granian
 from api.errors import AddressTaken
 from api.http.exchange import Answer
 from api.http.server import answers
-from api.http.server.body import Body, Deadlines, Patience
+from api.http.server.body import Body, Deadlines, Patience, Room
 from api.http.server.environ import Environ, environ_of
 from api.http.server.wsgi import WSGIApp, WsgiThreads
 
@@ -24,6 +24,7 @@ Handler = Callable[[dict[str, Any], Body], Awaitable[Answer] | None]
 
 #: A body that comes more slowly than this is given up.
 _BYTES_PER_S = 1_024
+_BODIES_BYTES = 256 * 1024 * 1024
 #: Granian's errors go where ours go; without `incremental`, it would close the handlers of this process.
 _LOGGING: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
@@ -45,6 +46,7 @@ class HttpServer:
         idle_ms: how long a connection may be open without a request, and how long a request's head may take.
         silence_s: how long nothing may come of a body.
         bytes_per_s: how fast a body has to come on the average, apart from the first `silence_s`.
+        bodies_bytes: how much memory the bodies may take that are read on the event loop; others are answered 503.
     """
 
     def __init__(  # noqa: PLR0913 - each by name
@@ -59,6 +61,7 @@ class HttpServer:
         idle_ms: int,
         silence_s: float,
         bytes_per_s: float = _BYTES_PER_S,
+        bodies_bytes: int = _BODIES_BYTES,
     ) -> None:
         self._handler = handler
         self._threads = WsgiThreads(app, threads, waiting)
@@ -67,6 +70,7 @@ class HttpServer:
         self._http = HTTP1Settings(header_read_timeout=idle_ms)
         self._patience = Patience(silence_s, bytes_per_s)
         self._deadlines = Deadlines()
+        self._room = Room(bodies_bytes)
         self._streams: set[asyncio.Task[Any]] = set()
         self._granian: Granian | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,7 +109,7 @@ class HttpServer:
 
     async def _answer(self, scope: Any, proto: Any) -> None:
         environ = environ_of(scope)
-        body = Body(proto, environ, self._patience, self._deadlines)
+        body = Body(proto, environ, self._patience, self._deadlines, self._room)
         try:
             handled = self._handler(environ, body)
             if handled is None:
