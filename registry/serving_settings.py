@@ -13,12 +13,14 @@ from registry.errors import SettingsInvalid
 EventsSetting = Literal["full", "sampled", "off"]
 
 LARGEST_BATCH = 4096
+#: The most rows of different jobs in a batch if `max_batch_size` is not set.
+DEFAULT_BATCH = 64
 #: The default with `auto`: people perceive an answer within 0.1 s as immediate.
 _DEFAULT_TARGET_MS = 100.0
 
 
 def _single_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
-    """Raise one error message for both alternatives of the batch size."""
+    """Raise one error message for all alternatives of the batch size."""
     try:
         return checked(value)
     except ValidationError as error:
@@ -27,7 +29,7 @@ def _single_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
 
 
 _BatchSize = Annotated[
-    Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | Literal["auto"],
+    Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | Literal["auto"] | None,
     WrapValidator(_single_message),
 ]
 
@@ -37,8 +39,11 @@ class ServingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    #: A number also splits a job with more rows, for models that can't take them together.
     max_batch_size: _BatchSize = Field(
-        default=64, description="Most rows of a batch; `auto` adapts it to the measured latency."
+        default=None,
+        description="Most rows of one call of the model; `auto` adapts them to the measured latency. "
+        f"Default: {DEFAULT_BATCH} rows of different jobs, or all rows of one job.",
     )
     target_latency_ms: float | None = Field(
         default=None,
@@ -94,6 +99,11 @@ class ServingSettings(BaseModel):
     )
 
     @property
+    def batch_rows(self) -> int | Literal["auto"]:
+        """The most rows of different jobs in a batch."""
+        return DEFAULT_BATCH if self.max_batch_size is None else self.max_batch_size
+
+    @property
     def latency_target_ms(self) -> float:
         """The latency target of batches with `auto`."""
         return _DEFAULT_TARGET_MS if self.target_latency_ms is None else self.target_latency_ms
@@ -131,7 +141,7 @@ class ServingSettings(BaseModel):
         """
         if self.target_latency_ms is not None and self.max_batch_size != "auto":
             raise SettingsInvalid(
-                f"Setting target_latency_ms: it has no effect with max_batch_size {self.max_batch_size}. "
+                f"Setting target_latency_ms: it has no effect with max_batch_size {self.batch_rows}. "
                 'Set max_batch_size to "auto", or omit target_latency_ms.'
             )
         return self

@@ -91,7 +91,7 @@ def config(services: Services, name: str, version: str | None) -> dict[str, Any]
         "platform": _platform(deployment),
         "backend": deployment.runtime,
         "version_policy": {"specific": {"versions": [deployment.version]}},
-        "max_batch_size": settings.max_batch_size,
+        "max_batch_size": settings.batch_rows,
         "input": [_configured(each) for each in _inputs(deployment)],
         "output": [_configured(each) for each in outputs],
         "instance_group": [{"name": deployment.endpoint_name, "kind": "KIND_CPU", "count": settings.hosts}],

@@ -10,7 +10,7 @@ from registry.serving_settings import ServingSettings
 
 def test_defaults() -> None:
     assert ServingSettings().model_dump() == {
-        "max_batch_size": 64,
+        "max_batch_size": None,
         "target_latency_ms": None,
         "max_batch_delay_ms": 2.0,
         "hosts": 1,
@@ -33,7 +33,7 @@ def test_defaults() -> None:
         ("max_batch_size", 4097),
         ("max_batch_size", 2.5),
         ("max_batch_size", True),
-        ("max_batch_size", None),
+        ("max_batch_size", "null"),
         ("max_batch_size", "64"),
         ("max_batch_size", "Auto"),
         ("target_latency_ms", 0.5),
@@ -72,6 +72,8 @@ def test_a_latency_target_needs_batches_that_can_follow_it() -> None:
     assert auto.latency_target_ms == 50
     with pytest.raises(SettingsInvalid, match='Set max_batch_size to "auto"'):
         ServingSettings().changed({"target_latency_ms": 50})
+    with pytest.raises(SettingsInvalid, match="no effect with max_batch_size 64"):
+        auto.changed({"max_batch_size": None, "target_latency_ms": 20})
     with pytest.raises(SettingsInvalid, match="no effect with max_batch_size 8"):
         auto.changed({"max_batch_size": 8, "target_latency_ms": 20})
 
@@ -81,7 +83,13 @@ def test_a_fixed_batch_size_ends_the_target_that_auto_had() -> None:
     assert auto.changed({"target_latency_ms": 20}).target_latency_ms == 20
     assert auto.changed({"hosts": 2}).target_latency_ms == 50
     assert auto.changed({"max_batch_size": 8}) == ServingSettings(max_batch_size=8)
+    assert auto.changed({"max_batch_size": None}) == ServingSettings()
 
 
 def test_without_a_target_of_its_own_auto_has_one() -> None:
     assert ServingSettings(max_batch_size="auto").latency_target_ms == 100
+
+
+def test_without_a_size_batches_have_as_many_rows_as_releases_had_that_wrote_their_default() -> None:
+    assert [ServingSettings.stored(stored).batch_rows for stored in ({}, {"max_batch_size": 64})] == [64, 64]
+    assert "max_batch_size" not in ServingSettings().model_dump(exclude_none=True)

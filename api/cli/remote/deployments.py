@@ -29,7 +29,8 @@ def _rows_or_auto(text: str) -> int | str:
     "--max-batch-size",
     type=_rows_or_auto,
     metavar="ROWS|auto",
-    help="Most rows that are predicted at once; auto: as many as the latency target allows.  [default: 64]",
+    help="Most rows that are predicted at once; auto: as many as the latency target allows.  "
+    "[default: 64 of different jobs, or all of one]",
 )
 @click.option(
     "--target-latency-ms",

@@ -89,7 +89,7 @@ def test_a_deployment_is_shown_with_its_settings_versions_workers_and_jobs(
         "Swap to version 2 1",
     ):
         assert each in shown
-    assert "Max batch size 64" in shown
+    assert "Max batch size no limit or default" in shown
     assert "Nothing is deployed as 'none'" in page(client, "/deployments/none", 404)
 
 

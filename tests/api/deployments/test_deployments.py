@@ -124,6 +124,8 @@ def test_a_latency_target_goes_with_auto_and_with_nothing_else(client: Client) -
     assert (view["settings"], view["revision"]) == (named, 2)
     fixed = client.deploy("adding", max_batch_size=8)["settings"]
     assert (fixed["max_batch_size"], fixed["target_latency_ms"]) == (8, None)
+    assert client.deploy("adding", hosts=2)["settings"]["max_batch_size"] == 8
+    assert client.deploy("adding", max_batch_size=None)["settings"]["max_batch_size"] is None
 
 
 @pytest.mark.parametrize(

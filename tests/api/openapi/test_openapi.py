@@ -167,8 +167,8 @@ def test_requests_as_the_document_describes_them_name_every_field(client: Client
     schemas = document(client)["components"]["schemas"]
     for name in ("Prediction", "ModelPrediction", "Deploy", "Undeploy", "Registration"):
         assert schemas[name]["additionalProperties"] is False, name
-    rows, auto = schemas["Deploy"]["properties"]["max_batch_size"]["anyOf"]
-    assert (rows["maximum"], auto["const"]) == (4096, "auto")
+    rows, auto, default = schemas["Deploy"]["properties"]["max_batch_size"]["anyOf"]
+    assert (rows["maximum"], auto["const"], default["type"]) == (4096, "auto", "null")
     assert json.dumps(schemas["Deploy"]["required"]) == '["model_name"]'
 
 

@@ -260,6 +260,7 @@ def test_a_model_is_ready_once_a_worker_has_it(client: Client, adding: View, wor
 
 
 def test_the_configuration_says_the_serving_settings(client: Client, adding: View) -> None:
+    assert client.get("/v2/models/adding/config").json["max_batch_size"] == 64
     client.deploy(max_batch_size=7, hosts=3, max_batch_delay_ms=1.5)
     config = client.get("/v2/models/adding/config").json
     assert (config["max_batch_size"], config["instance_group"][0]["count"]) == (7, 3)

@@ -31,12 +31,16 @@ class FakeHost:
         self.load_error: Exception | None = None
         #: What `predict` raises, once.
         self.error: Exception | None = None
+        #: Whether it has exited when its answer arrives.
+        self.exits_after_answer = False
         #: The errors of rows, by their index in the batch.
         self.row_errors: dict[int, RowError] = {}
         #: Set while it may answer.
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.batches: list[list[Any]] = []
+        #: The rows of each call of the model, for each batch.
+        self.calls: list[list[int]] = []
         #: The memory limit at each batch.
         self.limits: list[int | None] = []
 
@@ -45,9 +49,10 @@ class FakeHost:
         if self.load_error is not None:
             raise self.load_error
 
-    async def predict(self, rows: list[Any], _max_batch_size: int, _timeout_s: float) -> Answer:
+    async def predict(self, rows: list[Any], max_batch_size: int, _timeout_s: float) -> Answer:
         """Answer once `may_answer` is set, or raise HostGone."""
         self.batches.append(rows)
+        self.calls.append([min(max_batch_size, len(rows) - at) for at in range(0, len(rows), max_batch_size)])
         self.limits.append(self.max_memory_bytes)
         answering = asyncio.ensure_future(self.may_answer.wait())
         either: list[asyncio.Future[Any]] = [answering, self.exited]
@@ -60,6 +65,8 @@ class FakeHost:
             if isinstance(error, HostGone):
                 self._end()
             raise error
+        if self.exits_after_answer:
+            self._end()
         return Answer(1, [Raw(str(row).encode()) for row in rows], self.row_errors, 1.0)
 
     def kill(self, reason: str) -> None:

@@ -64,6 +64,50 @@ def test_batch_that_fails_as_a_whole_is_tried_row_by_row(hosts: Hosts, model: An
     assert {index: error["type"] for index, error in answer.errors.items()} == {1: "ValueError", 3: "MemoryError"}
 
 
+class Called:
+    """A model in this process that doubles numbers, and records the rows of its calls."""
+
+    def __init__(self, most_rows: int) -> None:
+        self.most_rows = most_rows
+        self.calls: list[int] = []
+
+    def predict(self, rows: list[Any]) -> list[Any]:
+        self.calls.append(len(rows))
+        if len(rows) > self.most_rows:
+            raise MemoryError
+        return [2 * row.pop() for row in rows]
+
+
+def answered(model: Called, rows: list[Any], max_batch_size: int = 4_096) -> dict[str, Any]:
+    request = json.dumps({"number": 1, "rows": rows, "max_batch_size": max_batch_size}).encode()
+    answer: dict[str, Any] = json.loads(predictor.Predictor(model).answer(request)[4:])
+    return answer
+
+
+def test_a_call_that_is_too_large_for_the_model_is_repeated_with_64_rows_at_a_time() -> None:
+    model = Called(most_rows=500)
+    answer = answered(model, [[number] for number in range(1_000)])
+    assert answer["outputs"] == [2 * number for number in range(1_000)]
+    assert answer["errors"] == {}
+    assert model.calls == [1_000] + [64] * 15 + [40]
+
+
+def test_only_the_64_rows_around_a_bad_one_are_predicted_one_by_one() -> None:
+    model = Called(most_rows=4_096)
+    rows: list[Any] = [[number] for number in range(200)]
+    rows[70] = []
+    answer = answered(model, rows)
+    assert answer["outputs"] == [None if number == 70 else 2 * number for number in range(200)]
+    assert list(answer["errors"]) == ["70"]
+    assert model.calls == [200, 64, 64, *[1] * 64, 64, 8]
+
+
+def test_calls_are_repeated_one_by_one_at_once_if_they_are_small() -> None:
+    model = Called(most_rows=1)
+    assert answered(model, [[1]] * 66, max_batch_size=64)["outputs"] == [2] * 66
+    assert model.calls == [64, *[1] * 64, 2, 1, 1]
+
+
 @pytest.mark.slow
 def test_rows_are_tried_one_by_one_without_what_the_failed_batch_held(hosts: Hosts) -> None:
     host = hosts.start(toys.need_memory_for_each, vectorized=True)

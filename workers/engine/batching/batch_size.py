@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from typing import NamedTuple
 
-from registry.serving_settings import LARGEST_BATCH, ServingSettings
+from registry.serving_settings import DEFAULT_BATCH, LARGEST_BATCH, ServingSettings
 from workers.engine.batching.latency_model import LatencyModel
 
 #: The share of batches whose prediction must be within the budget.
@@ -43,14 +43,14 @@ class BatchSize:
         self._batches = LatencyModel(0.5)
         self._limit = 1.0
         self._count = 0
-        #: A host has died over a batch with more rows than this.
+        #: A host was lost with more rows than this.
         self._ceiling = LARGEST_BATCH
         self._retry_larger_after = self._batches_until_larger = _RETRY_LARGER_AFTER
 
     @property
     def rows(self) -> int:
         """The most rows of jobs that share a batch."""
-        size = self.settings.max_batch_size
+        size = self.settings.batch_rows
         return size if size != "auto" else int(min(self._limit + _ROUNDING, self._ceiling))
 
     @property
@@ -65,9 +65,19 @@ class BatchSize:
 
     @property
     def rows_at_once(self) -> int:
-        """The most rows of one call of the model, also for a single job with more rows."""
+        """The most rows of one call of the model, also for a single job with more rows.
+
+        A fixed size may be the most that the model can take. Otherwise only lost hosts bound a job's own rows.
+        """
         size = self.settings.max_batch_size
+        if size is None:
+            return max(DEFAULT_BATCH, self._ceiling)
         return size if size != "auto" else self._ceiling
+
+    @property
+    def rows_after_loss(self) -> int:
+        """The most rows of one call for a job that has lost its host or worker, perhaps by a call too large."""
+        return min(DEFAULT_BATCH, self.rows_at_once)
 
     @property
     def target_ms(self) -> float:
@@ -87,23 +97,27 @@ class BatchSize:
     def _safe_ms(self) -> float:
         return self.settings.timeout_s * 1000 / 2
 
-    def measured(self, rows: int, batch_ms: float, predict_ms: float) -> None:
-        """Record a predicted batch."""
-        if rows > self.rows_at_once and self.settings.max_batch_size == "auto":
+    def measured(self, rows: int, batch_ms: float, predict_ms: float, rows_at_once: int = LARGEST_BATCH) -> None:
+        """Record a batch, which was predicted with at most `rows_at_once` rows in a call."""
+        if rows > min(rows_at_once, self.rows_at_once) and self.settings.max_batch_size == "auto":
             return  # a job that took several calls is no measurement of one call
         self._batches.add(rows, batch_ms)
         self._predictions.add(rows, predict_ms)
+        self._test_ceiling(rows)
         if self.settings.max_batch_size == "auto":
-            self._test_ceiling(rows)
             self._count += 1
             in_time = predict_ms <= self.budget_ms and batch_ms <= self.target_ms
             if not in_time or 2 * rows > self._limit or not self._count % _ADAPT_EVERY:
                 self._adapt()
 
     def lost(self, rows: int) -> None:
-        """Record that a host was lost with so many rows; a single row carries no information on sizes."""
-        if rows > 1:
-            self._ceiling = max(1, min(self._ceiling, rows) // 2)
+        """Record that a host was lost with so many rows; a single row carries no information on sizes.
+
+        By default only the size of calls with a job's own rows is in question: they get as few as other batches.
+        """
+        by_default = self.settings.max_batch_size is None
+        if rows > (DEFAULT_BATCH if by_default else 1):
+            self._ceiling = DEFAULT_BATCH if by_default else max(1, min(self._ceiling, rows) // 2)
             self._batches_until_larger = self._retry_larger_after
             self._retry_larger_after = min(_LONGEST_RETRY_LARGER_AFTER, self._retry_larger_after * 2)
 

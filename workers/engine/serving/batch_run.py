@@ -203,6 +203,8 @@ class BatchRun:
         self._started_at = time.time()
         self._began = time.monotonic()
         self._host: RemoteHost | None = None
+        #: The most rows of one call of the model.
+        self._rows_at_once = size.rows_at_once
         self._cancelled: set[QueuedJob] = set()
         self._host_was_stopped = False
 
@@ -219,15 +221,20 @@ class BatchRun:
         rows = [row for job in self.jobs for row in job.rows]
         settings = self._deployment.settings
         self._host = host
+        if any(job.failures for job in self.jobs):
+            self._rows_at_once = self._size.rows_after_loss
         try:
-            answer = await host.predict(rows, self._size.rows_at_once, settings.timeout_s)
+            answer = await host.predict(rows, self._rows_at_once, settings.timeout_s)
         except HostGone as error:
             self._context.counters.lost(self._deployment, self.jobs, error, self._started_at)
             return [*suspects, *self._after_lost_host(error)]
         finally:
             self._host = None
         self._context.counters.predicted(self._deployment, self.jobs, answer, self._started_at)
-        self._size.measured(len(rows), (time.monotonic() - self._began) * 1000, answer.predict_ms)
+        batch_ms = (time.monotonic() - self._began) * 1000
+        self._size.measured(len(rows), batch_ms, answer.predict_ms, self._rows_at_once)
+        if host.exited.done() and self._had_large_call:
+            self._size.lost(len(rows))  # it has answered, but has outgrown its memory
         self._end(self._endings(answer))
         return suspects
 
@@ -317,8 +324,13 @@ class BatchRun:
             return InputRejected(str(error))
         return None
 
+    @property
+    def _had_large_call(self) -> bool:
+        """Whether a call of the model had more rows than those after a lost host."""
+        return min(sum(len(job.rows) for job in self.jobs), self._rows_at_once) > self._size.rows_after_loss
+
     def _after_lost_host(self, error: HostGone) -> list[QueuedJob]:
-        """Fail a job that ran alone; let the jobs of a larger batch run again, one by one."""
+        """Fail a job that ran alone, in small calls; let the jobs of a larger batch run again, one by one."""
         jobs, settings, name = self.jobs, self._deployment.settings, self._deployment.endpoint_name
         if self._host_was_stopped:
             # The host was stopped on purpose, so this is no lost attempt of the other jobs.
@@ -328,6 +340,7 @@ class BatchRun:
             return self.jobs
         fields = {"job_ids": [job.job_id for job in jobs]}
         _log.warning("a batch of %d jobs of %s was lost: %s", len(jobs), name, error, extra=fields)
+        had_large_call = self._had_large_call
         self._size.lost(sum(len(job.rows) for job in jobs))
         now = time.time()
         for job in jobs:
@@ -335,7 +348,7 @@ class BatchRun:
                 self._context.worker_name, now, f"In a batch of {len(jobs)}: {error}" if jobs[1:] else str(error)
             )
         self._drop_cancelled()
-        if jobs[1:] or not self.jobs:
+        if jobs[1:] or had_large_call or not self.jobs:
             return self.jobs
         if isinstance(error, HostTooSlow):
             reason = PredictionTimedOut(f"The prediction took longer than timeout_s, {settings.timeout_s:g} s.")

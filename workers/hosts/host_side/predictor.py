@@ -20,6 +20,9 @@ from workers.hosts.host_side.sandbox import ProcessState
 _log = logging.getLogger(__name__)
 
 MEBIBYTE = 1 << 20
+#: If a call with more rows fails, its rows are tried again so many at a time, and one by one only where that fails too:
+#: the model may not be able to take more at once, and most rows are not to blame.
+_ROWS_OF_SECOND_TRY = 64
 #: Limit on the output of one row, as JSON.
 LARGEST_OUTPUT_BYTES = 16 * MEBIBYTE
 #: Limit on the outputs of one batch; `frames.LARGEST_ANSWER_BYTES` leaves room for the errors.
@@ -46,8 +49,8 @@ class Predictor:
         began = time.perf_counter()
         outputs: list[Any] = []
         errors: dict[int, dict[str, str]] = {}
-        for start in range(0, rows.count, max_batch_size):
-            outputs += self._outputs(rows, start, min(start + max_batch_size, rows.count), errors)
+        for start, end in _parts(0, rows.count, max_batch_size):
+            outputs += self._outputs(rows, start, end, errors)
         predict_ms = round((time.perf_counter() - began) * 1000, 3)
         frame = _frame(outputs, errors, number=document["number"], predict_ms=predict_ms)
         self.leave_if_forked()
@@ -58,26 +61,25 @@ class Predictor:
         if os.getpid() != self._pid:
             os._exit(0)
 
-    def _outputs(self, rows: _Rows, start: int, end: int, errors: dict[int, dict[str, str]]) -> list[Any]:
-        """Predict some rows; if that fails, predict each row alone, so that a bad row fails alone."""
+    def _outputs(
+        self, rows: _Rows, start: int, end: int, errors: dict[int, dict[str, str]], failed_calls: int = 0
+    ) -> list[Any]:
+        """Predict some rows; if that fails, predict fewer at once, and in the end each alone: a bad row fails alone."""
         try:
-            return self._predict(rows.first_try(start, end))
+            return self._predict(rows.take(start, end, failed_calls))
         except BaseException as error:  # noqa: BLE001 - any error of a model is an answer, also SystemExit
             failure = self._failure(error, errors, alone=end - start == 1)
         # Not in the handler, where the traceback still holds the memory of the failed call.
         if end - start == 1:
             errors[start] = failure
             return [None]
-        _log.warning("a batch failed (%(type)s: %(message).200s); predicting its rows one by one", failure)
-        return [self._output_alone(rows, index, errors) for index in range(start, end)]
-
-    def _output_alone(self, rows: _Rows, index: int, errors: dict[int, dict[str, str]]) -> Any:
-        try:
-            [output] = self._predict([rows.second_try(index)])
-        except BaseException as error:  # noqa: BLE001 - as above
-            errors[index] = self._failure(error, errors, alone=True)
-            return None
-        return output
+        fewer = 1 if end - start <= _ROWS_OF_SECOND_TRY else _ROWS_OF_SECOND_TRY
+        what = "a call with %d rows failed (%s: %.200s); repeating it with %d at once"
+        _log.warning(what, end - start, failure["type"], failure["message"], fewer)
+        outputs: list[Any] = []
+        for part in _parts(start, end, fewer):
+            outputs += self._outputs(rows, *part, errors, failed_calls + 1)
+        return outputs
 
     @staticmethod
     def _failure(error: BaseException, errors: dict[int, dict[str, str]], *, alone: bool) -> dict[str, str]:
@@ -102,22 +104,24 @@ class _Rows:
 
     def __init__(self, rows: list[Any], request: bytes | bytearray) -> None:
         self.count = len(rows)
-        self._rows = rows
         self._request = request
-        self._again: list[Any] | None = None
+        #: The rows as they were read for the first, second and third call with each.
+        self._read = [rows]
 
-    def first_try(self, start: int, end: int) -> list[Any]:
-        """Return the rows of a batch; this object keeps none of them."""
-        batch = self._rows[start:end]
-        self._rows[start:end] = [None] * (end - start)
-        return batch
+    def take(self, start: int, end: int, failed_calls: int) -> list[Any]:
+        """Return unchanged rows, of which this object keeps none; read the request again, once, after failed calls."""
+        if failed_calls == len(self._read):
+            self._read.append(json.loads(self._request)["rows"])
+        rows = self._read[failed_calls]
+        taken = rows[start:end]
+        rows[start:end] = [None] * (end - start)
+        return taken
 
-    def second_try(self, index: int) -> Any:
-        """Return an unchanged row of the request, which is parsed again, once, after a batch has failed."""
-        if self._again is None:
-            self._again = json.loads(self._request)["rows"]
-        row, self._again[index] = self._again[index], None
-        return row
+
+def _parts(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of consecutive parts with at most so many rows."""
+    for first in range(start, end, size):
+        yield first, min(first + size, end)
 
 
 def _frame(outputs: list[Any], errors: dict[int, dict[str, str]], **rest: Any) -> bytes:

@@ -16,7 +16,7 @@ from registry.signatures.output_columns import OutputDescription
 from workers.errors import HostStartFailed, WorkerError
 from workers.hosts import frames, processes
 from workers.hosts.worker_side.memory_watch import MemoryWatch
-from workers.platform import logs
+from workers.platform import fast_json, logs
 
 _log = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ class RemoteHost:
 
     async def _request(self, request: dict[str, Any], timeout_s: float, decode: Callable[[bytes], _Answer]) -> _Answer:
         self._request_number += 1
-        frame = frames.encode({"number": self._request_number, **request})
+        frame = frames.framed(fast_json.strict({"number": self._request_number, **request}))
         try:
             with self._memory:
                 async with asyncio.timeout(timeout_s):

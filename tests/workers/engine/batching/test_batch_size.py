@@ -171,6 +171,44 @@ def test_a_fixed_size_is_what_was_set_whatever_is_measured() -> None:
     assert (size.rows, size.rows_at_once) == (64, 64)
 
 
+def test_by_default_only_different_jobs_are_kept_apart() -> None:
+    size = BatchSize(ServingSettings())
+    assert (size.rows, size.rows_at_hand, size.rows_at_once) == (64, 64, LARGEST_BATCH)
+    size.lost(64)  # such a batch would have been as large with any release
+    assert size.rows_at_once == LARGEST_BATCH
+
+
+def test_a_jobs_own_rows_are_split_for_a_while_after_a_host_was_lost_with_them() -> None:
+    size = BatchSize(ServingSettings())
+    size.lost(1_024)
+    assert (size.rows, size.rows_at_once) == (64, 64)
+    measure(size, 99, rows=1_024)
+    measure(size, 500, rows=1)
+    assert size.rows_at_once == 64
+    measure(size, 1, rows=1_024)
+    assert (size.rows, size.rows_at_once) == (64, 128)
+    size.lost(1_024)
+    measure(size, 199, rows=1_024)
+    assert size.rows_at_once == 64
+    measure(size, 6 * 400, rows=LARGEST_BATCH)
+    assert size.rows_at_once == LARGEST_BATCH
+
+
+def test_a_job_that_has_lost_a_host_gets_small_calls() -> None:
+    assert BatchSize(ServingSettings()).rows_after_loss == 64
+    assert BatchSize(ServingSettings(max_batch_size=256)).rows_after_loss == 64
+    assert BatchSize(ServingSettings(max_batch_size=8)).rows_after_loss == 8
+    size = auto()
+    assert size.rows_after_loss == 64
+    size.lost(40)
+    assert size.rows_after_loss == 20
+
+
+def measure(size: BatchSize, batches: int, rows: int) -> None:
+    for _ in range(batches):
+        size.measured(rows, 1.0, 1.0)
+
+
 def test_what_kills_hosts_is_not_tried_again_for_a_while() -> None:
     size = auto()
     run(size, forest, 50)
