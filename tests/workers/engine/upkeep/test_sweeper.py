@@ -145,8 +145,8 @@ def test_a_submitter_whose_clock_is_off_makes_no_duplicates(
 def test_a_submitter_that_may_not_ask_for_the_time_says_its_own(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = accept._ACCEPT.text.replace("pcall('TIME')", "pcall('NO-SUCH-COMMAND')")
-    monkeypatch.setattr(accept, "_ACCEPT", Given("", text))
+    text = accept.ACCEPT.text.replace("pcall('TIME')", "pcall('NO-SUCH-COMMAND')")
+    monkeypatch.setattr(accept, "ACCEPT", Given("", text))
     accepted = submit(priority="high")
     assert store.zscore(keys.unfinished("adding"), accepted.job_id) == pytest.approx(accepted.submitted_at)
 
