@@ -52,7 +52,7 @@ def test_the_task_is_ready_to_be_sent_and_still_light() -> None:
 
 @pytest.mark.slow
 def test_importing_reads_no_environment_and_reaches_no_server() -> None:
-    program = "import workers.tasks, workers.jobs.query, workers.jobs.waiting; print('fine')"
+    program = "import workers.tasks, workers.jobs.query, workers.jobs.on_loop.desk; print('fine')"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, env=clean_environment(QUEUECAST_LEASE_S="what"),
         capture_output=True, text=True, timeout=60, check=True,
