@@ -82,40 +82,39 @@ def processes(stack: Stack, worker: Worker) -> None:
     row("worker", *mib([psutil.Process(worker.pid)]))
     forkserver = psutil.Process(worker.pid).children()
     settle(forkserver)
-    row("its forkserver, without hosts", *mib(forkserver))
-    for number, name in enumerate(EXAMPLES):
-        eventually(lambda: len(family(worker)) == 2 + number, message="the further hosts have ended")  # noqa: B023
+    row("its first forkserver, without hosts", *mib(forkserver))
+    for name in EXAMPLES:
         before = mib(family(worker))[0]
         stack.deploy(name, endpoint_name=name)
         for _ in range(20):
             stack.predict(name, example_of(stack, name))
-        first = mib(family(worker))[0]
+        first, count_of_processes = mib(family(worker))[0], len(family(worker))
         stack.deploy(name, endpoint_name=name, hosts=3)
         more = (mib(family(worker))[0] - first) / 2
         pid = stack.view(name)["workers"][0]["pids"][0]
         row(f"first host of `{name}`", first - before, mib([psutil.Process(pid)])[1])
         row("… each further host", more, "")
         stack.deploy(name, endpoint_name=name, hosts=1)
-    eventually(lambda: len(family(worker)) == 2 + len(EXAMPLES), message="the further hosts have ended")
-    row(f"worker, forkserver and 3 hosts of {len(EXAMPLES)} models", *mib(family(worker)))
+        eventually(lambda: len(family(worker)) == count_of_processes, message="the further hosts have ended")  # noqa: B023
+    row(f"worker, forkservers and 3 hosts of {len(EXAMPLES)} models", *mib(family(worker)))
     with stack.flower(worker):
         flower = [each for each in psutil.Process().children() if "flower" in " ".join(each.cmdline())]
         row("Flower, without jobs", *mib(flower))
 
 
 def settle(found: list[psutil.Process]) -> None:
-    """Wait until processes grow no more: the forkserver imports libraries while its worker is ready already."""
+    """Wait until processes grow no more: the forkserver still imports while its worker is ready already."""
     sizes = [0.0]
 
     def still() -> bool:
         sizes.append(mib(found)[0])
-        return sizes[-1] > 30 and sizes[-1] - sizes[-2] < sizes[-1] / 1_000
+        return sizes[-1] > 15 and sizes[-1] - sizes[-2] < sizes[-1] / 1_000
 
     eventually(still, 60, interval_s=1, message="its memory stays as it is")
 
 
 def family(worker: Worker) -> list[psutil.Process]:
-    """A worker, its forkserver and its hosts."""
+    """A worker, its forkservers and its hosts."""
     parent = psutil.Process(worker.pid)
     return [parent, *parent.children(recursive=True)]
 

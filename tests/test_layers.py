@@ -34,7 +34,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import api.cli.command", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy"}),
         ("import api.client", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy", "workers", "registry"}),
         (
-            "import workers.tasks, workers.jobs.query, workers.deployments.status, workers.jobs.waiting",
+            "import workers.tasks, workers.jobs.query, workers.deployments.status, workers.jobs.on_loop.desk",
             MACHINE_LEARNING | ENGINE | WEB,
         ),
         ("from workers.app import app; app.finalize()", MACHINE_LEARNING | ENGINE | WEB),

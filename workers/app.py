@@ -1,4 +1,4 @@
-"""The Celery app: `celery -A workers.app worker`, and what other programs send jobs with."""
+"""The Celery app of workers (`workers.serve`), and what other programs send jobs with."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class _ForkingServer:
         """Fork a trial; return its exit status, or None if the caller has exited."""
         runtime = json.loads((folder / REQUEST).read_bytes())["runtime"]
         with contextlib.suppress(RuntimeUnknown):  # the trial raises it
-            runtimes.preload(runtime)
+            runtimes.preload(runtimes.get(runtime).preloaded)
         pid = os.fork()
         if pid == 0:
             self._become_trial(folder)

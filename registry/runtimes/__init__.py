@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
@@ -38,9 +38,9 @@ def get(name: str) -> Runtime:
         raise RuntimeUnknown(str(name)[:100], names()) from error
 
 
-def preload(name: str) -> None:
-    """Import the libraries of a runtime before processes are forked; skip those that can't be imported."""
-    for module in get(name).preloaded:
+def preload(modules: Iterable[str]) -> None:
+    """Import the modules of `Runtime.preloaded` before processes are forked; skip those that can't be imported."""
+    for module in modules:
         with suppress(Exception):  # loading a model raises it
             import_module(module)
 

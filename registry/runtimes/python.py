@@ -47,7 +47,8 @@ class PythonRuntime:
     """Stores with cloudpickle, including the program's code; also loads files of joblib."""
 
     libraries: tuple[str, ...] = ("cloudpickle", "joblib")
-    preloaded: tuple[str, ...] = ("cloudpickle", "joblib", "numpy")
+    #: A function that uses libraries imports them itself.
+    preloaded: tuple[str, ...] = ()
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return checked options in the form that is stored. Raises RuntimeOptionsInvalid."""
@@ -63,10 +64,8 @@ class PythonRuntime:
 
     def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> PythonModel:  # noqa: ARG002
         """Load a pickle. Raises ModelLoadFailed if the object lacks the method of the options."""
-        import joblib
-
         chosen = PythonOptions.parse(options)
-        loaded = joblib.load(path)
+        loaded = pickling.load(path)
         method = chosen.method or ("predict" if callable(getattr(loaded, "predict", None)) else None)
         call = loaded if method is None else getattr(loaded, method, None)
         if not callable(call):

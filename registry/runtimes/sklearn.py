@@ -32,9 +32,7 @@ class SklearnRuntime:
 
     def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> EstimatorModel:
         """Load an estimator. Raises ModelLoadFailed if it lacks the method of the options."""
-        import joblib
-
-        return EstimatorModel(joblib.load(path), EstimatorOptions.parse(options), signature)
+        return EstimatorModel(pickling.load(path), EstimatorOptions.parse(options), signature)
 
 
 RUNTIME = SklearnRuntime()

@@ -113,11 +113,28 @@ def test_functions_and_classes_of_a_script_are_taken_along(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("compress", [0, 3])
-def test_a_file_of_joblib_is_loaded_as_well(tmp_path: Path, compress: int) -> None:
+@pytest.mark.parametrize("model", [toys.double, partial(np.dot, np.array([1.0, 1.0]))], ids=["plain", "with an array"])
+def test_a_file_of_joblib_is_loaded_as_well(tmp_path: Path, model: Any, compress: int) -> None:
     target = BytesIO()
-    joblib.dump(toys.double, target, compress=compress)
+    joblib.dump(model, target, compress=compress)
     (tmp_path / "model").write_bytes(target.getvalue())
-    assert runtimes.load("python", tmp_path / "model", {}, SCALAR).predict([4.0]) == [8.0]
+    row: Any = 4.0 if model is toys.double else [3.0, 5.0]
+    assert runtimes.load("python", tmp_path / "model", {}, SCALAR).predict([row]) == [8.0]
+
+
+def test_a_plain_function_is_loaded_without_joblib_and_numpy(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(runtimes.get("python").dump(lambda row: 2 * row))
+    program = """
+import sys
+from pathlib import Path
+from registry import runtimes
+from registry.signatures.signature import Signature
+loaded = runtimes.load("python", Path(sys.argv[1]), {}, Signature.from_example(1.0))
+print(loaded.predict([4.0]), {"numpy", "joblib"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "model")]
+    done = subprocess.run(command, cwd=REPOSITORY, env=clean_environment(), capture_output=True, check=True, text=True)
+    assert done.stdout == "[8.0] set()\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x05."])

@@ -12,7 +12,7 @@ from tests.support.calls import predictions
 from tests.support.load import Load
 from tests.support.models import Echo, Gate
 from tests.support.processes import living
-from tests.support.stack import Stack
+from tests.support.stack import CELERYS_COMMAND, Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues import naming
@@ -54,6 +54,14 @@ def test_a_worker_serves_what_is_deployed_whenever_it_starts_and_loses_nothing_w
     outcomes = service.outcomes(accepted.job_id for accepted in load.accepted)
     assert predictions(outcomes) == [["1", accepted.row] for accepted in load.accepted]
     assert {outcome["attempts"] for outcome in outcomes} == {1}
+
+
+def test_celerys_own_command_starts_the_same_worker(service: Stack, name: str) -> None:
+    service.register(name, Echo("1"))
+    worker = service.start_worker(name, group=name, command=CELERYS_COMMAND)
+    service.deploy(name, endpoint_name=name, worker_group=name)
+    assert service.predict(name, "x")["worker"] == worker.node_name
+    assert worker.terminate() == 0
 
 
 def job_states(service: Stack, load: Load, start: int = 0) -> set[str]:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.environment import REPOSITORY
 from tests.support.processes import Child
 from tests.support.proxy import Proxy
-from tests.support.stack import Stack, Worker
+from tests.support.stack import OWN_COMMAND, Stack, Worker
 from workers.embedded_redis import redis_binary
 from workers.embedded_redis.server import EmbeddedRedis
 
@@ -120,11 +120,17 @@ class SecuredStack(Stack):
         return self
 
     def start_worker(
-        self, name: str = "worker", group: str = "default", env: Mapping[str, str] | None = None, *, wait: bool = True
+        self,
+        name: str = "worker",
+        group: str = "default",
+        env: Mapping[str, str] | None = None,
+        *,
+        wait: bool = True,
+        command: str = OWN_COMMAND,
     ) -> Worker:
         """Start a worker as its own user."""
         own = {"QUEUECAST_REDIS_URL": self.redis.url_of("queuecast-worker"), **(env or {})}
-        return super().start_worker(name, group, own, wait=wait)
+        return super().start_worker(name, group, own, wait=wait, command=command)
 
     def start_notifier(self, env: Mapping[str, str] | None = None) -> Child:
         """Start what sends webhooks as the workers' user."""

@@ -29,12 +29,16 @@ START_TIMEOUT_S = 30.0
 _migrated_files: list[bytes] = []
 
 
+#: Starts a worker, as the Procfile does, and as Celery's own command line does.
+OWN_COMMAND, CELERYS_COMMAND = "python -m workers.serve", "python -m celery -A workers.app worker"
+
+
 class Worker(Child):
     """A worker process."""
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, command: str = OWN_COMMAND, **options: Any) -> None:
         self.name = name
-        command = "python -m celery -A workers.app worker --pool solo --concurrency 1 -E"
+        command += " --pool solo --concurrency 1 -E"
         command += f" --without-gossip --without-mingle --loglevel INFO --hostname {name}@%h"
         super().__init__(command.split(), **options)
 
@@ -142,11 +146,17 @@ class Stack(Calls):
         return Path(self.env["QUEUECAST_DATA_DIR"]) / "registry.db"
 
     def start_worker(
-        self, name: str = "worker", group: str = "default", env: Mapping[str, str] | None = None, *, wait: bool = True
+        self,
+        name: str = "worker",
+        group: str = "default",
+        env: Mapping[str, str] | None = None,
+        *,
+        wait: bool = True,
+        command: str = OWN_COMMAND,
     ) -> Worker:
         """Start a worker; return when it consumes (or at once with `wait=False`)."""
         environment = {**self.env, "QUEUECAST_WORKER_GROUP": group, **(env or {})}
-        worker = Worker(name, env=environment, log_path=self.logs / f"{name}.log")
+        worker = Worker(name, command, env=environment, log_path=self.logs / f"{name}.log")
         self.workers.append(worker)
         self._closing.callback(worker.stop)
         return worker.wait_until_ready() if wait else worker

@@ -51,6 +51,13 @@ def test_the_task_is_ready_to_be_sent_and_still_light() -> None:
 
 
 @pytest.mark.slow
+def test_the_command_of_a_worker_loads_no_other_command_of_celery_and_no_flower() -> None:
+    modules = imported_by("import workers.serve, celery.apps.worker, workers.engine.celery.bootstep")
+    assert not {each.partition(".")[0] for each in modules} & {"flower", "tornado", "click_repl", "prompt_toolkit"}
+    assert not {each for each in modules if each.startswith("celery.bin.")} - {"celery.bin.base", "celery.bin.worker"}
+
+
+@pytest.mark.slow
 def test_importing_reads_no_environment_and_reaches_no_server() -> None:
     program = "import workers.tasks, workers.jobs.query, workers.jobs.on_loop.desk; print('fine')"
     done = subprocess.run(

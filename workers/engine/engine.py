@@ -14,7 +14,7 @@ from typing import Any
 import redis.asyncio
 from redis import RedisError
 
-from registry import deployments, runtimes
+from registry import deployments
 from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
@@ -124,7 +124,7 @@ class Engine:
         self._loop, self._closing, self._hurried = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         records = connect(self._settings.redis_url)
         context = self._context(records)
-        context.launcher.warm_up(runtimes.FALLBACK)
+        context.launcher.start_spare()
         intake = context.intake
         release = Release(records, intake.source, beside_records=self._settings.queues_beside_records)
         reconciler = Reconciler(context, release, self.endpoints, self._desired)

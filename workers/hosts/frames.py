@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from asyncio import StreamReader
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # A host has no event loop: it doesn't load asyncio.
+    from asyncio import StreamReader
 
 #: Limit on an answer. A worker has many hosts, but the memory of one process.
 LARGEST_ANSWER_BYTES = 1 << 29

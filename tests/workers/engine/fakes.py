@@ -95,7 +95,7 @@ class FakeLauncher:
     def warm_up(self, _runtime: str) -> None:
         """Import nothing."""
 
-    async def spawn(self, max_memory_bytes: int | None) -> FakeHost:
+    async def spawn(self, _runtime: str, max_memory_bytes: int | None) -> FakeHost:
         """Start a host."""
         host = FakeHost(1_000 + len(self.hosts), max_memory_bytes)
         self.prepare(host)

@@ -80,17 +80,22 @@ class Hosts:
         path.write_bytes(runtimes.get("python").dump(model))
         return LoadRequest(str(path), "python", options, {"kind": "scalar", "dtype": "float"}, input_example)
 
-    def spawn(self, max_memory_bytes: int | None = None) -> RemoteHost:
+    def spawn(self, max_memory_bytes: int | None = None, runtime: str = "python") -> RemoteHost:
         """Start a host without a model."""
-        host = self.run(self.launcher.spawn(max_memory_bytes))
+        host = self.run(self.launcher.spawn(runtime, max_memory_bytes))
         self._started.append(host)
         return host
 
     def start(
-        self, model: object, input_example: Any = None, max_memory_bytes: int | None = None, **options: Any
+        self,
+        model: object,
+        input_example: Any = None,
+        max_memory_bytes: int | None = None,
+        libraries_of: str = "python",
+        **options: Any,
     ) -> RemoteHost:
-        """Start a host and have it load a model."""
-        host = self.spawn(max_memory_bytes)
+        """Start a host with the libraries of a runtime, and have it load a Python object."""
+        host = self.spawn(max_memory_bytes, libraries_of)
         self.run(host.load(self.request(model, input_example, **options), 60))
         return host
 
@@ -136,7 +141,7 @@ def launcher(runner: asyncio.Runner) -> Iterator[HostLauncher]:
     async def start() -> HostLauncher:
         launcher = HostLauncher(threads=1)
         launcher.warm_up("python")
-        host = await launcher.spawn()
+        host = await launcher.spawn("python")
         await host.stop()
         return launcher
 

@@ -23,7 +23,7 @@ async def main(path: str) -> None:
 
 
 async def _loaded(launcher: HostLauncher, path: str) -> RemoteHost:
-    host = await launcher.spawn()
+    host = await launcher.spawn("python")
     await host.load(LoadRequest(path, "python", {}, {"kind": "scalar", "dtype": "float"}, None), 60)
     return host
 

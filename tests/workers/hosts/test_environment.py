@@ -108,12 +108,16 @@ def test_host_is_taken_first_when_memory_is_short_and_leaves_no_core_file(hosts:
 
 
 @pytest.mark.slow
-def test_hosts_share_what_their_runtimes_need_and_no_more(own_hosts: Hosts) -> None:
-    own_hosts.warm_up("python")
-    [loaded] = own_hosts.predict(own_hosts.start(toys.obey), ["modules"]).outputs
-    assert "numpy" in loaded
-    assert "sklearn" not in loaded
-    own_hosts.warm_up("sklearn")
-    own_hosts.warm_up("unknown")
-    [loaded] = own_hosts.predict(own_hosts.start(toys.obey), ["modules"]).outputs
-    assert "sklearn" in loaded
+def test_host_has_the_libraries_of_its_runtime_and_no_more(own_hosts: Hosts) -> None:
+    modules = own_hosts.start(loaded_modules, libraries_of="sklearn")
+    assert "sklearn.ensemble" in own_hosts.predict(modules, [1]).outputs[0]
+    for runtime in ("python", "unknown"):
+        modules = own_hosts.start(loaded_modules, libraries_of=runtime)
+        loaded = {name.partition(".")[0] for name in own_hosts.predict(modules, [1]).outputs[0]}
+        assert not loaded & {"sklearn", "scipy", "pandas", "numpy", "joblib", "asyncio"}
+
+
+def loaded_modules(_: object) -> list[str]:
+    import sys
+
+    return sorted(sys.modules)

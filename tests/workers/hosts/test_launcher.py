@@ -36,7 +36,7 @@ def test_many_hosts_are_started_at_once(hosts: Hosts) -> None:
     request = hosts.request(toys.obey)
 
     async def pid_by_host(number: int) -> int:
-        host = await hosts.launcher.spawn()
+        host = await hosts.launcher.spawn("python")
         try:
             await host.load(request, 60)
             answer = await host.predict([number, "process_id"], 64, 60)
@@ -59,7 +59,7 @@ def test_host_whose_start_was_given_up_ends(hosts: Hosts) -> None:
 
     async def give_up() -> None:
         for pause_s in (0.0, 0.0, 0.001, 0.005, 0.01, 0.02):
-            starting = asyncio.create_task(hosts.launcher.spawn())
+            starting = asyncio.create_task(hosts.launcher.spawn("python"))
             await asyncio.sleep(pause_s)
             starting.cancel()
             try:
@@ -95,6 +95,49 @@ def test_forkserver_whose_death_nobody_has_noticed_is_replaced_by_the_next_spawn
     forkserver.wait()
     # The event loop has not run since.
     assert own_hosts.predict(own_hosts.start(toys.obey), [1]).outputs == [2]
+
+
+@pytest.mark.slow
+def test_hosts_with_other_libraries_have_another_forkserver_and_outlive_this_one(own_hosts: Hosts) -> None:
+    plain, array = own_hosts.start(toys.obey), own_hosts.start(toys.obey, libraries_of="onnx")
+    same = own_hosts.start(toys.obey, libraries_of="mlflow")  # also needs numpy alone
+    assert parent_of(same.pid) == parent_of(array.pid) != parent_of(plain.pid)
+    parent_of(array.pid).kill()
+    own_hosts.eventually(lambda: array.exited.done() and same.exited.done())
+    assert own_hosts.predict(plain, [1]).outputs == [2]
+    assert own_hosts.predict(own_hosts.start(toys.obey, libraries_of="onnx"), [1]).outputs == [2]
+
+
+@pytest.mark.slow
+def test_forkserver_without_hosts_ends_after_a_while_and_is_replaced_when_needed(
+    own_hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher_module, "_IDLE_S", 0.3)
+    host, used = own_hosts.start(toys.obey), own_hosts.start(toys.obey, libraries_of="onnx")
+    forkserver = parent_of(host.pid)
+    assert forkserver.is_running()
+    own_hosts.run(host.stop())
+    own_hosts.eventually(lambda: not psutil.pid_exists(forkserver.pid))
+    assert own_hosts.predict(used, [1]).outputs == [2]
+    assert own_hosts.predict(own_hosts.start(toys.obey), [1]).outputs == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [False, True])
+def test_spare_forkserver_becomes_the_one_of_the_first_hosts(own_hosts: Hosts, dies: bool) -> None:
+    async def start() -> set[int]:
+        before = {each.pid for each in psutil.Process().children()}
+        own_hosts.launcher.start_spare()
+        return {each.pid for each in psutil.Process().children()} - before
+
+    [spare] = own_hosts.run(start())
+    if dies:
+        os.kill(spare, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(spare)], 10) if psutil.pid_exists(spare) else None
+    host = own_hosts.start(toys.obey, libraries_of="onnx")
+    assert own_hosts.predict(host, [1]).outputs == [2]
+    assert (parent_of(host.pid).pid == spare) is not dies
+    assert parent_of(own_hosts.start(toys.obey).pid).pid != spare
 
 
 @pytest.mark.parametrize("ends_first", [True, False], ids=["before it is asked", "at any time"])
@@ -156,7 +199,7 @@ def test_closing_from_another_thread_while_hosts_are_started_leaves_none(own_hos
     forkserver = parent_of(own_hosts.start(toys.obey).pid)
 
     async def close_meanwhile() -> list[object]:
-        starting = [asyncio.create_task(own_hosts.launcher.spawn()) for _ in range(10)]
+        starting = [asyncio.create_task(own_hosts.launcher.spawn("python")) for _ in range(10)]
         await asyncio.sleep(0)
         await asyncio.to_thread(own_hosts.launcher.close)
         return await asyncio.gather(*starting, return_exceptions=True)

@@ -166,7 +166,7 @@ class HostSlot:
             wanted.endpoint_name,
             self._context.settings.log_format,
         )
-        host = await self._context.launcher.spawn(_memory_limit_bytes(wanted))
+        host = await self._context.launcher.spawn(wanted.runtime, _memory_limit_bytes(wanted))
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
         try:

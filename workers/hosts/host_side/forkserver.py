@@ -1,9 +1,9 @@
-"""The process that forks model hosts: it has no credentials, and imports the libraries of their runtimes.
+"""The process that forks model hosts: it has no credentials, and imports the libraries of their runtime.
 
-A worker starts it with a clean environment (`launcher.scrubbed_environment`), so neither it nor a host ever has the
-URL of a broker or database in its memory. It talks to the worker over one socket: requests are five bytes, an
-operation and a number; replies are lines of text. When the worker exits, the socket closes, and the forkserver kills
-the hosts and their child processes, and exits.
+A worker starts one for each set of libraries, with a clean environment (`launcher.scrubbed_environment`), so neither it
+nor a host ever has the URL of a broker or database in its memory. It talks to the worker over one socket: requests are
+five bytes, an operation and a number; replies are lines of text. When the worker exits, or closes the socket because no
+host is needed, the forkserver kills the hosts and their child processes, and exits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
 from registry import runtimes
-from registry.errors import RuntimeUnknown
 from workers.hosts import processes
 from workers.hosts.host_side.host import serve
 
@@ -31,7 +30,7 @@ from workers.hosts.host_side.host import serve
 SPAWN = b"S"
 #: Kill this host if it still runs. Reply, once it has exited: "exited <pid> <status>".
 KILL = b"K"
-#: Import the libraries of a runtime; the number is the length of its name, which follows. No reply.
+#: Import modules; the number is the length of their names, which follow with spaces between. No reply.
 PRELOAD = b"P"
 REQUEST = struct.Struct(">cI")
 #: A killed process that still exists after this long is stuck in the kernel.
@@ -46,9 +45,16 @@ def main(control_fd: int) -> None:
         signal.signal(number, _do_nothing)
     processes.adopt_orphans()
     runtimes.names()  # imports them
+    _freeze()
     with socket.socket(fileno=control_fd) as control:
         control.set_inheritable(False)
         _Forkserver(control).run()
+
+
+def _freeze() -> None:
+    """Freeze all objects: garbage collection in a host must not copy the shared pages."""
+    gc.collect()
+    gc.freeze()
 
 
 def _do_nothing(*_: object) -> None:
@@ -59,7 +65,6 @@ class _Forkserver:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._hosts: set[int] = set()
-        self._preloaded: set[str] = set()
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker):
             end.setblocking(False)
@@ -91,20 +96,11 @@ class _Forkserver:
         if operation == SPAWN:
             self._spawn(descriptors)
         elif operation == PRELOAD:
-            self._preload(self._control.recv(number, socket.MSG_WAITALL).decode())
+            runtimes.preload(self._control.recv(number, socket.MSG_WAITALL).decode().split())
+            _freeze()
         elif number in self._hosts:
             _kill(number)
         return True
-
-    def _preload(self, runtime: str) -> None:
-        if runtime in self._preloaded:
-            return
-        self._preloaded.add(runtime)
-        with contextlib.suppress(RuntimeUnknown):  # the host reports it
-            runtimes.preload(runtime)
-        # Freeze all objects: garbage collection in a host must not copy the shared pages.
-        gc.collect()
-        gc.freeze()
 
     def _spawn(self, descriptors: list[int]) -> None:
         if not descriptors:

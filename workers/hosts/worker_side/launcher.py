@@ -1,4 +1,4 @@
-"""Starts and kills model hosts through a forkserver, which this module keeps running."""
+"""Starts and kills model hosts through forkservers, which this module keeps running while they are needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from registry import runtimes
+from registry.errors import RuntimeUnknown
 from registry.hosting import environment
 from workers.errors import HostStartFailed
 from workers.hosts.host_side.forkserver import KILL, PRELOAD, REQUEST, SPAWN
@@ -25,6 +27,8 @@ _SPAWN_TIMEOUT_S = 60
 _SPAWNED_AT_ONCE = 32
 _CLOSE_TIMEOUT_S = 5
 _RETRY_S = 0.05
+#: A forkserver ends after this long without hosts. Longer than the pause before another start of a host that failed.
+_IDLE_S = 600.0
 _READ_BUFFER_BYTES = 1 << 20
 _ENDED = "the forkserver has exited"
 _PROGRAM = "import sys; from workers.hosts.host_side.forkserver import main; main(int(sys.argv[1]))"
@@ -41,23 +45,36 @@ def scrubbed_environment(threads: int) -> dict[str, str]:
 
 
 class HostLauncher:
-    """Starts hosts; belongs to one event loop."""
+    """Starts hosts; belongs to one event loop.
+
+    Each set of libraries that runtimes need has its own forkserver, so that a host has the libraries of its own runtime
+    alone. It starts when it is first needed, and ends when it has had no hosts for a while.
+    """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._forkserver: _Forkserver | None = None
+        self._forkservers: dict[tuple[str, ...], _Forkserver] = {}
+        #: Has no libraries yet.
+        self._spare: _Forkserver | None = None
         self._closed = False
         self._turns = asyncio.Semaphore(_SPAWNED_AT_ONCE)
+
+    def start_spare(self) -> None:
+        """Start a forkserver before it is known which libraries the first hosts need, without waiting."""
+        try:
+            self._spare = _Forkserver(self._threads)
+        except OSError as error:
+            _log.warning("starting a forkserver failed (%s)", error)
 
     def warm_up(self, runtime: str) -> None:
         """Start importing the libraries of a runtime, once for all its hosts, without waiting."""
         try:
-            self._running().preload(runtime)
-        except OSError as error:
+            self._running(runtime)
+        except (OSError, EOFError) as error:
             _log.warning("preloading the libraries of runtime %s failed (%s)", runtime, error)
 
-    async def spawn(self, max_memory_bytes: int | None = None) -> RemoteHost:
-        """Start a host without a model.
+    async def spawn(self, runtime: str, max_memory_bytes: int | None = None) -> RemoteHost:
+        """Start a host of a runtime without a model.
 
         Raises:
             HostStartFailed: the operating system or the forkserver refuses.
@@ -69,7 +86,7 @@ class HostLauncher:
         try:
             with theirs:
                 async with self._turns:
-                    forkserver, pid, exited = await self._spawn_from_running(theirs)
+                    forkserver, pid, exited = await self._spawn_from_running(runtime, theirs)
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_BUFFER_BYTES)
         except BaseException as error:
             ours.close()  # this also ends the host, if it already exists
@@ -79,33 +96,50 @@ class HostLauncher:
         return RemoteHost(pid, reader, writer, exited, lambda: forkserver.kill(pid), max_memory_bytes)
 
     def close(self) -> None:
-        """Kill all hosts and the forkserver; block until they have exited. Any thread may call it."""
+        """Kill all hosts and forkservers; block until they have exited. Any thread may call it."""
         self._closed = True
-        if self._forkserver is not None:
-            self._forkserver.close()
+        forkservers = [*self._forkservers.values(), *filter(None, [self._spare])]
+        for forkserver in forkservers:
+            forkserver.end()
+        for forkserver in forkservers:
+            forkserver.wait()
 
-    async def _spawn_from_running(self, channel: socket.socket) -> tuple[_Forkserver, int, asyncio.Future[int]]:
+    async def _spawn_from_running(
+        self, runtime: str, channel: socket.socket
+    ) -> tuple[_Forkserver, int, asyncio.Future[int]]:
         try:
-            forkserver = self._running()
+            forkserver = self._running(runtime)
             return forkserver, *await forkserver.spawn(channel)
         except EOFError:
             # It has died since its last use. If the next one dies too, raise that error.
-            forkserver = self._running()
+            forkserver = self._running(runtime)
             return forkserver, *await forkserver.spawn(channel)
 
-    def _running(self) -> _Forkserver:
+    def _running(self, runtime: str) -> _Forkserver:
         if self._closed:
             raise HostStartFailed("The worker is stopping: starting no model hosts.")
-        if self._forkserver is None or self._forkserver.lost:
-            self._forkserver = _Forkserver(self._threads)
-        return self._forkserver
+        modules = _libraries_of(runtime)
+        forkserver = self._forkservers.get(modules)
+        if forkserver is None or forkserver.lost:
+            unused, self._spare = self._spare, None
+            forkserver = unused if unused is not None and not unused.lost else _Forkserver(self._threads)
+            self._forkservers[modules] = forkserver
+            forkserver.preload(modules)
+        return forkserver
+
+
+def _libraries_of(runtime: str) -> tuple[str, ...]:
+    try:
+        return runtimes.get(runtime).preloaded
+    except RuntimeUnknown:
+        return ()  # the host reports it
 
 
 class _Forkserver:
     """One forkserver process, from its start to its end."""
 
     def __init__(self, threads: int) -> None:
-        #: It has exited or can't be reached, and its hosts are dead.
+        #: It has exited, is about to, or can't be reached, and its hosts are dead.
         self.lost = False
         self._closing = False
         #: Answered in order, with the pid and the future of the exit status.
@@ -115,6 +149,7 @@ class _Forkserver:
         with theirs:
             self._process = self._start_process(theirs.fileno(), scrubbed_environment(threads))
         self._loop = asyncio.get_running_loop()
+        self._retirement = self._loop.call_later(_IDLE_S, self._retire_if_idle)
         self._reader_task = self._loop.create_task(self._read_replies())
 
     def _start_process(self, control_fd: int, wanted: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -144,6 +179,7 @@ class _Forkserver:
             self.lost = True  # before the reader notices
             raise EOFError(_ENDED) from error
         self._spawning.append(spawned)
+        self._put_off_retirement()
         try:
             return await asyncio.wait_for(spawned, _SPAWN_TIMEOUT_S)
         except TimeoutError as error:
@@ -151,10 +187,14 @@ class _Forkserver:
             self._process.kill()
             raise OSError(f"the forkserver did not reply within {_SPAWN_TIMEOUT_S} s") from error
 
-    def preload(self, runtime: str) -> None:
-        """Let the forkserver import the libraries of a runtime before it forks the next host."""
-        name = runtime.encode()
-        self._control.sendall(REQUEST.pack(PRELOAD, len(name)) + name)
+    def preload(self, modules: tuple[str, ...]) -> None:
+        """Let the forkserver import modules before it forks the next host. Raises EOFError if it has exited."""
+        names = " ".join(modules).encode()
+        try:
+            self._control.sendall(REQUEST.pack(PRELOAD, len(names)) + names)
+        except ConnectionError as error:
+            self.lost = True
+            raise EOFError(_ENDED) from error
 
     def kill(self, pid: int) -> None:
         """Request the kill of one of its hosts."""
@@ -167,18 +207,30 @@ class _Forkserver:
         except OSError:
             _log.warning("killing host %d through the forkserver failed", pid, exc_info=True)
 
-    def close(self) -> None:
-        """Stop the forkserver and its hosts; the reader notices and cleans up."""
+    def end(self) -> None:
+        """Let it kill its hosts and exit; the reader notices and cleans up. Any thread may call it."""
         self._closing = True
         with suppress(OSError):
             # Not `close`, because the reader has a descriptor of its own.
             self._control.shutdown(socket.SHUT_RDWR)
+
+    def wait(self) -> None:
+        """Block until it has exited; kill it if that takes long. Any thread may call it."""
         try:
-            # When its socket closes, it kills its hosts and exits.
             self._process.wait(_CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _put_off_retirement(self) -> None:
+        self._retirement.cancel()
+        self._retirement = self._loop.call_later(_IDLE_S, self._retire_if_idle)
+
+    def _retire_if_idle(self) -> None:
+        if self._spawning or self._exits:
+            return  # the next reply puts it off again
+        self.lost = True
+        self.end()
 
     async def _read_replies(self) -> None:
         # A second descriptor, because asyncio closes the one that it reads.
@@ -195,9 +247,10 @@ class _Forkserver:
         if not self._closing:
             _log.error("the forkserver (pid %d) has exited; the next host starts another", self._process.pid)
             self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+        await asyncio.to_thread(self.wait)
 
     def _handle_reply(self, what: str, rest: str) -> None:
+        self._put_off_retirement()
         if what == "exited":
             pid, status = map(int, rest.split())
             self._exits.pop(pid).set_result(status)
@@ -216,6 +269,7 @@ class _Forkserver:
     def _mark_lost(self) -> None:
         """Mark the forkserver and its hosts as lost, and fail all pending calls."""
         self.lost = True
+        self._retirement.cancel()
         self._control.close()
         for pid, exited in self._exits.items():
             with suppress(ProcessLookupError, PermissionError):
