@@ -87,6 +87,10 @@ class BatchSize:
     def _safe_ms(self) -> float:
         return self.settings.timeout_s * 1000 / 2
 
+    def expected_ms(self, rows: int) -> float | None:
+        """Return how long the model probably takes for so many rows; None if no batch was about as large lately."""
+        return self._predictions.median_ms(rows)
+
     def measured(self, rows: int, batch_ms: float, predict_ms: float) -> None:
         """Record a predicted batch."""
         if rows > self.rows_at_once and self.settings.max_batch_size == "auto":

@@ -49,6 +49,18 @@ class Batcher:
                 self._rows += len(job.rows)
         self._arrived.set()
 
+    def put_back(self, jobs: Iterable[QueuedJob]) -> None:
+        """Add jobs that were taken, before all others of their priorities."""
+        for job in reversed(list(jobs)):
+            self._jobs.appendleft(job)
+            self._rows += len(job.rows)
+        self._arrived.set()
+
+    @property
+    def has_full_batch(self) -> bool:
+        """Whether the next batch is as large as it can be, so that a wait for more jobs gains nothing."""
+        return not self._alone and self._rows >= self.size.rows
+
     async def ready(self) -> None:
         """Wait until a batch should be taken; another host may be faster, and then `take` returns an empty batch."""
         loop = asyncio.get_running_loop()

@@ -1,5 +1,8 @@
 """Running one batch: one claim, one call of a host, one write of all outcomes, one round of acknowledgements.
 
+A batch can be claimed while its host still predicts the one before (`host_feed`), and released if the host does not
+become free.
+
 A claim counts the attempts in the job's record, so that the next worker recognises a job that crashes worker after
 worker. Such a job runs alone, and fails after `max_attempts` lost attempts.
 """
@@ -69,8 +72,11 @@ class Claims:
         self._deployment = deployment
         self._started_at = started_at
 
-    async def make(self, batch: list[QueuedJob]) -> Claimed:
-        """Claim the jobs of a batch, in one round trip unless an attempt was lost."""
+    async def make(self, batch: list[QueuedJob], *, ahead: bool = False) -> Claimed:
+        """Claim the jobs of a batch, in one round trip unless an attempt was lost.
+
+        With `ahead`, jobs with earlier attempts are left for a batch of their own, so that the claim can be taken back.
+        """
         context, name = self._context, self._deployment.endpoint_name
         claims = [self._claim(job) for job in batch]
 
@@ -91,7 +97,7 @@ class Claims:
                 ended.append(job)
                 if reply == "REVOKED":
                     context.event_buffer.revoked(job)
-            elif len(batch) > 1 and not job.interrupted:
+            elif ahead or (len(batch) > 1 and not job.interrupted):
                 job.alone = True
                 claimed.suspects.append(job)
             else:
@@ -190,7 +196,7 @@ def _is_failure(found: Any) -> bool:
 
 
 class BatchRun:
-    """One batch on one host."""
+    """One batch on one host: `claim`, `predict` and `end`, in this order."""
 
     def __init__(
         self, context: Context, deployment: DesiredDeployment, batch: list[QueuedJob], size: BatchSize
@@ -200,36 +206,86 @@ class BatchRun:
         #: The jobs that have not ended yet.
         self.jobs = batch
         self._size = size
+        #: When it was put together (monotonic).
+        self.began_at = time.monotonic()
         self._started_at = time.time()
-        self._began = time.monotonic()
+        #: The engine's and the host's time for this batch, without a wait for the host (ms).
+        self._took_ms = 0.0
         self._host: RemoteHost | None = None
+        self._answer: Answer | HostGone | None = None
         self._cancelled: set[QueuedJob] = set()
         self._host_was_stopped = False
 
+    @property
+    def rows(self) -> int:
+        """The rows of its jobs."""
+        return sum(len(job.rows) for job in self.jobs)
+
     async def run(self, host: RemoteHost) -> list[QueuedJob]:
         """Run the jobs to their ends; return those that must run again."""
+        suspects = await self.claim()
+        await self.predict(host)
+        return [*suspects, *self.end()]
+
+    async def claim(self, *, ahead: bool = False) -> list[QueuedJob]:
+        """Claim the jobs, and end those that can't run; return those that must run alone.
+
+        With `ahead`, the host is not free yet: only jobs without earlier attempts are claimed.
+        """
         self.jobs = [job for job in self.jobs if self._context.intake.keeps(job)]
         self._drop_unwanted()
-        suspects = await self._claim()
+        if not self.jobs:
+            return []
+        claims = Claims(self._context, self._deployment, self._started_at)
+        self.jobs, suspects, ends = await claims.make(self.jobs, ahead=ahead)
+        self._end(ends)
         self._drop_invalid()
+        self._took_ms = (time.monotonic() - self.began_at) * 1000
+        return suspects
+
+    async def release(self) -> list[QueuedJob]:
+        """Take back a claim that was made ahead; return the jobs, which are queued again and have no attempt."""
+        self._drop_cancelled()
+        jobs, context = self.jobs, self._context
+        if jobs:
+            await context.for_endpoint(
+                self._deployment.endpoint_name,
+                "release claimed jobs",
+                lambda: transitions.requeue(context.records, context.worker_name, jobs),
+            )
+        for job in jobs:
+            job.attempts = 0
+        return jobs
+
+    async def predict(self, host: RemoteHost) -> None:
+        """Have the host predict the claimed jobs; `end` handles its answer or its loss."""
         self._drop_cancelled()
         if not self.jobs:
-            return suspects
+            return
         self._context.event_buffer.started(self.jobs)
         rows = [row for job in self.jobs for row in job.rows]
-        settings = self._deployment.settings
+        began = time.monotonic()
         self._host = host
         try:
-            answer = await host.predict(rows, self._size.rows_at_once, settings.timeout_s)
+            self._answer = await host.predict(rows, self._size.rows_at_once, self._deployment.settings.timeout_s)
         except HostGone as error:
-            self._context.counters.lost(self._deployment, self.jobs, error, self._started_at)
-            return [*suspects, *self._after_lost_host(error)]
+            self._answer = error
         finally:
             self._host = None
+            self._took_ms += (time.monotonic() - began) * 1000
+
+    def end(self) -> list[QueuedJob]:
+        """End the predicted jobs; return those that must run again, because the host was lost."""
+        answer = self._answer
+        if answer is None:
+            return []
+        if isinstance(answer, HostGone):
+            self._context.counters.lost(self._deployment, self.jobs, answer, self._started_at)
+            return self._after_lost_host(answer)
         self._context.counters.predicted(self._deployment, self.jobs, answer, self._started_at)
-        self._size.measured(len(rows), (time.monotonic() - self._began) * 1000, answer.predict_ms)
+        self._size.measured(self.rows, self._took_ms, answer.predict_ms)
         self._end(self._endings(answer))
-        return suspects
+        return []
 
     def cancel(self, job: QueuedJob) -> None:
         """Drop a cancelled job; its record is already written."""
@@ -239,6 +295,11 @@ class BatchRun:
     def is_unwanted(self) -> bool:
         """Whether all of its jobs were cancelled."""
         return self._cancelled.issuperset(self.jobs)
+
+    @property
+    def is_at_host(self) -> bool:
+        """Whether the host is predicting it."""
+        return self._host is not None
 
     def stop_host(self) -> None:
         """Stop the host if it runs this batch; the jobs that are not cancelled run again."""
@@ -252,6 +313,7 @@ class BatchRun:
         error = JobFailed("Internal error of the worker; its log has the details.")
         now = time.time()
         self._end([finish.failed(self._context, job, error, self._started_at, now) for job in self.jobs])
+        self.jobs, self._answer = [], None
 
     def _end(self, ends: list[Ending]) -> None:
         """Write endings in the background, so that the host can start the next batch."""
@@ -285,15 +347,6 @@ class BatchRun:
         if expires_at is None and limit_s is not None and job.waits_since is not None:
             expires_at = job.waits_since + limit_s
         return expires_at is not None and expires_at <= now and not job.attempts
-
-    async def _claim(self) -> list[QueuedJob]:
-        """Claim the jobs and drop those that have ended; return those that must run alone."""
-        if not self.jobs:
-            return []
-        claims = Claims(self._context, self._deployment, self._started_at)
-        self.jobs, suspects, ends = await claims.make(self.jobs)
-        self._end(ends)
-        return suspects
 
     def _drop_invalid(self) -> None:
         """Fail jobs with invalid arguments or inputs, which nothing has checked if they came through Celery."""
