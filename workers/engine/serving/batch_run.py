@@ -73,11 +73,21 @@ class Claims:
         self._started_at = started_at
 
     async def make(self, batch: list[QueuedJob], *, ahead: bool = False) -> Claimed:
-        """Claim the jobs of a batch, in one round trip unless an attempt was lost.
+        """Claim the jobs of a batch, in one round trip unless an attempt was lost; in none if the fetch claimed them.
 
         With `ahead`, jobs with earlier attempts are left for a batch of their own, so that the claim can be taken back.
         """
-        context, name = self._context, self._deployment.endpoint_name
+        claimed = Claimed([job for job in batch if job.claimed_at is not None], [], [])
+        for job in claimed.jobs:
+            job.claimed_at, job.attempts = None, 1
+        left = [job for job in batch if job not in claimed.jobs] if claimed.jobs else batch
+        if left:
+            await self._make(left, claimed, ahead=ahead)
+        return claimed
+
+    async def _make(self, batch: list[QueuedJob], claimed: Claimed, *, ahead: bool) -> None:
+        """Claim jobs, and add them to the right list of `claimed`."""
+        context, name, ended = self._context, self._deployment.endpoint_name, []
         claims = [self._claim(job) for job in batch]
 
         def refused(why: str | None) -> None:
@@ -86,7 +96,6 @@ class Claims:
         replies = await context.for_endpoint(
             name, "claim jobs", lambda: transitions.claim(context.records, name, claims, refused)
         )
-        claimed, ended = Claimed([], [], []), []
         for job, reply in zip(batch, replies, strict=True):
             if reply == "":
                 job.attempts = 1
@@ -104,7 +113,6 @@ class Claims:
                 await self._claim_again(job, reply.encode(errors="surrogateescape"), claimed)
         if ended:
             context.in_background(persistently("acknowledge jobs", lambda: context.intake.ack(ended)))
-        return claimed
 
     async def _claim_again(self, job: QueuedJob, expected: bytes, claimed: Claimed) -> None:
         """Claim a job whose last attempt did not end: its host was lost here, or another worker was lost."""
@@ -208,7 +216,7 @@ class BatchRun:
         self._size = size
         #: When it was put together (monotonic).
         self.began_at = time.monotonic()
-        self._started_at = time.time()
+        self._started_at = batch[0].claimed_at or time.time()
         #: The engine's and the host's time for this batch, without a wait for the host (ms).
         self._took_ms = 0.0
         self._host: RemoteHost | None = None
