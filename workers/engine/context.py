@@ -44,6 +44,8 @@ class Context:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     #: Permanent errors of Redis, by endpoint and by the failing step.
     troubles: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Endings that are written in the next turn of the event loop, by the `id` of their deployment (`serving.finish`).
+    pending_endings: dict[int, list[Any]] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

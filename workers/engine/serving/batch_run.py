@@ -325,8 +325,7 @@ class BatchRun:
 
     def _end(self, ends: list[Ending]) -> None:
         """Write endings in the background, so that the host can start the next batch."""
-        if ends:
-            self._context.in_background(finish.write(self._context, self._deployment, ends))
+        finish.write_soon(self._context, self._deployment, ends)
 
     def _drop_unwanted(self) -> None:
         """Withdraw jobs that have expired or were revoked by remote control."""
