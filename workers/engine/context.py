@@ -18,6 +18,7 @@ from workers.engine.supervision import persistently
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
 from workers.hosts.worker_side.launcher import HostLauncher
+from workers.jobs import transitions
 from workers.platform.redis_client import refuses_for_good
 from workers.settings import WorkerSettings
 
@@ -43,6 +44,8 @@ class Context:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     #: Permanent errors of Redis, by endpoint and by the failing step.
     troubles: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Endings that are written in the next turn of the event loop, by the `id` of their deployment (`serving.finish`).
+    pending_endings: dict[int, list[Any]] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -53,9 +56,19 @@ class Context:
         return task
 
     async def give_back(self, jobs: Iterable[QueuedJob]) -> None:
-        """Put jobs back into their queues."""
+        """Put jobs back into their queues; those that are claimed are queued again."""
+        jobs = list(jobs)
         tags = [job.tag for job in jobs]
+        await self.release(jobs)
         await persistently("give back jobs", lambda: self.intake.give_back(tags))
+
+    async def release(self, jobs: Iterable[QueuedJob]) -> None:
+        """Take back the claims that were made when jobs were fetched; the jobs are queued again and have no attempt."""
+        if not (claimed := [job for job in jobs if job.claimed_at is not None]):
+            return
+        await persistently("release claimed jobs", lambda: transitions.requeue(self.records, self.worker_name, claimed))
+        for job in claimed:
+            job.claimed_at = None
 
     def trouble(self, endpoint_name: str, what: str, why: str | None) -> None:
         """Show in the endpoint's status that a step fails, or with None that it works again."""

@@ -159,7 +159,13 @@ class Engine:
             return AmqpIntake(records, self.endpoints, self._settings, self._worker_name)
         settings = self._settings
         other_records = None if settings.queues_beside_records else records
-        return RedisIntake(connect(settings.queue_url), self.endpoints, settings.lease_s, records=other_records)
+        return RedisIntake(
+            connect(settings.queue_url),
+            self.endpoints,
+            settings.lease_s,
+            records=other_records,
+            worker_name=self._worker_name,
+        )
 
     def _context(self, records: redis.asyncio.Redis) -> Context:
         registry = registry_settings()

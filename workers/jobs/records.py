@@ -28,8 +28,10 @@ _TERMINAL_BEGINNINGS = tuple(f'{{"status":{space}"{status}"'.encode() for status
 
 #: The constant part of a queued job's record, which each submit writes. Added are id, endpoint, time, expiry and owner,
 #: the priority unless it is normal, and `not_before` if the job has an `eta`.
-_QUEUED = (
-    b'{"status": "QUEUED", "result": null, "traceback": null, "children": [], "date_done": null, "task_id": %b, '
+#: Scripts look for its beginning.
+QUEUED_BEGINNING = '{"status": "QUEUED", "result": null'
+_QUEUED = QUEUED_BEGINNING.encode() + (
+    b', "traceback": null, "children": [], "date_done": null, "task_id": %b, '
     b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b, "owner": %b'
 )
 
@@ -152,14 +154,15 @@ def started(  # noqa: PLR0913 - what a record says, each by name
     `holder` has the lease of the message with this tag.
     """
     # As most tags are the jobs' own ids, they aren't said twice.
-    result = _holder(worker, holder) if tag in ("", job.job_id) else _holder.__wrapped__(worker, holder, tag)
+    result = attempt_of(worker, holder) if tag in ("", job.job_id) else attempt_of.__wrapped__(worker, holder, tag)
     record = _record(job, states.STARTED, result)
     record.started_at, record.attempts, record.failures = started_at, attempts, job.failures
     return _encoded(record)
 
 
 @lru_cache(maxsize=64)
-def _holder(worker: str, holder: str = "", tag: str = "") -> Raw:
+def attempt_of(worker: str, holder: str = "", tag: str = "") -> Raw:
+    """Return what the record of a running job has as its `result`: the worker, and its lease."""
     named = {"hostname": worker, "holder": holder, "tag": tag}
     return Raw(fast_json.strict({name: value for name, value in named.items() if value}))
 

@@ -4,6 +4,7 @@
 |---|---|---|---|
 | accept (`workers.jobs.accept`) | no record | queued | API, programs |
 | claim | queued, no record, unreadable | running | workers |
+| claim at fetch (`claim_fetched_values`) | queued | running | workers with a host that waits |
 | claim again | running, with a lost attempt | running | workers |
 | park (`workers.engine.intake.parking`) | queued, no record, unreadable | queued, delayed | workers |
 | requeue | running on this worker | queued | workers that stop |
@@ -162,6 +163,15 @@ async def claim(client: Redis, endpoint_name: str, claims: Sequence[Claim], refu
     refused(why.decode(errors="replace") or None)
     # An unreadable record stays as it is, so that it can be compared again.
     return [answer.decode(errors="surrogateescape") for answer in answers]
+
+
+def claim_fetched_values(worker_name: str, holder: str, started_at: float) -> list[bytes | float]:
+    """Return the arguments of `claim_fetched.lua`, which is a part of the script that fetches messages.
+
+    It claims a job that comes alone for a host that waits: only if its record is as `accept` stores it, queued, due and
+    not expired. Any other job is left to `claim`.
+    """
+    return [bytes(records.attempt_of(worker_name, holder)), started_at, load().unfinished_ttl_s]
 
 
 async def claim_again(client: Redis, job_id: str, expected: bytes, record: bytes) -> bool:

@@ -97,6 +97,10 @@ class BatchSize:
     def _safe_ms(self) -> float:
         return self.settings.timeout_s * 1000 / 2
 
+    def expected_ms(self, rows: int) -> float | None:
+        """Return how long the model probably takes for so many rows; None if no batch was about as large lately."""
+        return self._predictions.median_ms(rows)
+
     def measured(self, rows: int, batch_ms: float, predict_ms: float, rows_at_once: int = LARGEST_BATCH) -> None:
         """Record a batch, which was predicted with at most `rows_at_once` rows in a call."""
         if rows > min(rows_at_once, self.rows_at_once) and self.settings.max_batch_size == "auto":

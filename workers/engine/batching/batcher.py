@@ -29,6 +29,9 @@ class Batcher:
         self._rows = 0
         self._goal = 0
         self._arrived = asyncio.Event()
+        #: The hosts that wait for a batch, and when the last of them became idle (loop time).
+        self._idle_hosts = 0
+        self._idle_since = 0.0
 
     def __len__(self) -> int:
         """The number of waiting jobs."""
@@ -49,10 +52,41 @@ class Batcher:
                 self._rows += len(job.rows)
         self._arrived.set()
 
+    def put_back(self, jobs: Iterable[QueuedJob]) -> None:
+        """Add jobs that were taken, before all others of their priorities."""
+        for job in reversed(list(jobs)):
+            self._jobs.appendleft(job)
+            self._rows += len(job.rows)
+        self._arrived.set()
+
+    @property
+    def has_full_batch(self) -> bool:
+        """Whether the next batch is as large as it can be, so that a wait for more jobs gains nothing."""
+        return not self._alone and self._rows >= self.size.rows
+
+    @property
+    def serves_at_once(self) -> bool:
+        """Whether a host waits, and would take a single job without waiting for more."""
+        if not self._idle_hosts or len(self):
+            return False
+        return self._goal <= 1 or asyncio.get_running_loop().time() - self._idle_since > self._delay_s
+
+    @property
+    def _delay_s(self) -> float:
+        return self.settings.max_batch_delay_ms / 1000
+
     async def ready(self) -> None:
         """Wait until a batch should be taken; another host may be faster, and then `take` returns an empty batch."""
+        self._idle_hosts += 1
+        self._idle_since = asyncio.get_running_loop().time()
+        try:
+            await self._ready()
+        finally:
+            self._idle_hosts -= 1
+
+    async def _ready(self) -> None:
         loop = asyncio.get_running_loop()
-        delay_s = self.settings.max_batch_delay_ms / 1000
+        delay_s = self._delay_s
         idle_since = loop.time()
         while not len(self):
             self._arrived.clear()

@@ -22,6 +22,8 @@ _STRETCH = 2.0
 #: Only batches of fewer rows than this prove that one row exceeds the budget.
 _FEW = 2
 _SHORTEST_MS = 1e-3
+#: The rows of similar batches differ by at most this factor.
+_SIMILAR = 2
 #: The model is used for batches of up to so many times the measured rows: if the slope was measured, and if it is
 #: assumed to be flat.
 _EXTRAPOLATION_LIMIT, _FLAT_EXTRAPOLATION_LIMIT = 8, 4
@@ -52,6 +54,11 @@ class LatencyModel:
     def quantile_ms(self, share: float) -> float:
         """Return this quantile of the times of recent batches."""
         return _quantile([took_ms for _, took_ms in self._window], share)
+
+    def median_ms(self, rows: int) -> float | None:
+        """Return the median time of recent batches of about so many rows; None if there were none."""
+        similar = [took_ms for each, took_ms in self._window if rows <= _SIMILAR * each and each <= _SIMILAR * rows]
+        return statistics.median_low(similar) if similar else None
 
     def fixed_rows(self) -> tuple[float, float]:
         """Return the fixed cost in rows, and the largest size for which it is valid."""

@@ -37,6 +37,11 @@ class PriorityQueue:
         self._jobs[job.priority].append(job)
         self._count += 1
 
+    def appendleft(self, job: QueuedJob) -> None:
+        """Add a job before all others of its priority."""
+        self._jobs[job.priority].appendleft(job)
+        self._count += 1
+
     def popleft(self) -> QueuedJob:
         """Remove and return the next job. Raises IndexError if the queue is empty."""
         job = self._next().popleft()

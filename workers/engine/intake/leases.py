@@ -12,12 +12,14 @@ also the lease of a worker of an earlier release, which stores no holder.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from workers import keys
+from workers.jobs.transitions import claim_fetched_values
 from workers.platform.lua import Lua, script
 from workers.queues import envelopes
 from workers.queues.holder import HOLDER
@@ -56,33 +58,56 @@ class Leased:
     tag: str
     endpoint_name: str
     message: bytes
+    #: When the same step claimed its job (s since the epoch); None if it did not.
+    claimed_at: float | None = None
 
 
 class Leases:
     """The queues of one Redis."""
 
-    def __init__(self, client: Redis, lease_s: float, holder: str = HOLDER, records: Redis | None = None) -> None:
-        """Use `client` for the queues, and `records` for the jobs' records if they are in another Redis."""
+    def __init__(
+        self,
+        client: Redis,
+        lease_s: float,
+        holder: str = HOLDER,
+        records: Redis | None = None,
+        worker_name: str = "",
+    ) -> None:
+        """Use `client` for the queues, and `records` for the jobs' records if they are in another Redis.
+
+        `worker_name` is the worker that claims jobs.
+        """
         self.holder = holder
         self._client = client
         self._records = records or client
         self._lease_s = lease_s
+        self._worker_name = worker_name
         #: The tags of messages that are being fetched; there is one fetch at a time.
         self.arriving: set[str] = set()
         #: The errors of the last fetch by endpoint: why one or all of its queues could not be read.
         self.refused: dict[str, str] = {}
 
-    async def fetch(self, wanted: Mapping[str, int], more_if_high: Mapping[str, int] = _NOTHING) -> list[Leased]:
+    async def fetch(
+        self,
+        wanted: Mapping[str, int],
+        more_if_high: Mapping[str, int] = _NOTHING,
+        claiming: Collection[str] = (),
+    ) -> list[Leased]:
         """Fetch up to so many messages of each endpoint: by priority, and by age within a priority.
 
         For an endpoint in `more_if_high`, fetch so many more while high jobs wait. Priorities take turns
         (`workers.queues.priorities`), so that one in ten messages is the next of each priority.
+
+        For the endpoints in `claiming`, a message that is the only one of its endpoint is claimed in the same step, if
+        its job has a record and no attempt; the records must be in the same Redis.
         """
-        names = list(dict.fromkeys([*wanted, *more_if_high]))
-        queues = [queue_name(name) for name in names]
-        counts = [count for name in names for count in (wanted.get(name, 0), more_if_high.get(name, 0))]
-        arguments: list[str | float] = [self._lease_s, FETCHED_AT_ONCE_BYTES, *counts, _LARGE_BYTES, self.holder]
-        flat = await script(self._client, _FETCH)([keys.LEASED, keys.TURNS, *queues], arguments)
+        names, now = list(dict.fromkeys([*wanted, *more_if_high])), time.time()
+        arguments: list[str | float | bytes] = [self._lease_s, FETCHED_AT_ONCE_BYTES]
+        for name in names:
+            arguments += (wanted.get(name, 0), more_if_high.get(name, 0), int(name in claiming))
+        arguments += (_LARGE_BYTES, self.holder, *claim_fetched_values(self._worker_name, self.holder, now))
+        keys_of = [keys.LEASED, keys.TURNS, *map(queue_name, names)]
+        flat, claimed = await script(self._client, _FETCH)(keys_of, arguments)
         found = list(zip(*(flat[offset::3] for offset in range(3)), strict=True))
         self.refused = {names[index]: why.decode(errors="replace") for index, tag, why in found if not tag}
         try:
@@ -92,7 +117,7 @@ class Leases:
             for index, tag, message in found:
                 whole = await self._read(tag) if tag and message is None else message
                 if tag and whole is not None:
-                    leased.append(Leased(tag.decode(), names[index], whole))
+                    leased.append(Leased(tag.decode(), names[index], whole, now if tag in claimed else None))
             return leased
         finally:
             self.arriving = set()

@@ -20,8 +20,10 @@ _CHUNK_BYTES = 65_536
 #: Silence before a ping, and again before the connection is closed.
 _SILENCE_S = 20
 _PAUSE_S = 0.5
-#: A chunk may end in the middle of a name, so the end of a chunk is searched again with the next.
+#: A chunk may end in the middle of a message; the end of a longer one is searched again with the next chunk.
 _OVERLAP_BYTES = 256
+#: How a message begins in Redis's protocol, and its lines from there on.
+_BEGINNING, _LINES = b"$8\r\npmessage\r\n", 8
 
 
 class QueueListener:
@@ -61,7 +63,7 @@ class QueueListener:
         while True:
             seen = tail + await self._read(connection)
             self._on_message(seen)
-            tail = seen[-_OVERLAP_BYTES:]
+            tail = _incomplete(seen)[-_OVERLAP_BYTES:]
 
     async def _read(self, connection: AbstractConnection) -> bytes:
         reader = connection._reader  # noqa: SLF001 - the only private name of a library; a test checks it
@@ -77,3 +79,15 @@ class QueueListener:
         if not chunk:
             raise ConnectionError("Redis closed the connection")
         return chunk
+
+
+def _incomplete(seen: bytes) -> bytes:
+    """Return the end of the received bytes that is no complete message.
+
+    A complete message must not be passed on again: each would cause one more, needless check of a queue.
+    """
+    begins_at = seen.rfind(_BEGINNING)
+    if begins_at < 0:
+        return seen
+    lines = seen[begins_at:].split(b"\r\n", _LINES)
+    return lines[_LINES] if len(lines) > _LINES else seen[begins_at:]

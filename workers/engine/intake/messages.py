@@ -49,6 +49,8 @@ class QueuedJob:
     #: The API key's name, if it was submitted with one.
     owner: str | None = None
     priority: Priority = Priority.NORMAL
+    #: When it was claimed in the step that fetched it, for a host that waits; None if it has to be claimed.
+    claimed_at: float | None = None
     #: The number of attempts, on any worker.
     attempts: int = 0
     #: Attempts that ended with the loss of the host or worker.

@@ -44,6 +44,10 @@ class JobSink(Protocol):
         """The number of jobs to fetch while high jobs wait, which go before the jobs that wait here."""
 
     @property
+    def serves_at_once(self) -> bool:
+        """Whether a host waits for a job, and would get one that comes alone without delay."""
+
+    @property
     def takes_early(self) -> bool:
         """Whether it accepts delayed jobs early, to reject them; otherwise they are set aside (`parking`)."""
 

@@ -21,9 +21,11 @@ from workers.engine.intake.messages import MessageUnreadable, QueuedJob
 from workers.engine.intake.parking import Parking, early
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.reading import read_at_once, read_with_care
+from workers.jobs import transitions
 from workers.queues import naming
 from workers.queues.naming import LISTS, queue_name
 from workers.queues.priorities import Priority
+from workers.settings import load
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +50,24 @@ class RedisIntake:
     """The `Intake` of queues in Redis."""
 
     def __init__(
-        self, client: Redis, sinks: Mapping[str, JobSink], lease_s: float, *, records: Redis | None = None
+        self,
+        client: Redis,
+        sinks: Mapping[str, JobSink],
+        lease_s: float,
+        *,
+        records: Redis | None = None,
+        worker_name: str = "",
     ) -> None:
-        """Use `client` for the queues, and `records` for the jobs' records if they are in another Redis."""
+        """Use `client` for the queues, and `records` for the jobs' records if they are in another Redis.
+
+        A worker with a name claims a job in the step that fetches it, if a host waits for it.
+        """
         self.leases_are_beside_records = records is None
+        self._worker_name = worker_name
+        #: A signed message has to be read before its job is touched.
+        self._claims = self.leases_are_beside_records and bool(worker_name) and not load().message_keys
         self._parking = Parking(records or client, leases_are_beside_records=records is None)
-        self.leases = self.source = Leases(client, lease_s, records=records)
+        self.leases = self.source = Leases(client, lease_s, records=records, worker_name=worker_name)
         self._client = client
         self._sinks = sinks
         self._lease_s = lease_s
@@ -234,7 +248,7 @@ class RedisIntake:
         self._filled.difference_update(credit_of)
         self._urgent.difference_update(more_of)
         try:
-            fetched = await self.leases.fetch(credit_of, more_of)
+            fetched = await self.leases.fetch(credit_of, more_of, self._served_at_once(credit_of))
         except (RedisError, OSError):
             self._not_fetched(credit_of, more_of)
             raise
@@ -267,7 +281,11 @@ class RedisIntake:
             except MessageUnreadable as error:
                 unreadable.append((leased, error))
             else:
-                careful.append(leased) if job is None else jobs.append(job)
+                if job is None:
+                    careful.append(leased)
+                else:
+                    job.claimed_at = leased.claimed_at
+                    jobs.append(job)
         await self._hand_over(endpoint_name, jobs)
         for leased in careful:
             try:
@@ -275,6 +293,7 @@ class RedisIntake:
             except MessageUnreadable as error:
                 unreadable.append((leased, error))
             else:
+                job.claimed_at = leased.claimed_at
                 await self._hand_over(endpoint_name, [job])
         for leased, why in unreadable:
             _log.error("put aside a message of queue %s: %s", queue_name(endpoint_name), why)
@@ -284,6 +303,7 @@ class RedisIntake:
         # Only delivered jobs are held: if Redis fails now, the leases of the others expire.
         sink = self._sinks.get(endpoint_name)
         if sink is None:
+            await self._unclaim(jobs)
             await self.give_back([job.tag for job in jobs])
             return
         if too_early := early(sink, jobs):
@@ -293,8 +313,20 @@ class RedisIntake:
             self._held.update((job.tag, job) for job in jobs)
             sink.receive(jobs)
 
+    def _served_at_once(self, names: Iterable[str]) -> list[str]:
+        """Return the endpoints of which a job that comes alone is claimed at once."""
+        return [name for name in names if self._sinks[name].serves_at_once] if self._claims else []
+
+    async def _unclaim(self, jobs: Sequence[QueuedJob]) -> None:
+        """Take back the claims of fetched jobs that no host gets."""
+        if claimed := [job for job in jobs if job.claimed_at is not None]:
+            await transitions.requeue(self._client, self._worker_name, claimed)
+        for job in claimed:
+            job.claimed_at = None
+
     async def _park(self, sink: JobSink, endpoint_name: str, jobs: list[QueuedJob]) -> set[QueuedJob]:
         """Set aside delayed jobs; return those that are due by Redis's clock."""
+        await self._unclaim(jobs)
         due, settled = await self._parking.park_for(sink, endpoint_name, jobs)
         if not self.leases_are_beside_records:
             await self.leases.ack([job.tag for job in settled])

@@ -1,11 +1,15 @@
 """Running one batch: one claim, one call of a host, one write of all outcomes, one round of acknowledgements.
 
+A batch can be claimed while its host still predicts the one before (`host_feed`), and released if the host does not
+become free.
+
 A claim counts the attempts in the job's record, so that the next worker recognises a job that crashes worker after
 worker. Such a job runs alone, and fails after `max_attempts` lost attempts.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -69,9 +73,22 @@ class Claims:
         self._deployment = deployment
         self._started_at = started_at
 
-    async def make(self, batch: list[QueuedJob]) -> Claimed:
-        """Claim the jobs of a batch, in one round trip unless an attempt was lost."""
-        context, name = self._context, self._deployment.endpoint_name
+    async def make(self, batch: list[QueuedJob], *, ahead: bool = False) -> Claimed:
+        """Claim the jobs of a batch, in one round trip unless an attempt was lost; in none if the fetch claimed them.
+
+        With `ahead`, jobs with earlier attempts are left for a batch of their own, so that the claim can be taken back.
+        """
+        claimed = Claimed([job for job in batch if job.claimed_at is not None], [], [])
+        for job in claimed.jobs:
+            job.claimed_at, job.attempts = None, 1
+        left = [job for job in batch if job not in claimed.jobs] if claimed.jobs else batch
+        if left:
+            await self._make(left, claimed, ahead=ahead)
+        return claimed
+
+    async def _make(self, batch: list[QueuedJob], claimed: Claimed, *, ahead: bool) -> None:
+        """Claim jobs, and add them to the right list of `claimed`."""
+        context, name, ended = self._context, self._deployment.endpoint_name, []
         claims = [self._claim(job) for job in batch]
 
         def refused(why: str | None) -> None:
@@ -80,7 +97,6 @@ class Claims:
         replies = await context.for_endpoint(
             name, "claim jobs", lambda: transitions.claim(context.records, name, claims, refused)
         )
-        claimed, ended = Claimed([], [], []), []
         for job, reply in zip(batch, replies, strict=True):
             if reply == "":
                 job.attempts = 1
@@ -91,14 +107,13 @@ class Claims:
                 ended.append(job)
                 if reply == "REVOKED":
                     context.event_buffer.revoked(job)
-            elif len(batch) > 1 and not job.interrupted:
+            elif ahead or (len(batch) > 1 and not job.interrupted):
                 job.alone = True
                 claimed.suspects.append(job)
             else:
                 await self._claim_again(job, reply.encode(errors="surrogateescape"), claimed)
         if ended:
             context.in_background(persistently("acknowledge jobs", lambda: context.intake.ack(ended)))
-        return claimed
 
     async def _claim_again(self, job: QueuedJob, expected: bytes, claimed: Claimed) -> None:
         """Claim a job whose last attempt did not end: its host was lost here, or another worker was lost."""
@@ -190,7 +205,7 @@ def _is_failure(found: Any) -> bool:
 
 
 class BatchRun:
-    """One batch on one host."""
+    """One batch on one host: `claim`, `predict` and `end`, in this order."""
 
     def __init__(
         self, context: Context, deployment: DesiredDeployment, batch: list[QueuedJob], size: BatchSize
@@ -200,43 +215,95 @@ class BatchRun:
         #: The jobs that have not ended yet.
         self.jobs = batch
         self._size = size
-        self._started_at = time.time()
-        self._began = time.monotonic()
+        #: When it was put together (monotonic).
+        self.began_at = time.monotonic()
+        self._started_at = batch[0].claimed_at or time.time()
+        #: The engine's and the host's time for this batch, without a wait for the host (ms).
+        self._took_ms = 0.0
         self._host: RemoteHost | None = None
         #: The most rows of one call of the model.
         self._rows_at_once = size.rows_at_once
+        self._answer: Answer | HostGone | None = None
+        #: Done once the host that predicted it has ended.
+        self._exited: asyncio.Future[int] | None = None
         self._cancelled: set[QueuedJob] = set()
         self._host_was_stopped = False
 
+    @property
+    def rows(self) -> int:
+        """The rows of its jobs."""
+        return sum(len(job.rows) for job in self.jobs)
+
     async def run(self, host: RemoteHost) -> list[QueuedJob]:
         """Run the jobs to their ends; return those that must run again."""
+        suspects = await self.claim()
+        await self.predict(host)
+        return [*suspects, *self.end()]
+
+    async def claim(self, *, ahead: bool = False) -> list[QueuedJob]:
+        """Claim the jobs, and end those that can't run; return those that must run alone.
+
+        With `ahead`, the host is not free yet: only jobs without earlier attempts are claimed.
+        """
         self.jobs = [job for job in self.jobs if self._context.intake.keeps(job)]
         self._drop_unwanted()
-        suspects = await self._claim()
+        if not self.jobs:
+            return []
+        claims = Claims(self._context, self._deployment, self._started_at)
+        self.jobs, suspects, ends = await claims.make(self.jobs, ahead=ahead)
+        self._end(ends)
         self._drop_invalid()
+        self._took_ms = (time.monotonic() - self.began_at) * 1000
+        return suspects
+
+    async def release(self) -> list[QueuedJob]:
+        """Take back a claim that was made ahead; return the jobs, which are queued again and have no attempt."""
+        self._drop_cancelled()
+        jobs, context = self.jobs, self._context
+        if jobs:
+            await context.for_endpoint(
+                self._deployment.endpoint_name,
+                "release claimed jobs",
+                lambda: transitions.requeue(context.records, context.worker_name, jobs),
+            )
+        for job in jobs:
+            job.attempts = 0
+        return jobs
+
+    async def predict(self, host: RemoteHost) -> None:
+        """Have the host predict the claimed jobs; `end` handles its answer or its loss."""
         self._drop_cancelled()
         if not self.jobs:
-            return suspects
+            return
         self._context.event_buffer.started(self.jobs)
         rows = [row for job in self.jobs for row in job.rows]
-        settings = self._deployment.settings
-        self._host = host
+        began = time.monotonic()
+        self._host, self._exited = host, host.exited
         if any(job.failures for job in self.jobs):
             self._rows_at_once = self._size.rows_after_loss
         try:
-            answer = await host.predict(rows, self._rows_at_once, settings.timeout_s)
+            self._answer = await host.predict(rows, self._rows_at_once, self._deployment.settings.timeout_s)
         except HostGone as error:
-            self._context.counters.lost(self._deployment, self.jobs, error, self._started_at)
-            return [*suspects, *self._after_lost_host(error)]
+            self._answer = error
         finally:
             self._host = None
+            self._took_ms += (time.monotonic() - began) * 1000
+
+    def end(self) -> list[QueuedJob]:
+        """End the predicted jobs; return those that must run again, because the host was lost."""
+        answer = self._answer
+        if answer is None:
+            return []
+        if isinstance(answer, HostGone):
+            self._context.counters.lost(self._deployment, self.jobs, answer, self._started_at)
+            return self._after_lost_host(answer)
         self._context.counters.predicted(self._deployment, self.jobs, answer, self._started_at)
-        batch_ms = (time.monotonic() - self._began) * 1000
-        self._size.measured(len(rows), batch_ms, answer.predict_ms, self._rows_at_once)
-        if host.exited.done() and self._had_large_call:
-            self._size.lost(len(rows))  # it has answered, but has outgrown its memory
+        rows, exited = self.rows, self._exited
+        self._size.measured(rows, self._took_ms, answer.predict_ms, self._rows_at_once)
+        if exited is not None and exited.done() and self._had_large_call:
+            self._size.lost(rows)  # it has answered, but has outgrown its memory
         self._end(self._endings(answer))
-        return suspects
+        return []
 
     def cancel(self, job: QueuedJob) -> None:
         """Drop a cancelled job; its record is already written."""
@@ -246,6 +313,11 @@ class BatchRun:
     def is_unwanted(self) -> bool:
         """Whether all of its jobs were cancelled."""
         return self._cancelled.issuperset(self.jobs)
+
+    @property
+    def is_at_host(self) -> bool:
+        """Whether the host is predicting it."""
+        return self._host is not None
 
     def stop_host(self) -> None:
         """Stop the host if it runs this batch; the jobs that are not cancelled run again."""
@@ -259,11 +331,11 @@ class BatchRun:
         error = JobFailed("Internal error of the worker; its log has the details.")
         now = time.time()
         self._end([finish.failed(self._context, job, error, self._started_at, now) for job in self.jobs])
+        self.jobs, self._answer = [], None
 
     def _end(self, ends: list[Ending]) -> None:
         """Write endings in the background, so that the host can start the next batch."""
-        if ends:
-            self._context.in_background(finish.write(self._context, self._deployment, ends))
+        finish.write_soon(self._context, self._deployment, ends)
 
     def _drop_unwanted(self) -> None:
         """Withdraw jobs that have expired or were revoked by remote control."""
@@ -293,15 +365,6 @@ class BatchRun:
             expires_at = job.waits_since + limit_s
         return expires_at is not None and expires_at <= now and not job.attempts
 
-    async def _claim(self) -> list[QueuedJob]:
-        """Claim the jobs and drop those that have ended; return those that must run alone."""
-        if not self.jobs:
-            return []
-        claims = Claims(self._context, self._deployment, self._started_at)
-        self.jobs, suspects, ends = await claims.make(self.jobs)
-        self._end(ends)
-        return suspects
-
     def _drop_invalid(self) -> None:
         """Fail jobs with invalid arguments or inputs, which nothing has checked if they came through Celery."""
         ends, valid, now = [], [], time.time()
@@ -327,7 +390,7 @@ class BatchRun:
     @property
     def _had_large_call(self) -> bool:
         """Whether a call of the model had more rows than those after a lost host."""
-        return min(sum(len(job.rows) for job in self.jobs), self._rows_at_once) > self._size.rows_after_loss
+        return min(self.rows, self._rows_at_once) > self._size.rows_after_loss
 
     def _after_lost_host(self, error: HostGone) -> list[QueuedJob]:
         """Fail a job that ran alone, in small calls; let the jobs of a larger batch run again, one by one."""

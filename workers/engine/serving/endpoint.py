@@ -64,6 +64,11 @@ class Endpoint:
         return capacity + self._batcher.size.rows_at_hand - len(self._batcher) if capacity else 0
 
     @property
+    def serves_at_once(self) -> bool:
+        """Whether a host waits for a job, and would get one that comes alone without delay."""
+        return self.serves and not self.retired and self._batcher.serves_at_once
+
+    @property
     def takes_early(self) -> bool:
         """Whether it takes delayed jobs before they are due, because it rejects all jobs."""
         return self.desired.intent is Intent.REJECT and not self.retired
@@ -121,6 +126,8 @@ class Endpoint:
             self._give_back(jobs)
         elif self.desired.intent is Intent.REJECT:
             self._reject(jobs)
+        elif any(job.claimed_at for job in jobs) and not self._batcher.serves_at_once:
+            self._context.in_background(self._release(jobs))
         else:
             self._batcher.put(jobs)
 
@@ -224,6 +231,13 @@ class Endpoint:
         ends = [finish.failed(self._context, job, error, None, now) for job in jobs]
         self._context.in_background(finish.write(self._context, self.desired, ends))
         self._context.intake.ring(self.name)
+
+    async def _release(self, jobs: list[QueuedJob]) -> None:
+        """Let jobs wait that were claimed for a host that is busy or lost by now."""
+        await self._context.release(jobs)
+        self._batcher.put(jobs)
+        if self._current is None:
+            self.apply(self.desired)
 
     def _give_back(self, jobs: list[QueuedJob]) -> None:
         if jobs:

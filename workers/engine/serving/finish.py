@@ -34,6 +34,23 @@ class Ending:
     dead_letter: DeadLetter | None = None
 
 
+def write_soon(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
+    """Write endings in the background, together with those that other hosts add in the same turn of the event loop."""
+    if not endings:
+        return
+    key = id(deployment)
+    if (pending := context.pending_endings.get(key)) is not None:
+        pending.extend(endings)
+        return
+    context.pending_endings[key] = added = list(endings)
+
+    async def write_all() -> None:
+        del context.pending_endings[key]
+        await write(context, deployment, added)
+
+    context.in_background(write_all())
+
+
 async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     """Write terminal records, then acknowledge the messages, however long Redis is away."""
     # Dead letters come last, in a write of their own: if Redis refuses them, the others have ended.

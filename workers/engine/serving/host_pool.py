@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,7 +16,7 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.batch_run import BatchRun
+from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_limit_bytes
 from workers.engine.serving.pace import PaceMeter
 from workers.errors import HostStartFailed
 from workers.hosts.worker_side.host import LoadRequest, RemoteHost
@@ -29,33 +28,6 @@ _log = logging.getLogger(__name__)
 #: The pause before another start of a host that failed to load or died early; doubled each time.
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 300.0
-#: A host that has had no batch for the batch delay and this long was idle.
-_BETWEEN_BATCHES_S = 0.02
-
-#: The share of a host's time that loading after forced cancellations may take.
-_LOADING_SHARE = 0.05
-#: Starting a process takes time, too, however small the model is.
-_SHORTEST_LOAD_S = 0.5
-
-
-class HostStopLimit:
-    """Limits how often forced cancellations by clients may stop the hosts of a version.
-
-    After a stop all other jobs wait until another host is loaded, so stops may cost at most a twentieth of a host's
-    time. Beyond the limit a cancelled job runs on to its end or its time limit, and its outcome is discarded.
-    """
-
-    def __init__(self) -> None:
-        #: When the next stop is allowed (s, monotonic).
-        self._next_at = 0.0
-
-    def take(self, load_s: float) -> bool:
-        """Allow a stop of a host that took `load_s` to load, and count it; False if the last stop is too recent."""
-        now = time.monotonic()
-        if now < self._next_at:
-            return False
-        self._next_at = now + max(load_s, _SHORTEST_LOAD_S) / _LOADING_SHARE
-        return True
 
 
 class HostSlot:
@@ -73,23 +45,20 @@ class HostSlot:
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
-        self._batch: BatchRun | None = None
         self._context = context
         self._batcher = batcher
         self._deployment = deployment
         self._serving = serving
         self._pace = pace
-        self._stop_limit = stop_limit
-        #: End of the last batch, if jobs waited then (loop time).
-        self._due_at: float | None = None
         self._on_change = on_change
         self._stopping = asyncio.Event()
+        self._feed = HostFeed(context, batcher, deployment, pace, stop_limit, self._stopping)
         self._task = asyncio.get_running_loop().create_task(self._run_hosts())
 
     @property
     def running_jobs(self) -> list[QueuedJob]:
-        """The jobs of the host's current batch."""
-        return self._batch.jobs if self._batch else []
+        """The jobs that the host has or gets next."""
+        return self._feed.running_jobs
 
     async def stop(self) -> None:
         """Finish the running batch, then stop the host; return when it has exited."""
@@ -97,16 +66,8 @@ class HostSlot:
         await asyncio.wait([self._task])
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
-        """End a cancelled job, if the host runs it.
-
-        With `at_once` the host is stopped, and the other jobs of its batch run again. Otherwise it is stopped only if
-        all jobs of the batch are cancelled and `HostStopLimit` allows it.
-        """
-        if self._batch is None or self.host is None or job not in self._batch.jobs:
-            return
-        self._batch.cancel(job)
-        if at_once or (self._batch.is_unwanted and self._stop_limit.take((self.host.load_ms or 0.0) / 1000)):
-            self._batch.stop_host()
+        """End a cancelled job, if the host runs it; see `HostFeed.cancel`."""
+        self._feed.cancel(job, at_once=at_once)
 
     def kill(self) -> None:
         """Kill the host; the worker still holds its jobs."""
@@ -166,7 +127,7 @@ class HostSlot:
             wanted.endpoint_name,
             self._context.settings.log_format,
         )
-        host = await self._context.launcher.spawn(wanted.runtime, _memory_limit_bytes(wanted))
+        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
         try:
@@ -186,39 +147,11 @@ class HostSlot:
                 if self._stopping.is_set() or host.exited.done():
                     return
                 if batch := self._batcher.take() if self._serving.is_set() else []:
-                    await self._run(host, BatchRun(self._context, self._deployment(), batch, self._batcher.size))
+                    await self._feed.run(host, batch)
                 ready = waited_for[1] = asyncio.create_task(self._batcher.ready())
         finally:
             stopping.cancel()
             ready.cancel()
-
-    async def _run(self, host: RemoteHost, batch: BatchRun) -> None:
-        self._context.intake.made_room(self._deployment().endpoint_name)
-        host.max_memory_bytes = _memory_limit_bytes(self._deployment())
-        self._batch = batch
-        began = self._batch_start()
-        try:
-            self._batcher.put(await batch.run(host))
-            # A lost host and a batch of cancelled jobs are no measurement of the pace.
-            self._record_pace(batch.jobs if not host.exited.done() else [], began)
-        except Exception:  # noqa: BLE001 - an error of the engine must still end its jobs
-            _log.exception("unexpected error while running a batch of %s", self._deployment().endpoint_name)
-            batch.give_up()
-        finally:
-            self._batch = None
-
-    def _batch_start(self) -> float:
-        """Return the start of this batch: the end of the last one, unless the host was idle since then."""
-        now = time.monotonic()
-        gap_s = self._deployment().settings.max_batch_delay_ms / 1000 + _BETWEEN_BATCHES_S
-        return self._due_at if self._due_at is not None and now - self._due_at < gap_s else now
-
-    def _record_pace(self, jobs: list[QueuedJob], began: float) -> None:
-        now = time.monotonic()
-        self._due_at = now if len(self._batcher) else None
-        self._pace.ended(len(jobs), sum(len(job.rows) for job in jobs), now - began)
-        if self._pace.has_changed():
-            self._context.changed.set()
 
     async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
         """Wait until a host is loaded, or until the slot is stopped."""
@@ -255,11 +188,6 @@ def _reason(error: Exception) -> str:
         return str(error)
     _log.error("unexpected error while running a model host", exc_info=error)
     return f"Unexpected error while running a model host: {type(error).__name__}. See the worker's log."
-
-
-def _memory_limit_bytes(deployment: DesiredDeployment) -> int | None:
-    limit_mb = deployment.settings.max_memory_mb
-    return None if limit_mb is None else limit_mb * 1024 * 1024
 
 
 class HostPool:
@@ -334,7 +262,7 @@ class HostPool:
         self._context.changed.set()
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
-        """End a cancelled job if one of these hosts runs it; see `HostSlot.cancel`."""
+        """End a cancelled job if one of these hosts runs it; see `HostFeed.cancel`."""
         for slot in self._slots:
             slot.cancel(job, at_once=at_once)
 

@@ -95,6 +95,26 @@ def test_a_name_that_comes_in_pieces_is_heard(
     with_redis(listen)
 
 
+@pytest.mark.parametrize("chunk_bytes", [7, 64, 65_536])
+def test_a_message_is_passed_on_whole_once(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+) -> None:
+    """Seen twice, each job would be looked for twice."""
+    monkeypatch.setattr(listener_module, "_CHUNK_BYTES", chunk_bytes)
+
+    async def listen(client: Redis) -> None:
+        async with listening(client) as heard:
+            for number in range(20):
+                store.publish(CHANNEL, f"job {number} is queued")
+                await until(lambda number=number: any(b"job %d is queued" % number in each for each in heard))  # type: ignore[misc]
+            store.publish(CHANNEL, "the end")
+            await until(lambda: any(b"the end" in each for each in heard))
+            for number in range(20):
+                assert sum(b"job %d is queued\r\n" % number in each for each in heard) == 1
+
+    with_redis(listen)
+
+
 def test_silence_is_no_reason_to_connect_anew(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

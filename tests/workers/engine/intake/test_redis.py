@@ -6,21 +6,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import redis
 from redis.asyncio import Redis
 
+from tests.support.environment import forget_cached_settings
 from tests.support.waiting import until
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from workers import keys
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.engine.intake import leases as leases_module
 from workers.engine.intake import redis as intake_module
-from workers.engine.intake.leases import Leases
+from workers.engine.intake.leases import Leased, Leases
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.intake.redis import RedisIntake
 from workers.engine.supervision import cancelled
+from workers.jobs import query
+from workers.jobs.query import JobState
 from workers.queues.naming import queue_name
 
 QUEUE = queue_name("adding")
@@ -33,6 +37,8 @@ class RecordingTaker:
     def __init__(self, capacity: int = 100) -> None:
         self.capacity = capacity
         self.takes_early = False
+        #: Whether a host waits for a job.
+        self.idle = False
         self.unparked: str | None = None
         self.more_if_high = 0
         self.refused: str | None = None
@@ -41,6 +47,10 @@ class RecordingTaker:
     @property
     def credit(self) -> int:
         return self.capacity - len(self.jobs)
+
+    @property
+    def serves_at_once(self) -> bool:
+        return self.idle
 
     @property
     def credit_if_high(self) -> int:
@@ -528,3 +538,75 @@ def test_what_is_being_fetched_when_it_is_closed_is_delivered_before_that_ends(
         await fetching
 
     with_redis(close)
+
+
+@asynccontextmanager
+async def claiming(client: Redis, *, idle: bool) -> AsyncIterator[Running]:
+    """An intake that may claim what it fetches."""
+    sinks = {"adding": RecordingTaker()}
+    sinks["adding"].idle = idle
+    intake = RedisIntake(client, sinks, LEASE_S, worker_name="w@1")
+    task = asyncio.create_task(intake.run())
+    intake.ring("adding")
+    try:
+        yield Running(intake, sinks)
+    finally:
+        await intake.close()
+        await task
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_job_is_claimed_when_it_is_fetched_if_a_host_waits(
+    store: redis.Redis, with_redis: WithRedis, idle: bool
+) -> None:
+    [job_id] = submit_ids(1)
+
+    async def take(client: Redis) -> None:
+        async with claiming(client, idle=idle) as now:
+            await until(lambda: now.sinks["adding"].jobs)
+            [job] = now.sinks["adding"].jobs
+            assert (job.claimed_at is not None) is idle
+            assert query.get(job_id).state is (JobState.RUNNING if idle else JobState.QUEUED)
+
+    with_redis(take)
+
+
+def test_where_messages_are_signed_a_job_is_read_before_it_is_claimed(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUEUECAST_MESSAGE_KEY", "k" * 32)
+    forget_cached_settings()
+    [job_id] = submit_ids(1)
+
+    async def take(client: Redis) -> None:
+        async with claiming(client, idle=True) as now:
+            await until(lambda: now.sinks["adding"].jobs)
+            assert now.sinks["adding"].jobs[0].claimed_at is None
+            assert query.get(job_id).state is JobState.QUEUED
+
+    with_redis(take)
+    monkeypatch.undo()
+    forget_cached_settings()
+
+
+def test_a_claimed_job_of_an_endpoint_that_is_gone_is_queued_again(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = submit_ids(1)
+
+    async def take(client: Redis) -> None:
+        async with claiming(client, idle=True) as now:
+            fetch = now.intake.leases.fetch
+
+            async def gone(*arguments: Any) -> list[Leased]:
+                leased = await fetch(*arguments)
+                assert [each.claimed_at is not None for each in leased] == [True]
+                now.sinks.clear()
+                return leased
+
+            monkeypatch.setattr(now.intake.leases, "fetch", gone)
+            await until(lambda: store.llen(QUEUE) and not now.sinks)
+            assert query.get(job_id).state is JobState.QUEUED
+            assert now.intake.held == []
+
+    with_redis(take)

@@ -15,8 +15,10 @@ from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeHost, FakeLauncher, with_fake_hosts
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers import keys
+from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.endpoint import Endpoint
-from workers.jobs import query
+from workers.jobs import query, records
 from workers.jobs.query import JobState
 
 
@@ -187,3 +189,70 @@ def test_a_host_that_dies_beside_a_cancelled_job_is_blamed_on_no_other(
         assert now.launcher.hosts[1].batches == [other.rows]
 
     serve(with_redis, die)
+
+
+def claimed(job_id: str, store: redis.Redis) -> QueuedJob:
+    """A job that was claimed in the step that fetched it."""
+    store.set(keys.record(job_id), records.started(queued_job(job_id), 2.0, attempts=1, worker="w@1"))
+    return queued_job(job_id, claimed_at=2.0)
+
+
+def test_a_job_that_was_claimed_when_it_was_fetched_runs_as_its_first_attempt(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def run(now: Running) -> None:
+        now.endpoint.receive([claimed("a", store)])
+        await until(lambda: now.host.batches and not now.endpoint.busy)
+        await now.settled()
+        job = query.get("a")
+        assert (job.state, job.attempts, job.started_at) == (JobState.SUCCEEDED, 1, 2.0)
+
+    serve(with_redis, run)
+
+
+def test_a_job_that_was_claimed_for_a_host_that_is_busy_by_now_is_queued_again(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def run(now: Running) -> None:
+        now.host.may_answer.clear()
+        now.endpoint.receive([queued_job("a")])
+        await until(lambda: now.host.batches)
+        now.endpoint.receive([claimed("b", store)])
+        await until(lambda: now.endpoint.waiting_jobs)
+        assert query.get("b").state is JobState.QUEUED
+        now.host.may_answer.set()
+        await until(lambda: len(now.host.batches) == 2 and not now.endpoint.busy)
+        await now.settled()
+        assert query.get("b").attempts == 1
+
+    serve(with_redis, run)
+
+
+@pytest.mark.parametrize("intent", [Intent.PARK, Intent.REJECT])
+def test_a_claimed_job_that_comes_after_an_undeploy_is_queued_again_or_rejected(
+    store: redis.Redis, with_redis: WithRedis, intent: Intent
+) -> None:
+    async def late(now: Running) -> None:
+        now.undeploy(intent)
+        now.endpoint.receive([claimed("late", store)])
+        await now.settled()
+        if intent is Intent.PARK:
+            assert query.get("late").state is JobState.QUEUED
+            assert now.intake.given_back == ["late"]
+        else:
+            assert rejected("late")
+
+    serve(with_redis, late)
+
+
+def test_a_claimed_job_that_waits_when_the_endpoint_is_retired_is_queued_again(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def retire(now: Running) -> None:
+        now.endpoint.receive([claimed("late", store)])
+        now.endpoint.retire()
+        await now.settled()
+        assert query.get("late").state is JobState.QUEUED
+        assert now.intake.given_back == ["late"]
+
+    serve(with_redis, retire)

@@ -6,6 +6,8 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
+from registry.deployments import DesiredDeployment
+from tests.support.waiting import until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
@@ -30,3 +32,34 @@ def test_more_jobs_than_a_script_takes_are_ended_in_parts(store: redis.Redis, wi
     assert intake.acked == ids
     assert store.hget(keys.counts("adding"), "failed") == b"10000"
     assert {query.get(job_id).state for job_id in (ids[0], ids[-1])} == {JobState.FAILED}
+
+
+def test_endings_of_several_hosts_in_one_turn_of_the_loop_are_one_write(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    desired, other = deployment(), deployment("other")
+    counted: list[int] = []
+
+    async def ended(client: Redis) -> None:
+        shared, error = context(client), EndpointUndeployed("no more")
+
+        def end(*job_ids: str, of: DesiredDeployment = desired) -> None:
+            ends = [finish.failed(shared, queued_job(job_id), error, None, 2_000.0) for job_id in job_ids]
+            finish.write_soon(shared, of, ends)
+
+        end("first")
+        await until_done(shared.settle())
+        store.config_resetstat()
+        end("a", "b")
+        end("c")
+        end("d", of=other)
+        await until_done(shared.settle())
+        counted.append(store.info("commandstats")["cmdstat_evalsha"]["calls"])
+        end("later")
+        await until_done(shared.settle())
+
+    with_redis(ended)
+    assert counted == [2], "one for each endpoint"
+    assert {query.get(job_id).state for job_id in ("a", "b", "c", "d", "later")} == {JobState.FAILED}
+    assert store.hget(keys.counts("adding"), "failed") == b"5"
+    assert store.hget(keys.counts("other"), "failed") == b"1"

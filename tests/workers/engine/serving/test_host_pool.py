@@ -20,7 +20,8 @@ from tests.workers.stand_ins import context, deployment, queued_job
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.serving import host_pool
-from workers.engine.serving.host_pool import HostSlot, HostStopLimit
+from workers.engine.serving.host_feed import HostStopLimit
+from workers.engine.serving.host_pool import HostSlot
 from workers.engine.serving.pace import PaceMeter
 from workers.jobs import query
 from workers.jobs.query import JobState
