@@ -67,8 +67,8 @@ class BodyTooLarge(ApiError):
 
     code = "body_too_large"
 
-    def __init__(self, most_bytes: int) -> None:
-        super().__init__(f"The body is larger than this address takes. It takes {most_bytes} bytes.")
+    def __init__(self, most_bytes: int, message: str = "The body is larger than this address takes.") -> None:
+        super().__init__(f"{message} It takes {most_bytes} bytes.")
 
 
 class ServerBusy(ApiError):

@@ -1,7 +1,7 @@
 """`python -m api.serve`: the HTTP API on Granian, the server that the Procfile's `web` runs.
 
-Every held long poll and every stream of events of the Flask app has a thread of its own, and there are more threads
-than may be held, so that submits always get one. The first process on a port starts the others, if there are more.
+Hot operations are answered on the event loop, also while they wait; all others by the Flask app, in threads
+(docs/explanation/architecture.md). The first process on a port starts the others, if there are more.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from importlib.metadata import version
 
 from api.app import create_app
 from api.auth import guard
+from api.edge.handler import Handler
 from api.errors import AddressTaken, ApiError, SettingsWrong
-from api.http.server.http_server import HttpServer, nothing_itself
+from api.http import telemetry
+from api.http.server.http_server import HttpServer
 from api.process import services, siblings
 from api.process.siblings import Siblings
 from api.settings import ApiSettings, load
@@ -40,6 +42,8 @@ _IDLE_CONNECTION_MS = 75_000
 _SILENT_BODY_S = 30
 #: Requests that wait for a thread, for each thread; clients are told to come back rather than kept waiting for long.
 _WAITING_PER_THREAD = 4
+#: Connections besides those of held requests and streams: of short requests, and idle ones.
+_CONNECTIONS_IN_RESERVE = 5_000
 #: Open files besides those of connections: the program's own, and what libraries hold.
 _FILES_IN_RESERVE = 256
 #: How long the answers of requests that are under way may take after the signal to end.
@@ -62,17 +66,18 @@ class Server:
         self._services = services.of(app)
         self._loop = asyncio.new_event_loop()
         self._is_ending = False
-        threads = settings.max_held_waits + settings.max_event_streams + settings.request_threads
+        metrics = telemetry.counters_of(app)
+        held = settings.max_held_waits + settings.max_event_streams
         self._listener = HttpServer(
             app,
-            # What answers on the event loop; the app has the rest.
-            handler=nothing_itself,
-            threads=threads,
-            waiting=_WAITING_PER_THREAD * threads,
-            connections=_room_for_connections(2 * threads),
+            Handler(app),
+            threads=settings.request_threads,
+            waiting=_WAITING_PER_THREAD * settings.request_threads,
+            connections=_room_for_connections(held + _CONNECTIONS_IN_RESERVE),
             backlog=_BACKLOG,
             idle_ms=_IDLE_CONNECTION_MS,
             silence_s=_SILENT_BODY_S,
+            refused=lambda request, status: telemetry.end(request, status, metrics, is_logged=settings.access_log),
         )
 
     def run(self) -> None:
@@ -83,13 +88,17 @@ class Server:
         asyncio.set_event_loop(self._loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.end)
-        serving = self._loop.create_task(self._listener.serve(self._host, self._port, self._say_where))
+        serving = self._loop.create_task(self._serve())
         serving.add_done_callback(lambda _: self._loop.stop())
         self._loop.run_forever()
         if self._siblings is not None:
             self._siblings.wait(_LAST_ANSWERS_S)
         if serving.done():
             serving.result()
+
+    async def _serve(self) -> None:
+        self._services.jobs.attach()
+        await self._listener.serve(self._host, self._port, self._say_where)
 
     def end(self) -> None:
         """Take no new connections, answer held polls with their jobs as they stand, and let `run` return.
@@ -147,15 +156,14 @@ def _address(settings: ApiSettings, *, is_free: bool) -> tuple[str, int]:
 
 def _room_for_connections(wanted: int) -> int:
     """Ask the system for enough open files; return how many connections there is room for."""
-    # Behind a connection there may be another one, to Redis.
-    files = 2 * wanted + _FILES_IN_RESERVE
+    files = wanted + _FILES_IN_RESERVE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < files:
         soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= files:
         return wanted
-    room = max(16, (soft - _FILES_IN_RESERVE) // 2)
+    room = max(16, soft - _FILES_IN_RESERVE)
     _log.warning("The system allows %d open files: only %d connections are taken at once", soft, room)
     return room
 

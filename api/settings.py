@@ -48,9 +48,9 @@ class ApiSettings(BaseSettings):
     #: The largest artifact that can be registered over HTTP.
     max_artifact_bytes: int = Field(default=1024 * MEBIBYTE, ge=1_024)
     #: How many requests may be held in a wait at once; others are answered as if they hadn't asked to wait.
-    max_held_waits: int = Field(default=600, ge=0, le=10_000)
+    max_held_waits: int = Field(default=10_000, ge=0, le=100_000)
     #: How many streams of events may be open at once; more are refused.
-    max_event_streams: int = Field(default=300, ge=0, le=10_000)
+    max_event_streams: int = Field(default=5_000, ge=0, le=100_000)
     #: How long a stream of events lives; its client connects again by itself.
     event_stream_s: float = Field(default=600.0, gt=0, le=86_400)
     #: How often a stream shows that it lives, and learns whether its client does.

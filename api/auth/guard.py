@@ -8,16 +8,18 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, g
+from flask import request as flask_request
 from sqlalchemy.orm import Session
 
 from api.auth import cross_origin
 from api.auth.identity import ANYBODY, Identity
 from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
+from api.http import reading, requests
+from api.http.exchange import Request
 from api.http.route import OPEN, Access, access_of
 from api.http.server import body
 from api.process import services
@@ -29,7 +31,7 @@ from registry.database import Database
 from registry.errors import RegistryError, RegistryUnavailable
 from registry.roles import Role
 from workers.errors import QueueUnavailable
-from workers.jobs import following
+from workers.jobs import tickets
 from workers.platform import rate_limits
 from workers.platform.loopback import is_loopback
 
@@ -46,15 +48,15 @@ def install(app: Flask) -> None:
     settings = services.of(app).settings
     cross_origin.install(app, _has_tickets)
     app.before_request(_bound_open_body)
-    app.before_request(_identify if settings.asks_for_keys else _deny_other_machines)
+    app.before_request(_let_in if settings.asks_for_keys else _let_in_without_keys)
 
 
 def _bound_open_body() -> None:
     """Bound the body of a request that needs no key, and its time, before any of it is read."""
-    access = _access(request.endpoint)
+    access = _access(flask_request.endpoint)
     if access is not None and access.role is OPEN:
-        request.max_content_length = OPEN_BODY_BYTES
-        body.hurry(request.environ, OPEN_BODY_S)
+        flask_request.max_content_length = OPEN_BODY_BYTES
+        body.hurry(flask_request.environ, OPEN_BODY_S)
 
 
 def check_start(settings: ApiSettings, database: Database) -> None:
@@ -83,20 +85,47 @@ def check_start(settings: ApiSettings, database: Database) -> None:
         )
 
 
-def _deny_other_machines() -> None:
-    """Refuse requests from other machines: an API that asks for no keys listens on loopback."""
-    environ = request.environ
-    address = environ.get("REMOTE_ADDR") or ""
+def identify(here: Services, request: Request, access: Access) -> Identity:
+    """Return the caller of a request for a hot operation.
+
+    Raises:
+        KeysNeeded: the API asks for no keys, and the request may come from another machine or site.
+        KeyMissing, KeyRefused, TicketRefused, RoleInsufficient, TooManyRequests: as the route declares.
+    """
+    if here.settings.asks_for_keys:
+        return _holder(here, request, access)
+    deny_other_machines(here.settings, request, has_tickets=access.takes_ticket)
+    return ANYBODY
+
+
+def _holder(here: Services, request: Request, access: Access) -> Identity:
+    """Return the holder of the key, or the ticket, that a request shows."""
+    if access.takes_ticket and (ticket := reading.parameter(request, "ticket")) is not None:
+        return _holder_of_ticket(ticket, request)
+    key = _shown_key(here, request)
+    _check_key(key, access.role)
+    return Identity(key.name, key.role, key.endpoint_names)
+
+
+def deny_other_machines(settings: ApiSettings, request: Request, *, has_tickets: bool) -> None:
+    """Refuse requests from other machines: an API that asks for no keys listens on loopback. Raises KeysNeeded."""
+    address = request.environ.get("REMOTE_ADDR") or ""
     if not address.startswith("127.") and address and not is_loopback(address):
         raise KeysNeeded(f"This API needs no keys, so it serves its own machine only. {_HOW}, then set "
                          "QUEUECAST_AUTH=on.")  # fmt: skip
-    if services.current().settings.auth is not AuthMode.OFF:
-        _refuse_forwarded(environ)
+    if settings.auth is not AuthMode.OFF:
+        _refuse_forwarded(settings, request, has_tickets=has_tickets)
+
+
+def _let_in_without_keys() -> None:
+    has_tickets = _has_tickets(flask_request.endpoint)
+    deny_other_machines(services.current().settings, requests.current(), has_tickets=has_tickets)
     g.identity = ANYBODY
 
 
-def _refuse_forwarded(environ: Mapping[str, Any]) -> None:
+def _refuse_forwarded(settings: ApiSettings, request: Request, *, has_tickets: bool) -> None:
     """Raise KeysNeeded for what a proxy or a browser passes on; `QUEUECAST_AUTH=off` says that both may."""
+    environ = request.environ
     if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ:
         raise KeysNeeded(
             "This request came through a proxy, and the API asks for no keys on loopback. Set QUEUECAST_AUTH=on to "
@@ -110,7 +139,8 @@ def _refuse_forwarded(environ: Mapping[str, Any]) -> None:
             "127.0.0.1 alone. Use one of these, or set QUEUECAST_AUTH=on, or QUEUECAST_AUTH=off if the name is yours."
         )
     origin = environ.get("HTTP_ORIGIN")
-    if origin and origin.partition("://")[2] != host and not cross_origin.may_call(_has_tickets(request.endpoint)):
+    is_own = not origin or origin.partition("://")[2] == host
+    if origin and not is_own and not cross_origin.may_call(settings, request, of_events=has_tickets):
         # A page of any site can send requests to loopback as a program does.
         raise KeysNeeded(f"A page of {origin[:100]} may not use this API, which asks for no keys.")
 
@@ -136,25 +166,30 @@ def _is_loopback_host(host: str) -> bool:
     return not host or is_loopback(_PORT.sub("", host))
 
 
-def _identify() -> None:
+def _let_in() -> None:
     """Deny requests without a key of the role that their route declares."""
-    if request.endpoint is None:
+    if flask_request.endpoint is None:
         return  # there is nothing at this address, and every caller may know
     try:
-        access = access_of(current_app, request.endpoint)
+        access = access_of(current_app, flask_request.endpoint)
     except LookupError as error:
         _log.error("%s: denying all requests to it", error)
         raise RoleInsufficient("No key has a role for this address.") from error
-    needed = access.role
-    if needed is OPEN:
+    if access.role is OPEN:
         return
-    if access.takes_ticket and "ticket" in request.args:
-        g.identity = _holder_of_ticket(request.args["ticket"])
+    here, request = services.current(), requests.current()
+    if access.key_of is None:
+        g.identity = _holder(here, request, access)
         return
-    key = (access.key_of or _shown_key)(services.current())
+    key = access.key_of(here)
     # From here on also for a page that says why the request is denied.
     g.identity = Identity(key.name, key.role, key.endpoint_names)
-    if not key.role.includes(needed):
+    _check_key(key, access.role)
+
+
+def _check_key(key: ApiKey, needed: Role | None) -> None:
+    """Raise RoleInsufficient for a key of a lower role, TooManyRequests for one that has reached its rate."""
+    if needed is not None and not key.role.includes(needed):
         raise RoleInsufficient(
             f"This needs a key of role {needed}; {key.name!r} is for {key.role}.", {"role": key.role, "needed": needed}
         )
@@ -162,16 +197,16 @@ def _identify() -> None:
         _take_from_rate(key, key.rate_limit_per_s)
 
 
-def _holder_of_ticket(ticket: str) -> Identity:
-    job_id = following.job_of_ticket(ticket)
-    if job_id is None or job_id != (request.view_args or {}).get("job_id"):
+def _holder_of_ticket(ticket: str, request: Request) -> Identity:
+    job_id = tickets.job_of(ticket)
+    if job_id is None or job_id != request.arguments.get("job_id"):
         raise TicketRefused
     # Without a name, for a job of any owner: this route shows the ticket's job alone.
     return Identity(None, Role.CLIENT)
 
 
-def _shown_key(here: Services) -> ApiKey:
-    scheme, _, text = (request.environ.get("HTTP_AUTHORIZATION") or "").partition(" ")
+def _shown_key(here: Services, request: Request) -> ApiKey:
+    scheme, _, text = (request.header("HTTP_AUTHORIZATION") or "").partition(" ")
     if scheme.lower() != "bearer":
         raise KeyMissing
     return key_with_text(here, text.strip())

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from flask import g
 
 from api.errors import EndpointForbidden
-from api.http import requests
+from api.http import reading
+from api.http.exchange import Request
 from registry.roles import Role
 
 
@@ -68,12 +69,12 @@ def current() -> Identity:
     return found
 
 
-def idempotency_key() -> str | None:
+def idempotency_key(request: Request, caller: Identity) -> str | None:
     """Return the `Idempotency-Key` header scoped to its client, so that no other client can use it; None without one.
 
     Raises:
         IdempotencyKeyInvalid: it is empty or too long.
     """
-    key, name = requests.idempotency_key(), current().name
+    key, name = reading.idempotency_key(request), caller.name
     # No caller's own key has a line break.
     return key if key is None or name is None else f"owner\n{name}\n{key}"

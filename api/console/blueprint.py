@@ -15,7 +15,7 @@ from api.auth import sessions
 from api.console import rates, text
 from api.console.routes import dead_letters, deployments, entrance, jobs, models, overview, trying
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
-from api.http import problems
+from api.http import problem_documents, problems, request_ids
 from api.process import services
 from registry.errors import RegistryError
 from registry.roles import Role
@@ -99,7 +99,7 @@ def _login(error: LoginNeeded) -> AnyResponse:
 def _domain_error(error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        problems.log_failure(error, status)
+        problem_documents.log_failure(error, status, request_ids.current())
     response = _error_page(getattr(error, "code", "internal_error"), str(error), status, extras_of(error))
     if isinstance(error, ComeBackLater):
         response.headers["Retry-After"] = str(error.retry_after_s)

@@ -20,7 +20,7 @@ from api.errors import (
     WebhooksNotSetUp,
     status_of,
 )
-from api.http.requests import validated
+from api.http.reading import validated
 from api.predictions import callbacks
 from api.predictions.schemas import Prediction
 from api.strict_json import json_text

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from api.auth import identity
 from api.console import forms, text
 from api.predictions import service as prediction_service
+from api.predictions.service import Submit, Submitted
 from api.process.services import Services
 from registry.deployments import DesiredDeployment
-from workers.jobs import waiting
 from workers.jobs.query import JobView
 from workers.queues.priorities import Priority
 
@@ -43,15 +43,21 @@ def submit(here: Services, deployment: DesiredDeployment, values: Mapping[str, s
     Raises:
         EndpointNotDeployed, QueueUnavailable: no input can be submitted.
     """
-    sent = forms.send(
-        lambda: prediction_service.submit_to_endpoint(
-            here, deployment.endpoint_name, forms.prediction(values), wait_s=None, idempotency_key=None
-        ),
-        "input",
-    )
+    caller = identity.current()
+
+    def send() -> Submitted:
+        prediction = forms.prediction(values)
+        serving = prediction_service.serving_endpoint(here, caller, deployment.endpoint_name)
+        prediction_service.checked(serving, prediction)
+        return here.jobs.run(prediction_service.submit(here, Submit(serving, prediction, caller.name)))
+
+    sent = forms.send(send, "input")
     if sent.made is None:
         return Form(deployment, values, sent.problems, None, sent.status)
-    caller = identity.current()
-    with here.holding(caller.name, min(WAIT_S, here.settings.max_wait_s)) as wait_s:
-        job = waiting.default_waiter().wait(sent.made.job.job_id, wait_s, caller.sees_jobs_of)
+    with here.holding_thread(caller.name, min(WAIT_S, here.settings.max_wait_s)) as wait_s:
+        job = here.jobs.run(_ended(here, sent.made.job.job_id, wait_s, caller.sees_jobs_of))
     return Form(deployment, values, {}, job)
+
+
+async def _ended(here: Services, job_id: str, wait_s: float, owner: str | None) -> JobView:
+    return await here.jobs.desk.waits.wait(job_id, wait_s, owner)

@@ -53,7 +53,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
         )
         endpoint_name = row.endpoint_name
         session.commit()
-    with _confirming(services, [endpoint_name]), services.holding(identity.current().name, wait_s) as held_s:
+    with _confirming(services, [endpoint_name]), services.holding_thread(identity.current().name, wait_s) as held_s:
         view = _wait_until(services, _settled, lambda: _view(services, endpoint_name), held_s)
     if view["status"] == "failed":
         paces.default_paces().expire()  # or this process accepts jobs for another second
@@ -79,7 +79,7 @@ def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list
         for name in names:
             deployments.undeploy(session, name, wanted.backlog, revision=wanted.revision)
         session.commit()
-    with _confirming(services, names, gone=True), services.holding(identity.current().name, wait_s) as held_s:
+    with _confirming(services, names, gone=True), services.holding_thread(identity.current().name, wait_s) as held_s:
         if wanted.backlog != "park":
             status.forget_served(names)
         return _wait_until(services, all_down, lambda: [_view(services, name) for name in names], held_s)

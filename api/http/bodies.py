@@ -12,7 +12,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_content_length, get_input_stream
 
-from api.errors import MediaTypeWrong, RequestMalformed
+from api.errors import BodyTooLarge, MediaTypeWrong, RequestMalformed
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -71,29 +71,39 @@ class _Whole(io.RawIOBase):
 
 
 def content() -> bytes:
-    """Read the request's body, decoded as its Content-Encoding says.
+    """Read the body of the Flask app's request, decoded as its Content-Encoding says.
 
     Raises:
         MediaTypeWrong: its content encoding is not known here.
         RequestMalformed: it is not what its headers say.
-        RequestEntityTooLarge: it is too long, decoded or not.
+        RequestEntityTooLarge: it is too long as it came.
+        BodyTooLarge: it is too long when it is decoded.
     """
     raw = request.get_data(cache=False)
-    if "Content-Encoding" not in request.headers:
-        return raw
-    for encoding in reversed(_encodings()):
-        raw = _decoded(raw, encoding)
+    return decoded(raw, request.environ.get("HTTP_CONTENT_ENCODING"), request.max_content_length or 0)
+
+
+def decoded(raw: bytes, content_encoding: str | None, most_bytes: int) -> bytes:
+    """Return a body decoded as its Content-Encoding says.
+
+    Raises:
+        MediaTypeWrong: the encoding is not known here.
+        RequestMalformed: the body is not in that encoding.
+        BodyTooLarge: it is longer than `most_bytes` when it is decoded.
+    """
+    for encoding in reversed(_encodings(content_encoding)) if content_encoding else ():
+        raw = _decoded(raw, encoding, most_bytes)
     return raw
 
 
 def refuse_encoded() -> None:
     """Raise MediaTypeWrong if the body is encoded: its parts are read as they come."""
-    if _encodings():
+    if _encodings(request.environ.get("HTTP_CONTENT_ENCODING") or ""):
         raise MediaTypeWrong("A body of several parts can't be encoded: send it without a Content-Encoding.")
 
 
-def _encodings() -> list[str]:
-    listed = ",".join(request.headers.getlist("Content-Encoding")).lower().split(",")
+def _encodings(header: str) -> list[str]:
+    listed = header.lower().split(",")
     found = [each.strip().removeprefix("x-") for each in listed if each.strip() not in ("", "identity")]
     unknown = [each for each in found if each not in ENCODINGS]
     if unknown:
@@ -104,14 +114,13 @@ def _encodings() -> list[str]:
     return found
 
 
-def _decoded(raw: bytes, encoding: str) -> bytes:
-    most = request.max_content_length or 0
+def _decoded(raw: bytes, encoding: str, most: int) -> bytes:
     try:
         decoder, decoded = _begun(raw, encoding, most)
     except zlib.error as error:
         raise RequestMalformed(f"The body is not {encoding}: {error}.") from error
     if len(decoded) > most:
-        raise RequestEntityTooLarge(f"The body may have {most} bytes, also when it is decoded.")
+        raise BodyTooLarge(most, "The body is larger than this address takes when it is decoded.")
     if not decoder.eof or decoder.unused_data:
         raise RequestMalformed(f"The body is not {encoding}: it is cut off, or something comes after it.")
     return decoded

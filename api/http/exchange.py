@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +13,23 @@ from workers.platform.ids import new_id
 #: The header of a request's id, in requests and answers.
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+NO_ROUTE = "none"
 
 
 class Request:
-    """A request as WSGI describes it (PEP 3333), with its body.
+    """A request as WSGI describes it (PEP 3333), without its body.
 
     Attributes:
         environ: method, path, query and headers by their names in WSGI; a header that came twice is joined with commas.
         route: the pattern of its address, "none" if there is nothing at it.
         arguments: the parts of its path that the pattern names.
         began: when it arrived (seconds of `time.perf_counter`).
+        request_id: the caller's own, or a new one.
+        span: what ends with the request; None without traces.
+        answered: told the status of the answer; None without traces.
     """
 
-    __slots__ = ("arguments", "began", "environ", "request_id", "route")
+    __slots__ = ("answered", "arguments", "began", "environ", "request_id", "route", "span")
 
     def __init__(self, environ: dict[str, Any], route: str, arguments: Mapping[str, str], began: float) -> None:
         self.environ = environ
@@ -32,8 +37,9 @@ class Request:
         self.arguments = arguments
         self.began = began
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        #: The caller's own, or a new one.
         self.request_id: str = given if _USABLE_ID.fullmatch(given) else new_id()
+        self.span: ExitStack | None = None
+        self.answered: Callable[[int], None] | None = None
 
     @property
     def method(self) -> str:
@@ -43,7 +49,13 @@ class Request:
     @property
     def path(self) -> str:
         """The path, decoded, without the prefix of a reverse proxy."""
-        return str(self.environ.get("PATH_INFO") or "/")
+        # WSGI has the bytes of the path as Latin-1 (PEP 3333).
+        return str(self.environ.get("PATH_INFO") or "/").encode("latin-1").decode(errors="replace")
+
+    @property
+    def media_type(self) -> str:
+        """The type of the body without its parameters, in small letters."""
+        return str(self.environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
 
     def header(self, name: str) -> str | None:
         """Return a header by its name in WSGI (`HTTP_PREFER`); None without it."""

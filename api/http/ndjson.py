@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import request
-
 from api.errors import FieldProblem, RequestInvalid
-from api.http import bodies
 from api.strict_json import WHITESPACE, json_lines, json_text, without_mark
 
 _LINE_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
@@ -30,22 +27,21 @@ class Element:
         return f"[{self.number}].{name}"
 
 
-def elements() -> list[Element]:
-    """Read the request's body, as its content type says or, of any other type, as its first character does.
+def elements(content: bytes, media_type: str) -> list[Element]:
+    """Read a body, as its media type says or, of any other type, as its first character does.
 
     Raises:
         JsonInvalid: it is no JSON; tells the line.
         RequestInvalid: it holds nothing, or one document that is no array.
     """
-    content = bodies.content()
-    found = _by_line(content) if _is_by_line(content) else _array(content)
+    found = _by_line(content) if _is_by_line(content, media_type) else _array(content)
     if not found:
         raise RequestInvalid([FieldProblem("", "must have at least one element")])
     return found
 
 
-def _is_by_line(content: bytes) -> bool:
-    if request.mimetype in _LINE_TYPES:
+def _is_by_line(content: bytes, media_type: str) -> bool:
+    if media_type in _LINE_TYPES:
         return True
     return without_mark(content).lstrip(WHITESPACE)[:1] == b"{"
 

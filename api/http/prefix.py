@@ -29,7 +29,13 @@ def install(app: Flask, settings: ApiSettings) -> None:
             f"QUEUECAST_ROOT_PATH={settings.root_path!r}: the service has addresses of its own that begin so."
         )
     if settings.root_path or settings.trusted_proxies:
-        app.wsgi_app = _Prefixed(app.wsgi_app, settings, taken)  # type: ignore[method-assign]
+        app.wsgi_app = Prefixed(app.wsgi_app, settings, taken)  # type: ignore[method-assign]
+
+
+def of(app: Flask) -> Prefixed | None:
+    """Return what removes the prefix from the requests of an app; None if there is nothing to do."""
+    found = app.wsgi_app
+    return found if isinstance(found, Prefixed) else None
 
 
 def address(path: str) -> str:
@@ -37,7 +43,7 @@ def address(path: str) -> str:
     return f"{request.script_root}{path}"
 
 
-class _Prefixed:
+class Prefixed:
     """Removes the prefix from the path, if the proxy has left it there, and sets it as SCRIPT_NAME."""
 
     def __init__(self, app: Application, settings: ApiSettings, taken: set[str]) -> None:
@@ -47,6 +53,12 @@ class _Prefixed:
         self._taken = taken
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request with the app."""
+        self.apply(environ)
+        return self._app(environ, start_response)
+
+    def apply(self, environ: WSGIEnvironment) -> None:
+        """Change a request's environment to what the app expects."""
         named = self._proxies.apply(environ)
         # A prefix that begins like one of our own addresses can't be distinguished from it.
         prefix = self._root_path or ("" if _first(named) in self._taken else named)
@@ -55,7 +67,6 @@ class _Prefixed:
             if path == prefix or path.startswith(f"{prefix}/"):
                 environ["PATH_INFO"] = path[len(prefix) :] or "/"
             environ["SCRIPT_NAME"] = prefix
-        return self._app(environ, start_response)
 
 
 def _first(path: str) -> str:

@@ -1,11 +1,22 @@
-"""What an error looks like to clients (RFC 9457): the document, its media type and headers. Must not know Flask."""
+"""Errors as `application/problem+json` (RFC 9457): the one place that makes answers of errors. Must not know Flask."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from api.errors import ApiError, ComeBackLater, extras_of, status_of
+from api.http.exchange import Answer, Request
+from registry.errors import RegistryError
+from workers.errors import WorkerError
+
+_log = logging.getLogger(__name__)
+#: The roots of our own errors, whose texts are for clients.
+OURS = (ApiError, RegistryError, WorkerError)
+_NONE: Mapping[str, Any] = {}
 MEDIA_TYPE = "application/problem+json"
 #: Soon enough for clients that wait, late enough for a service that restarts.
 RETRY_AFTER_S = 2
@@ -22,27 +33,55 @@ HTTP_CODES = {
 }
 
 
-def document(
-    path: str, status: int, code: str, detail: str, extras: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], str]:
-    """Return the document for a request of this path, and its media type; `extras` never replace standard members."""
-    found = {
-        **(extras or {}),
+def answer(error: Exception, request: Request) -> Answer:
+    """Return the answer for an error; failures of the service are logged.
+
+    An error that is none of ours is an unexpected one, and its text is not shown.
+    """
+    if not isinstance(error, OURS):
+        _log.error("request %s failed: %r", request.request_id, error, exc_info=error)
+        return of_status(request, HTTPStatus.INTERNAL_SERVER_ERROR)
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log_failure(error, status, request.request_id)
+    found = document(request, status, getattr(error, "code", "internal_error"), str(error), extras_of(error))
+    if isinstance(error, ComeBackLater):
+        found.headers["Retry-After"] = str(error.retry_after_s)
+    return found
+
+
+def of_status(request: Request, status: int, detail: str = "") -> Answer:
+    """Return the answer for what no feature refuses."""
+    code, known = HTTP_CODES.get(status, (HTTPStatus(status).name.lower(), ""))
+    extras = {"request_id": request.request_id} if status == HTTPStatus.INTERNAL_SERVER_ERROR else _NONE
+    return document(request, status, code, detail or known, extras)
+
+
+def document(request: Request, status: int, code: str, detail: str, extras: Mapping[str, Any] = _NONE) -> Answer:
+    """Return a problem document; `extras` never replace the standard members."""
+    content = {
+        **extras,
         "type": f"urn:queuecast:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
         "code": code,
     }
-    if not f"{path}/".startswith(f"{_PROTOCOL}/"):
-        return found, MEDIA_TYPE
-    return {**found, "error": detail}, "application/json"
-
-
-def headers(status: int) -> dict[str, str]:
-    """Return the headers that go with every error of this status."""
+    media_type = MEDIA_TYPE
+    if f"{request.path}/".startswith(f"{_PROTOCOL}/"):
+        content["error"], media_type = detail, "application/json"
+    headers = {"Content-Type": media_type}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": str(RETRY_AFTER_S)}
+        headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == HTTPStatus.UNAUTHORIZED:
-        return {"WWW-Authenticate": "Bearer"}
-    return {}
+        headers["WWW-Authenticate"] = "Bearer"
+    return Answer(status, headers, json.dumps(content, default=str).encode())
+
+
+def log_failure(error: Exception, status: int, request_id: str) -> None:
+    """Log why a request fails; without a traceback in an outage, in which all requests fail."""
+    cause = error.__cause__
+    outage = cause is not None and status == HTTPStatus.SERVICE_UNAVAILABLE
+    why = f" ({type(cause).__name__}: {str(cause).partition(chr(10))[0]})" if outage else ""
+    trace = None if outage else cause
+    _log.warning("request %s: %s: %s%s", request_id, type(error).__name__, error, why, exc_info=trace)

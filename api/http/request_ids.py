@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from flask import Flask, Response
 
-from flask import Flask, Response, g, request
-
-from workers.platform.ids import new_id
-
-HEADER = "X-Request-ID"
-_USABLE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+from api.http import requests
+from api.http.exchange import REQUEST_ID
 
 
 def current() -> str:
     """Return the id of the request that is being answered."""
-    if "request_id" not in g:
-        given = request.headers.get(HEADER, "")
-        g.request_id = given if _USABLE.fullmatch(given) else new_id()
-    return str(g.request_id)
+    return requests.current().request_id
 
 
 def _stamp(response: Response) -> Response:
-    response.headers[HEADER] = current()
+    response.headers[REQUEST_ID] = current()
     return response
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response
 from werkzeug.datastructures import Headers
 
+from api.http.exchange import Answer
 from api.http.prefix import address
 from workers.platform import fast_json
 
@@ -23,12 +25,21 @@ class _Complete(Response):
         return self.headers
 
 
+def of(answer: Answer) -> Response:
+    """Return an answer as a response of the Flask app."""
+    if answer.status == HTTPStatus.NO_CONTENT:
+        return Response(status=answer.status, headers=answer.headers)
+    return _Complete(answer.body, answer.status, {**answer.headers, "Content-Length": str(len(answer.body))})
+
+
+def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return JSON as an answer; a NaN in it is an error here, not at the client."""
+    return Answer(status, {"Content-Type": "application/json", **(headers or {})}, fast_json.strict(content) + b"\n")
+
+
 def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return JSON; a NaN in it is an error here, not at the client."""
-    text = fast_json.strict(content) + b"\n"
-    return _Complete(
-        text, status, {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
-    )
+    return of(json_answer(content, status, headers))
 
 
 def nothing() -> Response:

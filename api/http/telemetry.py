@@ -7,10 +7,12 @@ import time
 from contextlib import AbstractContextManager, ExitStack
 from urllib.parse import quote
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
+from flask import request as flask_request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from api.http import request_ids
+from api.http import requests
+from api.http.exchange import Request
 from api.settings import ApiSettings
 from workers import metric_names as names
 from workers.platform import logs
@@ -19,7 +21,6 @@ from workers.tracing import spans
 _access = logging.getLogger("api.access")
 #: Regular requests of probes are not worth a trace.
 _UNTRACED = ("metrics.", "health.")
-_NO_ROUTE = "none"
 _EXTENSION = "queuecast_metrics"
 #: Up to a long poll.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -61,69 +62,88 @@ class HttpMetrics:
         return series
 
 
-def _begin() -> None:
-    g.began = time.perf_counter()
-    headers = spans.headers_in(request.headers) if "HTTP_TRACEPARENT" in request.environ else None
+def begin(request: Request, *, is_traced: bool = True) -> None:
+    """Begin a request: the context of its log lines, and its span."""
+    given = "HTTP_TRACEPARENT" in request.environ
+    headers = spans.headers_in(_TraceHeaders(request)) if given else None
     spans.arrive(headers)
-    named = request.view_args or {}
     logs.begin(
-        request_id=request_ids.current(),
+        request_id=request.request_id,
         trace_id=spans.trace_id(headers),
-        job_id=named.get("job_id"),
-        endpoint_name=named.get("endpoint_name"),
+        job_id=request.arguments.get("job_id"),
+        endpoint_name=request.arguments.get("endpoint_name"),
     )
-    if spans.started() and not (request.endpoint or "").startswith(_UNTRACED):
-        _begin_span(headers)
+    if is_traced and spans.started():
+        _begin_span(request, headers)
 
 
-def _begin_span(headers: dict[str, str] | None) -> None:
-    attributes = {
-        "http.request.method": request.method,
-        "http.route": _route(),
-        "url.path": request.path,
-        "url.scheme": request.scheme,
-        "queuecast.request_id": request_ids.current(),
-    }
-    g.span = ExitStack()
-    g.answered = g.span.enter_context(spans.serving(headers, f"{request.method} {_route()}", attributes))
-
-
-def _end_span(_error: BaseException | None = None) -> None:
-    if "span" in g:
-        g.pop("span").close()
-
-
-def _answered(app: Flask, response: Response, *, logged: bool) -> Response:
-    duration_s = time.perf_counter() - g.began
-    counters_of(app).answered(request.method, _route(), response.status_code, duration_s)
-    if "span" in g:
-        g.answered(response.status_code)
-    if logged:
-        duration_ms = round(duration_s * 1000, 1)
+def end(request: Request, status_code: int, metrics: HttpMetrics, *, is_logged: bool) -> None:
+    """Record a request that is answered; its span still has to be closed."""
+    duration_s = time.perf_counter() - request.began
+    metrics.answered(request.method, request.route, status_code, duration_s)
+    if request.answered is not None:
+        request.answered(status_code)
+    if is_logged:
+        path, duration_ms = request.path, round(duration_s * 1000, 1)
         _access.info(
             "%s %s %d %.1f ms (request %s)",
-            request.method, quote(request.path, safe=_SHOWN), response.status_code, duration_ms, request_ids.current(),
-            extra={
-                "method": request.method,
-                "path": request.path,
-                "status": response.status_code,
-                "duration_ms": duration_ms,
-            },
+            request.method, quote(path, safe=_SHOWN), status_code, duration_ms, request.request_id,
+            extra={"method": request.method, "path": path, "status": status_code, "duration_ms": duration_ms},
         )  # fmt: skip
+
+
+def close(request: Request) -> None:
+    """Close the span of a request."""
+    if request.span is not None:
+        request.span.close()
+        request.span = None
+
+
+def _begin_span(request: Request, headers: dict[str, str] | None) -> None:
+    attributes = {
+        "http.request.method": request.method,
+        "http.route": request.route,
+        "url.path": request.path,
+        "url.scheme": str(request.environ.get("wsgi.url_scheme", "http")),
+        "queuecast.request_id": request.request_id,
+    }
+    request.span = ExitStack()
+    span = spans.serving(headers, f"{request.method} {request.route}", attributes)
+    request.answered = request.span.enter_context(span)
+
+
+class _TraceHeaders:
+    """The headers of a request by their own names."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def get(self, name: str, /) -> str | None:
+        """Return a header's value; None without it."""
+        return self._request.header(f"HTTP_{name.upper().replace('-', '_')}")
+
+
+def _begin_flask() -> None:
+    current = requests.current()
+    begin(current, is_traced=not (flask_request.endpoint or "").startswith(_UNTRACED))
+
+
+def _end_flask(app: Flask, response: Response, *, is_logged: bool) -> Response:
+    end(requests.current(), response.status_code, counters_of(app), is_logged=is_logged)
     return response
 
 
-def _route() -> str:
-    return request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
+def _close_flask(_error: BaseException | None = None) -> None:
+    close(requests.current())
 
 
 def install(app: Flask, settings: ApiSettings) -> None:
     """Record every request of this app, failed ones too; install it before what may refuse requests."""
     install_counters(app)
     spans.start("queuecast-api")
-    app.before_request(_begin)
-    app.after_request(lambda response: _answered(app, response, logged=settings.access_log))
-    app.teardown_request(_end_span)
+    app.before_request(_begin_flask)
+    app.after_request(lambda response: _end_flask(app, response, is_logged=settings.access_log))
+    app.teardown_request(_close_flask)
 
 
 def install_counters(app: Flask) -> None:

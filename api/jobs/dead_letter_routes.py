@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.http import responses
+from api.auth import identity
+from api.http import requests, responses
 from api.http.requests import body, query
 from api.http.route import Operation
 from api.http.schema import NoQuery
@@ -46,7 +47,9 @@ def show_dead_letter(job_id: str) -> Response:
 )
 def replay_dead_letter(job_id: str) -> Response:
     """Submit its input again as a new job, to the same or to another endpoint."""
-    return submitted(replays.replay(services.current(), job_id, body(Replay).endpoint_name), None)
+    wanted = body(Replay)
+    replayed = replays.replay(services.current(), identity.current(), job_id, wanted.endpoint_name)
+    return responses.of(submitted(requests.current(), replayed, None))
 
 
 @blueprint.delete("/<job_id>")

@@ -24,9 +24,22 @@ def placed(services: Services, job: JobView) -> JobView:
     return explained(services, query.placed([job])[0])
 
 
+async def placed_on_loop(services: Services, job: JobView) -> JobView:
+    """The same on the event loop. Raises QueueUnavailable."""
+    if not job.state.terminal:
+        await services.jobs.fresh_paces(job.endpoint_name)
+    [found] = await services.jobs.desk.reads.placed([job])
+    return await explained_on_loop(services, found)
+
+
+async def explained_on_loop(services: Services, job: JobView) -> JobView:
+    """The same as `explained` on the event loop."""
+    return await services.jobs.in_thread(explained, services, job) if _lacks_worker(job) else job
+
+
 def explained(services: Services, job: JobView) -> JobView:
     """Return a job that has its queue position with a parked deployment as the reason, if the registry says so."""
-    if job.queue_position is None or job.queue_position.reason != NO_READY_WORKER:
+    if not _lacks_worker(job) or job.queue_position is None:
         return job
     try:
         with services.database.session() as session:
@@ -36,3 +49,7 @@ def explained(services: Services, job: JobView) -> JobView:
     if found is None or found.intent is not Intent.PARK:
         return job
     return replace(job, queue_position=msgspec.structs.replace(job.queue_position, reason=PARKED))
+
+
+def _lacks_worker(job: JobView) -> bool:
+    return job.queue_position is not None and job.queue_position.reason == NO_READY_WORKER

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import Response
 
+from api.http.exchange import Answer
 from api.http.prefix import address
-from api.http.responses import document
-from api.jobs.events import Stream
+from api.http.responses import document, json_answer
 from api.predictions.responses import retry_after
 from workers.jobs import records
 from workers.jobs.query import JobView
@@ -22,18 +23,14 @@ _EVENT_STREAM = {
 }
 
 
-def job(found: JobView) -> Response:
+def job(found: JobView) -> Answer:
     """Return a job; one that has not ended with the time after which to ask again."""
-    return document(found.document(), 200, retry_after(found))
+    return json_answer(found.document(), 200, retry_after(found))
 
 
-def event_stream(stream: Stream) -> Response:
-    """Return server-sent events as they come. A request for the headers alone gets no events."""
-    response = Response(iter(stream), headers=_EVENT_STREAM)
-    response.call_on_close(stream.close)
-    if request.method == "HEAD":
-        response.close()  # the server doesn't
-    return response
+def event_stream(frames: AsyncIterator[bytes]) -> Answer:
+    """Return server-sent events as they come."""
+    return Answer(200, dict(_EVENT_STREAM), stream=frames)
 
 
 def events_link(job_id: str, ticket: str, expires_at: float) -> Response:

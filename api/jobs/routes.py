@@ -5,28 +5,33 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.auth import identity
+from api.edge.call import Call, Rest, hot
 from api.http import responses
-from api.http.requests import body, query
+from api.http.exchange import Answer
+from api.http.requests import query
 from api.http.route import Operation
 from api.jobs import position
-from api.jobs.responses import job as job_response
+from api.jobs.responses import job as job_answer
 from api.jobs.schemas import JobCancel, JobDocument, JobList, JobLookUp, Jobs, JobsLookedUp, JobWait
-from api.process import services
 from registry.roles import Role
 from workers.jobs import query as job_query
-from workers.jobs import waiting
 
 blueprint = Blueprint("jobs", __name__)
 
 
 @blueprint.get("/jobs/<job_id>")
 @Operation(Role.CLIENT, "Jobs", {200: JobDocument}, query=JobWait, errors=(404, 409, 503))
-def show_job(job_id: str) -> Response:
+@hot
+def show_job(call: Call, job_id: str) -> Rest:
     """Show a job; with `?wait=N`, as soon as it has ended or after N seconds."""
-    here, caller = services.current(), identity.current()
-    with here.holding(caller.name, min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
-        job = waiting.default_waiter().wait(job_id, wait_s, caller.sees_jobs_of)
-    return job_response(position.placed(here, job))
+    return _shown(call, job_id, min(call.query(JobWait).wait, call.services.settings.max_wait_s))
+
+
+async def _shown(call: Call, job_id: str, asked_s: float) -> Answer:
+    here, caller = call.services, call.caller
+    with here.holding(caller.name, asked_s) as wait_s:
+        job = await here.jobs.desk.waits.wait(job_id, wait_s, caller.sees_jobs_of)
+    return job_answer(await position.placed_on_loop(here, job))
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -56,10 +61,15 @@ def list_jobs() -> Response:
     errors=(503,),
     example={"job_ids": ["82776c54-76a5-4b79-b99d-501c4a52d575"]},
 )
-def look_up_jobs() -> Response:
+@hot
+def look_up_jobs(call: Call) -> Rest:
     """Show many jobs; with `?wait=N`, as soon as all of them have ended or after N seconds."""
-    here, caller = services.current(), identity.current()
-    wanted = body(JobLookUp)
-    with here.holding(caller.name, min(query(JobWait).wait, here.settings.max_wait_s)) as wait_s:
-        found = waiting.look_up(wanted.job_ids, wait_s, caller.sees_jobs_of)
-    return responses.document(found.document())
+    wanted = call.body(JobLookUp)
+    return _looked_up(call, wanted, min(call.query(JobWait).wait, call.services.settings.max_wait_s))
+
+
+async def _looked_up(call: Call, wanted: JobLookUp, asked_s: float) -> Answer:
+    here, caller = call.services, call.caller
+    with here.holding(caller.name, asked_s) as wait_s:
+        found = await here.jobs.desk.look_up(wanted.job_ids, wait_s, caller.sees_jobs_of)
+    return responses.json_answer(found.document())

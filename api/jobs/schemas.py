@@ -9,7 +9,7 @@ from pydantic import Field, RootModel
 
 from api.http.schema import MAX_JOBS_LISTED, Answer, EndpointFilter, EndpointName, JobId, RequestSchema
 from api.predictions.schemas import Outcome, QueuePlace
-from workers.jobs import waiting
+from workers.jobs.on_loop import lookups
 from workers.jobs.query import JobState
 from workers.queues.priorities import Priority
 
@@ -47,7 +47,7 @@ class EventsLinkQuery(RequestSchema):
 class JobLookUp(RequestSchema):
     """Which jobs to show."""
 
-    job_ids: list[JobId] = Field(min_length=1, max_length=waiting.MAX_JOBS)
+    job_ids: list[JobId] = Field(min_length=1, max_length=lookups.MAX_JOBS)
 
 
 class JobList(RequestSchema):

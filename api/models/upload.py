@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import FieldProblem, MediaTypeWrong, RequestInvalid
 from api.http import bodies
-from api.http.requests import validated
+from api.http.reading import validated
 from api.models.schemas import Registration
 from api.settings import ApiSettings
 from api.strict_json import json_text

@@ -6,14 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.auth import identity
-from api.errors import TooManyJobs
+from api.edge.call import Call
+from api.http import ndjson
 from api.http.ndjson import Element
-from api.http.requests import validated
+from api.http.reading import validated
 from api.predictions import callbacks
 from api.predictions.schemas import Prediction
-from api.predictions.service import check_input, limits_of, refuse_if_failed, room_in_s, serving_endpoint
-from api.process.services import Services
+from api.predictions.service import check_input, limits_of, refuse_if_failed, serving_endpoint, too_many_jobs
 from registry.deployments import DesiredDeployment
 from workers.errors import BulkTooLarge, QueueFull, QueueUnavailable
 from workers.jobs import bulk
@@ -31,12 +30,11 @@ class SubmittedMany:
     last: JobView
 
 
-def submit_many(
-    services: Services, endpoint_name: str, elements: Sequence[Element], idempotency_key: str | None
-) -> SubmittedMany:
+def submit_many(call: Call, endpoint_name: str) -> SubmittedMany:
     """Submit one job for each element, which is what the body of a single submit is.
 
     Raises:
+        JsonInvalid, IdempotencyKeyInvalid: the request can't be read.
         EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
         EndpointFailed: its first deploy failed, so that nothing would run them.
         RequestInvalid, InputInvalid: an element is wrong; names it and the place.
@@ -47,7 +45,8 @@ def submit_many(
         QueueUnavailable: nothing could be stored.
         BulkInterrupted: a part of them is stored; tells which.
     """
-    deployment = serving_endpoint(services, endpoint_name)
+    elements, idempotency_key = ndjson.elements(call.content, call.request.media_type), call.idempotency_key()
+    deployment = serving_endpoint(call.services, call.caller, endpoint_name)
     refuse_if_failed(deployment, idempotency_key)
     if len(elements) > bulk.MAX_JOBS:
         raise BulkTooLarge(len(elements), bulk.MAX_JOBS)
@@ -62,11 +61,10 @@ def submit_many(
             wanted,
             limits=limits_of(deployment),
             idempotency=idempotency,
-            owner=identity.current().name,
+            owner=call.caller.name,
         )
     except QueueFull as error:
-        wait_s = room_in_s(deployment, error, len(wanted))
-        raise TooManyJobs(str(error), {"endpoint_name": endpoint_name, "full": error.full}, wait_s) from error
+        raise too_many_jobs(deployment, error, len(wanted)) from error
     return SubmittedMany(ids, deployment, _last(endpoint_name, ids))
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Response
-
-from api.http.prefix import address
-from api.http.responses import document, preference_applied
+from api.http.exchange import Answer, Request
+from api.http.responses import json_answer, preference_applied
 from api.predictions.bulk import SubmittedMany
 from api.predictions.service import Submitted
 from workers.deployments.status import retry_after_s
 from workers.jobs.query import JobState, JobView
 
 
-def submitted(result: Submitted, wait_s: float | None) -> Response:
+def submitted(request: Request, result: Submitted, wait_s: float | None) -> Answer:
     """Return the outcome if the job has one by now (200), or the address where it will be (202)."""
     job, deployment = result.job, result.deployment
-    url = address(f"/jobs/{job.job_id}")
+    url = request.address(f"/jobs/{job.job_id}")
     headers = {"Location": url, **preference_applied(wait_s)}
     if job.state is JobState.SUCCEEDED:
-        return document({"job_id": job.job_id, **(job.outcome or {})}, 200, headers)
+        return json_answer({"job_id": job.job_id, **(job.outcome or {})}, 200, headers)
     accepted = {
         "job_id": job.job_id,
         "status": job.state.value,
@@ -28,10 +26,10 @@ def submitted(result: Submitted, wait_s: float | None) -> Response:
         "url": url,
         "queue": None if job.queue_position is None else job.queue_position.document(),
     }
-    return document(accepted, 202, {**headers, **retry_after(job)})
+    return json_answer(accepted, 202, {**headers, **retry_after(job)})
 
 
-def submitted_many(result: SubmittedMany) -> Response:
+def submitted_many(request: Request, result: SubmittedMany) -> Answer:
     """Return the ids of the jobs, in the order of the request."""
     deployment, last = result.deployment, result.last
     accepted = {
@@ -40,10 +38,10 @@ def submitted_many(result: SubmittedMany) -> Response:
         "endpoint_name": deployment.endpoint_name,
         "model_name": deployment.model_name,
         "version": deployment.version,
-        "url": address(f"/jobs?endpoint_name={deployment.endpoint_name}"),
+        "url": request.address(f"/jobs?endpoint_name={deployment.endpoint_name}"),
         "queue": None if last.queue_position is None else last.queue_position.document(),
     }
-    return document(accepted, 202, retry_after(last))
+    return json_answer(accepted, 202, retry_after(last))
 
 
 def retry_after(job: JobView) -> dict[str, str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
-from api.auth.identity import idempotency_key
-from api.http.ndjson import elements
-from api.http.requests import body, prefer_wait_s
+from api.edge.call import Call, Rest, hot
+from api.http.exchange import Answer
 from api.http.route import Operation
 from api.predictions import bulk, service
 from api.predictions.responses import submitted, submitted_many
 from api.predictions.schemas import Accepted, AcceptedMany, ModelPrediction, OutcomeOfJob, Prediction
-from api.process import services
+from registry.deployments import DesiredDeployment
 from registry.roles import Role
 from workers.jobs.bulk import MAX_JOBS
 
@@ -29,13 +28,11 @@ blueprint = Blueprint("predictions", __name__)
     takes_idempotency_key=True,
     example={"input": [0.5, 0.8, 0.2]},
 )
-def predict_endpoint(endpoint_name: str) -> Response:
+@hot
+def predict_endpoint(call: Call, endpoint_name: str) -> Rest:
     """Submit a prediction to an endpoint."""
-    here = services.current()
-    wait_s = prefer_wait_s(here.settings.max_wait_s)
-    return submitted(
-        service.submit_to_endpoint(here, endpoint_name, body(Prediction), wait_s, idempotency_key()), wait_s
-    )
+    prediction = call.body(Prediction)
+    return _submitted(call, service.serving_endpoint(call.services, call.caller, endpoint_name), prediction)
 
 
 @blueprint.post("/predict/<endpoint_name>/bulk")
@@ -49,9 +46,10 @@ def predict_endpoint(endpoint_name: str) -> Response:
     max_elements=MAX_JOBS,
     example=[{"input": [0.5, 0.8, 0.2]}, {"input": [0.5, 0.8, 0.2], "expires_in_s": 60}],
 )
-def predict_many(endpoint_name: str) -> Response:
+@hot
+def predict_many(call: Call, endpoint_name: str) -> Rest:
     """Submit many predictions to an endpoint, a job for each."""
-    return submitted_many(bulk.submit_many(services.current(), endpoint_name, elements(), idempotency_key()))
+    return _submitted_many(call, endpoint_name)
 
 
 @blueprint.post("/predict")
@@ -65,8 +63,26 @@ def predict_many(endpoint_name: str) -> Response:
     takes_idempotency_key=True,
     example={"model_name": "binary_classifier", "input": [0.5, 0.8, 0.2]},
 )
-def predict_model() -> Response:
+@hot
+def predict_model(call: Call) -> Rest:
     """Submit a prediction to a model: to its latest deployed version unless one is named."""
-    here = services.current()
-    wait_s = prefer_wait_s(here.settings.max_wait_s)
-    return submitted(service.submit_to_model(here, body(ModelPrediction), wait_s, idempotency_key()), wait_s)
+    prediction = call.body(ModelPrediction)
+    wanted = prediction.model_name, prediction.version
+    return _submitted(call, service.serving_model(call.services, call.caller, *wanted), prediction)
+
+
+def _submitted(call: Call, deployment: DesiredDeployment, prediction: Prediction) -> Rest:
+    key, wait_s = call.idempotency_key(), call.prefer_wait_s()
+    service.checked(deployment, prediction)
+    wanted = service.Submit(deployment, prediction, call.caller.name, key, wait_s, is_long=call.is_long)
+
+    async def rest() -> Answer:
+        return submitted(call.request, await service.submit(call.services, wanted), wait_s)
+
+    return rest()
+
+
+async def _submitted_many(call: Call, endpoint_name: str) -> Answer:
+    # A call of many jobs has milliseconds of work, for which the loop must not stop.
+    result = await call.services.jobs.in_thread(bulk.submit_many, call, endpoint_name)
+    return submitted_many(call.request, result)

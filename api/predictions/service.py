@@ -6,24 +6,23 @@ Submits to an endpoint and to a model differ in the first step alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from api.auth import identity
+from api.auth.identity import Identity
 from api.errors import EndpointFailed, EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
 from api.predictions import callbacks
-from api.predictions.schemas import ModelPrediction, Prediction
+from api.predictions.schemas import Prediction
 from api.process.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import DeploymentNotFound
 from workers.deployments import snapshots, status
 from workers.errors import QueueFull, QueueUnavailable
-from workers.jobs import accept, query, waiting
+from workers.jobs import accept
 from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.query import JobState, JobView
+from workers.measures import paces
 from workers.platform import logs
 from workers.platform.ids import new_id
 
@@ -42,44 +41,35 @@ class Submitted:
     deployment: DesiredDeployment
 
 
-def submit_to_endpoint(
-    services: Services,
-    endpoint_name: str,
-    prediction: Prediction,
-    wait_s: float | None,
-    idempotency_key: str | None,
-) -> Submitted:
-    """Submit to an endpoint by its name; under an idempotency key that was used before, return that job.
+@dataclass(frozen=True)
+class Submit:
+    """A prediction whose input fits, for a deployment that takes jobs."""
+
+    deployment: DesiredDeployment
+    prediction: Prediction
+    #: The owner of the job; None for a job without.
+    owner: str | None
+    idempotency_key: str | None = None
+    #: How long to wait for the job's end; None if the caller didn't ask.
+    wait_s: float | None = None
+    #: Whether the input is so long that its message is made in another thread.
+    is_long: bool = False
+
+
+def checked(deployment: DesiredDeployment, prediction: Prediction) -> None:
+    """Check what a client submits to a deployment.
 
     Raises:
-        EndpointNotDeployed: there is no such endpoint, or it takes no new jobs.
-        EndpointFailed: its first deploy failed, so that nothing would run the job.
         InputInvalid: the input doesn't fit the model's signature; names the place.
         WebhooksNotSetUp, CallbackRefused: no webhook can be sent to its callback URL.
-        TooManyJobs: the endpoint's queue is full; tells when to come back.
-        IdempotencyConflict: the idempotency key was used for another request.
-        QueueUnavailable: the job could not be stored.
-        JobUnsuccessful: it was waited for, and ended without an outcome.
     """
-    return _submit(services, serving_endpoint(services, endpoint_name), prediction, wait_s, idempotency_key)
+    check_input(deployment, prediction)
+    callbacks.check(prediction.callback_url)
 
 
-def submit_to_model(
-    services: Services, prediction: ModelPrediction, wait_s: float | None, idempotency_key: str | None
-) -> Submitted:
-    """Submit to the deployment of a model, by default of its latest deployed version.
-
-    Raises:
-        EndpointNotDeployed: no deployment of the model (and version) takes jobs.
-        EndpointFailed, InputInvalid, WebhooksNotSetUp, CallbackRefused, TooManyJobs, IdempotencyConflict,
-            QueueUnavailable, JobUnsuccessful: as for `submit_to_endpoint`.
-    """
-    return _submit(services, _serving_model(services, prediction), prediction, wait_s, idempotency_key)
-
-
-def serving_endpoint(services: Services, endpoint_name: str) -> DesiredDeployment:
+def serving_endpoint(services: Services, caller: Identity, endpoint_name: str) -> DesiredDeployment:
     """Return the deployment that takes jobs under this name. Raises EndpointNotDeployed, EndpointForbidden."""
-    identity.current().check_endpoint(endpoint_name)
+    caller.check_endpoint(endpoint_name)
 
     def read() -> DesiredDeployment:
         with services.database.session() as session:
@@ -101,9 +91,13 @@ def refuse_if_failed(deployment: DesiredDeployment, idempotency_key: str | None 
         raise EndpointFailed(deployment.endpoint_name, reason)
 
 
-def _serving_model(services: Services, prediction: ModelPrediction) -> DesiredDeployment:
-    model_name, version = prediction.model_name, prediction.version
-    caller = identity.current()
+def serving_model(services: Services, caller: Identity, model_name: str, version: str | None) -> DesiredDeployment:
+    """Return the deployment of a model that takes jobs: the version's, by default that of the latest deployed one.
+
+    Raises:
+        EndpointNotDeployed: no deployment of the model (and version) takes jobs.
+        EndpointForbidden: none that the caller may use.
+    """
 
     def read() -> DesiredDeployment:
         with services.database.session() as session:
@@ -128,60 +122,64 @@ def _not_deployed(endpoint_name: str, found: DesiredDeployment | None) -> Endpoi
     return EndpointNotDeployed(f"Endpoint {endpoint_name!r} {_NOT_SERVING[found.intent]}.", extras)
 
 
-def _submit(
-    services: Services,
-    deployment: DesiredDeployment,
-    prediction: Prediction,
-    wait_s: float | None,
-    idempotency_key: str | None,
-) -> Submitted:
-    check_input(deployment, prediction)
-    callbacks.check(prediction.callback_url)
-    refuse_if_failed(deployment, idempotency_key)
-    with services.holding(identity.current().name, wait_s) as held_s:
-        if held_s:
-            job = _ended(deployment, prediction, idempotency_key, held_s)
-        else:
-            job = _accepted(deployment, prediction, idempotency_key)
-    if wait_s:
+async def submit(services: Services, wanted: Submit) -> Submitted:
+    """Submit a checked prediction; under an idempotency key that was used before, return that job.
+
+    Raises:
+        EndpointFailed: the endpoint's first deploy failed, so that nothing would run the job.
+        TooManyJobs: the endpoint's queue is full; tells when to come back.
+        IdempotencyConflict: the idempotency key was used for another request.
+        QueueUnavailable: the job could not be stored.
+        JobUnsuccessful: it was waited for, and ended without an outcome.
+    """
+    jobs, deployment = services.jobs, wanted.deployment
+    if await jobs.fresh_paces(deployment.endpoint_name):
+        # The submit would wait for Redis a second time.
+        paces.default_paces().check_reachable()
+    await jobs.quickly(refuse_if_failed, deployment, wanted.idempotency_key)
+    with services.holding(wanted.owner, wanted.wait_s) as held_s:
+        job = await (_ended(services, wanted, held_s) if held_s else _accepted(services, wanted))
+    if wanted.wait_s:
         _raise_unless_successful(job)
     return Submitted(job, deployment)
 
 
-def _ended(
-    deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None, wait_s: float
-) -> JobView:
+async def _ended(services: Services, wanted: Submit, wait_s: float) -> JobView:
     """Submit a job and wait for its end, with a watch that stands before there can be one."""
-    waiter, job_id = waiting.default_waiter(), new_id()
-    with waiter.watching(job_id) as watch:
-        job = _accepted(deployment, prediction, idempotency_key, job_id)
+    desk, job_id = services.jobs.desk, new_id()
+    with desk.waits.watching(job_id) as watch:
+        job = await _accepted(services, wanted, job_id)
         try:
             # Under an idempotency key it may be a job that was submitted before.
-            found = watch.wait(wait_s) if job.job_id == job_id else waiter.wait(job.job_id, wait_s)
-            return query.placed([found])[0]
+            is_new = job.job_id == job_id
+            found = await (watch.wait(wait_s) if is_new else desk.waits.wait(job.job_id, wait_s))
+            [placed] = await desk.reads.placed([found])
         except QueueUnavailable:
             # The job is accepted: an error now would make the caller submit it again.
             return job
+        return placed
 
 
-def _accepted(
-    deployment: DesiredDeployment, prediction: Prediction, idempotency_key: str | None, job_id: str | None = None
-) -> JobView:
+async def _accepted(services: Services, wanted: Submit, job_id: str | None = None) -> JobView:
+    deployment, prediction = wanted.deployment, wanted.prediction
     idempotency = None
-    if idempotency_key is not None:
+    if wanted.idempotency_key is not None:
         # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
         request = [deployment.endpoint_name, prediction.model_dump(exclude_unset=True)]
-        idempotency = Idempotency(idempotency_key, json.dumps(request, sort_keys=True).encode())
-    with room_for_jobs(deployment):
-        job = query.submit(
+        idempotency = Idempotency(wanted.idempotency_key, json.dumps(request, sort_keys=True).encode())
+    try:
+        job = await services.jobs.desk.submit(
             deployment.endpoint_name,
             prediction.rows,
             limits_of(deployment),
             idempotency,
+            wanted.owner,
+            prediction.options,
             job_id,
-            owner=identity.current().name,
-            options=prediction.options,
+            is_long=wanted.is_long,
         )
+    except QueueFull as error:
+        raise too_many_jobs(deployment, error) from error
     logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
     return job
 
@@ -192,22 +190,12 @@ def limits_of(deployment: DesiredDeployment) -> Limits:
     return Limits(settings.max_queue_length, settings.expires_in_s, settings.max_queue_bytes)
 
 
-@contextmanager
-def room_for_jobs(deployment: DesiredDeployment) -> Iterator[None]:
-    """Turn a full queue into TooManyJobs, with the time after which there will be room."""
-    try:
-        yield
-    except QueueFull as error:
-        wait_s = room_in_s(deployment, error)
-        extras = {"endpoint_name": deployment.endpoint_name, "full": error.full}
-        raise TooManyJobs(str(error), extras, wait_s) from error
-
-
-def room_in_s(deployment: DesiredDeployment, error: QueueFull, job_count: int = 1) -> int:
-    """Return after how many seconds it is worth trying again to submit so many jobs."""
+def too_many_jobs(deployment: DesiredDeployment, error: QueueFull, job_count: int = 1) -> TooManyJobs:
+    """Return the error for a full queue, with the time after which it is worth trying again."""
     # It is unknown how many bytes, or how many places of one client, a job frees when it ends.
     length = deployment.settings.max_queue_length if error.full == "max_queue_length" else job_count
-    return status.room_in_s(deployment.endpoint_name, length, job_count)
+    wait_s = status.room_in_s(deployment.endpoint_name, length, job_count)
+    return TooManyJobs(str(error), {"endpoint_name": deployment.endpoint_name, "full": error.full}, wait_s)
 
 
 def check_input(

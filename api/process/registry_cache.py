@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from registry.errors import RegistryUnavailable
+from workers.platform import blocking
 
 Found = TypeVar("Found")
 
@@ -36,11 +37,13 @@ class RegistryCache(Generic[Found]):
         While the registry can't be reached, `instead` may supply a value that this process has never read, or None.
 
         Raises:
+            WouldBlock: it has to be read, and this thread must not wait.
             RegistryUnavailable: the registry can't be reached, and neither the cache nor `instead` has an answer.
         """
         entry = self._entries.get(key)
         if entry is not None and self._clock() < entry[0]:
             return entry[1]
+        blocking.check()
         generation = self._generation
         try:
             found = read()

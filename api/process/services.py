@@ -13,6 +13,7 @@ from threading import Event
 from flask import Flask, current_app
 
 from api.errors import TooManyForms, TooManyStreams
+from api.process.job_loop import default_job_loop
 from api.process.places import HeldPlaces
 from api.process.registry_cache import RegistryCache
 from api.settings import ApiSettings
@@ -21,7 +22,6 @@ from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
 from registry.deployments import DesiredDeployment
 from registry.settings import load as registry_settings
-from workers.jobs import waiting
 
 _EXTENSION = "queuecast"
 #: The most forms that are read at once without a key; each occupies a thread until all of its body has arrived.
@@ -33,21 +33,35 @@ class Services:
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
+        self.jobs = default_job_loop()
         self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
         self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: Set when the process is ending: no request is held any more.
         self.ending = Event()
         self.waits = HeldPlaces(settings.max_held_waits)
+        #: Of waits that keep a thread, so that other requests still get one.
+        self._thread_waits = HeldPlaces(max(1, settings.request_threads // 2))
         self.streams = HeldPlaces(settings.max_event_streams)
         self._unauthenticated = HeldPlaces(_UNAUTHENTICATED_FORMS)
 
     @contextmanager
     def holding(self, name: str | None, wait_s: float | None) -> Iterator[float]:
         """Yield how long a client's request may be held: 0 if it didn't ask, or if no place is free for the client."""
+        with self._holding(self.waits, name, wait_s) as held_s:
+            yield held_s
+
+    @contextmanager
+    def holding_thread(self, name: str | None, wait_s: float | None) -> Iterator[float]:
+        """The same for a wait that keeps a thread."""
+        with self._holding(self._thread_waits, name, wait_s) as held_s:
+            yield held_s
+
+    @contextmanager
+    def _holding(self, places: HeldPlaces, name: str | None, wait_s: float | None) -> Iterator[float]:
         if not wait_s or self.ending.is_set():
             yield 0.0
             return
-        with self.waits.holding(name, shared=self.settings.asks_for_keys) as has_place:
+        with places.holding(name, shared=self.settings.asks_for_keys) as has_place:
             yield wait_s if has_place else 0.0
 
     @contextmanager
@@ -69,7 +83,7 @@ class Services:
     def release_waits(self) -> None:
         """End every wait and stream, now and from now on; safe in a signal handler."""
         self.ending.set()
-        waiting.default_waiter().release()
+        self.jobs.release()
 
     @cached_property
     def database(self) -> Database:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from api.edge.call import Call, Rest
 from api.errors import JobUnfinished
-from api.http.prefix import address
-from api.http.requests import validated
+from api.http.exchange import Answer, Request
+from api.http.reading import validated
+from api.predictions import service
 from api.predictions.schemas import Prediction
-from api.predictions.service import submit_to_endpoint
 from api.process.services import Services
 from api.strict_json import json_text
-from api.v2 import inputs, naming, outputs
+from api.v2 import inputs, naming, outputs, wire
 from api.v2.schemas import InferParameters, InferRequest, InputTensor
 from api.v2.wire import Body
 from registry.deployments import DesiredDeployment
@@ -24,30 +24,29 @@ DEFAULT_WAIT_S = 50.0
 _MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True)
-class Inference:
-    """What an inference came to: the answer without its outputs, these, and which of them go as bytes."""
-
-    content: dict[str, Any]
-    outputs: list[dict[str, Any]]
-    binary: frozenset[str]
-
-
-def infer(services: Services, name: str, version: str | None, body: Body, idempotency_key: str | None) -> Inference:
-    """Submit all rows of the request as one job, wait for its end, and return its predictions as tensors.
+def infer(call: Call, name: str, version: str | None) -> Rest:
+    """Submit all rows of a request as one job, wait for its end, and answer with its predictions as tensors.
 
     Raises:
         EndpointNotDeployed: nothing that is called so takes jobs.
         JsonInvalid, RequestInvalid, InputInvalid: the request can't be understood, or isn't for this model.
-        TooManyJobs, IdempotencyConflict, QueueUnavailable, JobUnsuccessful: as `submit_to_endpoint`.
+        TooManyJobs, IdempotencyConflict, QueueUnavailable, JobUnsuccessful: as `service.submit`.
         JobUnfinished: the wait ran out; the job goes on.
     """
-    deployment = naming.serving(services, name, version)
+    body, key = wire.body(call.content, call.request), call.idempotency_key()
+    deployment = naming.serving(call.services, call.caller, name, version)
     request, rows = _parse(deployment, body)
-    wait_s = _wait_s(services, request.parameters)
+    deployment = service.serving_endpoint(call.services, call.caller, deployment.endpoint_name)
+    wait_s = _wait_s(call.services, request.parameters)
     prediction = _prediction(rows, request.parameters)
-    submitted = submit_to_endpoint(services, deployment.endpoint_name, prediction, wait_s, idempotency_key)
-    outcome = _outcome(submitted.job, wait_s)
+    service.checked(deployment, prediction)
+    wanted = service.Submit(deployment, prediction, call.caller.name, key, wait_s, is_long=call.is_long)
+    return _answered(call, name, request, wanted)
+
+
+async def _answered(call: Call, name: str, request: InferRequest, wanted: service.Submit) -> Answer:
+    submitted = await service.submit(call.services, wanted)
+    outcome = _outcome(call.request, submitted.job, wanted.wait_s or 0.0)
     tensors = outputs.tensors_of(outcome["predictions"], request.outputs or ())
     content = {
         "model_name": name,
@@ -55,7 +54,7 @@ def infer(services: Services, name: str, version: str | None, body: Body, idempo
         **({} if request.id is None else {"id": request.id}),
         "parameters": {"job_id": submitted.job.job_id, "endpoint_name": outcome["endpoint_name"]},
     }
-    return Inference(content, tensors, _binary(request, tensors))
+    return wire.answer(call.request, content, tensors, _binary(request, tensors))
 
 
 def _parse(deployment: DesiredDeployment, body: Body) -> tuple[InferRequest, list[Any]]:
@@ -83,13 +82,13 @@ def _wait_s(services: Services, parameters: InferParameters) -> float:
     return min(asked_s, services.settings.max_wait_s)
 
 
-def _outcome(job: JobView, wait_s: float) -> dict[str, Any]:
+def _outcome(request: Request, job: JobView, wait_s: float) -> dict[str, Any]:
     if job.state is JobState.SUCCEEDED and job.outcome is not None:
         # A job that was sent under the same idempotency key otherwise than here may have had one input.
         if "predictions" in job.outcome:
             return job.outcome
         return {**job.outcome, "predictions": [job.outcome["prediction"]]}
-    url = address(f"/jobs/{job.job_id}")
+    url = request.address(f"/jobs/{job.job_id}")
     raise JobUnfinished(
         f"Job {job.job_id} has not ended while this request waited, at most {wait_s:g} s. It goes on, and GET {url} "
         "has its outcome later.",

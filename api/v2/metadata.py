@@ -47,7 +47,7 @@ def model(services: Services, name: str, version: str | None) -> dict[str, Any]:
         EndpointNotDeployed: nothing that is called so takes jobs.
         QueueUnavailable: Redis can't be reached.
     """
-    deployment = naming.serving(services, name, version)
+    deployment = naming.serving(services, identity.current(), name, version)
     return {
         "name": name,
         "versions": _versions(services, name, deployment),
@@ -67,7 +67,7 @@ def ready(services: Services, name: str, version: str | None) -> bool:
         EndpointNotDeployed: nothing that is called so takes jobs.
         QueueUnavailable: Redis can't be reached.
     """
-    [view] = status.views([naming.serving(services, name, version)])
+    [view] = status.views([naming.serving(services, identity.current(), name, version)])
     return is_ready(view) if version is None else any(_serves(each, version) for each in view["workers"])
 
 
@@ -83,7 +83,7 @@ def config(services: Services, name: str, version: str | None) -> dict[str, Any]
         EndpointNotDeployed: nothing that is called so takes jobs.
         QueueUnavailable: Redis can't be reached.
     """
-    deployment = naming.serving(services, name, version)
+    deployment = naming.serving(services, identity.current(), name, version)
     settings = deployment.settings
     outputs = [described(each["name"], each["dtype"], each["shape"]) for each in _outputs(deployment)]
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from api.auth import identity
 from api.auth.identity import Identity
 from api.errors import EndpointNotDeployed
 from api.process.services import Services
@@ -14,15 +13,13 @@ from registry.errors import DeploymentNotFound
 from workers.deployments import snapshots
 
 
-def serving(services: Services, name: str, version: str | None) -> DesiredDeployment:
+def serving(services: Services, caller: Identity, name: str, version: str | None) -> DesiredDeployment:
     """Return the deployment that answers to this name: the endpoint, or the latest deployed version of the model.
 
     Raises:
         EndpointNotDeployed: nothing that is called so takes jobs, or not in this version.
         EndpointForbidden: no endpoint of the caller has or serves this name, whether or not another one does.
     """
-    caller = identity.current()
-
     def read() -> DesiredDeployment:
         with services.database.session() as session:
             return _find(session, name, version, caller)

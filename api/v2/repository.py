@@ -10,7 +10,7 @@ from typing import Any
 from api.deployments import service as deployment_service
 from api.deployments.schemas import Deploy, Undeploy
 from api.errors import ApiError, DeploymentUnready, RequestInvalid, Unsupported
-from api.http.requests import validated
+from api.http.reading import validated
 from api.process.services import Services
 from api.strict_json import json_text
 from api.v2.inference import DEFAULT_WAIT_S

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response
 from pydantic import BaseModel
 
-from api.auth.identity import idempotency_key
+from api.edge.call import Call, Rest, hot
 from api.errors import Unsupported
 from api.http import responses
 from api.http.route import OPEN, Access, Operation
@@ -103,10 +103,10 @@ def config(name: str, version: str | None = None) -> Response:
         "inputs": [{"name": "input", "shape": [2, 3], "datatype": "FP32", "data": [0.5, 0.8, 0.2, 0.1, 0.2, 0.3]}]
     },
 )
-def infer(name: str, version: str | None = None) -> Response:
+@hot
+def infer(call: Call, name: str, version: str | None = None) -> Rest:
     """Predict with all rows of the inputs as one job, and wait for its end."""
-    result = inference.infer(services.current(), name, version, wire.body(), idempotency_key())
-    return wire.answer(result.content, result.outputs, result.binary)
+    return inference.infer(call, name, version)
 
 
 @blueprint.get("/models/stats")

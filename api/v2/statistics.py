@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from api.auth import identity
 from api.deployments import service as deployment_service
 from api.process.services import Services
 from api.v2 import naming
@@ -35,7 +36,7 @@ def of_model(services: Services, name: str, version: str | None) -> dict[str, An
         EndpointNotDeployed: nothing that is called so takes jobs.
         RegistryUnavailable, QueueUnavailable: they can't be looked at.
     """
-    found = [naming.serving(services, name, version)]
+    found = [naming.serving(services, identity.current(), name, version)]
     if found[0].endpoint_name != name:
         with services.database.session() as session:
             found = deployments.serving(session, name, version)

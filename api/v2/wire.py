@@ -8,12 +8,14 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Response, request
 from pydantic import BaseModel
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
 
 from api.errors import RequestMalformed
-from api.http import bodies
-from api.http.requests import validated
+from api.http import bodies, requests
+from api.http.exchange import Answer, Request
+from api.http.reading import validated
 from api.strict_json import json_text
 from api.v2.datatypes import DATATYPES
 
@@ -44,16 +46,13 @@ class Body:
         return memoryview(self.raw)[len(self.raw) if self.header_bytes is None else self.header_bytes :]
 
 
-def body() -> Body:
-    """Read the request's body; the header's length counts decoded bytes.
+def body(raw: bytes, request: Request) -> Body:
+    """Read a request's decoded body; the header's length counts decoded bytes.
 
     Raises:
-        MediaTypeWrong: its content encoding is not known here.
         RequestMalformed: it is not what its headers say.
-        RequestEntityTooLarge: it is too long, decoded or not.
     """
-    raw = bodies.content()
-    text = request.headers.get(HEADER)
+    text = request.header("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
     if text is None:
         return Body(raw, None)
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > len(raw):
@@ -62,11 +61,15 @@ def body() -> Body:
 
 
 def document(model: type[_Body]) -> _Body:
-    """Read the request's body as JSON; an empty one says nothing. Raises as `body`, and JsonInvalid, RequestInvalid."""
-    return validated(model, json_text(body().header or b"{}"))
+    """Read the Flask app's request as JSON; an empty one says nothing.
+
+    Raises:
+        MediaTypeWrong, RequestMalformed, BodyTooLarge, JsonInvalid, RequestInvalid: it can't be read.
+    """
+    return validated(model, json_text(body(bodies.content(), requests.current()).header or b"{}"))
 
 
-def answer(content: dict[str, Any], outputs: list[Tensor], binary: frozenset[str]) -> Response:
+def answer(request: Request, content: dict[str, Any], outputs: list[Tensor], binary: frozenset[str]) -> Answer:
     """Return an inference's answer, its outputs named in `binary` as bytes after the JSON."""
     described, tail = [], []
     for each in outputs:
@@ -78,22 +81,19 @@ def answer(content: dict[str, Any], outputs: list[Tensor], binary: frozenset[str
         described.append({**{k: v for k, v in each.items() if k != "data"}, "parameters": parameters})
         tail.append(raw)
     header = json.dumps({**content, "outputs": described}, allow_nan=False, separators=(",", ":")).encode()
-    response = Response(mimetype="application/octet-stream" if tail else "application/json")
+    headers = {"Content-Type": "application/octet-stream" if tail else "application/json", "Vary": "Accept-Encoding"}
     if tail:
-        response.headers[HEADER] = str(len(header))
-    _set_encoded(response, b"".join([header, *tail]))
-    return response
+        headers[HEADER] = str(len(header))
+    return _encoded(request, Answer(200, headers, b"".join([header, *tail])))
 
 
-def _set_encoded(response: Response, content: bytes) -> None:
-    response.vary.add("Accept-Encoding")
-    encoding = next((each for each in bodies.ENCODINGS if request.accept_encodings.quality(each) > 0), None)
+def _encoded(request: Request, plain: Answer) -> Answer:
+    accepted = parse_accept_header(request.header("HTTP_ACCEPT_ENCODING"), Accept)
+    encoding = next((each for each in bodies.ENCODINGS if accepted.quality(each) > 0), None)
     # Only here: the asyncio client asks for compression everywhere and can decompress inferences alone.
-    if encoding is None or len(content) < _LEAST_COMPRESSED_BYTES:
-        response.set_data(content)
-        return
-    response.headers["Content-Encoding"] = encoding
-    if encoding == "gzip":
-        response.set_data(gzip.compress(content, _FASTEST))
-    else:
-        response.set_data(zlib.compress(content, _FASTEST))
+    if encoding is None or len(plain.body) < _LEAST_COMPRESSED_BYTES:
+        return plain
+    plain.headers["Content-Encoding"] = encoding
+    compress = gzip.compress if encoding == "gzip" else zlib.compress
+    plain.body = compress(plain.body, _FASTEST)
+    return plain

@@ -23,6 +23,7 @@ from registry.settings import load as registry_settings
 from registry.versions import ModelVersion
 from tests.api.described_client import DescribedClient
 from tests.api.stand_in_worker import StandInWorker
+from tests.support.edge import EdgeFirst
 
 View = dict[str, Any]
 #: Small limits, so that what is over them is small too.
@@ -66,7 +67,7 @@ _APPS: dict[str, Flask] = {}
 
 
 @pytest.fixture
-def made_app(settings: ApiSettings) -> Flask:
+def made_app(settings: ApiSettings) -> Iterator[Flask]:
     """The app with services and counters of this test's own; its routes are everybody's."""
     app = _APPS.get(settings.model_dump_json()) or create_app(settings)
     _APPS[settings.model_dump_json()] = app
@@ -74,7 +75,11 @@ def made_app(settings: ApiSettings) -> Flask:
     services.install(app, services.Services(settings))
     telemetry.install_counters(app)
     rates.install(app)
-    return app
+    # As in production, hot operations are answered without Flask; `test_conformance.py` compares the two.
+    flask = app.wsgi_app
+    app.wsgi_app = EdgeFirst(app)  # type: ignore[method-assign]
+    yield app
+    app.wsgi_app = flask  # type: ignore[method-assign]
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_more_polls_than_may_be_held_are_answered_at_once(serve: Callable[..., S
 
 def test_with_fewer_files_than_it_wants_it_says_so_and_answers(serve: Callable[..., Served]) -> None:
     served = serve(limit="-n 400")
-    assert "The system allows 400 open files: only 72 connections are taken at once" in served.child.log()
+    assert "The system allows 400 open files: only 144 connections are taken at once" in served.child.log()
     assert served.submit()
 
 

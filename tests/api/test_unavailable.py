@@ -16,9 +16,9 @@ from flask import Flask
 from registry.database import default_database
 from tests.api.conftest import Client, View
 from tests.api.described_client import Answer, DescribedClient
+from tests.support import desk
 from tests.support.waiting import eventually
 from workers.embedded_redis.server import EmbeddedRedis
-from workers.jobs import waiting
 
 #: The contract says two seconds; a busy machine may add to it, but not a second timeout.
 AT_ONCE_S = 3.0
@@ -138,7 +138,7 @@ def test_a_held_poll_outlives_a_restart_of_redis(
     poll = threading.Thread(target=lambda: answers.append(client.get(f"/jobs/{job_id}?wait=50")))
     poll.start()
     # It has found the job, and waits.
-    eventually(lambda: any(watch.submitted for watch in waiting.default_waiter()._watches.get(job_id, ())))
+    eventually(lambda: any(watch.submitted for watch in desk.watches(job_id)))
     redis_server.stop()
     redis_server.start()
     worker.succeed(job_id, "adding", 3.0)
@@ -155,9 +155,7 @@ def test_a_job_that_was_accepted_is_answered_also_if_redis_is_lost_while_it_is_w
         target=lambda: answers.append(client.post("/predict/adding", json={"input": [1, 2]}, headers=waits))
     )
     post.start()
-    eventually(
-        lambda: any(watch.submitted for each in list(waiting.default_waiter()._watches.values()) for watch in each)
-    )
+    eventually(lambda: any(watch.submitted for watch in desk.watches()))
     redis_server.stop()
     try:
         post.join(20)

@@ -12,10 +12,10 @@ from celery import Celery
 from redis.asyncio import Redis
 
 from workers import keys
-from workers.engine.intake import redis_connection
 from workers.jobs import accept
 from workers.jobs.accept import Accepted
 from workers.jobs.job import JobOptions
+from workers.platform import async_redis
 from workers.platform.redis_client import records_client
 from workers.queues import envelopes
 
@@ -54,7 +54,7 @@ def bare_app(redis_url: str) -> Iterator[Celery]:
 @pytest.fixture(autouse=True)
 def _patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """To connect takes a busy machine longer than a service may wait for it."""
-    monkeypatch.setattr(redis_connection, "CONNECT_TIMEOUT_S", 10.0)
+    monkeypatch.setattr(async_redis, "CONNECT_TIMEOUT_S", 10.0)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def with_redis(redis_url: str) -> WithRedis:
 
     def run(what: Callable[[Redis], Awaitable[T]]) -> T:
         async def done() -> T:
-            async with redis_connection.connect(redis_url) as client:
+            async with async_redis.connect(redis_url) as client:
                 return await what(client)
 
         return asyncio.run(done())

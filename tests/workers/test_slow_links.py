@@ -16,12 +16,11 @@ from tests.workers.conftest import submit
 from tests.workers.engine.intake.test_redis import running
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
-from workers.engine.intake import redis_connection
 from workers.engine.intake.leases import Leases
 from workers.engine.serving import finish
 from workers.errors import EndpointUndeployed
 from workers.jobs import records, transitions
-from workers.platform import redis_client
+from workers.platform import async_redis, redis_client
 
 MEBIBYTE = 1024 * 1024
 #: Of one direction; what is sent takes several times as long as may be waited without a sign of life.
@@ -61,7 +60,7 @@ def test_a_long_command_and_a_long_answer_take_longer_than_silence_may(slow_link
 @pytest.mark.slow
 def test_the_engines_commands_and_answers_take_as_long(slow_link: Proxy) -> None:
     async def both() -> None:
-        async with redis_connection.connect(url_of(slow_link)) as client:
+        async with async_redis.connect(url_of(slow_link)) as client:
             assert await client.set("key", LARGE)
             assert await client.get("key") == LARGE.encode()
 
@@ -71,7 +70,7 @@ def test_the_engines_commands_and_answers_take_as_long(slow_link: Proxy) -> None
 @pytest.mark.parametrize("size", [1, len(LARGE)], ids=["small", "large"])
 def test_a_link_on_which_nothing_moves_is_given_up(slow_link: Proxy, size: int) -> None:
     async def stuck() -> None:
-        async with redis_connection.connect(url_of(slow_link)) as client:
+        async with async_redis.connect(url_of(slow_link)) as client:
             assert await client.ping()
             slow_link.stall()
             began = time.monotonic()
@@ -97,8 +96,8 @@ def test_a_job_that_takes_longer_than_its_lease_to_arrive_is_fetched_once(
 
     async def take() -> None:
         async with (
-            redis_connection.connect(redis_url) as other,
-            redis_connection.connect(url_of(link)) as client,
+            async_redis.connect(redis_url) as other,
+            async_redis.connect(url_of(link)) as client,
             running(client, lease_s=lease_s, adding=1) as now,
         ):
             # Other workers look for leases that have run out.
@@ -129,7 +128,7 @@ def test_outcomes_are_written_in_parts_of_so_many_bytes_and_at_least_one(
     monkeypatch.setattr(finish, "_WRITTEN_AT_ONCE_BYTES", 100_000)
 
     async def write() -> None:
-        async with redis_connection.connect(redis_url) as client:
+        async with async_redis.connect(redis_url) as client:
             shared = context(client, intake=RecordingIntake())
             ends = [
                 finish.failed(shared, queued_job(f"job-{number}"), EndpointUndeployed("x" * size), None, 2.0)

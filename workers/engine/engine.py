@@ -25,7 +25,6 @@ from workers.engine.context import Context
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
-from workers.engine.intake.redis_connection import connect
 from workers.engine.reconciler import Reconciler
 from workers.engine.serving.cancellation import Cancellation
 from workers.engine.serving.endpoint import Endpoint
@@ -38,6 +37,7 @@ from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, Settin
 from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import query, transitions
 from workers.measures import reports
+from workers.platform.async_redis import connect
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ _TASK_ID = re.compile(r"[!#-\[\]-~]{1,255}")
 SENDING_S = 5
 _STILL_SENDING = "The first request with this Idempotency-Key is still being stored. Try again shortly."
 
-_ACCEPT = Lua("workers.jobs", "accept")
+ACCEPT = Lua("workers.jobs", "accept")
 _Value = bytes | str | float
 
 
@@ -83,6 +83,7 @@ class Accepted:
 
 
 _NO_LIMITS = Limits()
+_NO_OPTIONS: Mapping[str, Any] = {}
 
 
 def submit(  # noqa: PLR0913 - what makes a job, each by name
@@ -114,18 +115,38 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
     job_id = task_id or new_id()
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
-    callback = "" if options.callback_url is None else outbox.callback(options.callback_url)
-    content = encode_arguments(args), encode_arguments(kwargs) if kwargs else b"{}"
     options = options.over(default_options(celery_options, limits))
     with spans.sending(endpoint_name, job_id, celery_options) as traceparent, translated_errors():
-        prepared = prepared_messages.prepare(
-            celery_options, expires=options.expires_in_s is not None, traced=traceparent is not None
-        )
-        submitted_at = time.time()
-        expires_at = prepared.expires_at(submitted_at, options.expires_in_s)
-        not_before = delayed.waits_until(prepared.not_before)
-        job = Job.accepted(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, options)
-        return _submit(PreparedJob(job, prepared.envelope(job, *content, traceparent), callback), limits, idempotency)
+        new = prepare(job_id, endpoint_name, (args, kwargs), owner, options, celery_options, traceparent)
+        return _submit(new, limits, idempotency)
+
+
+def prepare(  # noqa: PLR0913, PLR0917 - what makes a job
+    job_id: str,
+    endpoint_name: str,
+    call: tuple[Sequence[Any], Mapping[str, Any]],
+    owner: str | None,
+    options: JobOptions,
+    celery_options: Mapping[str, Any] = _NO_OPTIONS,
+    traceparent: str | None = None,
+) -> PreparedJob:
+    """Return a job of these arguments (args and kwargs) with its message, as it is stored.
+
+    Raises:
+        JobArgumentsWrong: an argument is not JSON-serializable, or an option means nothing.
+        TargetRefused: nothing can be told to the callback URL.
+    """
+    args, kwargs = call
+    callback = "" if options.callback_url is None else outbox.callback(options.callback_url)
+    content = encode_arguments(args), encode_arguments(kwargs) if kwargs else b"{}"
+    prepared = prepared_messages.prepare(
+        celery_options, expires=options.expires_in_s is not None, traced=traceparent is not None
+    )
+    submitted_at = time.time()
+    expires_at = prepared.expires_at(submitted_at, options.expires_in_s)
+    not_before = delayed.waits_until(prepared.not_before)
+    job = Job.accepted(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, options)
+    return PreparedJob(job, prepared.envelope(job, *content, traceparent), callback)
 
 
 def default_options(celery_options: Mapping[str, Any], limits: Limits) -> JobOptions:
@@ -192,6 +213,14 @@ def store(request: Request, new: Sequence[PreparedJob], *, asks_for_room: bool =
     Raises:
         redis.RedisError: Redis can't be reached, or refuses.
     """
+    answer: list[Any] = script(records_client(), ACCEPT)(*script_arguments(request, new, asks_for_room=asks_for_room))
+    return answer
+
+
+def script_arguments(
+    request: Request, new: Sequence[PreparedJob], *, asks_for_room: bool = True
+) -> tuple[list[str], list[_Value]]:
+    """Return the keys and the arguments of `accept.lua` for some jobs of a call."""
     name, beside = request.endpoint_name, load().queues_beside_records
     names = _shared_keys(request, beside=beside)
     values = _shared_values(request, new[0].job.submitted_at or 0.0, asks_for_room=asks_for_room)
@@ -208,8 +237,7 @@ def store(request: Request, new: Sequence[PreparedJob], *, asks_for_room: bool =
             positions.priority_sign(job.priority),
             each.callback,
         )
-    answer: list[Any] = script(records_client(), _ACCEPT)(names, values)
-    return answer
+    return names, values
 
 
 def _shared_keys(request: Request, *, beside: bool) -> list[str]:
@@ -260,29 +288,50 @@ def refuse_if_not_first(what: str, more: Sequence[bytes]) -> None:
 
 
 def _submit(new: PreparedJob, limits: Limits, idempotency: Idempotency | None) -> Accepted:
-    job, high = new.job, int(new.job.priority is Priority.HIGH)
-    request = Request(
-        endpoint_name=job.endpoint_name,
-        owner=job.owner,
-        not_before=job.not_before,
-        call_id=job.job_id,
-        first_id=job.job_id,
-        room=weights.asked(1, len(new.envelope), high, owner=job.owner, max_queue_bytes=limits.max_queue_bytes),
+    request = request_of([new], limits, idempotency)
+    with _confirmed(new.job.job_id):
+        answer = store(request, [new])
+    accepted = accepted_of(new, answer)
+    if not accepted.repeated and new.job.not_before is None and not load().queues_beside_records:
+        _send(new, request.scope)
+    return accepted
+
+
+def request_of(new: Sequence[PreparedJob], limits: Limits, idempotency: Idempotency | None = None) -> Request:
+    """Return what single submits of one owner to one endpoint share while they are stored together.
+
+    Only one alone can have an idempotency key, or be delayed.
+    """
+    first = new[0].job
+    size_bytes = sum(len(each.envelope) for each in new)
+    high = sum(each.job.priority is Priority.HIGH for each in new)
+    return Request(
+        endpoint_name=first.endpoint_name,
+        owner=first.owner,
+        not_before=first.not_before,
+        call_id=first.job_id,
+        first_id=first.job_id,
+        room=weights.asked(len(new), size_bytes, high, owner=first.owner, max_queue_bytes=limits.max_queue_bytes),
         max_queue_length=limits.max_queue_length,
         scope=None if idempotency is None else digest(idempotency.key.encode()),
         digest="" if idempotency is None else digest(idempotency.request),
         repeats="job",
     )
-    with _confirmed(job.job_id):
-        first, *more = store(request, [new])
-    what = first.decode()
+
+
+def accepted_of(new: PreparedJob, answer: Sequence[Any]) -> Accepted:
+    """Return what the answer of `accept.lua` says of a single submit.
+
+    Raises:
+        QueueFull, IdempotencyConflict, QueueUnavailable: as `submit`.
+    """
+    job = new.job
+    what, more = answer[0].decode(), answer[1:]
     refuse_if_not_first(what, more)
     if what == "repeated":
         return Accepted(more[0].decode(), job.endpoint_name, job.submitted_at or 0.0, repeated=True, level=job.priority)
     if what != "accepted":
         weights.refuse_if_full(job.endpoint_name, what, [int(more[0])])
-    if job.not_before is None and not load().queues_beside_records:
-        _send(new, request.scope)
     return Accepted(
         job.job_id, job.endpoint_name, job.submitted_at or 0.0, repeated=False, level=job.priority, counts=more[:3]
     )

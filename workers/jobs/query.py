@@ -19,7 +19,7 @@ from celery import states
 from workers import keys
 from workers.errors import JobFailed, JobNotCancellable, JobNotFound, JobUnreadable
 from workers.jobs import accept, records, transitions
-from workers.jobs.accept import Idempotency, Limits
+from workers.jobs.accept import Accepted, Idempotency, Limits
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.measures import paces, positions
 from workers.measures.paces import QueuePosition
@@ -134,20 +134,28 @@ def submit(  # noqa: PLR0913 - what makes a job
         JobUnconfirmed: Redis or the broker was lost on the way; the job may be stored.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
-    args, kwargs = ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
+    args, kwargs = arguments_of(endpoint_name, rows)
     accepted = accept.submit(
         args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id, options=options
     )
-    if accepted.repeated:
-        return placed([get(accepted.job_id)])[0]
+    return placed([get(accepted.job_id)])[0] if accepted.repeated else accepted_view(accepted, owner)
+
+
+def arguments_of(endpoint_name: str, rows: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of the task for `{"input": …}` or `{"inputs": […]}`."""
+    return ((endpoint_name, rows["input"]), {}) if "input" in rows else ((endpoint_name,), dict(rows))
+
+
+def accepted_view(accepted: Accepted, owner: str | None) -> JobView:
+    """Return a job that has just been stored, with its queue position."""
     return JobView(
         accepted.job_id,
-        endpoint_name,
+        accepted.endpoint_name,
         accepted.submitted_at,
         state=JobState.QUEUED,
         owner=owner,
         priority=accepted.level,
-        queue_position=paces.queue_position(endpoint_name, accepted.ahead),
+        queue_position=paces.queue_position(accepted.endpoint_name, accepted.ahead),
     )
 
 
@@ -382,7 +390,7 @@ _AFTER_OUTCOME = b'"traceback":'
 
 _GLANCE = Lua("workers.jobs", "glance")
 
-_SOME = Lua("workers.jobs", "read_some")
+SOME = Lua("workers.jobs", "read_some")
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +417,7 @@ def some(record_keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    return cast("list[bytes | None]", script(records_client(), _SOME)(record_keys, [most_bytes]))
+    return cast("list[bytes | None]", script(records_client(), SOME)(record_keys, [most_bytes]))
 
 
 def _glance(pieces: Sequence[bytes]) -> Glance:

@@ -16,6 +16,7 @@ from workers.errors import QueueUnavailable
 from workers.measures import reports
 from workers.measures.positions import JobsAhead
 from workers.measures.reports import HostsState
+from workers.platform import blocking
 from workers.platform.redis_client import AWAY, records_client
 
 _log = logging.getLogger(__name__)
@@ -114,10 +115,20 @@ class Paces:
 
     def of(self, endpoint_name: str) -> tuple[Pace | None, bool]:
         """Return the pace of an endpoint, None if it is unknown, and whether any worker is ready to serve it."""
-        unknown = self._paces.get(endpoint_name) is None and not self._failed
+        unknown = self._is_unknown(endpoint_name)
         age_s = time.monotonic() - self._read_at
-        self._refresh(_FRESH_IF_UNKNOWN_S if unknown else _FRESH_S, wait=unknown or age_s > _USABLE_S)
+        # A thread that must not wait uses what there is.
+        if not blocking.is_forbidden():
+            self._refresh(_FRESH_IF_UNKNOWN_S if unknown else _FRESH_S, wait=unknown or age_s > _USABLE_S)
         return self._paces.get(endpoint_name), endpoint_name in self._paces
+
+    def is_due(self, endpoint_name: str) -> bool:
+        """Whether `of` would read the reports again to tell the pace of this endpoint."""
+        fresh_s = _FRESH_IF_UNKNOWN_S if self._is_unknown(endpoint_name) else _FRESH_S
+        return time.monotonic() - self._read_at > fresh_s
+
+    def _is_unknown(self, endpoint_name: str) -> bool:
+        return self._paces.get(endpoint_name) is None and not self._failed
 
     def is_failing(self, endpoint_name: str) -> bool:
         """Whether a worker has failed to load the deployed version and serves no other version.
@@ -125,9 +136,14 @@ class Paces:
         Raises:
             QueueUnavailable: Redis can't be reached; a submit would wait for it a second time.
         """
-        if self._refresh(_FRESH_S, wait=False) and self._connection_error is not None:
-            raise QueueUnavailable(AWAY) from self._connection_error
+        if not blocking.is_forbidden() and self._refresh(_FRESH_S, wait=False):
+            self.check_reachable()
         return endpoint_name in self._failing
+
+    def check_reachable(self) -> None:
+        """Raise QueueUnavailable if Redis could not be reached when the reports were read last."""
+        if self._connection_error is not None:
+            raise QueueUnavailable(AWAY) from self._connection_error
 
     def expire(self) -> None:
         """Read the reports again on the next use, because they have changed."""

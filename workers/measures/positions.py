@@ -21,7 +21,7 @@ from workers.queues.priorities import ORDERS, ROUND, Priority
 CLOCK_SLACK_S = 60.0
 
 
-_READ = Lua("workers.measures", "read_positions")
+READ = Lua("workers.measures", "read_positions")
 #: Reading so many positions blocks Redis for about a millisecond.
 _READ_AT_ONCE = 100
 _PRIORITIES = {-1: Priority.HIGH, 0: Priority.NORMAL, 1: Priority.LOW}
@@ -79,13 +79,23 @@ def read(endpoint_name: str, job_ids: Sequence[str]) -> dict[str, JobsAhead]:
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    names = [keys.unfinished(endpoint_name), keys.levels(endpoint_name)]
     found: dict[str, JobsAhead] = {}
     for start in range(0, len(job_ids), _READ_AT_ONCE):
         page = job_ids[start : start + _READ_AT_ONCE]
-        reply: list[int] = script(records_client(), _READ)(names, [time.time() + CLOCK_SLACK_S, *page])
-        unfinished, highs, lows = reply[:3]
-        for job_id, sign, before in zip(page, reply[3::2], reply[4::2], strict=True):
-            if before >= 0:
-                found[job_id] = JobsAhead.of(_PRIORITIES[sign], before, unfinished, highs, lows)
+        found |= parse(page, script(records_client(), READ)(*script_arguments(endpoint_name, page)))
     return found
+
+
+def script_arguments(endpoint_name: str, job_ids: Sequence[str]) -> tuple[list[str], list[str | float]]:
+    """Return the keys and the arguments of `read_positions.lua`."""
+    return [keys.unfinished(endpoint_name), keys.levels(endpoint_name)], [time.time() + CLOCK_SLACK_S, *job_ids]
+
+
+def parse(job_ids: Sequence[str], reply: Sequence[int]) -> dict[str, JobsAhead]:
+    """Return what the script says of each of its jobs; leave out those that have ended."""
+    unfinished, highs, lows = reply[:3]
+    return {
+        job_id: JobsAhead.of(_PRIORITIES[sign], before, unfinished, highs, lows)
+        for job_id, sign, before in zip(job_ids, reply[3::2], reply[4::2], strict=True)
+        if before >= 0
+    }

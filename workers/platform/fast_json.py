@@ -7,6 +7,7 @@ are left to it, and what it wrote as null is written again by an encoder that kn
 from __future__ import annotations
 
 import json
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ _decoder = msgspec.json.Decoder()
 _strict = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _ONE_VALUE = frozenset({int, float, str, bool, type(None)})
 _TEXT = frozenset({str})
+_ARRAYS = frozenset({list, tuple})
 #: Deeper values are left to the slower encoders, which know what to say of values that hold themselves.
 _MAX_DEPTH = 64
 
@@ -40,7 +42,7 @@ def strict(value: Any) -> bytes:
     Raises:
         TypeError, ValueError: JSON can't say it; NaN and infinity are among that.
     """
-    return _without_null(value) or _strict.encode(value).encode()
+    return _without_nan(value) or _strict.encode(value).encode()
 
 
 def finite(value: Any) -> bytes:
@@ -77,9 +79,9 @@ def _refuse_equal_names(members: list[tuple[str, Any]]) -> None:
         raise ValueError("an object has two names that become the same text, as 1 and '1' do")
 
 
-def _without_null(value: Any) -> bytes | None:
+def _without_nan(value: Any) -> bytes | None:
     content = _quick(value)
-    return None if content is None or b"null" in content else content
+    return None if content is None or (b"null" in content and not _is_finite(value)) else content
 
 
 def _quick(value: Any) -> bytes | None:
@@ -89,6 +91,16 @@ def _quick(value: Any) -> bytes | None:
         return _encoder.encode(value)
     except (ValueError, OverflowError, msgspec.MsgspecError):  # half a surrogate pair, or thousands of digits
         return None
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a plain value holds no NaN and no infinity, which msgspec writes as null."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(map(_is_finite, value.values()))
+    return kind not in _ARRAYS or all(map(_is_finite, value))
 
 
 def _plain(value: Any, depth: int) -> bool:

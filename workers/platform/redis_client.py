@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from workers.errors import QueueStoreFull, QueueUnavailable
+from workers.platform import blocking
 from workers.settings import load
 
 CONNECT_TIMEOUT_S = 0.7
@@ -142,9 +143,14 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
-@lru_cache(maxsize=1)
 def records_client() -> redis.Redis:
-    """The client for job records and observed state, one a process."""
+    """The client for job records and observed state, one a process. Raises WouldBlock where threads must not wait."""
+    blocking.check()
+    return _records_client()
+
+
+@lru_cache(maxsize=1)
+def _records_client() -> redis.Redis:
     return connect(load().redis_url)
 
 

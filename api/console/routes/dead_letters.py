@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from api.auth import identity
 from api.auth.sessions import for_role
 from api.console import forms, views
 from api.jobs import replays
@@ -43,7 +44,7 @@ def review_replay(job_id: str) -> str:
 def replay(job_id: str) -> AnyResponse | tuple[str, int]:
     """Send it again, as a new job; show why that can't be."""
     target = request.form.get("endpoint_name") or None
-    sent = forms.send(lambda: replays.replay(services.current(), job_id, target), "endpoint_name")
+    sent = forms.send(lambda: replays.replay(services.current(), identity.current(), job_id, target), "endpoint_name")
     if sent.made is None:
         return _page(job_id, asks="replay", target=target, problems=sent.problems), sent.status
     return redirect(url_for("console.jobs.show_job", job_id=sent.made.job.job_id, done="replay"), 303)

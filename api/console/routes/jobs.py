@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.auth import identity
 from api.auth.sessions import for_role
 from api.console import views
-from api.http.requests import validated
+from api.http.reading import validated
 from api.jobs.schemas import JobList
 from api.process import services
 from registry.roles import Role

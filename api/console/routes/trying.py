@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
+from api.auth import identity
 from api.auth.sessions import for_role
 from api.console import trying, views
 from api.console.trying import Form
 from api.predictions import service as prediction_service
 from api.process import services
+from registry.deployments import DesiredDeployment
 from registry.roles import Role
 from workers.queues.priorities import Priority
 
@@ -26,7 +28,7 @@ def list_endpoints() -> str:
 @for_role(Role.CLIENT)
 def try_form(endpoint_name: str) -> str:
     """Show a form with the model's example."""
-    page, _ = _page(trying.blank(prediction_service.serving_endpoint(services.current(), endpoint_name)))
+    page, _ = _page(trying.blank(_serving(endpoint_name)))
     return page
 
 
@@ -34,11 +36,14 @@ def try_form(endpoint_name: str) -> str:
 @for_role(Role.CLIENT)
 def submit(endpoint_name: str) -> tuple[str, int]:
     """Submit the typed input, and show the job in place."""
-    here = services.current()
-    return _page(trying.submit(here, prediction_service.serving_endpoint(here, endpoint_name), request.form))
+    return _page(trying.submit(services.current(), _serving(endpoint_name), request.form))
 
 
 def _page(form: Form) -> tuple[str, int]:
     signature = form.deployment.signature.document()
     page = render_template("console/try.html", form=form, signature=signature, priorities=list(Priority), job=form.job)
     return page, form.status
+
+
+def _serving(endpoint_name: str) -> DesiredDeployment:
+    return prediction_service.serving_endpoint(services.current(), identity.current(), endpoint_name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -11,13 +9,13 @@ from typing import Any
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
-from api.errors import ComeBackLater, extras_of, status_of
 from api.http import problem_documents
-from api.http.exchange import REQUEST_ID, Answer, Request
+from api.http.exchange import NO_ROUTE, REQUEST_ID, Answer, Request
 from api.http.server.environ import Environ
 
 _Headers = list[tuple[str, str]]
-_log = logging.getLogger(__name__)
+#: Where a request's environment has the request of a refusal.
+_KEY = "queuecast.refused"
 
 
 class ClientGone(Exception):
@@ -60,31 +58,14 @@ async def send(transport: Any, part: bytes) -> None:
 
 
 def refusal(environ: Environ, error: Exception) -> Answer:
-    """Return the answer for an error of the service's own."""
-    status = status_of(error)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return failure(environ, error)
-    answer = _problem(environ, status, str(getattr(error, "code", "internal_error")), str(error), extras_of(error))
-    if isinstance(error, ComeBackLater):
-        answer.headers["Retry-After"] = str(error.retry_after_s)
+    """Return the answer for an error; one that nobody expected is logged, and not told."""
+    request = refused(environ)
+    answer = problem_documents.answer(error, request)
+    answer.headers[REQUEST_ID] = request.request_id
     return answer
 
 
-def failure(environ: Environ, error: Exception) -> Answer:
-    """Log an error that nobody expected; return the answer for it."""
-    request_id = _request_id(environ)
-    _log.error("request %s failed: %r", request_id, error, exc_info=error)
-    code, detail = problem_documents.HTTP_CODES[500]
-    return _problem(environ, 500, code, detail, {"request_id": request_id})
-
-
-def _problem(environ: Environ, status: int, code: str, detail: str, extras: dict[str, Any]) -> Answer:
-    document, media_type = problem_documents.document(environ["PATH_INFO"], status, code, detail, extras)
-    headers = {
-        "Content-Type": media_type, REQUEST_ID: _request_id(environ), **problem_documents.headers(status)
-    }  # fmt: skip
-    return Answer(status, headers, json.dumps(document, default=str).encode())
-
-
-def _request_id(environ: Environ) -> str:
-    return environ.setdefault("queuecast.request_id", Request(environ, "none", {}, time.perf_counter()).request_id)  # type: ignore[no-any-return]
+def refused(environ: Environ) -> Request:
+    """Return the request that is answered with a refusal: always the same one, with its id."""
+    found: Request = environ.get(_KEY) or environ.setdefault(_KEY, Request(environ, NO_ROUTE, {}, time.perf_counter()))
+    return found

@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from api.process import services
-from api.settings import ApiSettings
+from api.settings import ApiSettings, AuthMode
 from registry.access import api_keys
 from registry.access.api_keys import Role
 from registry.database import default_database
 from tests.api.conftest import MAX_BYTES, Client, View
 from tests.api.stand_in_worker import StandInWorker
+from tests.support import desk
 from tests.support.waiting import eventually
 from workers import keys
-from workers.jobs import following, transitions
-from workers.jobs.following import default_following
+from workers.jobs import tickets
+from workers.jobs.on_loop.following import Follower, Following
 from workers.platform.redis_client import records_client
 
 ELSEWHERE = "https://shop.example"
@@ -41,7 +42,7 @@ def patient(app: Flask) -> Iterator[None]:
     lasting = services.of(app).settings.model_copy(update={"event_stream_s": 30.0, "event_heartbeat_s": 0.05})
     services.install(app, services.Services(lasting))
     yield
-    eventually(lambda: not default_following()._followers, message="nobody follows any more")
+    eventually(lambda: not desk.followers(), message="nobody follows any more")
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
@@ -69,10 +70,9 @@ def test_each_change_of_state_is_an_event(client: Client, adding: View, worker: 
     texts: list[str] = []
     reader = threading.Thread(target=lambda: texts.append(client.get(f"/jobs/{job_id}/events").text))
     reader.start()
-    followers = default_following()._followers
-    eventually(lambda: job_id in followers)
+    eventually(lambda: desk.followers(job_id))
     worker.start(job_id, "adding")
-    [follower] = followers[job_id]
+    [follower] = desk.followers(job_id)
     eventually(lambda: follower.job is not None and follower.job.state == "running")
     worker.fail(job_id, "adding", "too big")
     reader.join(30)
@@ -89,10 +89,9 @@ def test_a_queued_job_is_told_again_when_its_place_changes(client: Client, addin
     texts: list[str] = []
     reader = threading.Thread(target=lambda: texts.append(client.get(f"/jobs/{second}/events").text))
     reader.start()
-    followers = default_following()._followers
-    eventually(lambda: second in followers)
+    eventually(lambda: desk.followers(second))
     client.delete(f"/jobs/{first}")
-    [follower] = followers[second]
+    [follower] = desk.followers(second)
 
     def begins_next() -> bool:
         position = follower.job.queue_position if follower.job is not None else None
@@ -128,8 +127,8 @@ def test_a_stream_of_a_job_whose_record_is_gone_or_spoilt_ends_and_no_other(
     texts: list[str] = []
     reader = threading.Thread(target=lambda: texts.append(client.get(f"/jobs/{job_id}/events").text))
     reader.start()
-    eventually(lambda: job_id in default_following()._followers)
-    with default_following().following(other) as follower:
+    eventually(lambda: desk.followers(job_id))
+    with desk.following(other) as follower:
         if record is None:
             records_client().delete(keys.record(job_id))
         else:
@@ -144,16 +143,16 @@ def test_a_stream_of_a_job_whose_record_is_gone_or_spoilt_ends_and_no_other(
 def test_an_error_while_looking_is_not_the_end_of_all_later_looks(
     client: Client, adding: View, patient: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job_id, read, failed = client.submit(), transitions.read, threading.Event()
+    job_id, look, failed = client.submit(), Following._look, threading.Event()
 
-    def broken(job_ids: Sequence[str]) -> list[bytes | None]:
-        if threading.current_thread().name != "queuecast-following" or failed.is_set():
-            return read(job_ids)
+    async def broken(self: Following, followed: Mapping[str, list[Follower]]) -> None:
+        if failed.is_set():
+            return await look(self, followed)
         failed.set()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(transitions, "read", broken)
-    with default_following().following(job_id) as follower:
+    monkeypatch.setattr(Following, "_look", broken)
+    with desk.following(job_id) as follower:
         assert failed.wait(30)
         records_client().delete(keys.record(job_id))
         eventually(lambda: follower.job is None, message="it is looked at still")
@@ -181,7 +180,7 @@ def test_more_streams_than_may_be_open_are_refused_and_every_place_comes_back(
         assert (answer.status_code, answer.json["code"]) == (429, "too_many_streams")
         assert answer.headers["Retry-After"] == "5"
         assert client.get(f"/jobs/{job_id}").status_code == 200
-    assert default_following()._followers == {}
+    assert desk.followers() == []
     [shown] = re.findall(r"^queuecast_event_streams .*", client.get("/metrics").text, re.MULTILINE)
     assert shown == "queuecast_event_streams 0.0"
 
@@ -189,11 +188,13 @@ def test_more_streams_than_may_be_open_are_refused_and_every_place_comes_back(
 @pytest.fixture
 def asking(app: Flask, adding: View) -> Iterator[None]:
     """The API asks for keys."""
-    from api.auth.guard import _deny_other_machines, _identify
+    from api.auth.guard import _let_in, _let_in_without_keys
 
     before = app.before_request_funcs[None]
-    position = before.index(_deny_other_machines)
-    kept, before[position] = before[position], _identify
+    position = before.index(_let_in_without_keys)
+    kept, before[position] = before[position], _let_in
+    keyed = services.of(app).settings.model_copy(update={"auth": AuthMode.ON})
+    services.install(app, services.Services(keyed))
     yield
     before[position] = kept
 
@@ -242,9 +243,9 @@ def test_a_link_opens_the_events_of_its_job_and_nothing_else(
 
 
 def test_a_link_is_over_when_it_says_so(client: Client, adding: View) -> None:
-    lasting, short = following.make_ticket("some-job", 60), following.make_ticket("some-job", 0.05)
-    eventually(lambda: following.job_of_ticket(short) is None)
-    assert following.job_of_ticket(lasting) == "some-job"
+    lasting, short = tickets.make("some-job", 60), tickets.make("some-job", 0.05)
+    eventually(lambda: tickets.job_of(short) is None)
+    assert tickets.job_of(lasting) == "some-job"
 
 
 def test_pages_of_listed_origins_may_read_events_and_nothing_else(client: Client, adding: View) -> None:

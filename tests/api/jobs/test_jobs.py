@@ -11,8 +11,8 @@ import pytest
 from tests.api.conftest import Client, View
 from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
+from tests.support import desk
 from workers import keys, tasks
-from workers.jobs import waiting
 from workers.platform.redis_client import records_client
 
 
@@ -21,8 +21,7 @@ def polled(client: Client, job_id: str, end: Any) -> Answer:
     answers: list[Answer] = []
     poll = threading.Thread(target=lambda: answers.append(client.get(f"/jobs/{job_id}?wait=50")))
     poll.start()
-    waiter = waiting.default_waiter()
-    while not waiter._watches:
+    while not desk.watches():
         poll.join(0.01)
         assert poll.is_alive()
     end()

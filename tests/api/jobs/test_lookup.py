@@ -10,9 +10,10 @@ import pytest
 from tests.api.conftest import Client, View
 from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
+from tests.support import desk
 from tests.support.waiting import eventually
-from workers.jobs import waiting
-from workers.jobs.waiting import Waiter
+from workers.jobs.on_loop import lookups
+from workers.jobs.on_loop.desk import Desk
 
 
 def look(client: Client, job_ids: list[Any], query: str = "") -> Answer:
@@ -40,14 +41,14 @@ def test_a_look_that_is_held_ends_with_the_last_of_its_jobs(
     answers: list[Answer] = []
     asking = threading.Thread(target=lambda: answers.append(look(client, [*job_ids, "ghost"], "?wait=50")))
     asking.start()
-    eventually(lambda: len(waiting.default_waiter()._watches) == 4)
+    eventually(lambda: len(desk.watches()) == 4)
     worker.succeed(job_ids[2], "adding", 4.0)
     assert asking.is_alive()
     client.delete(f"/jobs/{job_ids[0]}")
     asking.join(20)
     [answer] = answers
     assert [job["status"] for job in answer.json["jobs"]] == ["cancelled", "succeeded", "succeeded"]
-    assert not waiting.default_waiter()._watches
+    assert not desk.watches()
 
 
 def test_a_look_that_is_held_ends_with_its_time(client: Client, adding: View, worker: StandInWorker) -> None:
@@ -62,16 +63,20 @@ def test_a_look_that_is_held_ends_with_its_time(client: Client, adding: View, wo
 
 
 def test_a_service_that_is_about_to_end_holds_no_look() -> None:
-    waiter = Waiter()
-    waiter.release()
-    waiter.wait_for_all(["ghost"], 60)
+    async def look() -> None:
+        ending = Desk()
+        ending.waits.release()
+        await ending.waits.wait_for_all(["ghost"], 60)
+        await ending.close()
+
+    desk.run(look())
 
 
 def test_what_would_be_too_long_an_answer_is_left_for_another_one(
     client: Client, adding: View, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MAX_BYTES", 1)
-    monkeypatch.setattr(waiting, "_PAGE", 2)
+    monkeypatch.setattr(lookups, "MAX_BYTES", 1)
+    monkeypatch.setattr(lookups, "_PAGE", 2)
     job_ids = [client.submit() for _ in range(6)]
     found = look(client, job_ids).json
     assert [job["job_id"] for job in found["jobs"]] == job_ids[:1]

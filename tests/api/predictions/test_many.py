@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from api.process import services
 from tests.api.conftest import MAX_BYTES, Client, View
 from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
@@ -155,7 +156,8 @@ def test_a_request_that_was_interrupted_names_the_jobs_that_are_stored(
 
 
 def test_ten_thousand_jobs_are_one_request(client: Client, adding: View, redis_url: str) -> None:
-    client.application.config["MAX_CONTENT_LENGTH"] = None
+    roomy = services.of(client.application).settings.model_copy(update={"max_body_bytes": 10_000_000})
+    services.install(client.application, services.Services(roomy))
     answer = send(client, by_line([{"input": [number, 0]} for number in range(10_000)]), NDJSON)
     assert (answer.json["count"], len(set(answer.json["job_ids"]))) == (10_000, 10_000)
     store: redis.Redis = records_client()

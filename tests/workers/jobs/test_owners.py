@@ -10,10 +10,11 @@ import redis
 from celery import Celery
 
 from tests.workers.conftest import WithRedis, message_of
+from tests.workers.jobs.conftest import LoopDesk
 from workers import keys
 from workers.engine.intake.messages import QueuedJob, parse
 from workers.errors import JobNotFound, PredictionFailed
-from workers.jobs import dead_letters, query, records, transitions, waiting
+from workers.jobs import dead_letters, query, records, transitions
 from workers.jobs.accept import Limits
 from workers.jobs.dead_letters import DeadLetter
 from workers.jobs.job import Failure, Job
@@ -69,7 +70,9 @@ def test_a_job_that_a_worker_gives_back_still_has_its_owner(store: redis.Redis, 
     assert (found.state, found.owner) == (JobState.QUEUED, "shop")
 
 
-def test_others_see_wait_for_and_cancel_a_job_as_little_as_one_that_is_not_there(store: redis.Redis) -> None:
+def test_others_see_wait_for_and_cancel_a_job_as_little_as_one_that_is_not_there(
+    store: redis.Redis, loop_desk: LoopDesk
+) -> None:
     job_id = submit()
     for other in ("desk", ""):
         with pytest.raises(JobNotFound, match=job_id):
@@ -77,7 +80,7 @@ def test_others_see_wait_for_and_cancel_a_job_as_little_as_one_that_is_not_there
         with pytest.raises(JobNotFound, match=job_id):
             query.cancel(job_id, owner=other)
         with pytest.raises(JobNotFound, match=job_id):
-            waiting.default_waiter().wait(job_id, 60, other)
+            loop_desk.wait(job_id, 60, other)
     with pytest.raises(JobNotFound):
         query.get(submit(owner=None), "shop")
     assert query.get(job_id, "shop").state is JobState.QUEUED

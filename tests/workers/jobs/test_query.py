@@ -15,11 +15,13 @@ from redis.retry import Retry
 
 from tests.support.environment import forget_cached_settings
 from tests.workers.conftest import WithRedis, submit, submit_ids
+from tests.workers.jobs.conftest import LoopDesk
 from workers import keys
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, QueueUnavailable
-from workers.jobs import bulk, query, records, transitions, waiting
+from workers.jobs import bulk, query, records, transitions
 from workers.jobs.accept import Limits
 from workers.jobs.job import Failure, Job
+from workers.jobs.on_loop import lookups
 from workers.jobs.query import Glance, JobState
 from workers.jobs.transitions import Claim, Finish
 from workers.measures import counters
@@ -175,7 +177,9 @@ def test_the_list_of_a_client_is_as_bounded_as_that_of_an_endpoint(
     [b"", b"{", b"[]", b'{"status": "SUCCESS"}', b'{"status": "QUEUED", "submitted_at": "soon"}', b"x" * 20_000,
      b'{"status": "QUEUED", "failures": [1]}', b'{"status": "QUEUED", "expires_at": 1e300}'],
 )  # fmt: skip
-def test_one_record_that_cannot_be_read_is_shown_as_such_among_the_others(store: redis.Redis, record: bytes) -> None:
+def test_one_record_that_cannot_be_read_is_shown_as_such_among_the_others(
+    store: redis.Redis, loop_desk: LoopDesk, record: bytes
+) -> None:
     good, bad, worse = submit_ids(3)
     store.set(keys.record(bad), record or b" ")
     store.delete(keys.record(worse))
@@ -183,12 +187,14 @@ def test_one_record_that_cannot_be_read_is_shown_as_such_among_the_others(store:
     shown = [(job.job_id, job.state) for job in query.recent()]
     assert shown == [(worse, JobState.UNREADABLE), (bad, JobState.UNREADABLE), (good, JobState.QUEUED)]
     assert query.shown(bad, record).document()["status"] == "unreadable"
-    found = waiting.look_up([good, bad, worse])
+    found = loop_desk.look_up([good, bad, worse])
     assert [job.state for job in found.jobs] == [JobState.QUEUED, JobState.UNREADABLE, JobState.UNREADABLE]
 
 
 @pytest.mark.parametrize("is_text", [True, False])
-def test_a_record_that_cannot_be_read_is_shown_to_its_owner_and_no_other(store: redis.Redis, is_text: bool) -> None:
+def test_a_record_that_cannot_be_read_is_shown_to_its_owner_and_no_other(
+    store: redis.Redis, loop_desk: LoopDesk, is_text: bool
+) -> None:
     job_id = submit(owner="shop").job_id
     store.delete(keys.record(job_id))
     if is_text:
@@ -196,23 +202,23 @@ def test_a_record_that_cannot_be_read_is_shown_to_its_owner_and_no_other(store: 
     else:
         store.rpush(keys.record(job_id), "a list")
     for owner, error in (("shop", JobUnreadable), (None, JobUnreadable), ("other", JobNotFound)):
-        for look in (query.get, waiting.default_waiter().wait):
-            arguments = (job_id, owner) if look is query.get else (job_id, 1, owner)
-            with pytest.raises(error):
-                look(*arguments)
-        known = waiting.look_up([job_id], owner=owner).jobs
+        with pytest.raises(error):
+            query.get(job_id, owner)
+        with pytest.raises(error):
+            loop_desk.wait(job_id, 1, owner)
+        known = loop_desk.look_up([job_id], owner).jobs
         assert [job.state for job in known] == ([] if error is JobNotFound else [JobState.UNREADABLE])
 
 
 def test_a_look_up_reads_no_more_than_its_answer_may_have(
-    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+    store: redis.Redis, with_redis: WithRedis, loop_desk: LoopDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = submit_ids(6)
     for job_id in ids:
         succeed(with_redis, job_id, json.dumps("x" * 100_000).encode())
-    monkeypatch.setattr(waiting, "MAX_BYTES", 250_000)
+    monkeypatch.setattr(lookups, "MAX_BYTES", 250_000)
     before = store.info("stats")["total_net_output_bytes"]
-    found = waiting.look_up(["nobody", *ids])
+    found = loop_desk.look_up(["nobody", *ids])
     assert store.info("stats")["total_net_output_bytes"] - before < 350_000
     assert [job.job_id for job in found.jobs] + found.left_job_ids == ids
     assert (found.unknown_job_ids, len(found.jobs)) == (["nobody"], 3)

@@ -1,4 +1,4 @@
-"""The engine's connections to Redis: fast with many arguments, and without a time-out while data flows."""
+"""Asynchronous connections to Redis: fast with many arguments, and without a time-out while data flows."""
 
 from __future__ import annotations
 

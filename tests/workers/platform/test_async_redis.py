@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
-from workers.engine.intake import redis_connection
+from workers.platform import async_redis
 
 COMMANDS: list[tuple[Any, ...]] = [
     ("PING",),
@@ -23,7 +23,7 @@ COMMANDS: list[tuple[Any, ...]] = [
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command[0]))
 def test_commands_are_written_as_redis_py_writes_them(redis_url: str, command: tuple[Any, ...]) -> None:
     async def packed() -> tuple[bytes, bytes]:
-        async with redis_connection.connect(redis_url) as client, redis.asyncio.Redis.from_url(redis_url) as plain:
+        async with async_redis.connect(redis_url) as client, redis.asyncio.Redis.from_url(redis_url) as plain:
             ours, theirs = (each.connection_pool.make_connection() for each in (client, plain))  # type: ignore[no-untyped-call]
             return b"".join(ours.pack_command(*command)), b"".join(theirs.pack_command(*command))
 
@@ -40,4 +40,4 @@ def test_commands_are_written_as_redis_py_writes_them(redis_url: str, command: t
     ],
 )
 def test_the_url_says_what_kind_of_connection_it_is(url: str, kind: type) -> None:
-    assert issubclass(redis_connection.connect(url).connection_pool.connection_class, kind)
+    assert issubclass(async_redis.connect(url).connection_pool.connection_class, kind)

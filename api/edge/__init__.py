@@ -1,0 +1,1 @@
+"""Hot operations: answered on the server's event loop, and by the Flask app under any other WSGI server."""

@@ -1,0 +1,138 @@
+"""What a hot operation is given: the request with its caller and body, and the services of the app.
+
+A hot operation is a function in two steps. The function itself reads and checks the request, without waiting for
+anything but what it lacks in memory, and returns a coroutine, which does the rest on the event loop:
+
+    @blueprint.get("/jobs/<job_id>")
+    @Operation(Role.CLIENT, "Jobs", {200: JobDocument}, query=JobWait)
+    @hot
+    def show_job(call: Call, job_id: str) -> Coroutine[Any, Any, Answer]: …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+
+from flask import Response, current_app
+from flask import request as flask_request
+from pydantic import BaseModel
+
+from api.auth import identity
+from api.auth.identity import Identity
+from api.http import bodies, reading, requests, responses, telemetry
+from api.http.exchange import Answer, Request
+from api.http.telemetry import HttpMetrics
+from api.process import services
+from api.process.services import Services
+
+_Model = TypeVar("_Model", bound=BaseModel)
+Rest = Coroutine[Any, Any, Answer]
+Plan = Callable[..., Rest]
+_ATTRIBUTE = "plan"
+#: A longer body takes so long to parse that other requests would notice.
+LONG_BYTES = 64 * 1024
+
+
+@dataclass
+class Call:
+    """A request for a hot operation, from a caller who may make it."""
+
+    services: Services
+    request: Request
+    caller: Identity
+    metrics: HttpMetrics
+    #: Returns the body as it came.
+    read: Callable[[], bytes]
+
+    @cached_property
+    def content(self) -> bytes:
+        """The body, decoded. Raises MediaTypeWrong, RequestMalformed, BodyTooLarge."""
+        most_bytes = self.services.settings.max_body_bytes
+        return bodies.decoded(self.read(), self.request.header("HTTP_CONTENT_ENCODING"), most_bytes)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the body is so long that its input should not be handled on the event loop."""
+        return len(self.content) > LONG_BYTES
+
+    def body(self, model: type[_Model]) -> _Model:
+        """Read the body as a JSON object. Raises JsonInvalid, RequestInvalid."""
+        return reading.json_body(self.content, model)
+
+    def query(self, model: type[_Model]) -> _Model:
+        """Read the query string. Raises RequestInvalid."""
+        return reading.parameters(self.request, model)
+
+    def prefer_wait_s(self) -> float | None:
+        """Return the seconds of `Prefer: wait=N`, within what the settings allow; None if not asked."""
+        return reading.prefer_wait_s(self.request, self.services.settings.max_wait_s)
+
+    def idempotency_key(self) -> str | None:
+        """Return the `Idempotency-Key` header, scoped to the caller. Raises IdempotencyKeyInvalid."""
+        return identity.idempotency_key(self.request, self.caller)
+
+
+def hot(plan: Plan) -> Callable[..., Response]:
+    """Return the Flask view of a hot operation; `plan_of` finds the operation in it."""
+
+    @wraps(plan)
+    def view(**arguments: str) -> Response:
+        here = services.current()
+        call = Call(
+            here,
+            requests.current(),
+            identity.current(),
+            telemetry.counters_of(current_app),
+            lambda: flask_request.get_data(cache=False),
+        )
+        return _response(here, here.jobs.run(plan(call, **arguments)))
+
+    setattr(view, _ATTRIBUTE, plan)
+    return view
+
+
+def plan_of(view: Callable[..., Any]) -> Plan | None:
+    """Return the hot operation behind a view; None if it is none."""
+    found: Plan | None = getattr(view, _ATTRIBUTE, None)
+    return found
+
+
+def _response(here: Services, answer: Answer) -> Response:
+    if answer.stream is None:
+        return responses.of(answer)
+    frames = _Frames(here, answer)
+    response = Response(frames, answer.status, answer.headers)
+    response.call_on_close(frames.close)
+    if flask_request.method == "HEAD":
+        response.close()  # the server doesn't
+    return response
+
+
+class _Frames(Iterator[bytes]):
+    """The frames of a stream, for a thread."""
+
+    def __init__(self, here: Services, answer: Answer) -> None:
+        self._here = here
+        self._answer = answer
+
+    def __next__(self) -> bytes:
+        frame = self._here.jobs.run(self._next())
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def close(self) -> None:
+        """End the stream."""
+        self._here.jobs.run(self._close())
+
+    async def _next(self) -> bytes | None:
+        assert self._answer.stream is not None  # noqa: S101 - narrows the type
+        return await anext(self._answer.stream, None)
+
+    async def _close(self) -> None:
+        close = getattr(self._answer.stream, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,114 @@
+"""Answers hot operations on the server's event loop: the same operations as those of the Flask app, without it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flask import Flask
+
+from api.auth import cross_origin, guard
+from api.edge.call import LONG_BYTES, Call, Plan, Rest, plan_of
+from api.http import prefix, problem_documents, telemetry
+from api.http.exchange import REQUEST_ID, Answer, Request
+from api.http.route import Access, access_of
+from api.process import services
+from api.process.services import Services
+
+_VARIABLE = re.compile(r"<(\w+)>")
+
+
+class Body(Protocol):
+    """The body of a request, as it comes."""
+
+    async def read(self, most_bytes: int) -> bytes:
+        """Read all of it. Raises BodyTooLarge, RequestMalformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    pattern: str
+    expression: re.Pattern[str]
+    plan: Plan
+    access: Access
+
+
+class Handler:
+    """Answers the hot operations of an app; for the server (`api.http.server`)."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._metrics = telemetry.counters_of(app)
+        self._prefix = prefix.of(app)
+        #: By method and first part of the path.
+        self._routes: dict[tuple[str, str], list[_Route]] = {}
+        for rule in app.url_map.iter_rules():
+            plan = plan_of(app.view_functions[rule.endpoint])
+            if plan is not None:
+                self._add(rule.rule, rule.methods or set(), plan, access_of(app, rule.endpoint))
+
+    def __call__(self, environ: dict[str, Any], body: Body) -> Awaitable[Answer] | None:
+        """Return the coroutine that answers a request; None for all but hot operations."""
+        if self._prefix is not None:
+            environ = dict(environ)
+            self._prefix.apply(environ)
+        path = environ["PATH_INFO"]
+        first = path[1 : path.find("/", 1)] if path.find("/", 1) > 0 else path[1:]
+        for route in self._routes.get((environ["REQUEST_METHOD"], first), ()):
+            if match := route.expression.fullmatch(path):
+                return self._answer(environ, route, _arguments(match), body)
+        return None
+
+    @property
+    def _services(self) -> Services:
+        return services.of(self._app)
+
+    def _add(self, pattern: str, methods: set[str], plan: Plan, access: Access) -> None:
+        expression = re.compile(_VARIABLE.sub(r"(?P<\1>[^/]+)", pattern))
+        for method in methods - {"HEAD", "OPTIONS"}:
+            routes = self._routes.setdefault((method, pattern.split("/")[1]), [])
+            routes.append(_Route(pattern, expression, plan, access))
+
+    async def _answer(self, environ: dict[str, Any], route: _Route, arguments: Mapping[str, str], body: Body) -> Answer:
+        request = Request(environ, route.pattern, arguments, time.perf_counter())
+        telemetry.begin(request)
+        try:
+            try:
+                answer = await self._answered(request, route, body)
+            except Exception as error:  # noqa: BLE001 - each is answered, as Flask does
+                answer = problem_documents.answer(error, request)
+            answer.headers[REQUEST_ID] = request.request_id
+            answer.headers |= self._cross_origin(request, route, answer)
+            telemetry.end(request, answer.status, self._metrics, is_logged=self._services.settings.access_log)
+            return answer
+        finally:
+            telemetry.close(request)
+
+    async def _answered(self, request: Request, route: _Route, body: Body) -> Answer:
+        jobs = self._services.jobs
+        caller = await jobs.quickly(guard.identify, self._services, request, route.access)
+        content = await body.read(self._services.settings.max_body_bytes)
+        call = Call(self._services, request, caller, self._metrics, lambda: content)
+        rest: Rest
+        if len(content) > LONG_BYTES:
+            rest = await jobs.in_thread(route.plan, call, **request.arguments)
+        else:
+            rest = await jobs.quickly(route.plan, call, **request.arguments)
+        return await rest
+
+    def _cross_origin(self, request: Request, route: _Route, answer: Answer) -> dict[str, str]:
+        headers = cross_origin.headers(self._services.settings, request, of_events=route.access.takes_ticket)
+        if "Vary" in headers and "Vary" in answer.headers:
+            headers["Vary"] = f"{answer.headers['Vary']}, {headers['Vary']}"
+        return headers
+
+
+def _arguments(match: re.Match[str]) -> dict[str, str]:
+    # WSGI has the bytes of the path as Latin-1 (PEP 3333).
+    return {
+        name: value if value.isascii() else value.encode("latin-1").decode(errors="replace")
+        for name, value in match.groupdict().items()
+    }

@@ -1,0 +1,84 @@
+"""All that one event loop does with jobs: submit, read, await and follow them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from workers.jobs import accept, query
+from workers.jobs.accept import Idempotency, Limits
+from workers.jobs.job import JobOptions
+from workers.jobs.on_loop import lookups
+from workers.jobs.on_loop.commits import Commits
+from workers.jobs.on_loop.following import Following
+from workers.jobs.on_loop.lookups import Found
+from workers.jobs.on_loop.reads import Reads
+from workers.jobs.on_loop.waits import Waits
+from workers.jobs.query import JobView
+from workers.platform import async_redis
+from workers.platform.ids import new_id
+from workers.platform.redis_client import translated_errors
+from workers.settings import load
+from workers.tracing import spans
+
+
+class Desk:
+    """One for each event loop, on which it is made, used and closed."""
+
+    def __init__(self, client: Redis | None = None) -> None:
+        self._client = client or async_redis.connect(load().redis_url)
+        self._commits = Commits(self._client)
+        self.reads = Reads(self._client)
+        self.waits = Waits(self._client, self.reads)
+        self.following = Following(self.waits, self.reads)
+
+    async def close(self) -> None:
+        """Give up all that is under way."""
+        await self.following.close()
+        await self.waits.close()
+        await self._client.aclose()
+
+    async def submit(  # noqa: PLR0913, PLR0917 - what makes a job
+        self,
+        endpoint_name: str,
+        rows: Mapping[str, Any],
+        limits: Limits,
+        idempotency: Idempotency | None,
+        owner: str | None,
+        options: JobOptions,
+        job_id: str | None = None,
+        *,
+        is_long: bool = False,
+    ) -> JobView:
+        """Submit one job, as `query.submit` does; a long one is made ready in another thread.
+
+        Raises:
+            JobArgumentsWrong, TargetRefused, QueueFull, IdempotencyConflict, JobUnconfirmed, QueueUnavailable: as
+                `query.submit`.
+        """
+        args, kwargs = query.arguments_of(endpoint_name, rows)
+        if not load().queues_beside_records:
+            # Messages for another broker are sent by a library that blocks.
+            accepted = await asyncio.to_thread(
+                accept.submit, args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id,
+                options=options,
+            )  # fmt: skip
+        else:
+            job_id = job_id or new_id()
+            options = options.over(accept.default_options({}, limits))
+            celery_options: dict[str, Any] = {}
+            with spans.sending(endpoint_name, job_id, celery_options) as traceparent, translated_errors():
+                about = job_id, endpoint_name, (args, kwargs), owner, options, celery_options, traceparent
+                new = await asyncio.to_thread(accept.prepare, *about) if is_long else accept.prepare(*about)
+                accepted = await self._commits.commit(new, limits, idempotency)
+        if accepted.repeated:
+            [job] = await self.reads.placed([await self.reads.get(accepted.job_id)])
+            return job
+        return query.accepted_view(accepted, owner)
+
+    async def look_up(self, job_ids: Sequence[str], wait_s: float = 0, owner: str | None = None) -> Found:
+        """Return these jobs, as `lookups.look_up`. Raises QueueUnavailable."""
+        return await lookups.look_up(self.reads, self.waits, job_ids, wait_s, owner)

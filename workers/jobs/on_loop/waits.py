@@ -1,0 +1,223 @@
+"""Waiting for jobs on an event loop: one subscription wakes all that wait in this process.
+
+Whoever ends jobs publishes their ids, a batch in one message. A watch stands before its job is looked at, so that an
+end is seen in the record, or heard of, or both. What is published while the connection is lost is looked for once it
+is back, and a look each second makes up for whatever else is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import redis
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from workers import keys
+from workers.jobs import query, records
+from workers.jobs.on_loop.reads import Reads
+from workers.jobs.query import JobView
+
+_log = logging.getLogger(__name__)
+
+#: How often what has been waited for this long already is looked for without having been heard of.
+_LOOK_S = 1.0
+#: Silence after which the connection is asked whether it lives, and once more after which it is given up.
+_SILENCE_S = 10.0
+_PAUSE_S = 0.5
+#: The errors of a connection that is lost; the engine's kind of client raises the last one too.
+_LOST = (redis.RedisError, OSError, TimeoutError)
+
+
+class Watch:
+    """One caller that waits for one job."""
+
+    __slots__ = ("_waits", "began", "done", "job_id", "keeps_record", "record", "submitted")
+
+    def __init__(self, waits: Waits, job_id: str, *, keeps_record: bool = True) -> None:
+        self._waits = waits
+        self.job_id = job_id
+        #: Whether the record that ended the wait is wanted too.
+        self.keeps_record = keeps_record
+        self.began = time.monotonic()
+        self.done = asyncio.Event()
+        self.record: bytes | None = None
+        #: Whether there is, or was, such a job.
+        self.submitted = False
+
+    async def wait(self, timeout_s: float) -> JobView:
+        """Return the job as soon as it has ended, or as it stands after `timeout_s`.
+
+        Raises:
+            JobNotFound: the id is unknown.
+            JobUnreadable: another program has written its record.
+            QueueUnavailable: Redis can't be reached at the end of the wait.
+        """
+        self.submitted = True
+        if timeout_s > 0:
+            self._waits.listen()
+            await self.until(timeout_s)
+        if self.record is None:
+            return await self._waits.reads.get(self.job_id)
+        return query.parse(self.job_id, self.record)
+
+    async def until(self, timeout_s: float) -> bool:
+        """Wait until it is woken; tell whether it was within `timeout_s`."""
+        if not self.done.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, timeout_s)):
+                    await self.done.wait()
+        return self.done.is_set()
+
+
+class Waits:
+    """Wakes every caller when its job has ended; its methods are called on one event loop."""
+
+    def __init__(self, client: Redis, reads: Reads) -> None:
+        self._client = client
+        self.reads = reads
+        self._watches: dict[str, set[Watch]] = {}
+        self._listening: asyncio.Task[None] | None = None
+        self._released = False
+        self._next_look = 0.0
+        #: Whether it hears of ended jobs, and has looked for those that ended before it did.
+        self.is_listening = False
+
+    @contextmanager
+    def watching(self, job_id: str, *, keeps_record: bool = True) -> Iterator[Watch]:
+        """Yield a watch that misses no end from now on, also of a job that is still to be submitted."""
+        watch = Watch(self, job_id, keeps_record=keeps_record)
+        self._watches.setdefault(job_id, set()).add(watch)
+        if self._released:
+            watch.done.set()
+        try:
+            yield watch
+        finally:
+            self._forget(watch)
+
+    async def wait(self, job_id: str, timeout_s: float, owner: str | None = None) -> JobView:
+        """Return the job as soon as it has ended, or as it stands after `timeout_s`; with an `owner`, one of theirs.
+
+        Raises:
+            JobNotFound: the id is unknown, or somebody else's.
+            JobUnreadable: another program has written its record.
+            QueueUnavailable: Redis can't be reached, at the beginning or at the end of the wait.
+        """
+        if timeout_s <= 0:
+            return await self.reads.get(job_id, owner)
+        with self.watching(job_id) as watch:
+            job = await self.reads.get(job_id, owner)
+            return job if job.state.terminal else await watch.wait(timeout_s)
+
+    async def wait_for_all(self, job_ids: Sequence[str], timeout_s: float) -> None:
+        """Return as soon as all these jobs have ended (an unknown one has), or after `timeout_s`.
+
+        Raises:
+            redis.RedisError: Redis can't be reached at the beginning of the wait.
+        """
+        ends_at = time.monotonic() + timeout_s
+        with ExitStack() as watching:
+            watches = [watching.enter_context(self.watching(each, keeps_record=False)) for each in job_ids]
+            for watch in watches:
+                watch.submitted = True
+            await self._wake_ended(job_ids)
+            if not all(watch.done.is_set() for watch in watches):
+                self.listen()
+            for watch in watches:
+                await watch.until(ends_at - time.monotonic())
+
+    def release(self) -> None:
+        """End every wait, now and from now on: this process is about to end."""
+        self._released = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.done.set()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self.release()
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
+
+    def listen(self) -> None:
+        """Have the task that hears of ended jobs run."""
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop().create_task(self._run())
+
+    def _forget(self, watch: Watch) -> None:
+        watches = self._watches.get(watch.job_id, set())
+        watches.discard(watch)
+        if not watches:
+            self._watches.pop(watch.job_id, None)
+
+    async def _run(self) -> None:
+        while not self._released:
+            try:
+                async with self._client.pubsub() as subscription:
+                    await self._listen(subscription)
+            except _LOST as error:
+                # The callers go on waiting: Redis may be back before their time is over.
+                level = logging.WARNING if self._watches else logging.DEBUG
+                _log.log(
+                    level, "not hearing of the ends of %d awaited jobs (%s); trying again", len(self._watches), error
+                )
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _listen(self, subscription: PubSub) -> None:
+        await subscription.subscribe(keys.ENDED_CHANNEL)
+        heard_at, asked = time.monotonic(), False
+        while not self._released:
+            message = await subscription.get_message(timeout=_LOOK_S)
+            now = time.monotonic()
+            if message is not None:
+                heard_at, asked = now, False
+                await self._heard(message)
+            elif now - heard_at > _SILENCE_S:
+                if asked:
+                    raise redis.ConnectionError("Redis does not answer")
+                await subscription.ping()
+                heard_at, asked = now, True
+            await self._look_regularly(now)
+
+    async def _heard(self, message: dict[str, Any]) -> None:
+        if message["type"] == "message":
+            ids = message["data"].decode(errors="replace").split(keys.ENDED_SEPARATOR)
+            await self._look([job_id for job_id in ids if job_id in self._watches])
+        elif message["type"] == "subscribe":
+            # Also after a connection that was lost: what was published before has to be looked for.
+            await self._look(list(self._watches))
+            self.is_listening = True
+
+    async def _look_regularly(self, now: float) -> None:
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_S
+            await self._look([job_id for job_id, each in self._watches.items() if _is_old(each, now)])
+
+    async def _look(self, job_ids: Sequence[str]) -> None:
+        try:
+            await self._wake_ended(job_ids)
+        except _LOST as error:
+            _log.warning("can't look for %d awaited jobs: %s", len(job_ids), error)
+
+    async def _wake_ended(self, job_ids: Sequence[str]) -> None:
+        for job_id, record in zip(job_ids, await self.reads.records(job_ids), strict=True):
+            if record is None or records.is_terminal(record):
+                self._wake(job_id, record)
+
+    def _wake(self, job_id: str, record: bytes | None) -> None:
+        for watch in self._watches.get(job_id, ()):
+            # A record that is gone by now ends the wait too: the caller's last look says so.
+            if record is not None or watch.submitted:
+                watch.record = record if watch.keeps_record else None
+                watch.done.set()
+
+
+def _is_old(watches: Iterable[Watch], now: float) -> bool:
+    return any(now - watch.began > _LOOK_S for watch in watches)
