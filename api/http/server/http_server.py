@@ -26,6 +26,8 @@ Handler = Callable[[dict[str, Any], Body], Awaitable[Answer] | None]
 _BYTES_PER_S = 1_024
 #: Sixteen of the largest that the default settings take.
 _MOST_HELD_BYTES = 256 * 1024 * 1024
+#: About the most that a request's head may have; each connection may hold as much.
+_HEAD_BYTES = 64 * 1024
 #: Granian's errors go where ours go; without `incremental`, it would close the handlers of this process.
 _LOGGING: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
@@ -71,7 +73,7 @@ class HttpServer:
         self._threads = WsgiThreads(app, threads, waiting)
         self._connections = connections
         self._backlog = backlog
-        self._http = HTTP1Settings(header_read_timeout=idle_ms)
+        self._http = HTTP1Settings(header_read_timeout=idle_ms, max_buffer_size=_HEAD_BYTES)
         self._reading = Reading(Patience(silence_s, bytes_per_s), most_held_bytes)
         self._streams: set[asyncio.Task[Any]] = set()
         self._granian: Granian | None = None
