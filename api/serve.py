@@ -19,6 +19,7 @@ from api.app import create_app
 from api.auth import guard
 from api.edge.handler import Handler
 from api.errors import AddressTaken, ApiError, SettingsWrong
+from api.http import telemetry
 from api.http.server.http_server import HttpServer
 from api.process import services, siblings
 from api.process.siblings import Siblings
@@ -65,6 +66,7 @@ class Server:
         self._services = services.of(app)
         self._loop = asyncio.new_event_loop()
         self._is_ending = False
+        metrics = telemetry.counters_of(app)
         held = settings.max_held_waits + settings.max_event_streams
         self._listener = HttpServer(
             app,
@@ -75,6 +77,7 @@ class Server:
             backlog=_BACKLOG,
             idle_ms=_IDLE_CONNECTION_MS,
             silence_s=_SILENT_BODY_S,
+            refused=lambda request, status: telemetry.end(request, status, metrics, is_logged=settings.access_log),
         )
 
     def run(self) -> None:

@@ -59,7 +59,13 @@ async def send(transport: Any, part: bytes) -> None:
 
 def refusal(environ: Environ, error: Exception) -> Answer:
     """Return the answer for an error; one that nobody expected is logged, and not told."""
-    request = environ.get(_KEY) or environ.setdefault(_KEY, Request(environ, NO_ROUTE, {}, time.perf_counter()))
+    request = refused(environ)
     answer = problem_documents.answer(error, request)
     answer.headers[REQUEST_ID] = request.request_id
     return answer
+
+
+def refused(environ: Environ) -> Request:
+    """Return the request that is answered with a refusal: always the same one, with its id."""
+    found: Request = environ.get(_KEY) or environ.setdefault(_KEY, Request(environ, NO_ROUTE, {}, time.perf_counter()))
+    return found

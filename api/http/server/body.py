@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Where a request's environment has its body.
 _KEY = "queuecast.body"
+#: So much of each body counts for nothing: the number of connections bounds it.
+_FREE_BYTES = 16 * 1024
 #: How often overdue bodies are looked for: much cheaper than a timer for each of them.
 _LOOK_S = 0.25
 _STOPPED = "The body has stopped coming."
@@ -35,10 +37,13 @@ class Patience:
     bytes_per_s: float
 
 
-class Deadlines:
-    """Gives up the bodies that are overdue; of one event loop."""
+class Reading:
+    """What the bodies of one event loop share: deadlines, and the memory for those that are not all there yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience, most_held_bytes: int) -> None:
+        self.patience = patience
+        self._most_held_bytes = most_held_bytes
+        self._held_bytes = 0
         self._ends_at: dict[Body, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -52,6 +57,17 @@ class Deadlines:
         """Give it up no more."""
         del self._ends_at[body]
 
+    def hold(self, count: int, of_which_own: int) -> None:
+        """Note that so many more bytes are held. Raises ServerBusy if those of all bodies are too many."""
+        self._held_bytes += count
+        # One alone may have as many as its address takes.
+        if self._held_bytes > max(self._most_held_bytes, of_which_own):
+            raise ServerBusy
+
+    def release(self, count: int) -> None:
+        """Note that so many bytes are held no more."""
+        self._held_bytes -= count
+
     def _look(self) -> None:
         now = time.monotonic()
         for body in [body for body, ends_at in self._ends_at.items() if ends_at <= now]:
@@ -59,45 +75,23 @@ class Deadlines:
         self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if self._ends_at else None
 
 
-class Room:
-    """The memory for all bodies that are read as a whole; of one event loop."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._taken_bytes = 0
-
-    def take(self, size_bytes: int) -> None:
-        """Take memory for a part. Raises ServerBusy if there is no room for it."""
-        if self._taken_bytes + size_bytes > self._most_bytes:
-            raise ServerBusy
-        self._taken_bytes += size_bytes
-
-    def give_back(self, size_bytes: int) -> None:
-        """Give memory back."""
-        self._taken_bytes -= size_bytes
-
-
 class Body:
     """The body of one request; read on the event loop by one task at a time.
 
     Attributes:
         length: how many bytes it has; None if only its end tells.
+        proto: the request as Granian has it, until `close`.
     """
 
     __slots__ = (
-        "_deadlines", "_future", "_given_up", "_has_ended", "_held_bytes", "_hurried_until", "_patience", "_proto",
-        "_received", "_room", "_stream", "_waited_s", "length",
+        "_future", "_given_up", "_has_ended", "_hurried_until", "_reading", "_received", "_stream", "_waited_s",
+        "length", "proto",
     )  # fmt: skip
 
-    def __init__(
-        self, proto: Any, environ: MutableMapping[str, Any], patience: Patience, deadlines: Deadlines, room: Room
-    ) -> None:
+    def __init__(self, proto: Any, environ: MutableMapping[str, Any], reading: Reading) -> None:
         environ[_KEY] = self
-        self._room = room
-        self._held_bytes = 0
-        self._proto = proto
-        self._patience = patience
-        self._deadlines = deadlines
+        self.proto = proto
+        self._reading = reading
         self._stream: Any = None
         self._future: Any = None
         self._received = 0
@@ -115,15 +109,23 @@ class Body:
         Raises:
             BodyTooLarge: it has more bytes than that.
             RequestMalformed: it was cut off, has stopped coming, or comes too slowly.
-            ServerBusy: the bodies of other requests take all the memory that bodies may take.
+            ServerBusy: too much of other bodies is held at the moment.
         """
         if self.length is not None and self.length > most_bytes:
             raise BodyTooLarge(most_bytes)
-        parts = [await self._held_chunk()]
-        while not self._has_ended:
-            if self._received > most_bytes:
-                raise BodyTooLarge(most_bytes)
-            parts.append(await self._held_chunk())
+        held = 0
+        parts: list[bytes] = []
+        try:
+            while part := await self.chunk():
+                parts.append(part)
+                if self._received > most_bytes:
+                    raise BodyTooLarge(most_bytes)
+                if not self._has_ended:
+                    more = max(0, self._received - _FREE_BYTES) - held
+                    held += more
+                    self._reading.hold(more, held)
+        finally:
+            self._reading.release(held)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunk(self) -> bytes:
@@ -131,7 +133,7 @@ class Body:
         if self._has_ended:
             return b""
         if self._stream is None:
-            self._stream = aiter(self._proto)
+            self._stream = aiter(self.proto)
         part = await self._next()
         self._received += len(part)
         if part:
@@ -152,42 +154,34 @@ class Body:
         self._hurried_until = time.monotonic() + all_within_s
 
     def close(self) -> None:
-        """Let go of what has come, and of what has not: else its connection would be kept after the answer."""
-        self._room.give_back(self._held_bytes)
-        self._held_bytes = 0
-        self._proto = self._stream = self._future = None
+        """Let go of what has not come: as long as anything holds it, its connection is kept after the answer."""
+        self.proto = self._stream = self._future = None
 
     def give_up(self) -> None:
         """End the wait for what comes next."""
         self._given_up = True
         self._future.cancel()
 
-    async def _held_chunk(self) -> bytes:
-        part = await self.chunk()
-        self._room.take(len(part))
-        self._held_bytes += len(part)
-        return part
-
     async def _next(self) -> bytes:
         began = time.monotonic()
         self._future = self._stream.__anext__()
-        self._deadlines.add(self, self._given_up_at(began))
+        self._reading.add(self, self._given_up_at(began))
         try:
             part: bytes = await self._future
         except asyncio.CancelledError:
             if not self._given_up:
                 raise  # the task itself was cancelled
-            is_silent = time.monotonic() - began > self._patience.silence_s / 2
+            is_silent = time.monotonic() - began > self._reading.patience.silence_s / 2
             raise RequestMalformed(_STOPPED if is_silent else _SLOW) from None
         finally:
-            self._deadlines.remove(self)
+            self._reading.remove(self)
             self._waited_s += time.monotonic() - began
         return part
 
     def _given_up_at(self, now: float) -> float:
         """Return when to give up the wait that begins now."""
-        silence_s = self._patience.silence_s
-        slow_at = now + silence_s + self._received / self._patience.bytes_per_s - self._waited_s
+        silence_s = self._reading.patience.silence_s
+        slow_at = now + silence_s + self._received / self._reading.patience.bytes_per_s - self._waited_s
         return min(now + silence_s, slow_at, self._hurried_until or math.inf)
 
 

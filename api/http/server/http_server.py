@@ -13,9 +13,9 @@ from granian.log import LogLevels
 from granian.server.embed import Server as Granian
 
 from api.errors import AddressTaken
-from api.http.exchange import Answer
+from api.http.exchange import Answer, Request
 from api.http.server import answers
-from api.http.server.body import Body, Deadlines, Patience, Room
+from api.http.server.body import Body, Patience, Reading
 from api.http.server.environ import Environ, environ_of
 from api.http.server.wsgi import WSGIApp, WsgiThreads
 
@@ -24,7 +24,10 @@ Handler = Callable[[dict[str, Any], Body], Awaitable[Answer] | None]
 
 #: A body that comes more slowly than this is given up.
 _BYTES_PER_S = 1_024
-_BODIES_BYTES = 256 * 1024 * 1024
+#: Sixteen of the largest that the default settings take.
+_MOST_HELD_BYTES = 256 * 1024 * 1024
+#: About the most that a request's head may have; each connection may hold as much.
+_HEAD_BYTES = 64 * 1024
 #: Granian's errors go where ours go; without `incremental`, it would close the handlers of this process.
 _LOGGING: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
@@ -46,7 +49,8 @@ class HttpServer:
         idle_ms: how long a connection may be open without a request, and how long a request's head may take.
         silence_s: how long nothing may come of a body.
         bytes_per_s: how fast a body has to come on the average, apart from the first `silence_s`.
-        bodies_bytes: how much memory the bodies may take that are read on the event loop; others are answered 503.
+        most_held_bytes: how much the loop holds of bodies that are not all there yet; others are answered 503.
+        refused: told of each request that neither handler nor app has answered, with the status.
     """
 
     def __init__(  # noqa: PLR0913 - each by name
@@ -61,16 +65,16 @@ class HttpServer:
         idle_ms: int,
         silence_s: float,
         bytes_per_s: float = _BYTES_PER_S,
-        bodies_bytes: int = _BODIES_BYTES,
+        most_held_bytes: int = _MOST_HELD_BYTES,
+        refused: Callable[[Request, int], None] = lambda *_: None,
     ) -> None:
         self._handler = handler
+        self._refused = refused
         self._threads = WsgiThreads(app, threads, waiting)
         self._connections = connections
         self._backlog = backlog
-        self._http = HTTP1Settings(header_read_timeout=idle_ms)
-        self._patience = Patience(silence_s, bytes_per_s)
-        self._deadlines = Deadlines()
-        self._room = Room(bodies_bytes)
+        self._http = HTTP1Settings(header_read_timeout=idle_ms, max_buffer_size=_HEAD_BYTES)
+        self._reading = Reading(Patience(silence_s, bytes_per_s), most_held_bytes)
         self._streams: set[asyncio.Task[Any]] = set()
         self._granian: Granian | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -109,21 +113,27 @@ class HttpServer:
 
     async def _answer(self, scope: Any, proto: Any) -> None:
         environ = environ_of(scope)
-        body = Body(proto, environ, self._patience, self._deadlines, self._room)
+        body = Body(proto, environ, self._reading)
         try:
-            handled = self._handler(environ, body)
-            if handled is None:
-                await self._threads.answer(environ, body, proto)
-                return
-            answer = await handled
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            answer = answers.refusal(environ, error)
+            answer = await self._answered(environ, body)
         finally:
             body.close()
+        if answer is None:
+            return
         if answer.stream is None:
             answers.send_plain(proto, environ["REQUEST_METHOD"], answer)
         else:
             await self._send_stream(environ, answer, answer.stream, proto)
+
+    async def _answered(self, environ: Environ, body: Body) -> Answer | None:
+        """Return the answer that is still to be sent. Whoever keeps an error must not keep the connection with it."""
+        try:
+            handled = self._handler(environ, body)
+            return await (self._threads.answer(environ, body) if handled is None else handled)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            answer = answers.refusal(environ, error)
+            self._refused(answers.refused(environ), answer.status)
+            return answer
 
     async def _send_stream(self, environ: Environ, answer: Answer, stream: AsyncIterator[bytes], proto: Any) -> None:
         """Send a stream until its end, the client's or the process's; close it in each case."""

@@ -33,8 +33,8 @@ class WsgiThreads:
         self._most = threads + waiting
         self._taken = 0
 
-    async def answer(self, environ: Environ, body: Body, proto: Any) -> None:
-        """Answer one request. Raises ServerBusy, RequestMalformed."""
+    async def answer(self, environ: Environ, body: Body) -> None:
+        """Answer one request, and send it. Raises ServerBusy, RequestMalformed."""
         small = body.length is not None and body.length <= _READ_AHEAD_BYTES
         # Who expects to be told whether to send the body is told so when it is read.
         ahead = io.BytesIO(await body.read(_READ_AHEAD_BYTES)) if small and "HTTP_EXPECT" not in environ else None
@@ -43,7 +43,7 @@ class WsgiThreads:
         loop = asyncio.get_running_loop()
         environ["wsgi.input"] = ahead or io.BufferedReader(Incoming(body, loop), _BUFFER_BYTES)
         done = loop.create_future()
-        self._pool.submit(self._run, _Call(self._app, environ, proto, loop), done)
+        self._pool.submit(self._run, _Call(self._app, environ, body.proto, loop), done)
         self._taken += 1
         await done
 
@@ -98,6 +98,8 @@ class _Call:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             self._fail(error)
+        finally:
+            self._proto = self._transport = None
 
     def _start(self, status: str, headers: _Headers, exc_info: _ExcInfo | None = None) -> Callable[[bytes], None]:
         if exc_info is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from api.errors import RequestMalformed
-from api.http.exchange import Answer
+from api.http.exchange import Answer, Request
 from api.http.server.body import Body, hurry
 from api.http.server.http_server import HttpServer, nothing_itself
 from tests.support.ports import free_port, refuses_connections
@@ -116,7 +117,10 @@ class Running:
     def __init__(self, app: Callable[..., Any], handler: Any, **settings: Any) -> None:
         self.port = free_port()
         usual: dict[str, Any] = {"threads": 4, "waiting": 2, "connections": 50, "backlog": 128, "idle_ms": 30_000}
-        self.server = HttpServer(app, handler, **{**usual, "silence_s": 1.5, "bytes_per_s": 1_000, **settings})
+        usual |= {"silence_s": 1.5, "bytes_per_s": 1_000, "refused": self._note}
+        #: The ids and statuses of requests that were refused.
+        self.refused: list[tuple[str, int]] = []
+        self.server = HttpServer(app, handler, **{**usual, **settings})
         self._sockets = ExitStack()
         self._ended = threading.Event()
         listening = threading.Event()
@@ -129,6 +133,9 @@ class Running:
 
         threading.Thread(target=run, daemon=True).start()
         assert listening.wait(30)
+
+    def _note(self, request: Request, status: int) -> None:
+        self.refused.append((request.request_id, status))
 
     def connect(self, sent: bytes = b"") -> socket.socket:
         found = self._sockets.enter_context(socket.create_connection(("127.0.0.1", self.port), 30))
@@ -359,6 +366,7 @@ def test_a_stream_is_closed_when_its_client_goes_away(running: Running, loop: Lo
 
 
 def test_more_requests_than_may_wait_for_a_thread_are_told_to_come_back(running: Running, app: App) -> None:
+    assert running.refused == []
     held = [running.connect(b"GET /held HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n") for _ in range(4 + 2)]
     read: list[tuple[int, str, bytes]] = []
 
@@ -366,7 +374,7 @@ def test_more_requests_than_may_wait_for_a_thread_are_told_to_come_back(running:
         read.append(running.ask("/loop/x"))  # the loop answers meanwhile
         assert read[-1][0] == 200
         more = running.connect(b"GET /refused HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Request-ID: r\r\n\r\n")
-        more.settimeout(0.5)
+        more.settimeout(3)
         try:
             read.append(answer_on(more))
         except TimeoutError:
@@ -378,9 +386,37 @@ def test_more_requests_than_may_wait_for_a_thread_are_told_to_come_back(running:
     assert (status, json.loads(body)["code"]) == (503, "server_busy")
     assert "retry-after: 2\r\n" in head
     assert "x-request-id: r\r\n" in head
+    eventually(lambda: ("r", 503) in running.refused)
     app.may_answer.set()
     assert [answer_on(each)[0] for each in held] == [200] * len(held)
     assert running.ask("/app")[0] == 200
+
+
+def test_a_long_head_is_read_and_one_over_the_limit_refused(running: Running, app: App) -> None:
+    assert running.ask("/app", headers=f"X-Long: {'.' * 60_000}\r\n")[0] == 200
+    assert len(app.environs["/app"]["HTTP_X_LONG"]) == 60_000
+    # Granian reads a little more before it looks, and doesn't read the rest.
+    refused = running.connect(b"GET /never HTTP/1.1\r\nX-Long: " + b"." * 150_000)
+    assert refused.recv(1_000).startswith(b"HTTP/1.1 431")
+    assert "/never" not in app.environs
+
+
+def test_bodies_that_come_slowly_hold_a_bounded_part_of_the_memory(app: App, loop: Loop) -> None:
+    running = Running(app, loop, most_held_bytes=100_000, silence_s=20)
+    try:
+        both = [running.begin("/loop/read", "Content-Length: 90001", b"." * 90_000) for _ in range(2)]
+        [refused], _, _ = select.select(both, [], [], 30)
+        [first] = set(both) - {refused}
+        status, _, body = answer_on(refused)
+        assert (status, json.loads(body)["code"]) == (503, "server_busy")
+        small = running.begin("/loop/read", "Content-Length: 15000", b"." * 15_000)
+        assert small.recv(100).startswith(b"HTTP/1.1 200"), "small ones are taken"
+        first.sendall(b".")
+        assert first.recv(100).startswith(b"HTTP/1.1 200")
+        again = running.begin("/loop/read", "Content-Length: 60000", b"." * 60_000)
+        assert again.recv(100).startswith(b"HTTP/1.1 200"), "there is room again"
+    finally:
+        running.stop()
 
 
 def test_idle_connections_and_slow_heads_are_closed(app: App) -> None:
