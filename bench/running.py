@@ -15,6 +15,7 @@ from bench.models import write_pickles
 from bench.report import Results
 from bench.scale import Scale
 from bench.summary import Sample
+from bench.systems import mlserver
 from bench.systems.base import System, Unsupported
 from bench.systems.floor import Floor, FloorService
 from bench.systems.queuecast import Queuecast
@@ -70,6 +71,8 @@ class Runner:
 def run(figures: Sequence[str], systems: Sequence[str], scale: Scale, results: Results) -> bool:
     """Measure; return whether nothing failed. Every process that was started has ended afterwards."""
     runner = Runner(scale, results)
+    if mlserver.MLServer.name in systems and not mlserver.is_installed():
+        results.note(f"Left out, mlserver: it is not installed in {mlserver.ENVIRONMENT.name} (`make mlserver`).")
     with tempfile.TemporaryDirectory(prefix="queuecast-bench-") as name:
         folder = Path(name)
         print("fitting the models", file=sys.stderr, flush=True)
@@ -95,4 +98,6 @@ def started(names: Sequence[str], folder: Path, pickles: Path) -> Iterator[list[
         if batches:
             service = stack.enter_context(FloorService(folder / "floor", pickles, batches))
             running += [Floor(service, batch) for batch in batches]
+        if mlserver.MLServer.name in names and mlserver.is_installed():
+            running.append(stack.enter_context(mlserver.MLServer(folder / "mlserver", pickles)))
         yield running
