@@ -13,7 +13,7 @@ import httpx
 from bench.load_client import request
 from bench.machine import REPOSITORY
 from bench.models import FOREST, ONE_THREAD, QUADRATIC, model_of
-from bench.systems.base import System
+from bench.systems.base import System, Unsupported
 from tests.support.environment import clean_environment
 from tests.support.ports import free_port
 from tests.support.processes import Child
@@ -53,6 +53,8 @@ class MLServer(System):
             self._write(f"{name}/model-settings", _model_settings(name, pickles))
 
     def __enter__(self) -> Self:
+        if not is_installed():
+            raise Unsupported(f"it is not installed in {ENVIRONMENT.name} (`make mlserver`)")
         command = [str(ENVIRONMENT / "bin" / "mlserver"), "start", str(self._folder)]
         env = clean_environment(**ONE_THREAD, PYTHONPATH=str(REPOSITORY))
         log_path = self._folder / "mlserver.log"

@@ -72,6 +72,18 @@ def test_a_peer_that_is_not_installed_is_left_out_and_said(monkeypatch: pytest.M
     assert results.notes == ["Left out, mlserver: it is not installed in nothing (`make mlserver`)."]
 
 
+def test_a_peer_that_does_not_start_is_noted_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mlserver, "ENVIRONMENT", tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mlserver").symlink_to("/bin/false")
+    (tmp_path / ".installed").touch()
+    results = Results({})
+    assert run(["submit"], ["mlserver"], TINY, results)
+    assert [each[:44] for each in results.notes] == ["**Failed to start**, mlserver: RuntimeError:"]
+
+
 def bench(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
