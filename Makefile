@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 AT_ONCE := --dist loadfile --no-loadscope-reorder
 # Tests are rewritten when they are loaded: once, not at each run.
 export PYTHONDONTWRITEBYTECODE :=
+# The peer of the bench: its libraries have other versions than ours.
+MLSERVER := .venv-mlserver
 FAST := not slow and not postgres and not rabbitmq and not browser
 
 .PHONY: help
@@ -57,12 +59,24 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
 .PHONY: bench
-bench: $(VENV)/.installed-bench ## measure Queuecast beside tutorial Celery; writes docs/explanation/performance.md (under 15 minutes)
+bench: $(VENV)/.installed-bench mlserver ## measure Queuecast beside tutorial Celery and MLServer; writes docs/explanation/performance.md (20 minutes)
 	@$(BIN)/python -m bench --write-docs
 
 .PHONY: bench-quick
-bench-quick: $(VENV)/.installed-bench ## the most telling figures alone, as a table (under 2 minutes)
+bench-quick: $(VENV)/.installed-bench mlserver ## the most telling figures alone, as a table (under 3 minutes)
 	@$(BIN)/python -m bench --quick
+
+# Without it the bench goes on, and says so.
+.PHONY: mlserver
+mlserver: $(VENV)/.installed-bench ## install MLServer for the bench, in an environment of its own
+	@test $(MLSERVER)/.installed -nt bench/mlserver/requirements.txt || { \
+		echo "Installing MLServer into $(MLSERVER) (minutes the first time) …"; \
+		rm -f $(MLSERVER)/.installed; \
+		$(BIN)/python -m venv $(MLSERVER) && \
+		$(MLSERVER)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/mlserver/requirements.txt && \
+		$(MLSERVER)/bin/python -c 'import mlserver, mlserver_sklearn' && \
+		touch $(MLSERVER)/.installed; \
+	} || echo "MLServer can't be installed; the bench goes on without it." >&2
 
 .PHONY: bench-waiting
 bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of waiting times are (2 minutes)
@@ -82,8 +96,8 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES) --write-docs
 
 .PHONY: clean
-clean: ## delete .venv and all caches; data/ stays
-	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## delete the environments and all caches; data/ stays
+	rm -rf $(VENV) $(MLSERVER) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.

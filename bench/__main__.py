@@ -1,14 +1,15 @@
 """`make bench`: Queuecast and what people would use instead, side by side on one machine.
 
 Such as:
-  python -m bench                               everything, in under 15 minutes
-  python -m bench --quick                       the most telling figures, in under 2 minutes
+  python -m bench                               everything, in 20 minutes
+  python -m bench --quick                       the most telling figures, in under 3 minutes
   python -m bench --only drain,closed --rounds 5
   python -m bench --quick --only latency --systems queuecast
 
-Three systems are started as processes of their own, each with a private Redis: Queuecast; "tutorial", which is
-Flask, gunicorn and Celery as their tutorials put them together (bench/tutorial); and "floor", a bare loop on
-redis-py, one by one and in batches of 64 (bench/floor). Each round measures every figure on all of them, in
+Four systems are started as processes of their own, the first three with a private Redis: Queuecast; "tutorial", which
+is Flask, gunicorn and Celery as their tutorials put them together (bench/tutorial); "floor", a bare loop on redis-py,
+one by one and in batches of 64 (bench/floor); and "mlserver", a peer that has no queue (`make mlserver` installs it;
+without it, its column is empty). Each round measures every figure on all of them, in
 alternating order. Ratios are of values of the same round, and the median of those is what the table says: the
 machine's speed is in both. Run it on a machine that does nothing else.
 
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=rest + "\nfigures:\n" + "\n".join(f"  {name:<14}{text}" for name, (text, _) in FIGURES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--quick", action="store_true", help="fewer figures, rounds and jobs: under 2 minutes")
+    made.add_argument("--quick", action="store_true", help="fewer figures, rounds and jobs: under 3 minutes")
     made.add_argument(
         "--tiny", action="store_true", help="so few jobs that the numbers say nothing: a test of the bench"
     )

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.summary import Row, Sample, Spread, rows
+from bench.summary import PEER, Row, Sample, Spread, rows
 
 BEGIN, END = "<!-- results: begin (written by `make bench`) -->", "<!-- results: end -->"
-_COLUMNS = ("queuecast", "tutorial", "floor", "floor 64")
+_COLUMNS = ("queuecast", "tutorial", "floor", "floor 64", PEER)
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Results:
                 "model": row.model,
                 "systems": {name: asdict(spread) for name, spread in row.systems.items()},
                 "ratio": row.ratio,
+                "ratio_to_peer": row.peer_ratio,
                 "target": None if row.target is None else str(row.target),
                 "met": row.met,
             }
@@ -66,7 +67,7 @@ def markdown(results: Results) -> str:
 
 def table(found: Iterable[Row]) -> list[str]:
     """Return the lines of a markdown table."""
-    titles = ["figure", "model", *(_title(name) for name in _COLUMNS), "ratio", "target", "met"]
+    titles = ["figure", "model", *(_title(name) for name in _COLUMNS), "ratio", "target", "met", f"ratio to {PEER}"]
     return ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|", *map(_line, found)]
 
 
@@ -77,9 +78,13 @@ def _title(system: str) -> str:
 def _line(row: Row) -> str:
     cells = [f"{row.metric.title}, {row.metric.unit}", row.model]
     cells += [_cell(row.systems.get(name), ranged=name in _COLUMNS[:2]) for name in _COLUMNS]
-    cells.append("" if row.ratio is None else f"{number(row.ratio)} ×")
-    cells += [str(row.target or ""), {None: "", True: "yes", False: "**no**"}[row.met]]
+    cells += [_times(row.ratio), str(row.target or ""), {None: "", True: "yes", False: "**no**"}[row.met]]
+    cells.append(_times(row.peer_ratio))
     return "| " + " | ".join(cells) + " |"
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{number(ratio)} ×"
 
 
 def _cell(spread: Spread | None, *, ranged: bool) -> str:

@@ -8,24 +8,24 @@ from collections.abc import Iterator, Mapping
 import psutil
 
 
-def family(pid: int) -> list[psutil.Process]:
+def family(pid: int, *, children: bool = True) -> list[psutil.Process]:
     """Return a process and its children, whatever depth."""
     parent = psutil.Process(pid)
-    return [parent, *parent.children(recursive=True)]
+    return [parent, *(parent.children(recursive=True) if children else ())]
 
 
 def cpu_s(pid: int, *, children: bool = True) -> float:
     """Return the processor time that a process and its living children have used."""
     found = 0.0
-    for each in family(pid) if children else [psutil.Process(pid)]:
+    for each in family(pid, children=children):
         with contextlib.suppress(psutil.NoSuchProcess):
             found += sum(each.cpu_times()[:2])
     return found
 
 
-def pss_mib(pid: int) -> float:
+def pss_mib(pid: int, *, children: bool = True) -> float:
     """Return the memory of a process and its children, shared pages counted once."""
-    return float(sum(each.memory_full_info().pss for each in family(pid))) / 2**20
+    return float(sum(each.memory_full_info().pss for each in family(pid, children=children))) / 2**20
 
 
 class CpuMeter:

@@ -15,6 +15,7 @@ from bench.models import write_pickles
 from bench.report import Results
 from bench.scale import Scale
 from bench.summary import Sample
+from bench.systems import mlserver
 from bench.systems.base import System, Unsupported
 from bench.systems.floor import Floor, FloorService
 from bench.systems.queuecast import Queuecast
@@ -63,8 +64,13 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - whatever a figure raises, the others are measured
             traceback.print_exc()
             self.complete = False
-            self._results.note(f"**Failed**, {what}: {type(error).__name__}: {str(error).splitlines()[0]:.300}")
+            self._results.note(f"**Failed**, {what}: {_told(error)}")
         print(f"    {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+
+
+def _told(error: Exception) -> str:
+    """Return what it is and its first line; some say nothing, such as a time-out."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
 
 
 def run(figures: Sequence[str], systems: Sequence[str], scale: Scale, results: Results) -> bool:
@@ -76,8 +82,8 @@ def run(figures: Sequence[str], systems: Sequence[str], scale: Scale, results: R
         pickles = write_pickles(folder / "models")
         chosen = [figure for figure in figures if figure in SIDE_BY_SIDE]
         if chosen:
-            with started(systems, folder, pickles) as running:
-                runner.side_by_side(chosen, running)
+            with started(systems, folder, pickles) as running, _peer(systems, folder, pickles, results) as peer:
+                runner.side_by_side(chosen, [*running, *peer])
         runner.alone([figure for figure in figures if figure in ALONE], folder, pickles)
     return runner.complete
 
@@ -95,4 +101,20 @@ def started(names: Sequence[str], folder: Path, pickles: Path) -> Iterator[list[
         if batches:
             service = stack.enter_context(FloorService(folder / "floor", pickles, batches))
             running += [Floor(service, batch) for batch in batches]
+        yield running
+
+
+@contextmanager
+def _peer(names: Sequence[str], folder: Path, pickles: Path, results: Results) -> Iterator[list[System]]:
+    """Start MLServer if it is asked for, and end it; a note says why if it can't be."""
+    with ExitStack() as stack:
+        running: list[System] = []
+        if mlserver.MLServer.name in names:
+            try:
+                running.append(stack.enter_context(mlserver.MLServer(folder / "mlserver", pickles)))
+            except Unsupported as error:
+                results.note(f"Left out, mlserver: {error}.")
+            except Exception as error:  # noqa: BLE001 - the others are measured without their peer
+                traceback.print_exc()
+                results.note(f"**Failed to start**, mlserver: {_told(error)}")
         yield running

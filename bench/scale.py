@@ -30,6 +30,9 @@ class Scale:
     #: Offered loads of the plot (jobs/s) and its sizes of batch.
     loads_per_s: tuple[int, ...]
     batch_sizes: tuple[int, ...]
+    #: Requests that are held and event streams that are open at once, as far as sockets permit.
+    held_waits: int
+    held_streams: int
 
 
 FULL = Scale(
@@ -46,6 +49,8 @@ FULL = Scale(
     starts=3,
     loads_per_s=(5, 10, 20, 40, 60, 80, 120, 200, 400, 800, 1_200),
     batch_sizes=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+    held_waits=10_000,
+    held_streams=5_000,
 )
 QUICK = Scale(
     rounds=2,
@@ -61,6 +66,8 @@ QUICK = Scale(
     starts=1,
     loads_per_s=(10, 40, 80, 160),
     batch_sizes=(1, 8, 64),
+    held_waits=1_000,
+    held_streams=500,
 )
 TINY = Scale(
     rounds=1,
@@ -76,4 +83,6 @@ TINY = Scale(
     starts=1,
     loads_per_s=(10, 20),
     batch_sizes=(1, 8),
+    held_waits=20,
+    held_streams=10,
 )

@@ -39,16 +39,22 @@ class Row:
     metric: Metric
     model: str
     systems: Mapping[str, Spread]
-    #: Median over the rounds of Queuecast's value through the other one's.
+    #: Median over the rounds of Queuecast's value through the other one's, and through the peer's.
     ratio: float | None
+    peer_ratio: float | None
     target: Target | None
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without a target or a ratio."""
-        return None if self.target is None or self.ratio is None else self.target.met(self.ratio)
+        """Whether the target is met; None without a target, or without what it is of."""
+        if self.target is None:
+            return None
+        mine = self.systems.get("queuecast")
+        found = (mine.median if mine else None) if self.target.unit else self.ratio
+        return None if found is None else self.target.met(found)
 
 
+PEER = "mlserver"
 _Values = dict[tuple[str, str, str], dict[int, float]]
 
 
@@ -70,12 +76,15 @@ def _row(metric: Metric, model: str, values: _Values) -> Row:
         for (key, of_model, system), found in values.items()
         if (key, of_model) == (metric.key, model)
     }
-    return Row(metric, model, systems, _ratio(metric, model, values), TARGETS.get((metric.key, model)))
+    ratio = _ratio(metric, model, values, metric.against or metric.key, metric.against_system)
+    # What is compared with another metric is not what the peer has done.
+    peer_ratio = None if metric.against else _ratio(metric, model, values, metric.key, PEER)
+    return Row(metric, model, systems, ratio, peer_ratio, TARGETS.get((metric.key, model)))
 
 
-def _ratio(metric: Metric, model: str, values: _Values) -> float | None:
+def _ratio(metric: Metric, model: str, values: _Values, against: str, system: str) -> float | None:
     mine = values.get((metric.key, model, "queuecast"), {})
-    others = values.get((metric.against or metric.key, model, metric.against_system), {})
+    others = values.get((against, model, system), {})
     found = [value / others[number] for number, value in mine.items() if others.get(number)]
     return statistics.median(found) if found else None
 

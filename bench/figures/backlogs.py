@@ -13,7 +13,7 @@ from bench.figures.measurement import Measurement
 from bench.load_client import Load, closed_loop
 from bench.models import QUADRATIC
 from bench.scale import Scale
-from bench.systems.base import System
+from bench.systems.base import QueueSystem
 from bench.systems.queuecast import Queuecast
 from bench.systems.tutorial import Tutorial
 
@@ -33,7 +33,7 @@ def backlogs(folder: Path, pickles: Path, scale: Scale) -> Iterator[Measurement]
         yield from _lengths(other, QUADRATIC, scale)
 
 
-def _lengths(system: System, model: str, scale: Scale) -> Iterator[Measurement]:
+def _lengths(system: QueueSystem, model: str, scale: Scale) -> Iterator[Measurement]:
     queue = system.queue(model)
     with system.redis() as client:
         for length in scale.backlogs:
@@ -48,7 +48,7 @@ def _lengths(system: System, model: str, scale: Scale) -> Iterator[Measurement]:
     system.discard(model)
 
 
-async def _submits(system: System, model: str, jobs: int) -> Load:
+async def _submits(system: QueueSystem, model: str, jobs: int) -> Load:
     encoded = system.submit_request(model)
     return await closed_loop(system.port, encoded, clients=1, seconds=_LIMIT_S, status=202, requests=jobs)
 

@@ -14,7 +14,7 @@ from bench.figures.waiting import steadily
 from bench.models import FOREST
 from bench.scale import Scale
 from bench.systems import templates
-from bench.systems.base import System
+from bench.systems.base import QueueSystem
 from bench.systems.queuecast import Queuecast
 from bench.systems.tutorial import Tutorial
 
@@ -30,11 +30,11 @@ _SHOWN_JOBS = 64
 def load(folder: Path, pickles: Path, scale: Scale) -> Iterator[Measurement]:
     """Measure p50 and p95 of a forest's jobs at rising loads, on both systems in turn."""
     with Queuecast(folder / "queuecast", [FOREST]) as mine, Tutorial(folder / "tutorial", pickles, [FOREST]) as other:
-        following: list[System] = [mine, other]
+        following: list[QueueSystem] = [mine, other]
         for per_s in scale.loads_per_s:
             for system in list(following):
                 seconds = max(scale.seconds, _FEWEST_JOBS / per_s)
-                found = asyncio.run(steadily(system, FOREST, per_s, seconds))
+                found = asyncio.run(steadily(system, system.wait_request(FOREST), per_s, seconds))
                 system.wait_until_idle(FOREST)
                 if found.answers < scale.loads_per_s[0] * scale.seconds / 2:
                     raise RuntimeError(f"{system.name} at {per_s} jobs/s: {found.first_error}")

@@ -11,7 +11,7 @@ from bench.figures.measurement import Measurement
 from bench.models import FOREST, QUADRATIC
 from bench.scale import Scale
 from bench.systems import templates
-from bench.systems.base import System, Unsupported
+from bench.systems.base import QueueSystem, System, Unsupported
 from bench.systems.queuecast import Queuecast
 
 _LIMIT_S = 120.0
@@ -20,6 +20,8 @@ QUIET = "quadratic-quiet"
 
 def drain(system: System, scale: Scale) -> Iterator[Measurement]:
     """Measure jobs per second."""
+    if not isinstance(system, QueueSystem):
+        return
     yield Measurement("drain", QUADRATIC, rate(system, QUADRATIC, scale.drained))
     slow = system.name in ("tutorial", "floor")
     yield Measurement("drain", FOREST, rate(system, FOREST, scale.drained_slowly if slow else scale.drained))
@@ -32,7 +34,7 @@ def drain_without_events(system: System, scale: Scale) -> Iterator[Measurement]:
         yield Measurement("drain_quiet", QUADRATIC, rate(system, QUIET, scale.drained))
 
 
-def rate(system: System, model: str, count: int) -> float:
+def rate(system: QueueSystem, model: str, count: int) -> float:
     """Return jobs per second of so many jobs, put into the queue while the consumer stands still."""
     job_ids = templates.ids(count)
     with system.paused(), system.redis() as client:

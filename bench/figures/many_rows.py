@@ -1,4 +1,4 @@
-"""Rows per second of jobs with one row, 64 and 1,024 rows, sent one after the other by four clients that wait."""
+"""Jobs with one row, 64 and 1,024 rows: rows per second of four clients that wait, and the time of one large job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,23 @@ from bench.systems.base import System
 
 _ROWS = (1, 64, 1_024)
 _CLIENTS = 4
+_LARGE = 1_024
+_LIMIT_S = 60.0
 
 
 def rows(system: System, scale: Scale) -> Iterator[Measurement]:
-    """Measure rows per second."""
+    """Measure rows per second; then, with one client, the time of a job of 1,024 rows."""
     for model in (QUADRATIC, FOREST):
         for count in _ROWS:
-            load = asyncio.run(_load(system, model, count, scale.seconds)).check()
+            load = asyncio.run(_load(system, model, count, scale.seconds / 2)).check()
             yield Measurement(f"rows_{count}", model, load.rate_per_s * count)
+        load = asyncio.run(_one_by_one(system, model, max(5, scale.latency_jobs // 10))).check()
+        yield Measurement("job_1024", model, load.quantile_ms(50))
+
+
+async def _one_by_one(system: System, model: str, jobs: int) -> Load:
+    encoded = system.wait_request(model, _LARGE)
+    return await closed_loop(system.port, encoded, clients=1, seconds=_LIMIT_S, status=200, requests=jobs)
 
 
 async def _load(system: System, model: str, count: int, seconds: float) -> Load:

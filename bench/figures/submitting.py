@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from bench.figures.measurement import Measurement
 from bench.load_client import Client, Load, closed_loop
 from bench.models import FOREST, QUADRATIC
 from bench.scale import Scale
-from bench.systems.base import System, Unsupported
+from bench.systems.base import QueueSystem, System, Unsupported
 from bench.systems.queuecast import Queuecast
 
 _CLIENTS = (16, 64)
@@ -18,16 +19,22 @@ _NO_SUCH_ROUTE = (404, 405)
 
 
 def submit(system: System, scale: Scale) -> Iterator[Measurement]:
-    """Measure submits per second; what was submitted is dropped or drained afterwards, off the clock."""
+    """Measure submits per second, and the API's processor time for each.
+
+    What was submitted is dropped or drained afterwards, off the clock. A system without a queue answers it.
+    """
     if system.name == "floor 64":
         return  # the floor's route, once more
     for model in (QUADRATIC, FOREST):
         for clients in _CLIENTS:
-            with system.paused():
+            with _paused(system):
                 asyncio.run(_submits(system, model, clients, scale.warm_up_s))
-                load = asyncio.run(_submits(system, model, clients, scale.seconds))
+                meter = system.meter()
+                load = asyncio.run(_submits(system, model, clients, scale.seconds)).check()
+                api_ms = meter.used_ms()["api"] / len(load.latencies_s)
             clear(system, model)
-            yield Measurement(f"submit_{clients}", model, load.check().rate_per_s)
+            yield Measurement(f"submit_{clients}", model, load.rate_per_s)
+            yield Measurement(f"cpu_submit_{clients}", model, api_ms)
 
 
 def bulk(system: System, scale: Scale) -> Iterator[Measurement]:
@@ -43,7 +50,7 @@ def bulk(system: System, scale: Scale) -> Iterator[Measurement]:
 
 async def _submits(system: System, model: str, clients: int, seconds: float) -> Load:
     encoded = system.submit_request(model)
-    return await closed_loop(system.port, encoded, clients=clients, seconds=seconds, status=202)
+    return await closed_loop(system.port, encoded, clients=clients, seconds=seconds, status=system.submit_status)
 
 
 async def _bulks(system: Queuecast, model: str, scale: Scale) -> Load:
@@ -61,8 +68,14 @@ async def _bulks(system: Queuecast, model: str, scale: Scale) -> Load:
     return load.check()
 
 
+def _paused(system: System) -> AbstractContextManager[None]:
+    return system.paused() if isinstance(system, QueueSystem) else nullcontext()
+
+
 def clear(system: System, model: str) -> None:
     """Have Queuecast finish its jobs, which it keeps books of; drop those of the others, who are too slow."""
+    if not isinstance(system, QueueSystem):
+        return
     if not isinstance(system, Queuecast):
         system.discard(model)
     system.wait_until_idle(model)

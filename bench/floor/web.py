@@ -1,4 +1,4 @@
-"""A Flask route in front of the loop: LPUSH, and if asked to, look until the answer is there."""
+"""Flask routes in front of the loop: LPUSH, and if asked to, look until the answer is there; GET."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ def submit(batch: int, name: str) -> Any:
         time.sleep(pause_s)
         pause_s = min(pause_s * _SLOWER, _LAST_LOOK_S)
     return jsonify(job_id=job_id), 202
+
+
+@web.get("/jobs/<job_id>")
+def job(job_id: str) -> Any:
+    """Tell whether the answer is there."""
+    answer = _client.get(keys.answer(job_id))
+    if answer is None:
+        return jsonify(job_id=job_id, status="PENDING")
+    return jsonify(job_id=job_id, status="SUCCESS", predictions=json.loads(answer))

@@ -1,4 +1,4 @@
-"""What the figures ask of a system: requests, jobs put into its queue, and its processes."""
+"""What the figures ask of a system: requests, its processes, and jobs put into its queue."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import cast
 import psutil
 import redis
 
+from bench.load_client import Polled, request
 from bench.resources import CpuMeter, family
 
 #: Longest wait of a request that waits; every server and every client allows more.
@@ -32,10 +33,12 @@ class System(ABC):
     Attributes:
         name: its column in the table.
         port: where its HTTP API listens on loopback.
+        submit_status: the HTTP status of a submit.
     """
 
     name: str
     port: int
+    submit_status = 202
 
     @abstractmethod
     def __enter__(self) -> System: ...
@@ -43,18 +46,9 @@ class System(ABC):
     @abstractmethod
     def __exit__(self, *_: object) -> None: ...
 
-    @property
-    @abstractmethod
-    def redis_url(self) -> str:
-        """Its private Redis."""
-
     @abstractmethod
     def processes(self) -> Mapping[str, tuple[int, bool]]:
         """Return role -> process id and whether its children belong to the role."""
-
-    @abstractmethod
-    def consumer_pids(self) -> Sequence[int]:
-        """Return the processes that take jobs from the queue, without their children."""
 
     @abstractmethod
     def submit_request(self, model: str, rows: int | None = None) -> bytes:
@@ -63,6 +57,23 @@ class System(ABC):
     @abstractmethod
     def wait_request(self, model: str, rows: int | None = None) -> bytes:
         """Return the request that submits such a job and is answered with its outcome."""
+
+    def meter(self) -> CpuMeter:
+        """Return a meter of processor time by role."""
+        return CpuMeter(self.processes())
+
+
+class QueueSystem(System):
+    """A system that keeps jobs in a queue of Redis, from where something else takes them."""
+
+    @property
+    @abstractmethod
+    def redis_url(self) -> str:
+        """Its private Redis."""
+
+    @abstractmethod
+    def consumer_pids(self) -> Sequence[int]:
+        """Return the processes that take jobs from the queue, without their children."""
 
     @abstractmethod
     def queue(self, model: str) -> str:
@@ -85,9 +96,9 @@ class System(ABC):
         status = json.loads(record)["status"]
         return None if status in ("QUEUED", "STARTED", "PENDING") else bool(status == "SUCCESS")
 
-    def meter(self) -> CpuMeter:
-        """Return a meter of processor time by role, without Redis."""
-        return CpuMeter({role: each for role, each in self.processes().items() if role != "redis"})
+    def polled(self, model: str) -> Polled:
+        """Return a job of one input whose client looks until it has ended."""
+        return Polled(self.submit_request(model), _look_request, _has_ended)
 
     @contextmanager
     def redis(self) -> Iterator[redis.Redis]:
@@ -145,3 +156,15 @@ class System(ABC):
         """Drop what waits in the queue of a model."""
         with self.redis() as client:
             client.delete(self.queue(model))
+
+
+def _look_request(submitted: bytes) -> bytes:
+    return request("GET", f"/jobs/{json.loads(submitted)['job_id']}")
+
+
+def _has_ended(shown: bytes) -> bool:
+    """Tell whether the job has succeeded; all these systems say so in almost the same words."""
+    status = json.loads(shown)["status"].lower()
+    if status not in ("queued", "pending", "started", "running", "success", "succeeded"):
+        raise RuntimeError(f"a job failed: {shown!r:.500}")
+    return bool(status.startswith("succe"))

@@ -13,7 +13,7 @@ from bench.floor import keys
 from bench.load_client import request
 from bench.models import model_of
 from bench.systems import templates
-from bench.systems.base import WAIT_S, System
+from bench.systems.base import WAIT_S, QueueSystem
 from bench.systems.flask_service import START_LIMIT_S, FlaskService
 
 
@@ -40,7 +40,7 @@ class FloorService(FlaskService):
         return self
 
 
-class Floor(System):
+class Floor(QueueSystem):
     """One of the loops of a service that somebody else starts and ends."""
 
     def __init__(self, service: FloorService, batch: int) -> None:

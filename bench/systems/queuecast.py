@@ -12,7 +12,7 @@ import redis
 from bench.load_client import request
 from bench.models import FOREST, ONE_THREAD, QUADRATIC, all_models, model_of
 from bench.systems import templates
-from bench.systems.base import WAIT_S, System
+from bench.systems.base import WAIT_S, QueueSystem
 from tests.support.stack import Stack
 from workers import keys
 from workers.app import app
@@ -23,18 +23,21 @@ from workers.queues.naming import TASK_NAME, queue_name
 _DEPLOYED = (QUADRATIC, FOREST)
 
 
-class Queuecast(System):
+class Queuecast(QueueSystem):
     """The service, with an endpoint for each model, every setting at its default.
 
     Args:
         folder: for data and logs.
         models: what to deploy; each endpoint is called as its model.
+        env: settings that are not at their default.
     """
 
     name = "queuecast"
 
-    def __init__(self, folder: Path, models: Sequence[str] = _DEPLOYED) -> None:
-        self.stack = Stack(folder, env=ONE_THREAD)
+    def __init__(
+        self, folder: Path, models: Sequence[str] = _DEPLOYED, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.stack = Stack(folder, env={**ONE_THREAD, **(env or {})})
         self.port = self.stack.port
         self._models = models
 

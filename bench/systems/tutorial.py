@@ -12,7 +12,7 @@ from celery import Celery
 from bench.load_client import request
 from bench.models import FOREST, QUADRATIC, model_of
 from bench.systems import templates
-from bench.systems.base import WAIT_S, System
+from bench.systems.base import WAIT_S, QueueSystem
 from bench.systems.flask_service import START_LIMIT_S, FlaskService
 
 #: Celery's default queue, which all models share.
@@ -21,7 +21,7 @@ _TASK = "bench.tutorial.tasks.predict"
 _WORKER = "python -m celery -A bench.tutorial.tasks worker --concurrency 1"
 
 
-class Tutorial(System):
+class Tutorial(QueueSystem):
     """Flask, `task.delay`, `AsyncResult`, a prefork worker with one child.
 
     Args:

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from bench.load_client import Load, closed_loop, open_loop, parsed, request
+from bench.load_client import Load, Polled, closed_loop, open_loop, parsed, request
 
 LENGTH = b"HTTP/1.1 202 ACCEPTED\r\ncontent-LENGTH: 5\r\nX: y\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
@@ -40,9 +40,28 @@ class Answers(BaseHTTPRequestHandler):
         pass
 
 
+class Jobs(Answers):
+    """Each job has ended when it is looked at for the third time."""
+
+    looks = 0
+
+    def do_POST(self) -> None:
+        self._answer(202, b"7")
+
+    def do_GET(self) -> None:
+        Jobs.looks += 1
+        self._answer(200 if self.path == "/jobs/7" else 404, b"done" if Jobs.looks % 3 == 0 else b"not yet")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 @contextmanager
-def server() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
+def server(answers: type[Answers] = Answers) -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), answers) as running:
         running.daemon_threads = True
         running.block_on_close = False
         thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -59,6 +78,21 @@ def test_a_closed_loop_sends_as_many_requests_as_it_is_told() -> None:
         load = asyncio.run(closed_loop(port, request("GET", "/"), clients=3, seconds=30, status=200, requests=20))
     assert (len(load.latencies_s), load.errors) == (20, 0)
     assert load.check().quantile_ms(99) >= load.quantile_ms(50) > 0
+
+
+def test_a_client_that_polls_looks_until_its_job_has_ended() -> None:
+    job = Polled(request("POST", "/"), lambda answer: request("GET", f"/jobs/{answer.decode()}"), b"done".__eq__)
+    Jobs.looks = 0
+    with server(Jobs) as port:
+        load = asyncio.run(closed_loop(port, job, clients=1, seconds=30, status=200, requests=4))
+    assert (len(load.latencies_s), load.errors, Jobs.looks) == (4, 0, 12)
+
+
+def test_a_job_that_is_gone_is_an_error_of_its_look() -> None:
+    job = Polled(request("POST", "/"), lambda _: request("GET", "/jobs/8"), b"done".__eq__)
+    with server(Jobs) as port:
+        load = asyncio.run(closed_loop(port, job, clients=1, seconds=30, status=200, requests=1))
+    assert (load.errors, load.first_error[:8]) == (1, "HTTP 404")
 
 
 def test_an_open_loop_sends_at_its_rate_and_waits_for_the_answers() -> None:

@@ -23,6 +23,7 @@ def results() -> Results:
             Sample("drain", FOREST, "queuecast", number, mine),
             Sample("drain", FOREST, "tutorial", number, other),
             Sample("latency_p50", QUADRATIC, "queuecast", number, 2.345),
+            Sample("latency_p50", QUADRATIC, "mlserver", number, 1.0),
         ]
     found.note("Left out, bulk: no such route.")
     return found
@@ -30,9 +31,10 @@ def results() -> Results:
 
 def test_a_line_has_the_values_of_each_system_the_ratio_and_whether_the_target_is_met(results: Results) -> None:
     lines = report.markdown(results).splitlines()
-    drain = "| drain of a full queue, jobs/s | forest | 2,450 (2,400–2,500) | 100 (100–100) |  |  | 24.5 × | ≥ 25 × |"
-    assert f"{drain} **no** |" in lines
-    assert "| latency, one client, p50, ms | quadratic | 2.35 (2.35–2.35) |  |  |  |  | ≤ 0.5 × |  |" in lines
+    drain = "| drain of a full queue, jobs/s | forest | 2,450 (2,400–2,500) | 100 (100–100) |  |  |  | 24.5 × |"
+    assert f"{drain} ≥ 40 × | **no** |  |" in lines
+    latency = "| latency, one client that waits, p50, ms | quadratic | 2.35 (2.35–2.35) |  |  |  | 1.00 |  | ≤ 0.3 × |"
+    assert f"{latency}  | 2.35 × |" in lines
     assert "- Left out, bulk: no such route." in lines
 
 
@@ -41,7 +43,7 @@ def test_the_json_has_machine_rounds_rows_and_every_sample(results: Results, tmp
     report.write_json(results, path)
     document = json.loads(path.read_text())
     assert document["machine"]["cores"]
-    assert (document["rounds"], len(document["samples"])) == (2, 6)
+    assert (document["rounds"], len(document["samples"])) == (2, 8)
     assert [row["met"] for row in document["summary"]] == [False, None]
     assert report.read_json(path) == results
 

@@ -57,15 +57,35 @@ def test_rows_stand_in_the_order_of_the_metrics_and_other_samples_make_none() ->
         (Target(10), 9.99, False),
         (Target(0.5, at_least=False), 0.5, True),
         (Target(0.5, at_least=False), 0.51, False),
+        (Target(0.2, at_least=False, unit="ms"), 0.2, True),
     ],
 )
 def test_a_target_is_a_bound_on_its_own_side(target: Target, ratio: float, met: bool) -> None:
     assert target.met(ratio) is met
 
 
+def test_a_target_with_a_unit_is_of_the_value_itself() -> None:
+    row = only_row(*samples("cpu_submit_16", "queuecast", 0.3, 0.1, 0.15), *samples("cpu_submit_16", "tutorial", 0.1))
+    assert row.ratio == pytest.approx(3)
+    assert (str(row.target), row.met) == ("≤ 0.2 ms", True)
+    assert only_row(*samples("cpu_submit_16", "queuecast", 0.3)).met is False
+    assert only_row(*samples("cpu_submit_16", "tutorial", 0.1)).met is None
+
+
+def test_the_ratio_to_the_peer_is_of_the_same_metric_alone() -> None:
+    found = rows(
+        [
+            *samples("submit_16", "queuecast", 8, 4), *samples("submit_16", "mlserver", 2, 2),
+            *samples("bulk", "queuecast", 90), *samples("submit_16", "tutorial", 1),
+        ]
+    )  # fmt: skip
+    assert {row.metric.key: (row.ratio, row.peer_ratio) for row in found} == {"submit_16": (8, 3), "bulk": (90, None)}
+
+
 def test_without_a_ratio_or_a_target_nothing_is_said_to_be_met() -> None:
     assert only_row(*samples("drain", "queuecast", 1)).met is None
-    assert only_row(*samples("closed", "queuecast", 1), *samples("closed", "tutorial", 1)).met is None
+    assert only_row(*samples("bulk", "queuecast", 1)).met is None
+    assert only_row(*samples("start_api", "queuecast", 1), *samples("start_api", "tutorial", 1)).met is None
     assert (
         only_row(*samples("closed", "queuecast", 1, model=FOREST), *samples("closed", "tutorial", 1, model=FOREST)).met
         is False

@@ -1,0 +1,1 @@
+"""The peer: MLServer with adaptive batching, which answers at once and has no queue."""
