@@ -120,9 +120,13 @@ class Server:
         self._look_after(self._siblings)
 
     def _look_after(self, others: Siblings | None) -> None:
-        if others is not None and not self._is_ending:
+        if others is None or self._is_ending:
+            return
+        self._loop.call_later(_SIBLINGS_LOOK_S, self._look_after, others)
+        try:
             others.look()
-            self._loop.call_later(_SIBLINGS_LOOK_S, self._look_after, others)
+        except OSError as error:  # no memory or no process for it at the moment
+            _log.warning("can't look after the other API processes (%s); trying again", error)
 
 
 def _siblings(settings: ApiSettings, port: int) -> Siblings | None:

@@ -26,13 +26,12 @@ from api.http.exchange import Answer, Request
 from api.http.telemetry import HttpMetrics
 from api.process import services
 from api.process.services import Services
+from workers.platform.blocking import LONG_BYTES
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Rest = Coroutine[Any, Any, Answer]
 Plan = Callable[..., Rest]
 _ATTRIBUTE = "plan"
-#: A longer body takes so long to parse that other requests would notice.
-LONG_BYTES = 64 * 1024
 
 
 class Call:
@@ -65,9 +64,9 @@ class Call:
         self.raw, self._content = b"", b""
 
     @property
-    def is_long(self) -> bool:
-        """Whether the body is so long that its input should not be handled on the event loop."""
-        return len(self.content) > LONG_BYTES
+    def may_be_long(self) -> bool:
+        """Whether the body is so long, or may be when it is decoded, that it should not be parsed on the event loop."""
+        return len(self.raw) > LONG_BYTES or "HTTP_CONTENT_ENCODING" in self.request.environ
 
     def body(self, model: type[_Model]) -> _Model:
         """Read the body as a JSON object. Raises JsonInvalid, RequestInvalid."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flask import Flask
 
 from api.auth import cross_origin, guard
-from api.edge.call import LONG_BYTES, Call, Plan, Rest, plan_of
+from api.edge.call import Call, Plan, Rest, plan_of
 from api.http import prefix, problem_documents, telemetry
 from api.http.exchange import REQUEST_ID, Answer, Request
 from api.http.route import Access, access_of
@@ -98,7 +98,7 @@ class Handler:
     async def _planned(self, call: Call, route: _Route, body: Body) -> Rest:
         jobs = self._services.jobs
         call.raw = await body.read(self._services.settings.max_body_bytes)
-        if len(call.raw) > LONG_BYTES:
+        if call.may_be_long:
             rest = await jobs.in_thread(route.plan, call, **call.request.arguments)
         else:
             rest = await jobs.quickly(route.plan, call, **call.request.arguments)

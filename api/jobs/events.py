@@ -13,6 +13,7 @@ from api.process.services import Services
 from workers.jobs.on_loop.following import Follower
 from workers.jobs.query import JobView
 from workers.platform import fast_json
+from workers.platform.blocking import beside
 
 #: The pause before a browser connects again, also after a restart of the server.
 _RETRY_MS = 2_000
@@ -33,8 +34,10 @@ async def begin(call: Call, job_id: str, last_event_id: str | None) -> AsyncGene
     try:
         follower = await held.enter_async_context(here.jobs.desk.following.following(job_id, caller.sees_jobs_of))
         job = follower.job
-        if job is not None and job.state.terminal and _event(job)[1] == last_event_id:
-            return None
+        if job is not None and job.state.terminal and last_event_id is not None:
+            _, event_id = await beside(job.record_bytes, _event, job)
+            if event_id == last_event_id:
+                return None
         # With a ticket, the place is that of the owner of the job.
         held.enter_context(here.streaming(caller.name or (None if job is None else job.owner)))
         held.enter_context(call.metrics.streaming())
@@ -56,7 +59,7 @@ async def _frames(
         ends_at = time.monotonic() + settings.event_stream_s
         yield b"retry: %d\n\n" % _RETRY_MS
         while (job := follower.job) is not None:
-            content, event_id = _event(await position.explained_on_loop(here, job))
+            content, event_id = await beside(job.record_bytes, _event, await position.explained_on_loop(here, job))
             if event_id != last_event_id:
                 last_event_id = event_id
                 yield f"event: {job.state}\nid: {event_id}\ndata: ".encode() + content + b"\n\n"

@@ -27,7 +27,7 @@ def placed(services: Services, job: JobView) -> JobView:
 async def placed_on_loop(services: Services, job: JobView) -> JobView:
     """The same on the event loop. Raises QueueUnavailable."""
     if not job.state.terminal:
-        await services.jobs.fresh_paces(job.endpoint_name)
+        await services.jobs.desk.fresh_paces.read(job.endpoint_name)
     [found] = await services.jobs.desk.reads.placed([job])
     return await explained_on_loop(services, found)
 

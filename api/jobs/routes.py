@@ -15,6 +15,7 @@ from api.jobs.responses import job as job_answer
 from api.jobs.schemas import JobCancel, JobDocument, JobList, JobLookUp, Jobs, JobsLookedUp, JobWait
 from registry.roles import Role
 from workers.jobs import query as job_query
+from workers.platform.blocking import beside
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -31,7 +32,8 @@ async def _shown(call: Call, job_id: str, asked_s: float) -> Answer:
     here, caller = call.services, call.caller
     with here.holding(caller.name, asked_s) as wait_s:
         job = await here.jobs.desk.waits.wait(job_id, wait_s, caller.sees_jobs_of)
-    return job_answer(await position.placed_on_loop(here, job))
+    placed = await position.placed_on_loop(here, job)
+    return await beside(placed.record_bytes, job_answer, placed)
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -72,4 +74,4 @@ async def _looked_up(call: Call, wanted: JobLookUp, asked_s: float) -> Answer:
     here, caller = call.services, call.caller
     with here.holding(caller.name, asked_s) as wait_s:
         found = await here.jobs.desk.look_up(wanted.job_ids, wait_s, caller.sees_jobs_of)
-    return responses.json_answer(found.document())
+    return await beside(found.size_bytes, lambda: responses.json_answer(found.document()))

@@ -14,6 +14,7 @@ from api.predictions.schemas import Accepted, AcceptedMany, ModelPrediction, Out
 from registry.deployments import DesiredDeployment
 from registry.roles import Role
 from workers.jobs.bulk import MAX_JOBS
+from workers.platform.blocking import beside
 
 blueprint = Blueprint("predictions", __name__)
 
@@ -76,10 +77,12 @@ def predict_model(call: Call) -> Rest:
 def _submitted(call: Call, deployment: DesiredDeployment, prediction: Prediction) -> Rest:
     key, wait_s = call.idempotency_key(), call.prefer_wait_s()
     service.checked(deployment, prediction)
-    wanted = service.Submit(deployment, prediction, call.caller.name, key, wait_s, is_long=call.is_long)
+    idempotency = service.idempotent(deployment, prediction, key)
+    wanted = service.Submit(deployment, prediction, call.caller.name, idempotency, wait_s, len(call.content))
 
     async def rest() -> Answer:
-        return submitted(call.request, await service.submit(call.services, wanted), wait_s)
+        result = await service.submit(call.services, wanted)
+        return await beside(result.job.record_bytes, submitted, call.request, result, wait_s)
 
     return rest()
 

@@ -50,11 +50,11 @@ class Submit:
     prediction: Prediction | None
     #: The owner of the job; None for a job without.
     owner: str | None
-    idempotency_key: str | None = None
+    idempotency: Idempotency | None = None
     #: How long to wait for the job's end; None if the caller didn't ask.
     wait_s: float | None = None
-    #: Whether the input is so long that its message is made in another thread.
-    is_long: bool = False
+    #: Of the input as it came.
+    size_bytes: int = 0
 
 
 def checked(deployment: DesiredDeployment, prediction: Prediction) -> None:
@@ -66,6 +66,15 @@ def checked(deployment: DesiredDeployment, prediction: Prediction) -> None:
     """
     check_input(deployment, prediction)
     callbacks.check(prediction.callback_url)
+
+
+def idempotent(deployment: DesiredDeployment, prediction: Prediction, key: str | None) -> Idempotency | None:
+    """Return what makes a prediction under a key the same as another one; None without a key."""
+    if key is None:
+        return None
+    # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
+    request = json.dumps([deployment.endpoint_name, prediction.model_dump(exclude_unset=True)], sort_keys=True)
+    return Idempotency(key, b"", accept.digest(request.encode()))
 
 
 def serving_endpoint(services: Services, caller: Identity, endpoint_name: str) -> DesiredDeployment:
@@ -134,10 +143,11 @@ async def submit(services: Services, wanted: Submit) -> Submitted:
         JobUnsuccessful: it was waited for, and ended without an outcome.
     """
     jobs, deployment = services.jobs, wanted.deployment
-    if await jobs.fresh_paces(deployment.endpoint_name):
+    if await jobs.desk.fresh_paces.read(deployment.endpoint_name):
         # The submit would wait for Redis a second time.
         paces.default_paces().check_reachable()
-    await jobs.quickly(refuse_if_failed, deployment, wanted.idempotency_key)
+    key = None if wanted.idempotency is None else wanted.idempotency.key
+    await jobs.quickly(refuse_if_failed, deployment, key)
     with services.holding(wanted.owner, wanted.wait_s) as held_s:
         job = await (_ended(services, wanted, held_s) if held_s else _accepted(services, wanted))
     if wanted.wait_s:
@@ -164,21 +174,16 @@ async def _ended(services: Services, wanted: Submit, wait_s: float) -> JobView:
 async def _accepted(services: Services, wanted: Submit, job_id: str | None = None) -> JobView:
     deployment, prediction = wanted.deployment, wanted.prediction
     assert prediction is not None  # noqa: S101 - narrows the type
-    idempotency = None
-    if wanted.idempotency_key is not None:
-        # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
-        request = [deployment.endpoint_name, prediction.model_dump(exclude_unset=True)]
-        idempotency = Idempotency(wanted.idempotency_key, json.dumps(request, sort_keys=True).encode())
     try:
         job = await services.jobs.desk.submit(
             deployment.endpoint_name,
             prediction.rows,
             limits_of(deployment),
-            idempotency,
+            wanted.idempotency,
             wanted.owner,
             prediction.options,
             job_id,
-            is_long=wanted.is_long,
+            size_bytes=wanted.size_bytes,
         )
     except QueueFull as error:
         raise too_many_jobs(deployment, error) from error

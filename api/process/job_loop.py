@@ -11,17 +11,41 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ParamSpec, TypeVar
 
+from api.errors import ServerBusy
 from workers.jobs.on_loop.desk import Desk
-from workers.measures import paces
 from workers.platform import blocking
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
-#: For what may block: the registry, messages for RabbitMQ, long inputs.
-_THREADS = 32
+#: Threads for looks at the registry and at keys, and for calls with much work. Each kind can't hold up the other one.
+_CHECKS, _WORK = 16, 16
+#: How many wait for a thread, for each thread; more are refused.
+_WAITING_PER_THREAD = 64
+
+
+class _Threads:
+    """Threads that an event loop calls functions in."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(count, name)
+        self._most = count * (1 + _WAITING_PER_THREAD)
+        self._taken = 0
+
+    async def run(
+        self, function: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Result:
+        if self._taken >= self._most:
+            raise ServerBusy
+        self._taken += 1
+        try:
+            # As `asyncio.to_thread`: what is bound to the request is bound there too.
+            call = partial(copy_context().run, function, *args, **named)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        finally:
+            self._taken -= 1
 
 
 class JobLoop:
@@ -31,7 +55,8 @@ class JobLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._desk: Desk | None = None
-        self._reading_paces: asyncio.Task[Any] | None = None
+        self._checks = _Threads(_CHECKS, "queuecast-checks")
+        self._work = _Threads(_WORK, "queuecast-work")
 
     @property
     def desk(self) -> Desk:
@@ -42,7 +67,6 @@ class JobLoop:
     def attach(self) -> None:
         """Make the running event loop the one of this process; its thread must not block from now on."""
         self._loop = asyncio.get_running_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, "queuecast-blocking"))
         self._desk = Desk()
         blocking.forbid()
 
@@ -64,27 +88,21 @@ class JobLoop:
     async def in_thread(
         self, function: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
-        """Call a function that may block."""
-        return await asyncio.to_thread(function, *args, **named)
+        """Call a function that takes long, or may block. Raises ServerBusy if too many of them wait for a thread."""
+        return await self._work.run(function, *args, **named)
 
     async def quickly(
         self, function: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
-        """Call a function here, and in another thread only if it would block; it must have no effects before."""
+        """Call a function here, and in another thread only if it would block; it must have no effects before.
+
+        Raises:
+            ServerBusy: too many wait for a thread.
+        """
         try:
             return function(*args, **named)
         except blocking.WouldBlock:
-            return await asyncio.to_thread(function, *args, **named)
-
-    async def fresh_paces(self, endpoint_name: str) -> bool:
-        """Read the reports of workers again if they are too old to tell the pace of an endpoint; return whether."""
-        is_due = paces.default_paces().is_due(endpoint_name)
-        if is_due:
-            if self._reading_paces is None or self._reading_paces.done():
-                reading = asyncio.to_thread(paces.default_paces().of, endpoint_name)
-                self._reading_paces = asyncio.get_running_loop().create_task(reading)
-            await asyncio.shield(self._reading_paces)
-        return is_due
+            return await self._checks.run(function, *args, **named)
 
     def _begun(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

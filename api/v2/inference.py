@@ -17,6 +17,7 @@ from api.v2.schemas import InferParameters, InferRequest, InputTensor
 from api.v2.wire import Body
 from registry.deployments import DesiredDeployment
 from workers.jobs.query import JobState, JobView
+from workers.platform.blocking import beside
 from workers.queues.priorities import Priority
 
 #: Shorter than the minute after which clients of the protocol give up: they must hear of the job before.
@@ -40,13 +41,18 @@ def infer(call: Call, name: str, version: str | None) -> Rest:
     wait_s = _wait_s(call.services, request.parameters)
     prediction = _prediction(rows, request.parameters)
     service.checked(deployment, prediction)
-    wanted = service.Submit(deployment, prediction, call.caller.name, key, wait_s, is_long=call.is_long)
+    idempotency = service.idempotent(deployment, prediction, key)
+    wanted = service.Submit(deployment, prediction, call.caller.name, idempotency, wait_s, len(call.content))
     return _answered(call, name, request, wanted)
 
 
 async def _answered(call: Call, name: str, request: InferRequest, wanted: service.Submit) -> Answer:
     submitted = await service.submit(call.services, wanted)
-    outcome = _outcome(call.request, submitted.job, wanted.wait_s or 0.0)
+    return await beside(submitted.job.record_bytes, _answer, call, name, request, submitted, wanted.wait_s or 0.0)
+
+
+def _answer(call: Call, name: str, request: InferRequest, submitted: service.Submitted, wait_s: float) -> Answer:
+    outcome = _outcome(call.request, submitted.job, wait_s)
     tensors = outputs.tensors_of(outcome["predictions"], request.outputs or ())
     content = {
         "model_name": name,

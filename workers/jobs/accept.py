@@ -51,6 +51,8 @@ class Idempotency:
 
     key: str
     request: bytes
+    #: Of the request, if it was computed where it is no trouble.
+    request_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +316,7 @@ def request_of(new: Sequence[PreparedJob], limits: Limits, idempotency: Idempote
         room=weights.asked(len(new), size_bytes, high, owner=first.owner, max_queue_bytes=limits.max_queue_bytes),
         max_queue_length=limits.max_queue_length,
         scope=None if idempotency is None else digest(idempotency.key.encode()),
-        digest="" if idempotency is None else digest(idempotency.request),
+        digest="" if idempotency is None else idempotency.request_digest or digest(idempotency.request),
         repeats="job",
     )
 

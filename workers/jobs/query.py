@@ -82,6 +82,8 @@ class JobView(Job):
     error: dict[str, Any] | None = None
     #: Whether it has an outcome that was too long to be read with those of others.
     outcome_omitted: bool = False
+    #: The length of its record, 0 if none was read.
+    record_bytes: int = field(default=0, compare=False)
     #: Where it is in its queue, if it is and somebody has looked (`placed`).
     queue_position: QueuePosition | None = field(default=None, compare=False)
 
@@ -284,6 +286,7 @@ def _parse(job_id: str, record: bytes) -> JobView:
         not_before=found.get("not_before"),
         owner=_text(found.get("owner")),
         priority=_PRIORITIES.get(str(found.get("priority")), Priority.NORMAL),
+        record_bytes=len(record),
     )
 
 

@@ -6,9 +6,20 @@ the caller catches WouldBlock and runs the checks again in a thread that may wai
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import lru_cache, partial
+from typing import ParamSpec, TypeVar
 
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+
+#: What is longer takes so long to parse or to write that an event loop's other work would notice.
+LONG_BYTES = 64 * 1024
 _unblocked: set[int] = set()
 os.register_at_fork(after_in_child=_unblocked.clear)
 
@@ -36,3 +47,19 @@ def check() -> None:
     """Raise WouldBlock if the current thread must not wait."""
     if threading.get_ident() in _unblocked:
         raise WouldBlock
+
+
+async def beside(
+    size_bytes: int, function: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
+) -> _Result:
+    """Call a function that works on so many bytes: here, or in another thread if they are many."""
+    if size_bytes <= LONG_BYTES:
+        return function(*args, **named)
+    call = partial(copy_context().run, function, *args, **named)
+    return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    # Python runs one of them at a time anyway.
+    return ThreadPoolExecutor(4, "queuecast-beside")

@@ -154,11 +154,16 @@ def _records_client() -> redis.Redis:
     return connect(load().redis_url)
 
 
-@lru_cache(maxsize=1)
 def queue_client() -> redis.Redis:
-    """The client for the queues themselves, one a process."""
+    """The client for the queues themselves, one a process. Raises WouldBlock where threads must not wait."""
+    blocking.check()
+    return _queue_client()
+
+
+@lru_cache(maxsize=1)
+def _queue_client() -> redis.Redis:
     settings = load()
-    return records_client() if settings.queue_url == settings.redis_url else connect(settings.queue_url)
+    return _records_client() if settings.queue_url == settings.redis_url else connect(settings.queue_url)
 
 
 @contextmanager

@@ -84,8 +84,8 @@ class Body:
     """
 
     __slots__ = (
-        "_future", "_given_up", "_has_ended", "_hurried_until", "_reading", "_received", "_stream", "_waited_s",
-        "length", "proto",
+        "_future", "_given_up", "_has_ended", "_held_bytes", "_hurried_until", "_reading", "_received", "_stream",
+        "_waited_s", "length", "proto",
     )  # fmt: skip
 
     def __init__(self, proto: Any, environ: MutableMapping[str, Any], reading: Reading) -> None:
@@ -95,6 +95,7 @@ class Body:
         self._stream: Any = None
         self._future: Any = None
         self._received = 0
+        self._held_bytes = 0
         self._waited_s = 0.0
         self._hurried_until: float | None = None
         self._given_up = False
@@ -113,19 +114,15 @@ class Body:
         """
         if self.length is not None and self.length > most_bytes:
             raise BodyTooLarge(most_bytes)
-        held = 0
         parts: list[bytes] = []
-        try:
-            while part := await self.chunk():
-                parts.append(part)
-                if self._received > most_bytes:
-                    raise BodyTooLarge(most_bytes)
-                if not self._has_ended:
-                    more = max(0, self._received - _FREE_BYTES) - held
-                    held += more
-                    self._reading.hold(more, held)
-        finally:
-            self._reading.release(held)
+        while part := await self.chunk():
+            parts.append(part)
+            if self._received > most_bytes:
+                raise BodyTooLarge(most_bytes)
+            more = max(0, self._received - _FREE_BYTES) - self._held_bytes
+            if more:
+                self._held_bytes += more
+                self._reading.hold(more, self._held_bytes)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunk(self) -> bytes:
@@ -154,7 +151,9 @@ class Body:
         self._hurried_until = time.monotonic() + all_within_s
 
     def close(self) -> None:
-        """Let go of what has not come: as long as anything holds it, its connection is kept after the answer."""
+        """Let go of it: of the memory for what has come, and of what has not: that would keep its connection."""
+        self._reading.release(self._held_bytes)
+        self._held_bytes = 0
         self.proto = self._stream = self._future = None
 
     def give_up(self) -> None:

@@ -217,7 +217,8 @@ class BatchRun:
         self._size = size
         #: When it was put together (monotonic).
         self.began_at = time.monotonic()
-        self._started_at = batch[0].claimed_at or time.time()
+        # A job that was claimed at its fetch runs alone, unless it had to wait for its host.
+        self._started_at = (batch[0].claimed_at if len(batch) == 1 else None) or time.time()
         #: The engine's and the host's time for this batch, without a wait for the host (ms).
         self._took_ms = 0.0
         self._host: RemoteHost | None = None

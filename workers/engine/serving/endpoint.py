@@ -65,8 +65,12 @@ class Endpoint:
 
     @property
     def serves_at_once(self) -> bool:
-        """Whether a host waits for a job, and would get one that comes alone without delay."""
-        return self.serves and not self.retired and self._batcher.serves_at_once
+        """Whether a host waits for a job, and would get one that comes alone without delay.
+
+        A claim at the fetch counts as an attempt if this worker is killed, so jobs with only one are claimed later.
+        """
+        may_claim = self.desired.settings.max_attempts > 1
+        return may_claim and self.serves and not self.retired and self._batcher.serves_at_once
 
     @property
     def takes_early(self) -> bool:

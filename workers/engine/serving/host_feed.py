@@ -144,7 +144,12 @@ class HostFeed:
         self._predicted.append(batch)
 
     async def _claim_ahead(self, batch: BatchRun, predicting: asyncio.Task[None]) -> BatchRun | None:
-        """Claim the next batch if it is full, shortly before the host is free; None if the host is free before."""
+        """Claim the next batch if it is full, shortly before the host is free; None if the host is free before.
+
+        A claim counts as an attempt if this worker is killed, so jobs with only one are left for a free host.
+        """
+        if self._deployment().settings.max_attempts == 1:
+            return None
         expected_ms = self._batcher.size.expected_ms(batch.rows)
         pause_s = 0.0 if expected_ms is None else expected_ms / 1000 - _CLAIMED_AHEAD_S
         if expected_ms is None or pause_s > 0:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -14,15 +17,19 @@ from workers.jobs.job import JobOptions
 from workers.jobs.on_loop import lookups
 from workers.jobs.on_loop.commits import Commits
 from workers.jobs.on_loop.following import Following
+from workers.jobs.on_loop.fresh_paces import FreshPaces
 from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
 from workers.platform import async_redis
+from workers.platform.blocking import beside
 from workers.platform.ids import new_id
 from workers.platform.redis_client import translated_errors
 from workers.settings import load
 from workers.tracing import spans
+
+_SENDERS = 32
 
 
 class Desk:
@@ -31,7 +38,10 @@ class Desk:
     def __init__(self, client: Redis | None = None) -> None:
         self._client = client or async_redis.connect(load().redis_url)
         self._commits = Commits(self._client)
-        self.reads = Reads(self._client)
+        #: Threads that publish messages to another broker.
+        self._senders = ThreadPoolExecutor(_SENDERS, "queuecast-senders")
+        self.fresh_paces = FreshPaces()
+        self.reads = Reads(self._client, self.fresh_paces)
         self.waits = Waits(self._client, self.reads)
         self.following = Following(self.waits, self.reads)
 
@@ -39,6 +49,8 @@ class Desk:
         """Give up all that is under way."""
         await self.following.close()
         await self.waits.close()
+        self.fresh_paces.close()
+        self._senders.shutdown(wait=False, cancel_futures=True)
         await self._client.aclose()
 
     async def submit(  # noqa: PLR0913, PLR0917 - what makes a job
@@ -51,9 +63,9 @@ class Desk:
         options: JobOptions,
         job_id: str | None = None,
         *,
-        is_long: bool = False,
+        size_bytes: int = 0,
     ) -> JobView:
-        """Submit one job, as `query.submit` does; a long one is made ready in another thread.
+        """Submit one job, as `query.submit` does; with long rows (`size_bytes`) it is made ready in another thread.
 
         Raises:
             JobArgumentsWrong, TargetRefused, QueueFull, IdempotencyConflict, JobUnconfirmed, QueueUnavailable: as
@@ -62,17 +74,19 @@ class Desk:
         args, kwargs = query.arguments_of(endpoint_name, rows)
         if not load().queues_beside_records:
             # Messages for another broker are sent by a library that blocks.
-            accepted = await asyncio.to_thread(
+            submit = partial(
                 accept.submit, args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id,
                 options=options,
             )  # fmt: skip
+            call = partial(copy_context().run, submit)
+            accepted = await asyncio.get_running_loop().run_in_executor(self._senders, call)
         else:
             job_id = job_id or new_id()
             options = options.over(accept.default_options({}, limits))
             celery_options: dict[str, Any] = {}
             with spans.sending(endpoint_name, job_id, celery_options) as traceparent, translated_errors():
                 about = job_id, endpoint_name, (args, kwargs), owner, options, celery_options, traceparent
-                new = await asyncio.to_thread(accept.prepare, *about) if is_long else accept.prepare(*about)
+                new = await beside(size_bytes, accept.prepare, *about)
                 accepted = await self._commits.commit(new, limits, idempotency)
         if accepted.repeated:
             [job] = await self.reads.placed([await self.reads.get(accepted.job_id)])

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 from workers.errors import QueueUnavailable
 from workers.jobs import query
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
 #: How often a follower is told of what has changed while the state is the same.
 _SAME_STATE_S = 1.0
+#: Jobs that are parsed or compared without a pause.
+_AT_ONCE = 100
 
 
 class Follower:
@@ -97,7 +100,7 @@ class Following:
     def _add(self, job_id: str, follower: Follower) -> None:
         self._followers.setdefault(job_id, set()).add(follower)
         if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._run())
+            self._looking = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     def _forget(self, job_id: str, follower: Follower) -> None:
         followers = self._followers[job_id]
@@ -126,10 +129,16 @@ class Following:
         ids = list(followed)
         with translated_errors():
             found = await self._reads.records(ids)
-        read = {job_id: query.parse_if_readable(job_id, record) for job_id, record in zip(ids, found, strict=True)}
+        read: dict[str, JobView | None] = {}
+        for number, (job_id, record) in enumerate(zip(ids, found, strict=True)):
+            read[job_id] = query.parse_if_readable(job_id, record)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # others are answered meanwhile
         placed = await self._reads.placed([job for job in read.values() if job is not None])
         placed_of = {job.job_id: job for job in placed}
-        for job_id, job in read.items():
+        for number, (job_id, job) in enumerate(read.items()):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
             # Of those that have ended the waits tell.
             if job is None or not job.state.terminal:
                 for follower in followed[job_id]:

@@ -6,17 +6,28 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from contextvars import Context
+from typing import Any, Generic, Protocol, TypeVar
 
-Item = TypeVar("Item")
 _log = logging.getLogger(__name__)
+
+
+class Answered(Protocol):
+    """An item whose caller waits for its answer."""
+
+    @property
+    def answer(self) -> asyncio.Future[Any]:
+        """Done once there is an answer, or an error."""
+
+
+Item = TypeVar("Item", bound=Answered)
 
 
 class Gathering(Generic[Item]):
     """Nothing waits for more to come: a group is what is there when the loop gets round.
 
     Args:
-        hand_over: takes a group; each item's caller learns of its end from the item itself.
+        hand_over: takes a group, and answers each item; an error of its own is the error of all that are left.
         most_items: in one group.
         most_bytes: in one group, unless a single item has more.
         most_under_way: groups at once; further items wait, and make larger groups.
@@ -54,12 +65,20 @@ class Gathering(Generic[Item]):
     def _begin(self) -> None:
         self._is_scheduled = False
         while self._waiting and len(self._under_way) < self._most_under_way:
-            task = asyncio.get_running_loop().create_task(self._run(self._next_group()))
+            # Not in the context of the request that came first: log lines would be about that one.
+            run = self._run(self._next_group())
+            task = asyncio.get_running_loop().create_task(run, context=Context())
             self._under_way.add(task)
             task.add_done_callback(self._ended)
 
     async def _run(self, group: list[Item]) -> None:
-        await self._hand_over(group)
+        try:
+            await self._hand_over(group)
+        except BaseException as error:
+            for item in group:
+                if not item.answer.done():
+                    item.answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+            raise
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

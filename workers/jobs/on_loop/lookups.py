@@ -10,6 +10,7 @@ from workers.jobs import query
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
+from workers.platform.blocking import beside
 from workers.platform.redis_client import translated_errors
 
 #: More are refused: they are looked up one page after the other, while the caller waits.
@@ -28,6 +29,8 @@ class Found:
     unknown_job_ids: list[str] = field(default_factory=list)
     #: Not looked at: there is enough in this answer.
     left_job_ids: list[str] = field(default_factory=list)
+    #: Of the records of the jobs.
+    size_bytes: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return what was found as the HTTP API shows it."""
@@ -43,12 +46,14 @@ async def look_up(
 ) -> Found:
     """Return these jobs as soon as all have ended, or as they stand after `wait_s`; with an `owner`, theirs alone.
 
+    If too many jobs are awaited here already, it does not wait.
+
     Raises:
         QueueUnavailable: Redis can't be reached.
     """
     ids = list(dict.fromkeys(job_ids))
     with translated_errors():
-        if wait_s > 0:
+        if wait_s > 0 and waits.has_room(len(ids)):
             # The ends of other clients' jobs are not shown.
             theirs = ids if owner is None else [job.job_id for job in (await _read(reads, ids, owner)).jobs]
             await waits.wait_for_all(theirs, wait_s)
@@ -64,13 +69,19 @@ async def _read(reads: Reads, ids: list[str], owner: str | None) -> Found:
             found.left_job_ids = ids[start:]
             break
         read = await reads.some(ids[start : start + _PAGE], left_bytes)
-        left_bytes -= sum(len(record) for record in read if record is not None)
+        size_bytes = sum(len(record) for record in read if record is not None)
+        left_bytes -= size_bytes
+        found.size_bytes += size_bytes
         page = ids[start : start + len(read)]
         start += len(read)
-        for job_id, record in zip(page, read, strict=True):
-            job = None if record is None else query.shown(job_id, record)
+        for job_id, job in zip(page, await beside(size_bytes, _shown, page, read), strict=True):
             if job is None or not await reads.is_of(owner, job):
                 found.unknown_job_ids.append(job_id)
             else:
                 found.jobs.append(job)
     return found
+
+
+def _shown(job_ids: Sequence[str], records: Sequence[bytes | None]) -> list[JobView | None]:
+    pairs = zip(job_ids, records, strict=True)
+    return [None if record is None else query.shown(job_id, record) for job_id, record in pairs]

@@ -14,13 +14,17 @@ from workers import keys
 from workers.errors import JobNotFound, JobUnreadable
 from workers.jobs import query
 from workers.jobs.on_loop import scripts
+from workers.jobs.on_loop.fresh_paces import FreshPaces
 from workers.jobs.on_loop.gathering import Gathering
 from workers.jobs.query import JobState, JobView
 from workers.measures import paces, positions
 from workers.measures.positions import JobsAhead
+from workers.platform.blocking import beside
 from workers.platform.redis_client import translated_errors
 
 _GROUPS_UNDER_WAY = 4
+#: Reads that are not gathered, each on a connection of its own; further ones wait.
+_DIRECT_AT_ONCE = 16
 _RECORDS_AT_ONCE = 200
 #: Records that are read at once; what is left of a group is read next.
 _BYTES_AT_ONCE = 8_000_000
@@ -40,8 +44,10 @@ class _Position(NamedTuple):
 class Reads:
     """Reads from Redis; its methods are called on one event loop."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, fresh_paces: FreshPaces) -> None:
         self._client = client
+        self._fresh_paces = fresh_paces
+        self._direct = asyncio.Semaphore(_DIRECT_AT_ONCE)
         self._records = Gathering[_Record](
             self._read_records, most_items=_RECORDS_AT_ONCE, most_under_way=_GROUPS_UNDER_WAY
         )
@@ -59,7 +65,7 @@ class Reads:
         """
         with translated_errors():
             record = await self.record(job_id)
-            job = None if record is None else query.shown(job_id, record)
+            job = None if record is None else await beside(len(record), query.shown, job_id, record)
             if job is None or not await self.is_of(owner, job):
                 raise JobNotFound(job_id)
         if job.state is JobState.UNREADABLE:
@@ -70,7 +76,8 @@ class Reads:
         """Tell whether a job may be shown to an owner, as `query.is_of`. Raises redis.RedisError."""
         if owner is None or job.state is not JobState.UNREADABLE:
             return owner in (None, job.owner)
-        return await self._client.zscore(keys.jobs_of(owner), job.job_id) is not None
+        async with self._direct:
+            return await self._client.zscore(keys.jobs_of(owner), job.job_id) is not None
 
     async def record(self, job_id: str) -> bytes | None:
         """Return a record, None if there is none, an empty one for a key of another type. Raises redis.RedisError."""
@@ -91,7 +98,8 @@ class Reads:
     async def some(self, job_ids: Sequence[str], most_bytes: int) -> list[bytes | None]:
         """Return the first records, together at most so long, but at least one; as `query.some`."""
         names = [keys.record(each) for each in job_ids]
-        [answer] = await scripts.run(self._client, query.SOME, [(names, [most_bytes])])
+        async with self._direct:
+            [answer] = await scripts.run(self._client, query.SOME, [(names, [most_bytes])])
         if isinstance(answer, redis.RedisError):
             raise answer
         found: list[bytes | None] = answer
@@ -100,6 +108,8 @@ class Reads:
     async def placed(self, found: Sequence[JobView]) -> list[JobView]:
         """Return jobs with the queue positions of those that are queued. Raises QueueUnavailable."""
         queued = [job for job in found if job.state is JobState.QUEUED and not job.is_delayed]
+        for endpoint_name in {job.endpoint_name for job in queued}:
+            await self._fresh_paces.read(endpoint_name)
         with translated_errors():
             ahead = await asyncio.gather(*map(self._ahead, queued))
         ahead_of = {job.job_id: each for job, each in zip(queued, ahead, strict=True)}

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import Context
 from typing import Any
 
 import redis
@@ -22,6 +23,7 @@ from workers import keys
 from workers.jobs import query, records
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.query import JobView
+from workers.platform.blocking import beside
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ _LOOK_S = 1.0
 #: Silence after which the connection is asked whether it lives, and once more after which it is given up.
 _SILENCE_S = 10.0
 _PAUSE_S = 0.5
+#: Look-ups of many jobs wait only as long as there are no more than these.
+MOST_AWAITED = 50_000
 #: The errors of a connection that is lost; the engine's kind of client raises the last one too.
 _LOST = (redis.RedisError, OSError, TimeoutError)
 
@@ -64,7 +68,7 @@ class Watch:
             await self.until(timeout_s)
         if self.record is None:
             return await self._waits.reads.get(self.job_id)
-        return query.parse(self.job_id, self.record)
+        return await beside(len(self.record), query.parse, self.job_id, self.record)
 
     async def until(self, timeout_s: float) -> bool:
         """Wait until it is woken; tell whether it was within `timeout_s`."""
@@ -83,6 +87,7 @@ class Waits:
         self.reads = reads
         self._watches: dict[str, set[Watch]] = {}
         self._listening: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._released = False
         self._next_look = 0.0
         #: Whether it hears of ended jobs, and has looked for those that ended before it did.
@@ -114,6 +119,10 @@ class Waits:
             job = await self.reads.get(job_id, owner)
             return job if job.state.terminal else await watch.wait(timeout_s)
 
+    def has_room(self, count: int) -> bool:
+        """Tell whether so many more jobs may be waited for: each takes memory, and is looked for once a second."""
+        return len(self._watches) + count <= MOST_AWAITED
+
     async def wait_for_all(self, job_ids: Sequence[str], timeout_s: float) -> None:
         """Return as soon as all these jobs have ended (an unknown one has), or after `timeout_s`.
 
@@ -141,15 +150,17 @@ class Waits:
     async def close(self) -> None:
         """Stop listening."""
         self.release()
-        if self._listening is not None:
-            self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
+        tasks = [task for task in (self._listening, self._looking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def listen(self) -> None:
         """Have the task that hears of ended jobs run."""
         if self._listening is None:
-            self._listening = asyncio.get_running_loop().create_task(self._run())
+            # Not in the context of the request that came first: log lines would be about that one.
+            self._listening = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     def _forget(self, watch: Watch) -> None:
         watches = self._watches.get(watch.job_id, set())
@@ -169,6 +180,9 @@ class Waits:
                     level, "not hearing of the ends of %d awaited jobs (%s); trying again", len(self._watches), error
                 )
                 await asyncio.sleep(_PAUSE_S)
+            except Exception:  # noqa: BLE001 - all that wait depend on it
+                _log.exception("not hearing of the ends of %d awaited jobs; trying again", len(self._watches))
+                await asyncio.sleep(_PAUSE_S)
 
     async def _listen(self, subscription: PubSub) -> None:
         await subscription.subscribe(keys.ENDED_CHANNEL)
@@ -184,7 +198,7 @@ class Waits:
                     raise redis.ConnectionError("Redis does not answer")
                 await subscription.ping()
                 heard_at, asked = now, True
-            await self._look_regularly(now)
+            self._look_regularly(now)
 
     async def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
@@ -195,10 +209,13 @@ class Waits:
             await self._look(list(self._watches))
             self.is_listening = True
 
-    async def _look_regularly(self, now: float) -> None:
-        if now >= self._next_look:
+    def _look_regularly(self, now: float) -> None:
+        """Look for what has been awaited for long, beside hearing of ends."""
+        is_looking = self._looking is not None and not self._looking.done()
+        if now >= self._next_look and not is_looking:
             self._next_look = now + _LOOK_S
-            await self._look([job_id for job_id, each in self._watches.items() if _is_old(each, now)])
+            old = [job_id for job_id, each in self._watches.items() if _is_old(each, now)]
+            self._looking = asyncio.get_running_loop().create_task(self._look(old))
 
     async def _look(self, job_ids: Sequence[str]) -> None:
         try:

@@ -29,11 +29,7 @@ LONG_S = 60.0
 @pytest.fixture
 def hearing_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked for regularly: what isn't heard of is missed."""
-
-    async def never(*_: object) -> None:
-        pass
-
-    monkeypatch.setattr(Waits, "_look_regularly", never)
+    monkeypatch.setattr(Waits, "_look_regularly", lambda *_: None)
 
 
 def waiting(loop_desk: LoopDesk, count: int) -> None:
