@@ -92,7 +92,7 @@ class Handler:
 
     async def _answered(self, request: Request, route: _Route, body: Body) -> Answer:
         jobs = self._services.jobs
-        caller = await jobs.quickly(guard.identify, self._services, request, route.access)
+        caller = await jobs.here_or_in_thread(guard.identify, self._services, request, route.access)
         return await (await self._planned(Call(self._services, request, caller, self._metrics), route, body))
 
     async def _planned(self, call: Call, route: _Route, body: Body) -> Rest:
@@ -101,7 +101,7 @@ class Handler:
         if call.may_be_long:
             rest = await jobs.in_thread(route.plan, call, **call.request.arguments)
         else:
-            rest = await jobs.quickly(route.plan, call, **call.request.arguments)
+            rest = await jobs.here_or_in_thread(route.plan, call, **call.request.arguments)
         # The rest may wait for long.
         call.forget_body()
         body.close()

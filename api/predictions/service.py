@@ -147,7 +147,7 @@ async def submit(services: Services, wanted: Submit) -> Submitted:
         # The submit would wait for Redis a second time.
         paces.default_paces().check_reachable()
     key = None if wanted.idempotency is None else wanted.idempotency.key
-    await jobs.quickly(refuse_if_failed, deployment, key)
+    await jobs.here_or_in_thread(refuse_if_failed, deployment, key)
     with services.holding(wanted.owner, wanted.wait_s) as held_s:
         job = await (_ended(services, wanted, held_s) if held_s else _accepted(services, wanted))
     if wanted.wait_s:

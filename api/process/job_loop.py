@@ -91,7 +91,7 @@ class JobLoop:
         """Call a function that takes long, or may block. Raises ServerBusy if too many of them wait for a thread."""
         return await self._work.run(function, *args, **named)
 
-    async def quickly(
+    async def here_or_in_thread(
         self, function: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
         """Call a function here, and in another thread only if it would block; it must have no effects before.
