@@ -30,8 +30,6 @@ _LOOK_S = 0.02
 _AT_ONCE = 100
 #: Jobs of a bulk submit.
 _CHUNK = 1_000
-#: The API takes a connection only if it may open so many files for it (`api/serve.py`).
-_FILES_EACH = 2
 #: Files that are for no held connection: those of the load, of Redis, of Python.
 _OTHER_FILES = 1_000
 _WAIT_ENDS, _STREAM_ENDS = b"HTTP/1.1 200", b"event: succeeded"
@@ -62,7 +60,7 @@ def _all_files() -> Iterator[None]:
 
 def permitted(waits: int, streams: int, files: int) -> tuple[int, int]:
     """Return how many of both can be held with so many files, in the same proportion."""
-    share = min(1.0, max(0, files - _OTHER_FILES) / _FILES_EACH / (waits + streams))
+    share = min(1.0, max(0, files - _OTHER_FILES) / (waits + streams))
     return int(waits * share), int(streams * share)
 
 

@@ -161,7 +161,7 @@ async def asked(port: int, encoded: bytes) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("files", "held"), [(1_000_000, (10_000, 5_000)), (31_000, (10_000, 5_000)), (7_000, (2_000, 1_000)), (10, (0, 0))]
+    ("files", "held"), [(1_000_000, (10_000, 5_000)), (16_000, (10_000, 5_000)), (4_000, (2_000, 1_000)), (10, (0, 0))]
 )
 def test_so_many_are_held_as_there_may_be_open_files(files: int, held: tuple[int, int]) -> None:
     assert permitted(10_000, 5_000, files) == held
