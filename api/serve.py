@@ -40,7 +40,7 @@ _BACKLOG = 1_024
 _IDLE_CONNECTION_MS = 75_000
 #: How long a client may be silent in the middle of a body.
 _SILENT_BODY_S = 30
-#: Requests that wait for a thread, for each thread; clients are told to come back rather than kept waiting for long.
+#: The most requests that wait for a thread, as a multiple of the threads. More get a 503, so that no client waits long.
 _WAITING_PER_THREAD = 4
 #: Connections besides those of held requests and streams: of short requests, and idle ones.
 _CONNECTIONS_IN_RESERVE = 5_000

@@ -42,7 +42,7 @@ async def begin(call: Call, job_id: str, last_event_id: str | None) -> AsyncGene
         held.enter_context(here.streaming(caller.name or (None if job is None else job.owner)))
         held.enter_context(call.metrics.streaming())
         frames = _frames(here, follower, last_event_id, held.pop_all())
-        # It begins now, so that closing it ends what is held also if nobody reads it.
+        # The generator has to start here: closing one that has not started would not release what it holds.
         await anext(frames)
         return frames
     finally:

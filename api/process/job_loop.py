@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
 from api.errors import ServerBusy
@@ -41,9 +41,7 @@ class _Threads:
             raise ServerBusy
         self._taken += 1
         try:
-            # As `asyncio.to_thread`: what is bound to the request is bound there too.
-            call = partial(copy_context().run, function, *args, **named)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            return await blocking.in_pool(self._pool, function, *args, **named)
         finally:
             self._taken -= 1
 

@@ -12,13 +12,12 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from registry.artifacts.cache import ArtifactCache
-from workers.engine.intake.messages import QueuedJob
+from workers.engine.intake.messages import QueuedJob, release_claims
 from workers.engine.intake.protocol import Intake
 from workers.engine.supervision import persistently
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
 from workers.hosts.worker_side.launcher import HostLauncher
-from workers.jobs import transitions
 from workers.platform.redis_client import refuses_for_good
 from workers.settings import WorkerSettings
 
@@ -64,11 +63,8 @@ class Context:
 
     async def release(self, jobs: Iterable[QueuedJob]) -> None:
         """Take back the claims that were made when jobs were fetched; the jobs are queued again and have no attempt."""
-        if not (claimed := [job for job in jobs if job.claimed_at is not None]):
-            return
-        await persistently("release claimed jobs", lambda: transitions.requeue(self.records, self.worker_name, claimed))
-        for job in claimed:
-            job.claimed_at = None
+        jobs = list(jobs)
+        await persistently("release claimed jobs", lambda: release_claims(self.records, self.worker_name, jobs))
 
     def trouble(self, endpoint_name: str, what: str, why: str | None) -> None:
         """Show in the endpoint's status that a step fails, or with None that it works again."""

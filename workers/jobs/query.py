@@ -393,6 +393,7 @@ _AFTER_OUTCOME = b'"traceback":'
 
 _GLANCE = Lua("workers.jobs", "glance")
 
+#: For `on_loop.reads`.
 SOME = Lua("workers.jobs", "read_some")
 
 
@@ -410,17 +411,6 @@ def glance(record_keys: Sequence[str]) -> list[Glance | None]:
         return []
     found: list[list[bytes] | None] = script(records_client(), _GLANCE)(record_keys, [LISTED_BYTES, _HEAD_BYTES])
     return [None if pieces is None else _glance(pieces) for pieces in found]
-
-
-def some(record_keys: Sequence[str], most_bytes: int) -> list[bytes | None]:
-    """Return the first of these records, together at most so long, but one at least; None for each that there is not.
-
-    A key that holds something else is an empty record.
-
-    Raises:
-        redis.RedisError: Redis can't be reached.
-    """
-    return cast("list[bytes | None]", script(records_client(), SOME)(record_keys, [most_bytes]))
 
 
 def _glance(pieces: Sequence[bytes]) -> Glance:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache, partial
 from typing import ParamSpec, TypeVar
@@ -55,8 +55,15 @@ async def beside(
     """Call a function that works on so many bytes: here, or in another thread if they are many."""
     if size_bytes <= LONG_BYTES:
         return function(*args, **named)
+    return await in_pool(_threads(), function, *args, **named)
+
+
+async def in_pool(
+    pool: Executor, function: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
+) -> _Result:
+    """Call a function in a pool of threads, with the context of the caller, as `asyncio.to_thread` does in its own."""
     call = partial(copy_context().run, function, *args, **named)
-    return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+    return await asyncio.get_running_loop().run_in_executor(pool, call)
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ _KEY = "queuecast.refused"
 
 
 class ClientGone(Exception):
-    """Nobody reads this stream any more."""
+    """The client has closed its connection."""
 
 
 def has_no_body(method: str, status: int) -> bool:
@@ -58,7 +58,7 @@ async def send(transport: Any, part: bytes) -> None:
 
 
 def refusal(environ: Environ, error: Exception) -> Answer:
-    """Return the answer for an error; one that nobody expected is logged, and not told."""
+    """Return the answer for an error. An unexpected error is logged, and its text is not shown."""
     request = refused(environ)
     answer = problem_documents.answer(error, request)
     answer.headers[REQUEST_ID] = request.request_id

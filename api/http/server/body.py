@@ -38,7 +38,7 @@ class Patience:
 
 
 class Reading:
-    """What the bodies of one event loop share: deadlines, and the memory for those that are not all there yet."""
+    """What the bodies of one event loop share: deadlines, and memory until their requests are checked."""
 
     def __init__(self, patience: Patience, most_held_bytes: int) -> None:
         self.patience = patience

@@ -49,7 +49,7 @@ class HttpServer:
         idle_ms: how long a connection may be open without a request, and how long a request's head may take.
         silence_s: how long nothing may come of a body.
         bytes_per_s: how fast a body has to come on the average, apart from the first `silence_s`.
-        most_held_bytes: how much the loop holds of bodies that are not all there yet; others are answered 503.
+        most_held_bytes: how much memory bodies take until their requests are checked; more are answered 503.
         refused: told of each request that neither handler nor app has answered, with the status.
     """
 
@@ -126,7 +126,10 @@ class HttpServer:
             await self._send_stream(environ, answer, answer.stream, proto)
 
     async def _answered(self, environ: Environ, body: Body) -> Answer | None:
-        """Return the answer that is still to be sent. Whoever keeps an error must not keep the connection with it."""
+        """Return the answer that still has to be sent; None if the app has sent it.
+
+        An error must not outlive this method: its traceback would keep the connection open.
+        """
         try:
             handled = self._handler(environ, body)
             return await (self._threads.answer(environ, body) if handled is None else handled)
@@ -149,7 +152,7 @@ class HttpServer:
         try:
             await _send_frames(environ, answer, stream, proto)
         except (asyncio.CancelledError, answers.ClientGone):
-            pass  # nobody reads it any more
+            pass  # the client has gone, or the process is ending
         except Exception as error:  # noqa: BLE001 - it can only be logged
             answers.refusal(environ, error)
         finally:

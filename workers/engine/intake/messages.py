@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from redis.asyncio import Redis
+
 from registry.serving_settings import EventsSetting
 from workers.errors import JobArgumentsWrong
+from workers.jobs import transitions
 from workers.jobs.job import Failure
 from workers.keys import SUBMITTED_AT_HEADER
 from workers.platform import fast_json
@@ -189,3 +193,15 @@ def _event_fields(headers: dict[str, Any]) -> dict[str, Any]:
         "eta": headers.get("eta"),
         "expires": headers.get("expires"),
     }
+
+
+async def release_claims(client: Redis, worker_name: str, jobs: Sequence[QueuedJob]) -> None:
+    """Take back the claims that were made when jobs were fetched: they are queued again and have no attempt.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    if claimed := [job for job in jobs if job.claimed_at is not None]:
+        await transitions.requeue(client, worker_name, claimed)
+    for job in claimed:
+        job.claimed_at = None

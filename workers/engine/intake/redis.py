@@ -17,11 +17,10 @@ from redis.asyncio import Redis
 
 from workers.engine.intake.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.intake.listener import QueueListener
-from workers.engine.intake.messages import MessageUnreadable, QueuedJob
+from workers.engine.intake.messages import MessageUnreadable, QueuedJob, release_claims
 from workers.engine.intake.parking import Parking, early
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.reading import read_at_once, read_with_care
-from workers.jobs import transitions
 from workers.queues import naming
 from workers.queues.naming import LISTS, queue_name
 from workers.queues.priorities import Priority
@@ -303,7 +302,7 @@ class RedisIntake:
         # Only delivered jobs are held: if Redis fails now, the leases of the others expire.
         sink = self._sinks.get(endpoint_name)
         if sink is None:
-            await self._unclaim(jobs)
+            await release_claims(self._client, self._worker_name, jobs)
             await self.give_back([job.tag for job in jobs])
             return
         if too_early := early(sink, jobs):
@@ -317,16 +316,9 @@ class RedisIntake:
         """Return the endpoints of which a job that comes alone is claimed at once."""
         return [name for name in names if self._sinks[name].serves_at_once] if self._claims else []
 
-    async def _unclaim(self, jobs: Sequence[QueuedJob]) -> None:
-        """Take back the claims of fetched jobs that no host gets."""
-        if claimed := [job for job in jobs if job.claimed_at is not None]:
-            await transitions.requeue(self._client, self._worker_name, claimed)
-        for job in claimed:
-            job.claimed_at = None
-
     async def _park(self, sink: JobSink, endpoint_name: str, jobs: list[QueuedJob]) -> set[QueuedJob]:
         """Set aside delayed jobs; return those that are due by Redis's clock."""
-        await self._unclaim(jobs)
+        await release_claims(self._client, self._worker_name, jobs)
         due, settled = await self._parking.park_for(sink, endpoint_name, jobs)
         if not self.leases_are_beside_records:
             await self.leases.ack([job.tag for job in settled])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -23,7 +20,7 @@ from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
 from workers.platform import async_redis
-from workers.platform.blocking import beside
+from workers.platform.blocking import beside, in_pool
 from workers.platform.ids import new_id
 from workers.platform.redis_client import translated_errors
 from workers.settings import load
@@ -74,12 +71,10 @@ class Desk:
         args, kwargs = query.arguments_of(endpoint_name, rows)
         if not load().queues_beside_records:
             # Messages for another broker are sent by a library that blocks.
-            submit = partial(
-                accept.submit, args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id,
-                options=options,
+            accepted = await in_pool(
+                self._senders, accept.submit, args, kwargs, limits=limits, idempotency=idempotency, owner=owner,
+                task_id=job_id, options=options,
             )  # fmt: skip
-            call = partial(copy_context().run, submit)
-            accepted = await asyncio.get_running_loop().run_in_executor(self._senders, call)
         else:
             job_id = job_id or new_id()
             options = options.over(accept.default_options({}, limits))

@@ -96,7 +96,13 @@ class Reads:
         return found
 
     async def some(self, job_ids: Sequence[str], most_bytes: int) -> list[bytes | None]:
-        """Return the first records, together at most so long, but at least one; as `query.some`."""
+        """Return the first of these records: together at most so long, but at least one; None for each missing one.
+
+        A key that holds something else is an empty record.
+
+        Raises:
+            redis.RedisError: Redis can't be reached.
+        """
         names = [keys.record(each) for each in job_ids]
         async with self._direct:
             [answer] = await scripts.run(self._client, query.SOME, [(names, [most_bytes])])
