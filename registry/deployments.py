@@ -10,18 +10,38 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from registry import names, versions
+from registry import history, names, versions
 from registry.database.inserting import insert_if_absent
 from registry.database.tables import DeploymentRow
-from registry.errors import DeploymentChanged, DeploymentNotFound, SettingsInvalid
+from registry.errors import (
+    DeploymentChanged,
+    DeploymentNotFound,
+    DeploymentUndeployed,
+    ModelNotFound,
+    RollbackRefused,
+    SettingsInvalid,
+    VersionNotFound,
+)
+from registry.history import Action, State
 from registry.intent import Intent
 from registry.serving_settings import ServingSettings
 from registry.signatures.signature import Signature
 from registry.versions import ModelVersion
 
-__all__ = ["DesiredDeployment", "Intent", "deploy", "desired", "find", "resolve", "serving", "undeploy"]
+__all__ = [
+    "DesiredDeployment",
+    "Intent",
+    "configure",
+    "deploy",
+    "desired",
+    "find",
+    "resolve",
+    "rollback",
+    "serving",
+    "undeploy",
+]
 
-#: A deploy after one of these starts with default settings.
+#: Undeployed endpoints: their settings are kept for the next deploy, and can't be changed before it.
 _UNDEPLOYED = (Intent.DRAIN, Intent.REJECT)
 
 
@@ -41,7 +61,7 @@ class DesiredDeployment:
     settings: ServingSettings
     worker_group: str
     intent: Intent
-    #: Grows by 1 with every deploy and undeploy.
+    #: Grows by 1 with every change.
     revision: int
     deployed_at: datetime
     updated_at: datetime
@@ -56,11 +76,15 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     settings: Mapping[str, Any] | None = None,
     worker_group: str | None = None,
     revision: int | None = None,
+    reset: bool = False,
+    actor: str | None = None,
 ) -> DesiredDeployment:
     """Bind an endpoint to a version: by default the endpoint `<model>-v<version>` to the latest version.
 
-    A serving or parked endpoint is bound again, and keeps the settings and the group that are not given. With
-    `revision`, only if the deployment still has this revision; 0 means only if there is no deployment of this name.
+    An endpoint that exists, also an undeployed one, keeps what is not given: its version, unless it changes to another
+    model or the version was deleted; its settings and its group, unless `reset` sets them to their defaults. With
+    `revision`, it is changed only if it still has this revision; 0 means only if there is no deployment of this name.
+    The history names `actor`.
 
     Raises:
         DeploymentChanged: it has another revision; nothing was changed.
@@ -68,8 +92,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
         NameInvalid: the endpoint or the group can't have this name.
         SettingsInvalid: a setting is unknown, out of bounds, or has no effect beside the others.
     """
-    chosen = version if version is not None else versions.latest_version(session, model_name).version
-    bound = versions.get_version(session, model_name, chosen)
+    bound = _chosen_version(session, model_name, version, endpoint_name)
     name = _endpoint_name(endpoint_name, model_name, bound.version)
     if worker_group is not None:
         names.check_group_name(worker_group)
@@ -92,15 +115,103 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     if is_new:
         _refuse_unless(name, revision, 0)
         checked.complete()
-    else:
-        row = _revise(session, name, revision, updated_at=now, deployed_at=now)
-        _rebind(row, bound, settings or {}, worker_group)
-        session.flush()
+        history.record(session, _read(session, name), Action.DEPLOY, None, actor=actor)
+        return _view(_read(session, name))
+    row = _revise(session, name, revision, updated_at=now, deployed_at=now)
+    before = State.of(row)
+    if version is None and endpoint_name is not None and (row.model_name, row.version) != (model_name, bound.version):
+        # Another change came first, or the endpoint is new to the model.
+        bound = _chosen_version(session, model_name, None, endpoint_name)
+        versions.hold(session, model_name, bound.version)
+    row.model_name, row.version = bound.model_name, bound.version
+    _configure(row, settings or {}, worker_group, reset=reset)
+    row.intent = Intent.SERVE
+    session.flush()
+    is_swap = before.serves and (before.model_name, before.version) != (row.model_name, row.version)
+    history.record(session, row, Action.SWAP if is_swap else Action.DEPLOY, before, actor=actor)
     return _view(_read(session, name))
 
 
+def configure(  # noqa: PLR0913 - the fields of a deployment, by name
+    session: Session,
+    endpoint_name: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    worker_group: str | None = None,
+    revision: int | None = None,
+    reset: bool = False,
+    actor: str | None = None,
+) -> DesiredDeployment:
+    """Change settings or the group of a serving or parked endpoint, and nothing else; None is a setting's default.
+
+    With `revision`, only if the deployment still has this revision; with `reset`, what is not given gets its default.
+
+    Raises:
+        DeploymentChanged: it has another revision; nothing was changed.
+        DeploymentNotFound: it was never deployed.
+        DeploymentUndeployed: it is neither served nor parked.
+        NameInvalid: the group can't have this name.
+        SettingsInvalid: a setting is unknown, out of bounds, or has no effect beside the others.
+    """
+    if worker_group is not None:
+        names.check_group_name(worker_group)
+    named = ServingSettings.with_defaults(settings or {})
+    ServingSettings.parse(named)
+    if _read(session, endpoint_name).intent in _UNDEPLOYED:
+        raise DeploymentUndeployed(endpoint_name)
+    row = _revise(session, endpoint_name, revision, updated_at=datetime.now(UTC))
+    if row.intent in _UNDEPLOYED:
+        raise DeploymentUndeployed(endpoint_name)
+    before = State.of(row)
+    _configure(row, named, worker_group, reset=reset)
+    session.flush()
+    history.record(session, row, Action.CONFIGURE, before, actor=actor)
+    return _view(_read(session, endpoint_name))
+
+
+def rollback(
+    session: Session,
+    endpoint_name: str,
+    *,
+    to_revision: int | None = None,
+    revision: int | None = None,
+    actor: str | None = None,
+) -> DesiredDeployment:
+    """Serve again what an earlier revision was: its version, settings and group.
+
+    By default it is the latest that was served, has not failed, and differs from the present one.
+
+    Raises:
+        DeploymentChanged: it has another revision than `revision`, or was changed meanwhile; nothing was changed.
+        DeploymentNotFound: it was never deployed.
+        RevisionNotFound: the history doesn't have `to_revision`.
+        RollbackRefused: there is no such revision, it was not served, or its version was deleted.
+    """
+    found = history.changes(session, endpoint_name)
+    _refuse_unless(endpoint_name, revision, found[0].revision)
+    target = history.previous(found) if to_revision is None else to_revision
+    if target is None:
+        reason = "No earlier revision that was served differs from the present one."
+        raise RollbackRefused(endpoint_name, reason)
+    state = history.state_at(session, endpoint_name, target)
+    _check_target(session, endpoint_name, target, state)
+    now = datetime.now(UTC)
+    row = _revise(session, endpoint_name, found[0].revision, updated_at=now, deployed_at=now)
+    before = State.of(row)
+    row.model_name, row.version, row.worker_group = state.model_name, state.version, state.worker_group
+    row.settings, row.intent = dict(state.settings), Intent.SERVE
+    session.flush()
+    history.record(session, row, Action.ROLLBACK, before, actor=actor, rolled_back_to=target)
+    return _view(_read(session, endpoint_name))
+
+
 def undeploy(
-    session: Session, endpoint_name: str, backlog: str = Intent.DRAIN, *, revision: int | None = None
+    session: Session,
+    endpoint_name: str,
+    backlog: str = Intent.DRAIN,
+    *,
+    revision: int | None = None,
+    actor: str | None = None,
 ) -> DesiredDeployment:
     """Undeploy an endpoint; `backlog` is the policy for its queued jobs: drain, reject or park.
 
@@ -113,7 +224,12 @@ def undeploy(
     """
     if backlog == Intent.SERVE or backlog not in set(Intent):
         raise SettingsInvalid(f"There is no backlog policy {backlog!r}; there are drain, reject and park.")
-    return _view(_revise(session, endpoint_name, revision, intent=Intent(backlog), updated_at=datetime.now(UTC)))
+    row = _revise(session, endpoint_name, revision, updated_at=datetime.now(UTC))
+    before = State.of(row)
+    row.intent = Intent(backlog)
+    session.flush()
+    history.record(session, row, Action.UNDEPLOY, before, actor=actor)
+    return _view(_read(session, endpoint_name))
 
 
 def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:
@@ -166,10 +282,14 @@ def _endpoint_name(given: str | None, model_name: str, version: str) -> str:
     return names.default_endpoint_name(model_name, version) if given is None else names.check_endpoint_name(given)
 
 
-def _read(session: Session, endpoint_name: str) -> DeploymentRow:
+def _find(session: Session, endpoint_name: str) -> DeploymentRow | None:
     query = select(DeploymentRow).where(DeploymentRow.endpoint_name == endpoint_name)
     query = query.execution_options(populate_existing=True)
-    row = session.scalars(query).one_or_none() if names.could_exist(endpoint_name) else None
+    return session.scalars(query).one_or_none() if names.could_exist(endpoint_name) else None
+
+
+def _read(session: Session, endpoint_name: str) -> DeploymentRow:
+    row = _find(session, endpoint_name)
     if row is None:
         raise DeploymentNotFound(endpoint_name)
     return row
@@ -196,15 +316,41 @@ def _refuse_unless(endpoint_name: str, expected: int | None, revision: int) -> N
         raise DeploymentChanged(endpoint_name, expected or 0, revision)
 
 
-def _rebind(row: DeploymentRow, bound: ModelVersion, settings: Mapping[str, Any], worker_group: str | None) -> None:
-    is_new = row.intent in _UNDEPLOYED
-    previous = {} if is_new else row.settings
-    row.model_name, row.version = bound.model_name, bound.version
+def _chosen_version(session: Session, model_name: str, version: str | None, endpoint_name: str | None) -> ModelVersion:
+    """Return the version to bind: the given one, or that of the endpoint, or the latest."""
+    if version is not None:
+        return versions.get_version(session, model_name, version)
+    row = _find(session, endpoint_name) if endpoint_name is not None else None
+    if row is not None and row.model_name == model_name:
+        try:
+            return versions.get_version(session, model_name, row.version)
+        except VersionNotFound:
+            pass  # deleted after an undeploy
+    return versions.latest_version(session, model_name)
+
+
+def _configure(row: DeploymentRow, settings: Mapping[str, Any], worker_group: str | None, *, reset: bool) -> None:
+    """Change the given settings and group; with `reset`, the others become the defaults."""
+    previous = {} if reset else row.settings
     # Keep settings that only a newer release knows. Omit unset settings, which an older release may not know.
     merged = {**previous, **ServingSettings.stored(previous).changed(settings).model_dump()}
     row.settings = {name: value for name, value in merged.items() if value is not None}
-    row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if is_new else row.worker_group)
-    row.intent = Intent.SERVE
+    row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if reset else row.worker_group)
+
+
+def _check_target(session: Session, endpoint_name: str, revision: int, state: State) -> None:
+    """Hold the version of a revision to roll back to. Raises RollbackRefused."""
+    if not state.serves:
+        reason = f"At revision {revision} it was undeployed: choose one that was served, or use undeploy."
+        raise RollbackRefused(endpoint_name, reason)
+    try:
+        versions.hold(session, state.model_name, state.version)
+    except (ModelNotFound, VersionNotFound) as error:
+        reason = (
+            f"At revision {revision} it served version {state.version} of {state.model_name}, which was deleted. "
+            "Choose another revision, or deploy another version."
+        )
+        raise RollbackRefused(endpoint_name, reason) from error
 
 
 def _view(row: DeploymentRow) -> DesiredDeployment:

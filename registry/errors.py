@@ -115,6 +115,43 @@ class DeploymentChanged(RegistryError):
         self.revision = revision
 
 
+class DeploymentUndeployed(RegistryError):
+    """The settings of an undeployed endpoint can't be changed."""
+
+    code = "deployment_undeployed"
+
+    def __init__(self, endpoint_name: str) -> None:
+        super().__init__(
+            f"Endpoint {endpoint_name!r} is undeployed, so its settings can't be changed. Deploy it again: a deploy "
+            "can name settings."
+        )
+        self.endpoint_name = endpoint_name
+
+
+class RevisionNotFound(RegistryError):
+    """The history of the deployment doesn't have this revision."""
+
+    code = "revision_not_found"
+
+    def __init__(self, endpoint_name: str, revision: int, known: list[int]) -> None:
+        super().__init__(
+            f"The history of endpoint {endpoint_name!r} has no revision {revision}; it has those from {known[0]} "
+            f"to {known[-1]}."
+        )
+        self.endpoint_name = endpoint_name
+        self.revision = revision
+
+
+class RollbackRefused(RegistryError):
+    """The deployment can't go back; the message contains the reason."""
+
+    code = "rollback_refused"
+
+    def __init__(self, endpoint_name: str, reason: str) -> None:
+        super().__init__(f"Endpoint {endpoint_name!r} can't go back. {reason}")
+        self.endpoint_name = endpoint_name
+
+
 class ApiKeyExists(RegistryError):
     """The name has an API key already."""
 

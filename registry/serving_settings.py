@@ -122,6 +122,14 @@ class ServingSettings(BaseModel):
             raise SettingsInvalid(f"Setting {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
     @classmethod
+    def with_defaults(cls, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Return these values with the default in the place of each None; what is not a setting stays."""
+        return {
+            name: cls.model_fields[name].default if value is None and name in cls.model_fields else value
+            for name, value in named.items()
+        }
+
+    @classmethod
     def stored(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings of a deployment's row, which a newer release may have written.
 

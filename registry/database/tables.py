@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
@@ -127,6 +128,31 @@ class DeploymentRow(Table):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     bound_version: Mapped[VersionRow] = relationship(lazy="joined", innerjoin=True, viewonly=True)
+
+
+class DeploymentChangeRow(Table):
+    """A change of a deployment; `before` and `after` are what was desired, as JSON.
+
+    No constraint names the actions and outcomes: a later release may have more. No key refers to a version: a change
+    must not keep one from being deleted.
+    """
+
+    __tablename__ = "deployment_changes"
+
+    endpoint_name: Mapped[str] = mapped_column(String(MAX_ENDPOINT_NAME_LENGTH), primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    action: Mapped[str] = mapped_column(String(16))
+    #: None is a caller without an API key.
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    #: None for a new endpoint.
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    after: Mapped[dict[str, Any]] = mapped_column(JSON)
+    rolled_back_to: Mapped[int | None] = mapped_column(Integer)
+    #: None until somebody has seen one.
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ApiKeyRow(Table):

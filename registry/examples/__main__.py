@@ -7,7 +7,7 @@ import sys
 
 from sqlalchemy.orm import Session
 
-from registry import deployments, examples, versions
+from registry import deployments, examples, history, versions
 from registry.database import default_database
 from registry.errors import RegistryError
 from registry.registration import register
@@ -32,7 +32,9 @@ def register_all(session: Session, *, deploy: bool = False) -> list[str]:
         )
         lines.append(f"Registered {version.model_name}, version {version.version}.")
         if deploy and example.name in DEPLOYED:
-            deployment = deployments.deploy(session, version.model_name, version=version.version)
+            deployment = deployments.deploy(
+                session, version.model_name, version=version.version, actor=history.COMMAND_LINE
+            )
             lines.append(f"Deployed it as {deployment.endpoint_name}.")
     return lines
 

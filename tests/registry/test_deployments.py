@@ -14,6 +14,7 @@ from registry.deployments import Intent
 from registry.errors import (
     DeploymentChanged,
     DeploymentNotFound,
+    DeploymentUndeployed,
     ModelNotFound,
     NameInvalid,
     SettingsInvalid,
@@ -160,13 +161,81 @@ def test_what_was_never_deployed_is_not_found(session: Session, name: Any) -> No
         deployments.resolve(session, name)
 
 
-@pytest.mark.parametrize("policy", ["drain", "reject"])
-def test_a_deploy_after_the_end_begins_anew(session: Session, policy: str) -> None:
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_deploy_after_an_undeploy_keeps_what_it_does_not_name(session: Session, policy: str) -> None:
     deployments.deploy(session, "m", version="1", endpoint_name="e", settings={"hosts": 2}, worker_group="gpu")
     deployments.undeploy(session, "e", policy)
-    again = deployments.deploy(session, "m", version="2", endpoint_name="e", settings={"max_batch_size": 7})
-    assert (again.intent, again.version, again.revision, again.worker_group) == (Intent.SERVE, "2", 3, "default")
+    again = deployments.deploy(session, "m", endpoint_name="e", settings={"max_batch_size": 7})
+    assert (again.intent, again.version, again.revision, again.worker_group) == (Intent.SERVE, "1", 3, "gpu")
+    assert again.settings == ServingSettings(max_batch_size=7, hosts=2)
+
+
+def test_a_reset_sets_what_is_not_named_to_its_default(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e", settings={"hosts": 2}, worker_group="gpu")
+    again = deployments.deploy(session, "m", endpoint_name="e", settings={"max_batch_size": 7}, reset=True)
+    assert (again.version, again.worker_group) == ("1", "default")
     assert again.settings == ServingSettings(max_batch_size=7)
+
+
+def test_an_endpoint_keeps_its_version_until_a_deploy_names_one_or_another_model(
+    session: Session, add: Registrar
+) -> None:
+    add("other")
+    add("other")
+    deployments.deploy(session, "m", version="1", endpoint_name="e")
+    assert deployments.deploy(session, "m", endpoint_name="e", settings={"hosts": 2}).version == "1"
+    assert deployments.deploy(session, "m", version="2", endpoint_name="e").version == "2"
+    assert deployments.deploy(session, "m", endpoint_name="e").version == "2"
+    assert deployments.deploy(session, "other", endpoint_name="e").version == "2"
+    assert deployments.deploy(session, "m", endpoint_name="e").version == "3"
+    assert deployments.deploy(session, "m").endpoint_name == "m-v3"
+
+
+def test_an_endpoint_whose_version_was_deleted_takes_the_latest(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e")
+    deployments.undeploy(session, "e")
+    versions.delete_version(session, "m", "1")
+    assert deployments.deploy(session, "m", endpoint_name="e").version == "3"
+
+
+def test_configure_changes_settings_and_group_and_nothing_else(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="e", settings={"hosts": 2, "timeout_s": 5.0})
+    changed = deployments.configure(session, "e", settings={"hosts": 3, "timeout_s": None}, worker_group="gpu")
+    assert (changed.version, changed.worker_group, changed.revision) == ("1", "gpu", 2)
+    assert changed.settings == ServingSettings(hosts=3)
+    assert deployments.configure(session, "e", reset=True).settings == ServingSettings()
+
+
+def test_a_parked_endpoint_is_configured_and_stays_parked_and_one_that_is_gone_is_not(session: Session) -> None:
+    deployments.deploy(session, "m", endpoint_name="e")
+    deployments.undeploy(session, "e", "park")
+    assert deployments.configure(session, "e", settings={"hosts": 3}).intent is Intent.PARK
+    deployments.undeploy(session, "e")
+    with pytest.raises(DeploymentUndeployed):
+        deployments.configure(session, "e", settings={"hosts": 3})
+    with pytest.raises(DeploymentNotFound):
+        deployments.configure(session, "never", settings={"hosts": 3})
+    found = deployments.find(session, "e")
+    assert found is not None
+    assert found.revision == 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        ({"settings": {"speed": 1}}, SettingsInvalid),
+        ({"settings": {"speed": None}}, SettingsInvalid),
+        ({"settings": {"hosts": 0}}, SettingsInvalid),
+        ({"worker_group": "a b"}, NameInvalid),
+        ({"revision": 7}, DeploymentChanged),
+    ],
+)
+def test_a_wrong_configure_changes_nothing(session: Session, wanted: dict[str, Any], error: type[Exception]) -> None:
+    deployments.deploy(session, "m", endpoint_name="e")
+    before = deployments.desired(session)
+    with pytest.raises(error):
+        deployments.configure(session, "e", **wanted)
+    assert deployments.desired(session) == before
 
 
 def test_a_parked_endpoint_goes_on_as_it_was(session: Session) -> None:

@@ -21,7 +21,7 @@ from tests.registry.conftest import Registrar
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
 
-TABLES = {"models", "model_versions", "deployments", "api_keys"}
+TABLES = {"models", "model_versions", "deployments", "deployment_changes", "api_keys"}
 
 
 @pytest.fixture
