@@ -11,9 +11,11 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from registry import history, names, versions
+from registry.catalog import aliases
 from registry.database.inserting import insert_if_absent
 from registry.database.tables import DeploymentRow
 from registry.errors import (
+    AliasNotFound,
     DeploymentChanged,
     DeploymentNotFound,
     DeploymentUndeployed,
@@ -35,6 +37,7 @@ __all__ = [
     "deploy",
     "desired",
     "find",
+    "follow",
     "resolve",
     "rollback",
     "serving",
@@ -65,6 +68,8 @@ class DesiredDeployment:
     revision: int
     deployed_at: datetime
     updated_at: datetime
+    #: A move of this alias binds the endpoint to the alias's version.
+    followed_alias: str | None = None
 
 
 def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
@@ -72,6 +77,8 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     model_name: str,
     *,
     version: str | None = None,
+    alias: str | None = None,
+    follow: bool = False,
     endpoint_name: str | None = None,
     settings: Mapping[str, Any] | None = None,
     worker_group: str | None = None,
@@ -81,6 +88,9 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
 ) -> DesiredDeployment:
     """Bind an endpoint to a version: by default the endpoint `<model>-v<version>` to the latest version.
 
+    With `alias`, to the version that it names now; with `follow` as well, each move of the alias binds the endpoint
+    again, until a version or another alias is given, or the endpoint is rolled back.
+
     An endpoint that exists, also an undeployed one, keeps what is not given: its version, unless it changes to another
     model or the version was deleted; its settings and its group, unless `reset` sets them to their defaults. With
     `revision`, it is changed only if it still has this revision; 0 means only if there is no deployment of this name.
@@ -88,10 +98,12 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
 
     Raises:
         DeploymentChanged: it has another revision; nothing was changed.
-        ModelNotFound, VersionNotFound: there is no such version.
+        ModelNotFound, VersionNotFound, AliasNotFound: there is no such version.
         NameInvalid: the endpoint or the group can't have this name.
         SettingsInvalid: a setting is unknown, out of bounds, or has no effect beside the others.
     """
+    if alias is not None or follow:
+        version = _named_version(session, model_name, version, alias, endpoint_name, follow=follow)
     bound = _chosen_version(session, model_name, version, endpoint_name)
     name = _endpoint_name(endpoint_name, model_name, bound.version)
     if worker_group is not None:
@@ -111,6 +123,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
         revision=1,
         deployed_at=now,
         updated_at=now,
+        followed_alias=alias if follow else None,
     )
     if is_new:
         _refuse_unless(name, revision, 0)
@@ -123,6 +136,8 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
         # Another change came first, or the endpoint is new to the model.
         bound = _chosen_version(session, model_name, None, endpoint_name)
         versions.hold(session, model_name, bound.version)
+    if version is not None or row.model_name != bound.model_name:
+        row.followed_alias = alias if follow else None
     row.model_name, row.version = bound.model_name, bound.version
     _configure(row, settings or {}, worker_group, reset=reset)
     row.intent = Intent.SERVE
@@ -169,6 +184,31 @@ def configure(  # noqa: PLR0913 - the fields of a deployment, by name
     return _view(_read(session, endpoint_name))
 
 
+def follow(session: Session, model_name: str, alias: str, *, actor: str | None = None) -> list[DesiredDeployment]:
+    """Bind the endpoints that follow an alias to the version that it names; return those that changed.
+
+    A parked endpoint stays parked.
+
+    Raises:
+        AliasNotFound: there is no such alias.
+        DeploymentChanged: one of them was changed meanwhile.
+    """
+    target = aliases.find(session, model_name, alias)
+    changed = []
+    for endpoint_name in target.followed_by:
+        row = _read(session, endpoint_name)
+        if row.version == target.version:
+            continue
+        now = datetime.now(UTC)
+        row = _revise(session, endpoint_name, row.revision, updated_at=now, deployed_at=now)
+        before = State.of(row)
+        row.version = target.version
+        session.flush()
+        history.record(session, row, Action.SWAP if before.serves else Action.DEPLOY, before, actor=actor)
+        changed.append(_view(_read(session, endpoint_name)))
+    return changed
+
+
 def rollback(
     session: Session,
     endpoint_name: str,
@@ -199,7 +239,7 @@ def rollback(
     row = _revise(session, endpoint_name, found[0].revision, updated_at=now, deployed_at=now)
     before = State.of(row)
     row.model_name, row.version, row.worker_group = state.model_name, state.version, state.worker_group
-    row.settings, row.intent = dict(state.settings), Intent.SERVE
+    row.settings, row.intent, row.followed_alias = dict(state.settings), Intent.SERVE, None
     session.flush()
     history.record(session, row, Action.ROLLBACK, before, actor=actor, rolled_back_to=target)
     return _view(_read(session, endpoint_name))
@@ -323,10 +363,38 @@ def _chosen_version(session: Session, model_name: str, version: str | None, endp
     row = _find(session, endpoint_name) if endpoint_name is not None else None
     if row is not None and row.model_name == model_name:
         try:
-            return versions.get_version(session, model_name, row.version)
+            return versions.get_version(session, model_name, _version_of(session, row))
         except VersionNotFound:
             pass  # deleted after an undeploy
     return versions.latest_version(session, model_name)
+
+
+def _named_version(  # noqa: PLR0913 - what a deploy may name
+    session: Session,
+    model_name: str,
+    version: str | None,
+    alias: str | None,
+    endpoint_name: str | None,
+    *,
+    follow: bool,
+) -> str:
+    if alias is None:
+        raise SettingsInvalid("To follow an alias, name an alias.")
+    if version is not None:
+        raise SettingsInvalid("Name either a version or an alias.")
+    if follow and endpoint_name is None:
+        raise SettingsInvalid("To follow an alias, name the endpoint: its default name has a version in it.")
+    return aliases.find(session, model_name, alias).version
+
+
+def _version_of(session: Session, row: DeploymentRow) -> str:
+    """Return the version of an endpoint, or that of the alias that it follows, which may have moved meanwhile."""
+    if row.followed_alias is None:
+        return row.version
+    try:
+        return aliases.find(session, row.model_name, row.followed_alias).version
+    except AliasNotFound:
+        return row.version  # deleted after an undeploy
 
 
 def _configure(row: DeploymentRow, settings: Mapping[str, Any], worker_group: str | None, *, reset: bool) -> None:
@@ -371,4 +439,5 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         revision=row.revision,
         deployed_at=row.deployed_at,
         updated_at=row.updated_at,
+        followed_alias=row.followed_alias,
     )

@@ -152,6 +152,63 @@ class RollbackRefused(RegistryError):
         self.endpoint_name = endpoint_name
 
 
+class AliasNotFound(RegistryError):
+    """The model doesn't have this alias."""
+
+    code = "alias_not_found"
+
+    def __init__(self, model_name: str, alias: str) -> None:
+        super().__init__(f"Model {model_name!r} has no alias {alias!r}.")
+        self.model_name = model_name
+        self.alias = alias
+
+
+class AliasChanged(RegistryError):
+    """The alias names another version than the expected one."""
+
+    code = "alias_changed"
+
+    def __init__(self, model_name: str, alias: str, expected: str | None, version: str | None) -> None:
+        now = f"names version {version}" if version is not None else "does not exist"
+        wanted = f"to name version {expected}" if expected is not None else "not to exist"
+        super().__init__(f"Alias {alias!r} of model {model_name!r} {now}; it was expected {wanted}. Look at it again.")
+        self.model_name = model_name
+        self.alias = alias
+        self.version = version
+
+
+class AliasInUse(RegistryError):
+    """Endpoints follow the alias."""
+
+    code = "alias_in_use"
+
+    def __init__(self, model_name: str, alias: str, endpoint_names: list[str]) -> None:
+        super().__init__(
+            f"Alias {alias!r} of model {model_name!r} is followed by {', '.join(endpoint_names)}. Deploy a version "
+            "there by its number, or undeploy it, before you delete the alias."
+        )
+        self.endpoint_names = endpoint_names
+
+
+class VersionAliased(RegistryError):
+    """Aliases name the version, so it can't be deleted."""
+
+    code = "version_aliased"
+
+    def __init__(self, model_name: str, version: str, aliases: list[str]) -> None:
+        super().__init__(
+            f"Version {version} of model {model_name!r} is named by {', '.join(aliases)}. Move or delete the alias "
+            "before you delete the version."
+        )
+        self.aliases = aliases
+
+
+class TagsInvalid(RegistryError):
+    """A tag is too long, or there are too many; the message says which."""
+
+    code = "tags_invalid"
+
+
 class ApiKeyExists(RegistryError):
     """The name has an API key already."""
 

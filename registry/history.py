@@ -72,17 +72,18 @@ class State:
     intent: Intent
     #: As stored: also settings that only a newer release knows.
     settings: Mapping[str, Any]
+    followed_alias: str | None = None
 
     @classmethod
     def of(cls, row: DeploymentRow) -> State:
         """Return the state of a deployment's row."""
-        return cls(row.model_name, row.version, row.worker_group, row.intent, dict(row.settings))
+        return cls(row.model_name, row.version, row.worker_group, row.intent, dict(row.settings), row.followed_alias)
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> State:
         """Return a stored state."""
         named = {name: document[name] for name in ("model_name", "version", "worker_group", "settings")}
-        return cls(**named, intent=Intent(document["intent"]))
+        return cls(**named, intent=Intent(document["intent"]), followed_alias=document.get("followed_alias"))
 
     @property
     def serves(self) -> bool:
@@ -147,7 +148,7 @@ class Change:
 
 def differences(before: State | None, after: State) -> Differences:
     """Return what differs; of a new endpoint, everything that is not a default."""
-    defaults = ServingSettings().model_dump()
+    defaults = {**ServingSettings().model_dump(), "followed_alias": None}
     earlier = defaults if before is None else before.flat()
     return {
         name: {"from": None if before is None and name not in defaults else earlier.get(name), "to": value}

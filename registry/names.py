@@ -12,6 +12,8 @@ MAX_VERSION_NAME_LENGTH = 64
 MAX_ENDPOINT_NAME_LENGTH = 128
 MAX_GROUP_NAME_LENGTH = 100
 MAX_KEY_NAME_LENGTH = 100
+MAX_ALIAS_NAME_LENGTH = 64
+MAX_TAG_NAME_LENGTH = 100
 #: The group of workers and deployments without a group.
 DEFAULT_WORKER_GROUP = "default"
 
@@ -24,6 +26,8 @@ _RESERVED_MODEL_NAMES = frozenset({"stats"})
 #: Prefix of the text and the id of API keys; names of keys must not begin with it.
 KEY_PREFIX = "qc_"
 _RESERVED_ENDPOINT_NAMES = frozenset({"deploy", "undeploy", "stats"})
+#: What could be taken for the latest version, or for a version by its number.
+_RESERVED_ALIAS = re.compile(r"latest|v?[0-9]+", re.IGNORECASE)
 _SHOWN_LENGTH = 60
 
 
@@ -52,6 +56,18 @@ def check_key_name(name: str) -> str:
     if name.startswith(KEY_PREFIX):
         raise NameInvalid("an API key", name[: len(KEY_PREFIX)] + "…", f"{KEY_PREFIX} is the prefix of keys themselves")
     return _checked("an API key", name, MAX_KEY_NAME_LENGTH)
+
+
+def check_alias_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if an alias can't have it."""
+    if _RESERVED_ALIAS.fullmatch(name):
+        raise NameInvalid("an alias", name[:_SHOWN_LENGTH], "`latest` and numbers are reserved")
+    return _checked("an alias", name, MAX_ALIAS_NAME_LENGTH)
+
+
+def check_tag_name(name: str) -> str:
+    """Return the name. Raises NameInvalid if a tag can't have it."""
+    return _checked("a tag", name, MAX_TAG_NAME_LENGTH)
 
 
 def default_endpoint_name(model_name: str, version: str) -> str:

@@ -15,8 +15,15 @@ from registry import names, runtimes
 from registry.artifacts.store import ArtifactStore, StoredArtifact
 from registry.database.inserting import insert_if_absent
 from registry.database.json_documents import checked_metadata
-from registry.database.tables import DeploymentRow, ModelRow, VersionRow
-from registry.errors import ModelNotFound, SignatureInvalid, VersionExists, VersionInUse, VersionNotFound
+from registry.database.tables import AliasRow, DeploymentRow, ModelRow, VersionRow
+from registry.errors import (
+    ModelNotFound,
+    SignatureInvalid,
+    VersionAliased,
+    VersionExists,
+    VersionInUse,
+    VersionNotFound,
+)
 from registry.intent import Intent
 from registry.signatures.signature import Signature
 
@@ -185,6 +192,7 @@ def delete_version(session: Session, name: str, version: str) -> None:
     Raises:
         ModelNotFound, VersionNotFound: it doesn't exist.
         VersionInUse: an endpoint serves it.
+        VersionAliased: an alias names it.
     """
     hold(session, name, version)
     row = _find(session, name, version)
@@ -197,6 +205,9 @@ def delete_version(session: Session, name: str, version: str) -> None:
     assert row is not None  # noqa: S101 - it is held
     if endpoints:
         raise VersionInUse(name, version, list(endpoints))
+    named = select(AliasRow.alias).where(AliasRow.model_name == name, AliasRow.version == version)
+    if aliases := list(session.scalars(named.order_by(AliasRow.alias))):
+        raise VersionAliased(name, version, aliases)
     row.deleted_at = datetime.now(UTC)
     session.flush()
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     String,
@@ -26,10 +27,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from registry.intent import Intent
 from registry.names import (
+    MAX_ALIAS_NAME_LENGTH,
     MAX_ENDPOINT_NAME_LENGTH,
     MAX_GROUP_NAME_LENGTH,
     MAX_KEY_NAME_LENGTH,
     MAX_MODEL_NAME_LENGTH,
+    MAX_TAG_NAME_LENGTH,
     MAX_VERSION_NAME_LENGTH,
 )
 from registry.roles import Role
@@ -126,6 +129,8 @@ class DeploymentRow(Table):
     revision: Mapped[int]
     deployed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    #: A move of this alias of the model binds the endpoint to the alias's version.
+    followed_alias: Mapped[str | None] = mapped_column(String(MAX_ALIAS_NAME_LENGTH))
 
     bound_version: Mapped[VersionRow] = relationship(lazy="joined", innerjoin=True, viewonly=True)
 
@@ -153,6 +158,49 @@ class DeploymentChangeRow(Table):
     outcome: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AliasRow(Table):
+    """A movable name for a version of a model."""
+
+    __tablename__ = "model_aliases"
+    __table_args__ = (
+        ForeignKeyConstraint(["model_name", "version"], ["model_versions.model_name", "model_versions.version"]),
+    )
+
+    model_name: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(MAX_ALIAS_NAME_LENGTH), primary_key=True)
+    version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    moved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AliasMoveRow(Table):
+    """A move of an alias; the row stays when the alias is deleted."""
+
+    __tablename__ = "alias_moves"
+    __table_args__ = (Index(None, "model_name", "alias"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    model_name: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    alias: Mapped[str] = mapped_column(String(MAX_ALIAS_NAME_LENGTH))
+    #: None for a new alias.
+    from_version: Mapped[str | None] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    #: None for one that was deleted.
+    to_version: Mapped[str | None] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    #: None is a caller without an API key.
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    moved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TagRow(Table):
+    """A tag of a version, or of a model itself, whose version is empty."""
+
+    __tablename__ = "model_tags"
+
+    model_name: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(String(MAX_TAG_NAME_LENGTH), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class ApiKeyRow(Table):

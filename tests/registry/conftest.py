@@ -14,6 +14,7 @@ from registry import examples, migrate, registration, runtimes, versions
 from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
+from registry.database.tables import Table
 from registry.examples import Example
 from registry.registration import register
 from registry.runtimes.protocol import Model
@@ -43,7 +44,8 @@ def postgres_database(migrated_postgres_url: str) -> Iterator[Database]:
     database = Database(migrated_postgres_url)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
-        connection.exec_driver_sql("TRUNCATE models, model_versions, deployments RESTART IDENTITY")
+        names = ", ".join(table.name for table in Table.metadata.sorted_tables)
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
     yield database
     database.close()
 

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, event, text
 
 from registry import deployments, versions
 from registry.artifacts.store import ArtifactStore
+from registry.catalog import aliases
 from registry.database import Database
-from registry.errors import RegistryError, VersionExists, VersionInUse, VersionNotFound
+from registry.errors import AliasChanged, RegistryError, VersionExists, VersionInUse, VersionNotFound
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.waiting import eventually
 
@@ -179,3 +180,32 @@ def test_each_of_several_deploys_of_an_endpoint_counts(add: Adding, database: Da
 
     revisions = at_once(lambda: deploy("1"), lambda: deploy("2"), lambda: deploy("1"))
     assert sorted(revision for each in revisions for revision in each) == list(range(1, 16))
+
+
+@pytest.mark.parametrize("before", [None, "1"])
+def test_of_two_that_expect_the_same_version_one_moves_the_alias(
+    database: Database, add: Adding, before: str | None
+) -> None:
+    for _ in range(3):
+        add()
+    if before is not None:
+        with database.session() as session:
+            aliases.move(session, "m", "champion", before)
+            session.commit()
+
+    def move(version: str) -> str | RegistryError:
+        try:
+            with database.session() as session:
+                aliases.move(session, "m", "champion", version, expected=before)
+                session.commit()
+        except AliasChanged as error:
+            return error
+        return version
+
+    moved = at_once(lambda: move("2"), lambda: move("3"))
+    [winner] = [each for each in moved if isinstance(each, str)]
+    [refused] = [each for each in moved if isinstance(each, AliasChanged)]
+    assert refused.version == winner
+    with database.session() as session:
+        assert aliases.find(session, "m", "champion").version == winner
+        assert len(aliases.moves(session, "m", "champion")) == (1 if before is None else 2)

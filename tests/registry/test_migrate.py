@@ -21,7 +21,10 @@ from tests.registry.conftest import Registrar
 from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.ports import free_port
 
-TABLES = {"models", "model_versions", "deployments", "deployment_changes", "api_keys"}
+TABLES = {
+    *("models", "model_versions", "model_aliases", "alias_moves", "model_tags"),
+    *("deployments", "deployment_changes", "api_keys"),
+}
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_the_names_of_migrated_constraints_are_those_of_the_tables(database: Dat
 def test_only_an_intent_that_is_known_can_be_stored(database: Database, add: Registrar) -> None:
     add("m")
     add.session.commit()
-    values = "'e', 'm', '1', '{}', 'default', 'burn', 1, '2026-01-01', '2026-01-01'"
+    values = "'e', 'm', '1', '{}', 'default', 'burn', 1, '2026-01-01', '2026-01-01', NULL"
     with pytest.raises(IntegrityError, match="ck_deployments_intent"), database.engine.begin() as connection:
         connection.execute(text(f"INSERT INTO deployments VALUES ({values})"))
 

@@ -1,0 +1,1 @@
+"""What finds versions besides their names: aliases, tags and searches."""
