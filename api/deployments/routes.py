@@ -103,7 +103,6 @@ def show_history(endpoint_name: str) -> Response:
     "Deployments",
     {200: DeploymentView, 202: DeploymentView},
     body=Rollback,
-    body_optional=True,
     errors=(404, 409, 503, 507),
     takes_prefer_wait=True,
     example={"to_revision": 3},

@@ -164,6 +164,23 @@ def history_of(services: Services, endpoint_name: str, limit: int) -> View:
     }
 
 
+def rollback_preview(services: Services, endpoint_name: str, to_revision: int | None) -> View:
+    """Return what a rollback would change: its revision, the present one, what is desired then, and what differs.
+
+    Raises:
+        DeploymentNotFound, RevisionNotFound, RollbackRefused: as for `rollback`.
+    """
+    with services.database.session() as session:
+        found = history.changes(session, endpoint_name)
+        target, state = deployments.rollback_target(session, endpoint_name, found, to_revision)
+    return {
+        "to_revision": target,
+        "revision": found[0].revision,
+        "to": state.document(),
+        "changes": history.differences(found[0].after, state),
+    }
+
+
 def list_all(services: Services) -> list[View]:
     """Return every deployment that is not undeployed and done, by name."""
     with services.database.session() as session:

@@ -69,7 +69,8 @@ def test_a_time_limit_that_the_example_exceeds_is_refused(service: Stack, name: 
     assert "did not answer within 0.05 s" in problem["detail"]
     assert "Version 1 keeps serving" in problem["detail"]
     assert service.predict(name, "a")["prediction"] == ["1", "a"]
-    rolled_back = expect(200, service.api.post(f"/deployments/{name}/rollback", headers={"Prefer": "wait=30"}))
+    answer = service.api.post(f"/deployments/{name}/rollback", json={}, headers={"Prefer": "wait=30"})
+    rolled_back = expect(200, answer)
     assert (rolled_back["status"], rolled_back["settings"]["timeout_s"]) == ("active", 60.0)
 
 

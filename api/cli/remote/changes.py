@@ -121,9 +121,9 @@ def history(client: Client, output: Output, endpoint: str, limit: int) -> None:
 
 
 def finish(client: Client, output: Output, view: Document, timeout_s: float | None) -> None:
-    """Say what a change has changed, wait for its end unless `timeout_s` is None, and show the deployment."""
+    """Say what a change has changed of an endpoint that existed, wait for its end unless `timeout_s` is None, and show the deployment."""
     changes = view.get("changes")
-    if changes is not None and not output.as_json:
+    if changes is not None and not _is_new(changes) and not output.as_json:
         output.line(f"{view['endpoint_name']}: {described(changes)}")
     if timeout_s is not None:
         view = waiting.active(client, output, view, timeout_s)
@@ -137,7 +137,7 @@ def described(changes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what has changed, e.g. "version 3 → 4, hosts 1 → 2"."""
     if not changes:
         return "nothing changed"
-    is_new = "intent" in changes and changes["intent"]["from"] is None
+    is_new = _is_new(changes)
     said = [f"new, {changes['model_name']['to']} version {changes['version']['to']}"] if is_new else []
     for name, change in changes.items():
         if is_new and (
@@ -157,6 +157,10 @@ def keeps_version(view: Document) -> bool:
     """Tell whether a deploy found an endpoint that keeps its version."""
     changes = view.get("changes")
     return changes is not None and not changes.keys() & {"version", "model_name"}
+
+
+def _is_new(changes: Mapping[str, Mapping[str, Any]]) -> bool:
+    return "intent" in changes and changes["intent"]["from"] is None
 
 
 def _action(change: Document) -> str:
