@@ -40,6 +40,7 @@ __all__ = [
     "follow",
     "resolve",
     "rollback",
+    "rollback_target",
     "serving",
     "undeploy",
 ]
@@ -229,12 +230,8 @@ def rollback(
     """
     found = history.changes(session, endpoint_name)
     _refuse_unless(endpoint_name, revision, found[0].revision)
-    target = history.previous(found) if to_revision is None else to_revision
-    if target is None:
-        reason = "No earlier revision that was served differs from the present one."
-        raise RollbackRefused(endpoint_name, reason)
-    state = history.state_at(session, endpoint_name, target)
-    _check_target(session, endpoint_name, target, state)
+    target, state = rollback_target(session, endpoint_name, found, to_revision)
+    versions.hold(session, state.model_name, state.version)
     now = datetime.now(UTC)
     row = _revise(session, endpoint_name, found[0].revision, updated_at=now, deployed_at=now)
     before = State.of(row)
@@ -243,6 +240,33 @@ def rollback(
     session.flush()
     history.record(session, row, Action.ROLLBACK, before, actor=actor, rolled_back_to=target)
     return _view(_read(session, endpoint_name))
+
+
+def rollback_target(
+    session: Session, endpoint_name: str, found: list[history.Change], to_revision: int | None
+) -> tuple[int, State]:
+    """Return the revision to which a rollback goes, and its state.
+
+    Raises:
+        RevisionNotFound, RollbackRefused: as for `rollback`.
+    """
+    target = history.previous(found) if to_revision is None else to_revision
+    if target is None:
+        reason = "No earlier revision that was served differs from the present one."
+        raise RollbackRefused(endpoint_name, reason)
+    state = history.state_at(found, endpoint_name, target)
+    if not state.serves:
+        reason = f"At revision {target} it was undeployed: choose one that was served, or use undeploy."
+        raise RollbackRefused(endpoint_name, reason)
+    try:
+        versions.get_version(session, state.model_name, state.version)
+    except (ModelNotFound, VersionNotFound) as error:
+        reason = (
+            f"At revision {target} it served version {state.version} of {state.model_name}, which was deleted. "
+            "Choose another revision, or deploy another version."
+        )
+        raise RollbackRefused(endpoint_name, reason) from error
+    return target, state
 
 
 def undeploy(
@@ -404,21 +428,6 @@ def _configure(row: DeploymentRow, settings: Mapping[str, Any], worker_group: st
     merged = {**previous, **ServingSettings.stored(previous).changed(settings).model_dump()}
     row.settings = {name: value for name, value in merged.items() if value is not None}
     row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if reset else row.worker_group)
-
-
-def _check_target(session: Session, endpoint_name: str, revision: int, state: State) -> None:
-    """Hold the version of a revision to roll back to. Raises RollbackRefused."""
-    if not state.serves:
-        reason = f"At revision {revision} it was undeployed: choose one that was served, or use undeploy."
-        raise RollbackRefused(endpoint_name, reason)
-    try:
-        versions.hold(session, state.model_name, state.version)
-    except (ModelNotFound, VersionNotFound) as error:
-        reason = (
-            f"At revision {revision} it served version {state.version} of {state.model_name}, which was deleted. "
-            "Choose another revision, or deploy another version."
-        )
-        raise RollbackRefused(endpoint_name, reason) from error
 
 
 def _view(row: DeploymentRow) -> DesiredDeployment:

@@ -241,14 +241,9 @@ def changes(session: Session, endpoint_name: str, limit: int = KEPT_REVISIONS) -
     return found[:limit]
 
 
-def state_at(session: Session, endpoint_name: str, revision: int) -> State:
-    """Return the state of an endpoint at a revision.
-
-    Raises:
-        DeploymentNotFound: it was never deployed.
-        RevisionNotFound: there was no such revision, or its change is not kept.
-    """
-    known = states(changes(session, endpoint_name))
+def state_at(found: list[Change], endpoint_name: str, revision: int) -> State:
+    """Return the state at a revision of an endpoint with these changes. Raises RevisionNotFound if none knows it."""
+    known = states(found)
     if revision not in known:
         raise RevisionNotFound(endpoint_name, revision, sorted(known))
     return known[revision]

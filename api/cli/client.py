@@ -43,6 +43,10 @@ class Client:
         """Send a JSON body."""
         return self._call("POST", path, body=body, query=query)
 
+    def patch(self, path: str, body: Document) -> Document:
+        """Change what a JSON body names."""
+        return self._call("PATCH", path, body=body)
+
     def post_lines(self, path: str, lines: bytes, idempotency_key: str) -> Document:
         """Send one JSON document a line; sent again under the same key it is the same request."""
         headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key}

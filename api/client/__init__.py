@@ -9,7 +9,7 @@ It loads no Flask, no numpy, no database and nothing of the service itself; docs
 """
 
 from api.client.asyncio import AsyncClient
-from api.client.documents import Deployment, Model, ModelVersion, Outcome, QueuePlace, Timing
+from api.client.documents import Deployment, DeploymentChange, Model, ModelVersion, Outcome, QueuePlace, Timing
 from api.client.errors import (
     AccessDenied,
     AnswerUnreadable,
@@ -48,6 +48,7 @@ __all__ = [
     "ClientError",
     "Conflict",
     "Deployment",
+    "DeploymentChange",
     "DeploymentFailed",
     "EndpointNotDeployed",
     "InputInvalid",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Deployment, Model, ModelVersion
+from api.client.documents import Deployment, DeploymentChange, Model, ModelVersion
 from api.client.flows import deployment, folders, map_options, mapping, prediction, registration
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
@@ -123,6 +123,34 @@ class AsyncClient(BaseClient):
         """As `Client.swap`."""
         wanted = {"version": version, "model_name": model_name, **settings}
         return await self._driver.run(deployment.swap(endpoint_name, wanted, timeout_s, wait=wait))
+
+    async def configure(
+        self,
+        endpoint_name: str,
+        *,
+        worker_group: str | None = None,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+        **settings: Any,
+    ) -> Deployment:
+        """As `Client.configure`."""
+        wanted = {**settings, **({} if worker_group is None else {"worker_group": worker_group})}
+        return await self._driver.run(deployment.configure(endpoint_name, wanted, timeout_s, wait=wait))
+
+    async def rollback(
+        self,
+        endpoint_name: str,
+        *,
+        to_revision: int | None = None,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+    ) -> Deployment:
+        """As `Client.rollback`."""
+        return await self._driver.run(deployment.rollback(endpoint_name, to_revision, timeout_s, wait=wait))
+
+    async def history(self, endpoint_name: str, *, limit: int = 20) -> list[DeploymentChange]:
+        """As `Client.history`."""
+        return await self._driver.run(deployment.history(endpoint_name, limit, self._ends_at()))
 
     async def undeploy(
         self,

@@ -79,6 +79,30 @@ class Deployment(_Shown):
     #: Jobs that wait for their time (Celery's eta), outside of the queue.
     delayed_count: int = 0
     avg_latency_ms: float | None = None
+    revision: int = 0
+    #: Why no worker can load this revision; None if that is not so. An earlier one may still serve.
+    load_error: str | None = None
+    #: Of a deploy, swap, configure, rollback or undeploy: what it has changed, as {"hosts": {"from": 1, "to": 2}}.
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentChange(_Shown):
+    """One change of a deployment; `document` has what was desired before and after it, as "from" and "to"."""
+
+    revision: int
+    #: deploy, swap, configure, undeploy, rollback; unrecorded if a release without a history did it.
+    action: str
+    #: The name of an API key; None for a caller without one.
+    by: str | None = None
+    #: When, as ISO 8601.
+    at: str = ""
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rolled_back_to: int | None = None
+    #: active, failed, undeployed, parked or superseded; None as long as it is unknown.
+    outcome: str | None = None
+    #: Why it has failed.
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Deployment, Model, ModelVersion
+from api.client.documents import Deployment, DeploymentChange, Model, ModelVersion
 from api.client.flows import deployment, folders, map_options, mapping, prediction, registration
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
@@ -128,10 +128,12 @@ class Client(BaseClient):
         timeout_s: float = DEPLOY_TIMEOUT_S,
         **settings: Any,
     ) -> Deployment:
-        """Deploy a version, by default the latest, and return once it is active, or with `wait=False` at once.
+        """Deploy a version, and return once it is active, or with `wait=False` at once.
 
-        The endpoint is `<model>-v<version>` unless named; one that is deployed swaps to the version. `settings` are
-        those of a deployment: `max_batch_size=32`, `hosts=2`, …
+        The endpoint is `<model>-v<version>` unless named. A new endpoint gets the latest version by default; one that
+        exists keeps its version, its group and its settings as far as they are not named, and swaps if another version
+        is. `settings` are those of a deployment: `max_batch_size=32`, `hosts=2`, …; `reset=True` sets all others to
+        their defaults.
 
         Raises:
             DeploymentFailed: the workers could not load it.
@@ -160,6 +162,46 @@ class Client(BaseClient):
         wanted = {"version": version, "model_name": model_name, **settings}
         return self._driver.run(deployment.swap(endpoint_name, wanted, timeout_s, wait=wait))
 
+    def configure(
+        self,
+        endpoint_name: str,
+        *,
+        worker_group: str | None = None,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+        **settings: Any,
+    ) -> Deployment:
+        """Change settings of an endpoint and nothing else; None is a setting's default. `changes` says what differs.
+
+        Raises:
+            NotFound: there is no such endpoint.
+            DeploymentFailed: the workers can't serve it so; it goes on with the settings of before.
+            WaitTimedOut: it is not active in `timeout_s`; that goes on.
+        """
+        wanted = {**settings, **({} if worker_group is None else {"worker_group": worker_group})}
+        return self._driver.run(deployment.configure(endpoint_name, wanted, timeout_s, wait=wait))
+
+    def rollback(
+        self,
+        endpoint_name: str,
+        *,
+        to_revision: int | None = None,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+    ) -> Deployment:
+        """Have an endpoint serve what it was at an earlier revision, by default before the last change.
+
+        Raises:
+            NotFound: there is no such endpoint or revision.
+            Conflict: that revision can't be served any more.
+            DeploymentFailed, WaitTimedOut: as for `configure`.
+        """
+        return self._driver.run(deployment.rollback(endpoint_name, to_revision, timeout_s, wait=wait))
+
+    def history(self, endpoint_name: str, *, limit: int = 20) -> list[DeploymentChange]:
+        """Return the latest changes of an endpoint, newest first. Raises NotFound."""
+        return self._driver.run(deployment.history(endpoint_name, limit, self._ends_at()))
+
     def undeploy(
         self,
         endpoint_name: str | None = None,
@@ -174,6 +216,7 @@ class Client(BaseClient):
 
         Raises:
             NotFound: nothing that is named so is deployed.
+            DeploymentFailed: queued jobs can't be finished, because no worker can load it; see `backlog`.
             WaitTimedOut: it is not down in `timeout_s`; that goes on.
         """
         wanted = {"endpoint_name": endpoint_name, "model_name": model_name, "version": version, "backlog": backlog}

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from flask import request
 
-from api.deployments.schemas import Deploy, Undeploy
+from api.deployments.schemas import Deploy, Rollback, Undeploy
 from api.errors import (
     CallbackRefused,
     EndpointFailed,
@@ -91,6 +91,11 @@ def undeploy(endpoint_name: str) -> Undeploy:
     revision = _value(form.get("revision", ""))
     document = {"endpoint_name": endpoint_name, "backlog": form.get("backlog"), "revision": revision}
     return validated(Undeploy, document)
+
+
+def rollback(form: Mapping[str, str]) -> Rollback:
+    """Read a rollback from the fields of a form or link. Raises RequestInvalid."""
+    return validated(Rollback, {name: _value(form[name]) for name in ("to_revision", "revision") if form.get(name)})
 
 
 def prediction(form: Mapping[str, str]) -> Prediction:

@@ -1,4 +1,4 @@
-"""Responses to deploys and undeploys: done, or under way."""
+"""Responses to changes of deployments: done, or under way."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:
     """Return 201 once the deployment is active and the caller waited for it, otherwise 202."""
     headers = {"Location": address(f"/deployments/{view['endpoint_name']}"), **preference_applied(wait_s)}
     return document(view, 201 if wait_s and view["status"] == "active" else 202, headers)
+
+
+def changed(view: Mapping[str, Any], wait_s: float | None) -> Response:
+    """Return 200 once the changed deployment is active or parked and the caller waited for it, otherwise 202."""
+    headers = {"Location": address(f"/deployments/{view['endpoint_name']}"), **preference_applied(wait_s)}
+    return document(view, 200 if wait_s and view["status"] in ("active", "parked") else 202, headers)
 
 
 def undeployed(views: list[dict[str, Any]], wait_s: float | None) -> Response:

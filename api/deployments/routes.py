@@ -1,14 +1,23 @@
-"""Routes of deployments: deploy, undeploy and show them."""
+"""Routes of deployments: deploy, configure, roll back, undeploy and show them."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
 from api.deployments import service
-from api.deployments.responses import deployed, undeployed
-from api.deployments.schemas import Deploy, Deployments, DeploymentView, Undeploy
+from api.deployments.responses import changed, deployed, undeployed
+from api.deployments.schemas import (
+    Configure,
+    Deploy,
+    DeploymentHistory,
+    Deployments,
+    DeploymentView,
+    HistoryQuery,
+    Rollback,
+    Undeploy,
+)
 from api.http import responses
-from api.http.requests import body, prefer_wait_s
+from api.http.requests import body, prefer_wait_s, query
 from api.http.route import Operation
 from api.process import services
 from registry.roles import Role
@@ -62,3 +71,44 @@ def list_deployments() -> Response:
 def show_deployment(endpoint_name: str) -> Response:
     """Show one deployment."""
     return responses.document(service.show(services.current(), endpoint_name))
+
+
+@blueprint.patch("/<endpoint_name>")
+@Operation(
+    Role.OPERATOR,
+    "Deployments",
+    {200: DeploymentView, 202: DeploymentView},
+    body=Configure,
+    errors=(404, 409, 503, 507),
+    takes_prefer_wait=True,
+    example={"hosts": 2, "max_memory_mb": None},
+)
+def configure_deployment(endpoint_name: str) -> Response:
+    """Change settings or the group of a deployment, never its version."""
+    here = services.current()
+    wait_s = prefer_wait_s(here.settings.max_wait_s)
+    return changed(service.configure(here, endpoint_name, body(Configure), wait_s), wait_s)
+
+
+@blueprint.get("/<endpoint_name>/history")
+@Operation(Role.OPERATOR, "Deployments", {200: DeploymentHistory}, query=HistoryQuery, errors=(404, 503))
+def show_history(endpoint_name: str) -> Response:
+    """Show who changed a deployment, when, what, and what came of it, newest first."""
+    return responses.document(service.history_of(services.current(), endpoint_name, query(HistoryQuery).limit))
+
+
+@blueprint.post("/<endpoint_name>/rollback")
+@Operation(
+    Role.OPERATOR,
+    "Deployments",
+    {200: DeploymentView, 202: DeploymentView},
+    body=Rollback,
+    errors=(404, 409, 503, 507),
+    takes_prefer_wait=True,
+    example={"to_revision": 3},
+)
+def roll_back(endpoint_name: str) -> Response:
+    """Serve again what the deployment was at an earlier revision."""
+    here = services.current()
+    wait_s = prefer_wait_s(here.settings.max_wait_s)
+    return changed(service.rollback(here, endpoint_name, body(Rollback), wait_s), wait_s)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from api.http.schema import NULL, TEXT, Answer, EndpointName, Name, RequestSchema, Revision, VersionName
+from registry.history import KEPT_REVISIONS
 from registry.serving_settings import ServingSettings
 
 
@@ -15,10 +17,20 @@ class Deploy(ServingSettings):
     """What to deploy, under which endpoint name, with which serving settings."""
 
     model_name: Name
-    version: VersionName | None = Field(default=None, description="The latest registered one by default.")
+    version: VersionName | None = Field(
+        default=None,
+        description="By default the version that the endpoint has; the latest registered one if the endpoint is new, "
+        "or changes to another model.",
+    )
     endpoint_name: EndpointName | None = Field(default=None, description="`<model_name>-v<version>` by default.")
     worker_group: Name | None = Field(
-        default=None, description="The group of workers that serves it; `default` by default."
+        default=None,
+        description="The group of workers that serves it; by default that of the endpoint, or `default` if it is new.",
+    )
+    reset: bool = Field(
+        default=False,
+        description="Whether settings and group that the request doesn't name become the defaults. Otherwise an "
+        "existing endpoint keeps them, also an undeployed one.",
     )
     revision: Revision | None = Field(
         default=None, description="Only if the deployment still has this revision; 0: only if there is none yet."
@@ -27,8 +39,58 @@ class Deploy(ServingSettings):
     @property
     def settings(self) -> dict[str, Any] | None:
         """The serving settings that the request names; None if it names none."""
-        named = self.model_dump(include=set(ServingSettings.model_fields) & self.model_fields_set)
-        return named or None
+        return _named_settings(self) or None
+
+
+def _named_settings(request: BaseModel) -> dict[str, Any]:
+    return request.model_dump(include=set(ServingSettings.model_fields) & request.model_fields_set)
+
+
+def _or_default(setting: FieldInfo) -> tuple[Any, Any]:
+    """Return a setting that a request may leave out, or set to null for its default."""
+    described = f"{setting.description} null: back to the default."
+    annotation: Any = setting.annotation
+    annotation = Annotated[(annotation | None, *setting.metadata)] if setting.metadata else annotation | None
+    return annotation, Field(default=None, description=described)
+
+
+_OptionalSettings = create_model(
+    "_OptionalSettings",
+    __config__=ConfigDict(extra="forbid", frozen=True, strict=True),
+    **{name: _or_default(each) for name, each in ServingSettings.model_fields.items()},
+)  # type: ignore[call-overload]
+
+
+class Configure(_OptionalSettings):  # type: ignore[misc, valid-type]
+    """Which settings of a deployment to change; what is not named stays as it is, the version always does."""
+
+    worker_group: Name | None = Field(default=None, description="Another group of workers.")
+    reset: bool = Field(
+        default=False, description="Whether settings and group that the request doesn't name become the defaults."
+    )
+    revision: Revision | None = Field(default=None, description="Only if the deployment still has this revision.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The serving settings that the request names; None is the default."""
+        return _named_settings(self)
+
+
+class Rollback(RequestSchema):
+    """To which revision a deployment goes back."""
+
+    to_revision: Revision | None = Field(
+        default=None,
+        description="A revision of the history. By default the latest that was served, has not failed, and differs "
+        "from the present one.",
+    )
+    revision: Revision | None = Field(default=None, description="Only if the deployment still has this revision.")
+
+
+class HistoryQuery(RequestSchema):
+    """Parameters of the history of a deployment."""
+
+    limit: int = Field(default=20, ge=1, le=KEPT_REVISIONS, description="The most changes to return.")
 
 
 class Undeploy(RequestSchema):
@@ -79,6 +141,16 @@ class DeploymentView(Answer):
     version: str
     status: str = Field(description="deploying, active, degraded, draining, failed or parked.")
     reason: str | None = None
+    load_error: str | None = Field(
+        default=None,
+        description="The error with which all workers of the group failed to load the present revision, so that it is "
+        "not served; null if they didn't. An earlier version, or hosts with earlier limits, may still serve.",
+    )
+    changes: dict[str, Difference] | None = Field(
+        default=None,
+        description="In answers to deploy, configure, rollback and undeploy: what differs from before, by the name of "
+        "the field or setting.",
+    )
     workers: list[dict[str, Any]]
     worker_group: str
     settings: dict[str, Any]
@@ -97,6 +169,59 @@ class DeploymentView(Answer):
     )
     next_due_at: datetime | None = Field(description="When the next delayed job is due.")
     revision: int
+
+
+class Difference(Answer):
+    """A value before a change and after it."""
+
+    # `from` is a word of the language.
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Any = Field(alias="from", description="The value before; null if there was none.")
+    to: Any = Field(description="The value since then.")
+
+
+class DesiredState(Answer):
+    """What was desired of an endpoint at one revision."""
+
+    model_name: str = Field(description="The model.")
+    version: str = Field(description="Its version.")
+    worker_group: str = Field(description="The group of workers that serves it.")
+    intent: str = Field(description="serve; or drain, reject or park if it was undeployed so.")
+    settings: dict[str, Any] = Field(description="The value of every serving setting.")
+
+
+class DeploymentChange(Answer):
+    """One change of a deployment."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    revision: int = Field(description="The revision that the change has made.")
+    action: str = Field(
+        description="deploy, swap, configure, undeploy or rollback; unrecorded if a release without a history did it."
+    )
+    by: str | None = Field(description="The name of the API key, `command line`, or null for a caller without a key.")
+    at: datetime = Field(description="When.")
+    from_: DesiredState | None = Field(alias="from", description="What was desired before; null for a new endpoint.")
+    to: DesiredState = Field(description="What is desired since then.")
+    changes: dict[str, Difference] = Field(description="What differs, by the name of the field or setting.")
+    rolled_back_to: int | None = Field(description="The revision to which a rollback went.")
+    outcome: str | None = Field(
+        description="active, failed, undeployed or parked, as seen by the first look at the deployment that saw it "
+        "settled; superseded if the next change came before that; null as long as it is unknown."
+    )
+    reason: str | None = Field(description="Why it has failed.")
+    settled_at: datetime | None = Field(description="When the outcome was seen.")
+
+
+class DeploymentHistory(Answer):
+    """The changes of a deployment, newest first."""
+
+    endpoint_name: str = Field(description="The endpoint.")
+    revision: int = Field(description="The present revision.")
+    rollback_to: int | None = Field(description="The revision to which a rollback goes by default; null if to none.")
+    kept_revisions: int = Field(description="How many revisions the history of an endpoint goes back.")
+    changes: list[DeploymentChange] = Field(description="The changes, newest first.")
 
 
 class Deployments(Answer):

@@ -1,20 +1,22 @@
-"""Deploys, undeploys and shows deployments: their desired rows together with the workers' reports."""
+"""Deploys, changes, undeploys and shows deployments: their desired rows together with the workers' reports."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
 from api.auth import identity
-from api.deployments.schemas import Deploy, Undeploy
+from api.deployments import outcomes
+from api.deployments.schemas import Configure, Deploy, Rollback, Undeploy
 from api.errors import DeploymentFailed, DeploymentUnconfirmed
 from api.predictions import callbacks
 from api.process.services import Services
-from registry import deployments
+from registry import deployments, history
+from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentNotFound
 from workers.deployments import status
 from workers.errors import QueueUnavailable
@@ -29,7 +31,7 @@ _LONGEST_PAUSE_S = 0.25
 
 
 def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
-    """Write the desired row, tell the workers, and return the deployment's view.
+    """Write the desired row, tell the workers, and return the deployment's view with what the deploy has changed.
 
     With `wait_s`, return as soon as it is active or failed, or after that time.
 
@@ -50,39 +52,84 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
             settings=wanted.settings,
             worker_group=wanted.worker_group,
             revision=wanted.revision,
+            reset=wanted.reset,
+            actor=identity.current().name,
         )
-        endpoint_name = row.endpoint_name
-        session.commit()
-    with _confirming(services, [endpoint_name]), services.holding_thread(identity.current().name, wait_s) as held_s:
-        view = _wait_until(services, _settled, lambda: _view(services, endpoint_name), held_s)
-    if view["status"] == "failed":
-        paces.default_paces().expire()  # or this process accepts jobs for another second
-    if wait_s and view["status"] == "failed":
-        raise DeploymentFailed(
-            f"Endpoint {endpoint_name!r} could not be deployed: {view['reason']}", {"deployment": view}
+        differences = _committed(session, row)
+    return _awaited(services, row.endpoint_name, differences, wait_s)
+
+
+def configure(services: Services, endpoint_name: str, wanted: Configure, wait_s: float | None) -> View:
+    """Change settings or the group of a deployment; return its view with what has changed.
+
+    With `wait_s`, return as soon as all of that is served or refused by the workers, or after that time.
+
+    Raises:
+        DeploymentNotFound, DeploymentUndeployed: there is no such deployment, or it is undeployed.
+        NameInvalid, SettingsInvalid, WebhooksNotSetUp, CallbackRefused: a value is wrong.
+        DeploymentChanged, DeploymentUnconfirmed, DeploymentFailed: as for `deploy`.
+    """
+    settings = wanted.settings
+    callbacks.check(settings.get("callback_url"))
+    with services.database.session() as session:
+        row = deployments.configure(
+            session,
+            endpoint_name,
+            settings=settings,
+            worker_group=wanted.worker_group,
+            revision=wanted.revision,
+            reset=wanted.reset,
+            actor=identity.current().name,
         )
-    return view
+        differences = _committed(session, row)
+    return _awaited(services, endpoint_name, differences, wait_s)
+
+
+def rollback(services: Services, endpoint_name: str, wanted: Rollback, wait_s: float | None) -> View:
+    """Serve again what an earlier revision was; return the deployment's view with what has changed.
+
+    Raises:
+        DeploymentNotFound, RevisionNotFound: there is no such deployment or revision.
+        RollbackRefused: that can't be served any more.
+        DeploymentChanged, DeploymentUnconfirmed, DeploymentFailed: as for `deploy`.
+    """
+    with services.database.session() as session:
+        row = deployments.rollback(
+            session,
+            endpoint_name,
+            to_revision=wanted.to_revision,
+            revision=wanted.revision,
+            actor=identity.current().name,
+        )
+        differences = _committed(session, row)
+    return _awaited(services, endpoint_name, differences, wait_s)
 
 
 def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list[View]:
     """Take down one endpoint, or every serving deployment of a model (version); return their views.
 
-    With `wait_s`, return as soon as all of them are down, or after that time.
+    With `wait_s`, return as soon as all of them are down, or are stuck because no worker can load them, or after that
+    time.
 
     Raises:
         DeploymentNotFound: there is no such deployment.
         DeploymentChanged: its revision is no longer the one in the request.
         DeploymentUnconfirmed: the row is written, but Redis can't be reached.
     """
+    found: dict[str, history.Differences] = {}
     with services.database.session() as session:
         names = [wanted.endpoint_name] if wanted.endpoint_name else _serving_names(session, wanted)
         for name in names:
-            deployments.undeploy(session, name, wanted.backlog, revision=wanted.revision)
+            actor = identity.current().name
+            row = deployments.undeploy(session, name, wanted.backlog, revision=wanted.revision, actor=actor)
+            found[name] = _differences(session, row)
         session.commit()
     with _confirming(services, names, gone=True), services.holding_thread(identity.current().name, wait_s) as held_s:
         if wanted.backlog != "park":
             status.forget_served(names)
-        return _wait_until(services, all_down, lambda: [_view(services, name) for name in names], held_s)
+        seen = _wait_until(services, _down_or_stuck, lambda: [_view(services, name) for name in names], held_s)
+    outcomes.note(services, seen)
+    return [{**view, "changes": found[view["endpoint_name"]]} for view in seen]
 
 
 def show(services: Services, endpoint_name: str) -> View:
@@ -92,9 +139,46 @@ def show(services: Services, endpoint_name: str) -> View:
         DeploymentNotFound: there is none of this name, or it is undeployed and done.
     """
     view = _view(services, endpoint_name)
+    outcomes.note(services, [view])
     if view["status"] == UNDEPLOYED:
         raise DeploymentNotFound(endpoint_name)
     return view
+
+
+def history_of(services: Services, endpoint_name: str, limit: int) -> View:
+    """Return the changes of an endpoint, newest first, also of one that is undeployed.
+
+    Raises:
+        DeploymentNotFound: there never was one of this name.
+    """
+    with suppress(QueueUnavailable):
+        outcomes.note(services, [_view(services, endpoint_name)])
+    with services.database.session() as session:
+        found = history.changes(session, endpoint_name)
+    return {
+        "endpoint_name": endpoint_name,
+        "revision": found[0].revision,
+        "rollback_to": history.previous(found),
+        "kept_revisions": history.KEPT_REVISIONS,
+        "changes": [each.document() for each in found[:limit]],
+    }
+
+
+def rollback_preview(services: Services, endpoint_name: str, to_revision: int | None) -> View:
+    """Return what a rollback would change: its revision, the present one, what is desired then, and what differs.
+
+    Raises:
+        DeploymentNotFound, RevisionNotFound, RollbackRefused: as for `rollback`.
+    """
+    with services.database.session() as session:
+        found = history.changes(session, endpoint_name)
+        target, state = deployments.rollback_target(session, endpoint_name, found, to_revision)
+    return {
+        "to_revision": target,
+        "revision": found[0].revision,
+        "to": state.document(),
+        "changes": history.differences(found[0].after, state),
+    }
 
 
 def list_all(services: Services) -> list[View]:
@@ -141,8 +225,40 @@ def _view(services: Services, endpoint_name: str) -> View:
     return status.views([desired])[0]
 
 
+def _committed(session: Session, row: DesiredDeployment) -> history.Differences:
+    """Commit a change; return what it has changed."""
+    found = _differences(session, row)
+    session.commit()
+    return found
+
+
+def _differences(session: Session, row: DesiredDeployment) -> history.Differences:
+    change = history.change_of(session, row.endpoint_name, row.revision)
+    return {} if change is None else change.differences
+
+
+def _awaited(services: Services, endpoint_name: str, differences: history.Differences, wait_s: float | None) -> View:
+    """Tell the workers of a committed change, and wait for its outcome; return the deployment's view."""
+    with _confirming(services, [endpoint_name]), services.holding_thread(identity.current().name, wait_s) as held_s:
+        view = _wait_until(services, _settled, lambda: _view(services, endpoint_name), held_s)
+    outcomes.note(services, [view])
+    view["changes"] = differences
+    if view["status"] == "failed":
+        paces.default_paces().expire()  # or this process accepts jobs for another second
+    if wait_s and (view["status"] == "failed" or view["load_error"]):
+        raise DeploymentFailed(
+            f"Endpoint {endpoint_name!r} could not be deployed: {view['reason']}", {"deployment": view}
+        )
+    return view
+
+
 def _settled(view: View) -> bool:
-    return view["status"] in ("active", "failed")
+    return view["status"] in ("active", "failed", "parked") or bool(view["load_error"])
+
+
+def _down_or_stuck(views: list[View]) -> bool:
+    """Tell whether there is nothing to wait for: they are down, or can't be drained."""
+    return all(view["load_error"] or all_down([view]) for view in views)
 
 
 def _wait_until(services: Services, done: Callable[[_Seen], bool], look: Callable[[], _Seen], wait_s: float) -> _Seen:

@@ -20,6 +20,7 @@ def serving(services: Services, caller: Identity, name: str, version: str | None
         EndpointNotDeployed: nothing that is called so takes jobs, or not in this version.
         EndpointForbidden: no endpoint of the caller has or serves this name, whether or not another one does.
     """
+
     def read() -> DesiredDeployment:
         with services.database.session() as session:
             return _find(session, name, version, caller)

@@ -97,7 +97,7 @@ def test_an_endpoint_that_never_came_up_takes_no_jobs_over_http_until_a_good_ver
     # Celery programs don't read the registry: their jobs wait, and expire if they are told to.
     waiting = [service.celery.send_task("predict", [name, row], queue=f"predict.{name}") for row in "abc"]
     service.register(name, Echo("2"))
-    service.deploy(name, endpoint_name=name)
+    service.deploy(name, version="2", endpoint_name=name)
     assert service.predict(name, "now")["prediction"] == ["2", "now"]
     assert predictions(each.get(timeout=30) for each in waiting) == [["2", "a"], ["2", "b"], ["2", "c"]]
 

@@ -41,6 +41,18 @@ class Echo:
         return [self.mark, row]
 
 
+class Heavy(Echo):
+    """An echo that takes so much memory from its load on."""
+
+    def __init__(self, mark: str = "", mebibytes: int = 100) -> None:
+        super().__init__(mark)
+        self.mebibytes = mebibytes
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.ballast = b"x" * (self.mebibytes << 20)
+
+
 class Same:
     """Answers with the row itself."""
 

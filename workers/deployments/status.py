@@ -24,6 +24,9 @@ DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
 #: The statuses that the API shows.
 SHOWN = (DEPLOYING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
 
+#: States of hosts that serve, or may do so in a moment.
+_MAY_SERVE = (HostsState.LOADING, HostsState.READY, HostsState.STOPPING)
+
 #: A client is asked to retry on a full queue after this share of it has been served.
 _SERVED_SHARE = 0.05
 LONGEST_RETRY_S = 60
@@ -166,13 +169,15 @@ def _view(
         if desired.endpoint_name in worker["endpoints"]
     ]
     in_group = sum(worker["worker_group"] == desired.worker_group for worker in workers)
-    status, reason = _status(desired, seen, in_group, backlog)
+    load_error = _load_error(desired, seen, in_group)
+    status, reason = _status(desired, seen, in_group, backlog, load_error)
     return {
         "endpoint_name": desired.endpoint_name,
         "model_name": desired.model_name,
         "version": desired.version,
         "status": status,
         "reason": reason,
+        "load_error": load_error,
         "worker_group": desired.worker_group,
         "workers": [_worker_view(each, version) for each in seen for version in each.endpoint["versions"]],
         "settings": desired.settings.model_dump(),
@@ -191,19 +196,53 @@ def _worker_view(seen: _Seen, version: VersionReport) -> dict[str, Any]:
     return {"worker": seen.worker["worker"], **version}
 
 
-def _status(desired: DesiredDeployment, seen: list[_Seen], in_group: int, backlog: Backlog) -> tuple[str, str | None]:
+def _status(
+    desired: DesiredDeployment, seen: list[_Seen], in_group: int, backlog: Backlog, load_error: str | None
+) -> tuple[str, str | None]:
     if desired.intent is Intent.SERVE:
-        return _serving_status(desired, seen, in_group)
+        return _serving_status(desired, seen, in_group, load_error)
     if desired.intent is Intent.PARK:
         return (DRAINING, "Running jobs are being finished.") if seen else (PARKED, None)
     if seen or backlog.depth or backlog.delayed.count:
-        how = "finished" if desired.intent is Intent.DRAIN else "rejected"
-        missing = (
-            f" No worker of group {desired.worker_group!r} is running. Start one, or undeploy with backlog 'park'."
-        )
-        waits = "" if in_group else missing
-        return DRAINING, f"Queued jobs are being {how}.{waits or _delayed_reason(desired, backlog)}"
+        return DRAINING, _draining_reason(desired, in_group, backlog, load_error)
     return UNDEPLOYED, None
+
+
+def _draining_reason(desired: DesiredDeployment, in_group: int, backlog: Backlog, load_error: str | None) -> str:
+    if load_error:
+        return (
+            f"No worker can load {desired.model_name} version {desired.version}, so its queued jobs can't be "
+            f"finished: {load_error} To end them, undeploy with backlog 'reject'; to keep them for another version, "
+            "with 'park'."
+        )
+    how = "finished" if desired.intent is Intent.DRAIN else "rejected"
+    missing = f" No worker of group {desired.worker_group!r} is running. Start one, or undeploy with backlog 'park'."
+    waits = "" if in_group else missing
+    return f"Queued jobs are being {how}.{waits or _delayed_reason(desired, backlog)}"
+
+
+def _load_error(desired: DesiredDeployment, seen: list[_Seen], in_group: int) -> str | None:
+    """Return the error with which all workers of the group failed to load a deployment; None if they didn't.
+
+    While it is served, only reports on its revision count. While it is drained, any hosts finish its jobs, so none may
+    be there that could, and errors of earlier revisions count, too: they are known before the workers try again.
+    """
+    mine = [each for each in seen if each.worker["worker_group"] == desired.worker_group]
+    if desired.intent is Intent.DRAIN:
+        reports = [each.endpoint["versions"] for each in mine]
+        if any(version["state"] in _MAY_SERVE for versions in reports for version in versions):
+            return None
+    elif desired.intent is Intent.SERVE:
+        reports = [[version] for each in mine if (version := each.at(desired.revision))]
+    else:
+        return None
+    errors = [error for versions in reports if (error := _error_of(versions))]
+    return errors[0] if errors and len(errors) == in_group else None
+
+
+def _error_of(versions: Sequence[VersionReport]) -> str | None:
+    failed = [each["error"] for each in versions if each["state"] == HostsState.FAILED]
+    return failed[-1] if failed else None
 
 
 def _delayed_reason(desired: DesiredDeployment, backlog: Backlog) -> str:
@@ -215,21 +254,25 @@ def _delayed_reason(desired: DesiredDeployment, backlog: Backlog) -> str:
     return f" {some} {next_due_at}. To stop sooner, undeploy with backlog 'reject' or 'park'."
 
 
-def _serving_status(desired: DesiredDeployment, seen: list[_Seen], in_group: int) -> tuple[str, str | None]:
+def _serving_status(
+    desired: DesiredDeployment, seen: list[_Seen], in_group: int, load_error: str | None
+) -> tuple[str, str | None]:
     if not in_group:
         return DEPLOYING, f"No worker of group {desired.worker_group!r} is running; jobs wait in the queue."
     mine = [version for each in seen if (version := each.at(desired.revision))]
     ready = [each for each in mine if each["state"] == HostsState.READY]
     errors = [each["error"] for each in mine if each["state"] == HostsState.FAILED and each["error"]]
-    before = _still_serving(seen, desired.revision)
+    before = _still_serving(seen, desired)
     troubles = [trouble for each in seen if (trouble := each.endpoint.get("trouble"))]
     if ready and troubles:
         return DEGRADED, f"Redis refuses commands. {troubles[0]}"
     if ready:
-        return _ready_status(ready, errors, in_group, before)
-    if errors and len(errors) == in_group:
-        return FAILED, errors[0] + before
-    return DEPLOYING, "The model is being loaded." + before
+        return _ready_status(ready, errors, in_group, before.text)
+    if load_error:
+        if before.is_same_version:
+            return DEGRADED, f"The settings of revision {desired.revision} don't work: {load_error}{before.text}"
+        return FAILED, load_error + before.text
+    return DEPLOYING, "The model is being loaded." + before.text
 
 
 def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int, before: str) -> tuple[str, str | None]:
@@ -244,11 +287,29 @@ def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int, 
     return ACTIVE, None
 
 
-def _still_serving(seen: list[_Seen], revision: int) -> str:
-    versions = {
-        version["version"]
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What serves of earlier revisions."""
+
+    #: A sentence with a space before it; "" if nothing does.
+    text: str
+    #: Whether it is the desired version, with earlier settings.
+    is_same_version: bool
+
+
+def _still_serving(seen: list[_Seen], desired: DesiredDeployment) -> _Before:
+    serving = [
+        version
         for each in seen
         for version in each.endpoint["versions"]
-        if version["revision"] != revision and version["state"] == HostsState.READY
-    }
-    return f" Version {', '.join(sorted(versions))} keeps serving." if versions else ""
+        if version["revision"] != desired.revision and version["state"] == HostsState.READY
+    ]
+    if not serving:
+        return _Before("", is_same_version=False)
+    versions = sorted({each["version"] for each in serving})
+    bound = (desired.model_name, desired.version)
+    if any((each["model_name"], each["version"]) != bound for each in serving):
+        return _Before(f" Version {', '.join(versions)} keeps serving.", is_same_version=False)
+    revision = max(each["revision"] for each in serving)
+    text = f" Version {versions[0]} keeps serving with the settings of revision {revision}."
+    return _Before(text, is_same_version=True)

@@ -9,7 +9,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, calls_service, waits
 from api.cli.output import Output, local_time
-from api.cli.remote import waiting
+from api.cli.remote import changes, waiting
 from registry.serving_settings import ServingSettings
 
 _DEPLOY_TIMEOUT_S = 120.0
@@ -22,9 +22,12 @@ def _rows_or_auto(text: str) -> int | str:
 
 @click.command(epilog=f"Serving settings: {', '.join(ServingSettings.model_fields)}.")
 @click.argument("model")
-@click.option("--version", help="The version to deploy.  [default: the latest registered]")
+@click.option(
+    "--version",
+    help="The version to deploy.  [default: the one that the endpoint has; the latest registered for a new endpoint]",
+)
 @click.option("--endpoint", "endpoint_name", help="The name of the endpoint.  [default: MODEL-vVERSION]")
-@click.option("--group", "worker_group", help="The worker group that serves it.  [default: default]")
+@click.option("--group", "worker_group", help="The worker group that serves it.  [default: as it is, or default]")
 @click.option(
     "--max-batch-size",
     type=_rows_or_auto,
@@ -43,6 +46,7 @@ def _rows_or_auto(text: str) -> int | str:
     type=click.Choice(["full", "sampled", "off"]),
     help="The jobs that Flower and `celery events` show.  [default: full]",
 )
+@click.option("--reset", is_flag=True, help="Give the defaults to all settings and the group that are not named.")
 @waits("until it is active", _DEPLOY_TIMEOUT_S)
 @calls_service
 def deploy(
@@ -50,13 +54,16 @@ def deploy(
     output: Output,
     model: str,
     settings: tuple[tuple[str, Any], ...],
+    reset: bool,
     wait: bool,
     timeout_s: float,
     **named: Any,
 ) -> None:
     """Deploy a version of MODEL: workers load it and take its jobs.
 
-    On an endpoint that exists, this swaps to the new version without refusing a job.
+    On an endpoint that exists, this swaps to the version that it names, without refusing a job. What it doesn't name
+    stays as it is, also after an undeploy: the version, the settings, the group. To change settings alone, see
+    `queuecast configure`.
 
     \b
     Examples:
@@ -66,13 +73,11 @@ def deploy(
     """
     wanted = {"model_name": model, **dict(settings)}
     wanted |= {name: value for name, value in named.items() if value is not None}
+    wanted |= {"reset": True} if reset else {}
     view = client.post("/deployments/deploy", wanted)
-    if wait:
-        view = waiting.active(client, output, view, timeout_s)
-    if output.as_json:
-        output.document(view)
-        return
-    output.line(f"{view['endpoint_name']} ({view['model_name']} version {view['version']}) is {view['status']}.")
+    changes.finish(client, output, view, timeout_s if wait else None)
+    if "version" not in wanted and changes.keeps_version(view):
+        output.note(f"It keeps version {view['version']}; --version swaps to another one.")
     output.note(f"Call it with: queuecast predict {view['endpoint_name']} '<input as JSON>'")
 
 

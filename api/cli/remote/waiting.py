@@ -118,15 +118,18 @@ def active(client: Client, output: Output, deployment: Document, timeout_s: floa
     """Wait until a deployment is active; return its view.
 
     Raises:
-        DeploymentFailed: the workers could not load it.
+        DeploymentFailed: the workers could not load it, or it was changed again before it was active.
         TimedOut: it is not active in `timeout_s`.
     """
-    endpoint_name = deployment["endpoint_name"]
+    endpoint_name, revision = deployment["endpoint_name"], deployment.get("revision")
 
     def settled(view: Document) -> bool:
-        if view["status"] == "failed":
+        if view.get("revision") != revision:
+            why = f"was changed again before it was active; look with: queuecast history {endpoint_name}"
+            raise DeploymentFailed(f"Endpoint {endpoint_name!r} {why}", {"deployment": view})
+        if view["status"] == "failed" or view.get("load_error"):
             raise DeploymentFailed(f"Endpoint {endpoint_name!r} failed: {view.get('reason')}", {"deployment": view})
-        return bool(view["status"] == "active")
+        return view["status"] in ("active", "parked")
 
     return _watch(client, output, deployment, timeout_s, settled)
 
@@ -135,10 +138,20 @@ def taken_down(client: Client, output: Output, deployment: Document, timeout_s: 
     """Wait until nothing of an undeployed endpoint runs any more.
 
     Raises:
+        DeploymentFailed: its queued jobs can't be finished, because no worker can load it.
         TimedOut: something still does after `timeout_s`.
     """
+    endpoint_name = deployment["endpoint_name"]
+
+    def down(view: Document) -> bool:
+        if view["status"] == "draining" and view.get("load_error"):
+            why = f"Endpoint {endpoint_name!r} can't be drained. {view.get('reason')}"
+            ways = f" Run: queuecast undeploy {endpoint_name} --backlog reject (or park)."
+            raise DeploymentFailed(why + ways, {"deployment": view})
+        return view["status"] in ("undeployed", "parked")
+
     try:
-        _watch(client, output, deployment, timeout_s, lambda view: view["status"] in ("undeployed", "parked"))
+        _watch(client, output, deployment, timeout_s, down)
     except RequestRefused as error:
         if error.status != 404:  # gone is what was asked for
             raise

@@ -1,4 +1,4 @@
-"""Deploying, swapping and undeploying endpoints, and looking at them."""
+"""Deploying, changing and undeploying endpoints, and looking at them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.client import arrays
-from api.client.documents import Deployment
+from api.client.documents import Deployment, DeploymentChange
 from api.client.errors import Conflict, DeploymentFailed, NotFound, SettingsWrong, WaitTimedOut
+from api.client.flows import registration
 from api.client.flows.calls import answered, call, document_of
 from api.client.flows.prediction import POLL_S
 from api.client.steps import Document, Flow, Pause, Repeat, Request, path_of
@@ -24,19 +25,52 @@ def deploy(wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[D
         DeploymentFailed: the workers could not load it.
         WaitTimedOut: it is not active in `timeout_s`.
     """
+    return (
+        yield from _changed("POST", "/deployments/deploy", _given(wanted), timeout_s, wait=wait, repeat=Repeat.ALWAYS)
+    )
+
+
+def _changed(
+    method: str, path: str, wanted: Mapping[str, Any], timeout_s: float, *, wait: bool, repeat: Repeat
+) -> Flow[Deployment]:
+    """Send a change; with `wait`, return once it is active."""
     ends_at = time.monotonic() + timeout_s
-    request = _post("/deployments/deploy", _given(wanted), timeout_s if wait else 0)
     try:
-        view = yield from call(request, ends_at)
+        view = yield from call(_request(method, path, wanted, timeout_s if wait else 0, repeat), ends_at)
     except Conflict as error:
         if error.code != DeploymentFailed.code:
             raise
         raise _failed(str(error), error.problem.get("deployment", {}), error.problem.get("status")) from error
-    while wait and view["status"] != "active":
-        if view["status"] == "failed":
-            raise _failed(f"Endpoint {view['endpoint_name']!r} could not be deployed: {view.get('reason')}", view)
-        view = yield from _looked_again(view, timeout_s, ends_at)
-    return Deployment.of(view)
+    return (yield from _active(view, timeout_s, ends_at, wait=wait))
+
+
+def configure(endpoint_name: str, wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[Deployment]:
+    """Change settings or the group of a deployment; with `wait`, return once it is active with them.
+
+    Raises:
+        NotFound: there is no such endpoint.
+        DeploymentFailed: the workers can't serve it so; the settings of before go on.
+        WaitTimedOut: it is not active in `timeout_s`.
+    """
+    path = path_of("deployments", endpoint_name)
+    return (yield from _changed("PATCH", path, wanted, timeout_s, wait=wait, repeat=Repeat.ALWAYS))
+
+
+def rollback(endpoint_name: str, to_revision: int | None, timeout_s: float, *, wait: bool) -> Flow[Deployment]:
+    """Serve again what an earlier revision was. Raises as `configure`, and Conflict if that can't be served.
+
+    It is not repeated if the answer is lost: a second rollback may lead back.
+    """
+    path = path_of("deployments", endpoint_name, "rollback")
+    wanted = {} if to_revision is None else {"to_revision": to_revision}
+    return (yield from _changed("POST", path, wanted, timeout_s, wait=wait, repeat=Repeat.UNDONE))
+
+
+def history(endpoint_name: str, limit: int, ends_at: float) -> Flow[list[DeploymentChange]]:
+    """Return the latest changes of a deployment, newest first. Raises NotFound."""
+    path = path_of("deployments", endpoint_name, "history")
+    found = yield from call(Request("GET", path, {"limit": limit}), ends_at)
+    return [DeploymentChange.of(each) for each in found["changes"]]
 
 
 def swap(endpoint_name: str, wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[Deployment]:
@@ -46,8 +80,12 @@ def swap(endpoint_name: str, wanted: Mapping[str, Any], timeout_s: float, *, wai
         NotFound: there is no such endpoint.
         DeploymentFailed, WaitTimedOut: as for `deploy`; the old version goes on.
     """
-    before = yield from show(endpoint_name, time.monotonic() + timeout_s)
-    wanted = {**wanted, "endpoint_name": endpoint_name, "model_name": wanted.get("model_name") or before.model_name}
+    ends_at = time.monotonic() + timeout_s
+    model_name = wanted.get("model_name") or (yield from show(endpoint_name, ends_at)).model_name
+    version = wanted.get("version")
+    if version is None:  # a deploy without one keeps the version
+        version = (yield from registration.show_model(model_name, ends_at)).latest_version
+    wanted = {**wanted, "endpoint_name": endpoint_name, "model_name": model_name, "version": version}
     return (yield from deploy(wanted, timeout_s, wait=wait))
 
 
@@ -56,6 +94,7 @@ def undeploy(wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow
 
     Raises:
         NotFound: nothing that is named so is deployed.
+        DeploymentFailed: its queued jobs can't be finished, because no worker can load it.
         WaitTimedOut: something still runs after `timeout_s`; it is being taken down.
     """
     if (wanted.get("endpoint_name") is None) == (wanted.get("model_name") is None):
@@ -63,11 +102,13 @@ def undeploy(wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow
     ends_at = time.monotonic() + timeout_s
     # A second time, a model has no deployments to take down.
     repeat = Repeat.UNDONE if wanted.get("endpoint_name") is None else Repeat.ALWAYS
-    request = _post("/deployments/undeploy", _given(wanted), timeout_s if wait else 0, repeat)
+    request = _request("POST", "/deployments/undeploy", _given(wanted), timeout_s if wait else 0, repeat)
     answer = yield from answered(request, ends_at)
     views = []
     for view in document_of(answer)["deployments"]:
         while wait and view["status"] not in _DOWN:
+            if view.get("load_error"):
+                raise _failed(f"Endpoint {view['endpoint_name']!r} can't be drained. {view.get('reason')}", view)
             try:
                 view = yield from _looked_again(view, timeout_s, ends_at)  # noqa: PLW2901 - as it stands now
             except NotFound:  # gone is what was asked for
@@ -107,7 +148,17 @@ def _given(wanted: Mapping[str, Any]) -> Document:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _post(path: str, body: Document, wait_s: float, repeat: Repeat = Repeat.ALWAYS) -> Request:
+def _active(view: Document, timeout_s: float, ends_at: float, *, wait: bool) -> Flow[Deployment]:
+    """Return a deployment that was changed; with `wait`, once it is active."""
+    changes = view.get("changes") or {}
+    while wait and view["status"] not in ("active", "parked"):
+        if view["status"] == "failed" or view.get("load_error"):
+            raise _failed(f"Endpoint {view['endpoint_name']!r} could not be deployed: {view.get('reason')}", view)
+        view = yield from _looked_again(view, timeout_s, ends_at)
+    return Deployment.of({**view, "changes": changes})
+
+
+def _request(method: str, path: str, body: Mapping[str, Any], wait_s: float, repeat: Repeat) -> Request:
     held_s = int(min(wait_s, POLL_S))
     headers = {"Content-Type": "application/json", **({"Prefer": f"wait={held_s}"} if held_s else {})}
-    return Request("POST", path, headers=headers, content=arrays.to_json(body), wait_s=held_s, repeat=repeat)
+    return Request(method, path, headers=headers, content=arrays.to_json(body), wait_s=held_s, repeat=repeat)

@@ -119,12 +119,34 @@ def test_a_swap_says_what_will_happen_and_is_done_once_confirmed(client: Client,
     assert "Accepted: the workers load it now." in page(client, "/deployments/adding?done=deploy")
 
 
+def test_the_history_shows_each_change_and_leads_back_once_confirmed(client: Client, adding: View) -> None:
+    client.register(version="2")
+    client.deploy("adding", version="2", hosts=2)
+    assert "/console/deployments/adding/history" in client.get("/console/deployments/adding").text
+    shown = page(client, "/deployments/adding/history")
+    assert "2 pending" in shown
+    assert "Swap: Version 1 → 2, Hosts 1 → 2" in shown
+    assert "Deploy: Model name adder, Version 1" in shown
+    asked = "/deployments/adding/rollback"
+    shown = page(client, asked)
+    assert "adder version 1 serves again, with the settings and the group of revision 1." in shown
+    assert "What changes: Version 2 → 1, Hosts 2 → 1." in shown
+    form = fields(client.get(f"/console{asked}?to_revision=1"))
+    answer = confirm(client, asked)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/console/deployments/adding?done=deploy")
+    assert client.get("/deployments/adding").json["version"] == "1"
+    assert client.post(f"/console{asked}", data=form).status_code == 409
+    assert "rollback to 1" in page(client, "/deployments/adding/history").lower()
+    page(client, "/deployments/none/history", 404)
+    assert "has no revision 9" in page(client, f"{asked}?to_revision=9", 404)
+
+
 def test_a_change_that_somebody_else_was_faster_with_is_refused(client: Client, adding: View) -> None:
     client.register(version="2")
     swap = fields(client.get("/console/deploy?model_name=adder&version=2&endpoint_name=adding"))
     undeploy = fields(client.get("/console/deployments/adding/undeploy"))
     new = fields(client.get("/console/deploy?model_name=adder&version=2&endpoint_name=new"))
-    client.deploy("adding")
+    client.deploy("adding", version="2")
     client.deploy("new")
     for address, form in (
         ("/deploy", swap),

@@ -31,6 +31,8 @@ def test_a_deploy_is_accepted_and_says_what_it_waits_for(client: Client) -> None
     assert view["status"] == "deploying"
     assert view["reason"] == "No worker of group 'default' is running; jobs wait in the queue."
     assert (view["workers"], view["worker_group"], view["revision"]) == ([], "default", 1)
+    assert set(view["changes"]) == {"model_name", "version", "worker_group", "intent"}
+    del view["changes"]
     assert client.get(answer.headers["Location"]).json == view
 
 

@@ -90,6 +90,67 @@ def test_status_during_a_swap(
     assert {each["revision"] for each in found["workers"]} == {each["revision"] for each in versions}
 
 
+def earlier(revision: int = 1, **more: Any) -> VersionReport:
+    """Hosts of the version that is desired now, with the settings of an earlier revision."""
+    return ready(revision, version="1", **more)
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected", "reason", "load_error"),
+    [
+        ([(earlier(),)], "deploying", "Version 1 keeps serving with the settings of revision 1.", None),
+        ([(earlier(), version_report(LOADING, revision=3, version="1"))], "deploying", "keeps serving", None),
+        ([(earlier(1), earlier(3))], "deploying", "Ready on 1 of 1 workers.", None),
+        (
+            [(earlier(), failed(3))],
+            "degraded",
+            "The settings of revision 3 don't work: the weights are missing Version 1 keeps serving with",
+            "the weights are missing",
+        ),
+        ([(earlier(), failed(3)), (earlier(),)], "deploying", "Version 1 keeps serving", None),
+        ([(earlier(), failed(3)), (earlier(3),)], "degraded", "Ready on 1 of 2 workers; elsewhere", None),
+        ([(failed(2),)], "deploying", "The model is being loaded.", None),
+        ([(failed(3),)], "failed", "the weights are missing", "the weights are missing"),
+    ],
+)
+def test_status_while_new_limits_are_proven(
+    store: redis.Redis,
+    with_redis: WithRedis,
+    workers: Versions,
+    expected: str,
+    reason: str,
+    load_error: str | None,
+) -> None:
+    found = view(with_redis, deployment(revision=3), *workers)
+    assert (found["status"], found["load_error"]) == (expected, load_error)
+    assert reason in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("intent", "workers", "stuck"),
+    [
+        (Intent.DRAIN, [(failed(1),)], True),
+        (Intent.DRAIN, [(failed(2),)], True),
+        (Intent.DRAIN, [(failed(1),), (failed(2),)], True),
+        (Intent.DRAIN, [(failed(1),), NOTHING], False),
+        (Intent.DRAIN, [(failed(1),), (ready(1),)], False),
+        (Intent.DRAIN, [(ready(1), failed(2))], False),
+        (Intent.DRAIN, [(version_report(LOADING, revision=2),)], False),
+        (Intent.REJECT, [(failed(1),)], False),
+        (Intent.PARK, [(failed(1),)], False),
+    ],
+)
+def test_a_drain_that_no_worker_can_finish_says_so_and_what_to_do(
+    store: redis.Redis, with_redis: WithRedis, intent: Intent, workers: Versions, stuck: bool
+) -> None:
+    submit_ids(1)
+    found = view(with_redis, deployment(intent=intent, revision=2), *workers)
+    assert found["status"] == "draining"
+    assert found["load_error"] == ("the weights are missing" if stuck else None)
+    for text in ("No worker can load adder version 1", "the weights are missing", "'reject'", "'park'"):
+        assert (text in found["reason"]) is stuck
+
+
 @pytest.mark.parametrize(
     ("intent", "workers", "queued", "expected", "reason"),
     [

@@ -104,7 +104,7 @@ class Endpoint:
         return bool(self._current or self._next or self._stopping)
 
     def apply(self, desired: DesiredDeployment) -> None:
-        """Start to apply the desired deployment; another version is swapped in once it is loaded."""
+        """Start to apply the desired deployment; another version, or a lower limit, is swapped in once it is loaded."""
         self.desired = desired
         self._batcher.settings = desired.settings
         if desired.intent in (Intent.SERVE, Intent.DRAIN) and not self.retired:
@@ -184,20 +184,22 @@ class Endpoint:
         return {"revision": failed.desired.revision, "error": failed.error or ""}
 
     def _start_or_keep_hosts(self, desired: DesiredDeployment) -> None:
-        if self._current and self._current.can_serve(desired):
-            self._current.apply(desired)
+        drains = desired.intent is Intent.DRAIN
+        if self._current and (self._current.can_apply(desired) or (drains and self._current.can_serve(desired))):
+            if self._current.can_apply(desired):  # or it drains with the limits that it has
+                self._current.apply(desired)
             if self._next:
                 self._stop(self._next)
                 self._next = None
             return
         if self._next:
-            # Another deploy of a version that failed to load requests another try.
-            if self._next.can_serve(desired) and self._next.state is not HostsState.FAILED:
+            # Another deploy of a version that failed to load requests another try; draining it doesn't.
+            if self._next.can_apply(desired) and (drains or self._next.state is not HostsState.FAILED):
                 self._next.apply(desired)
                 return
             self._stop(self._next)
         _log.info("loading %s version %s for %s", desired.model_name, desired.version, self.name)
-        self._next = HostPool(self._context, desired, self._batcher, self._hosts_ready)
+        self._next = HostPool(self._context, desired, self._batcher, self._hosts_ready, self._current)
 
     def _hosts_ready(self) -> None:
         """Swap: the old hosts stop only now, when the next ones are loaded and warm."""

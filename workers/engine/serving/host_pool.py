@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from registry.deployments import DesiredDeployment
+from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryError
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
@@ -19,7 +20,7 @@ from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_limit_bytes
 from workers.engine.serving.pace import PaceMeter
 from workers.errors import HostStartFailed
-from workers.hosts.worker_side.host import LoadRequest, RemoteHost
+from workers.hosts.worker_side.host import HostGone, LoadRequest, RemoteHost
 from workers.measures.reports import HostsState, PaceReport, VersionReport
 from workers.platform import logs
 
@@ -42,6 +43,7 @@ class HostSlot:
         pace: PaceMeter,
         stop_limit: HostStopLimit,
         on_change: Callable[[], None],
+        proves_time_limit: bool = False,
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
@@ -51,6 +53,10 @@ class HostSlot:
         self._serving = serving
         self._pace = pace
         self._on_change = on_change
+        #: Whether a host has to predict the example within `timeout_s`, as long as none of the pool serves.
+        self._proves_time_limit = proves_time_limit
+        self._pause_s = _FIRST_PAUSE_S
+        self._afresh = asyncio.Event()
         self._stopping = asyncio.Event()
         self._feed = HostFeed(context, batcher, deployment, pace, stop_limit, self._stopping)
         self._task = asyncio.get_running_loop().create_task(self._run_hosts())
@@ -73,16 +79,22 @@ class HostSlot:
         """Kill the host; the worker still holds its jobs."""
         self._task.cancel()
 
+    def start_afresh(self) -> None:
+        """Forget the failures of the revision before, and start a missing host now."""
+        self.error = None
+        self._pause_s = _FIRST_PAUSE_S
+        self._afresh.set()
+
     async def _run_hosts(self) -> None:
         logs.begin(endpoint_name=self._deployment().endpoint_name)
-        pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
+            revision = self._deployment().revision
             try:
                 host = await self._unless_stopped(self._start_host())
             except Exception as error:  # noqa: BLE001 - any error: without a retry this slot stays empty
-                self._record_failure(_reason(error))
-                await self._pause(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                if self._deployment().revision == revision:  # or it failed with settings that are no longer desired
+                    self._record_failure(_reason(error))
+                    await self._pause()
                 continue
             if host is None:
                 return
@@ -90,9 +102,9 @@ class HostSlot:
                 lived_s = await self._use(host)
             except Exception as error:  # noqa: BLE001 - as above
                 self._record_failure(_reason(error))
-                lived_s = 0.0
-                await self._pause(pause_s)
-            pause_s = _FIRST_PAUSE_S if lived_s > pause_s else min(pause_s * 2, _LONGEST_PAUSE_S)
+                await self._pause()
+                continue
+            self._pause_s = _FIRST_PAUSE_S if lived_s > self._pause_s else min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _use(self, host: RemoteHost) -> float:
         """Give a host batches until it exits or the slot is stopped; return the duration (s)."""
@@ -132,6 +144,8 @@ class HostSlot:
         host.exited.add_done_callback(lambda _: artifact.release())
         try:
             await host.load(request, self._context.settings.load_timeout_s)
+            if self._proves_time_limit and not self._serving.is_set():
+                await _prove_time_limit(host, wanted)
         except BaseException:
             await asyncio.shield(host.stop())
             raise
@@ -169,12 +183,14 @@ class HostSlot:
                 work.cancel()
                 await asyncio.wait([work])
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+    async def _pause(self) -> None:
+        """Wait until the slot is stopped or starts afresh, at most for a time that doubles with each pause."""
+        pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._afresh.clear()
+        ends = [asyncio.create_task(each.wait()) for each in (self._stopping, self._afresh)]
+        await asyncio.wait(ends, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+        for each in ends:
+            each.cancel()
 
     def _record_failure(self, reason: str) -> None:
         if not self._stopping.is_set():
@@ -190,13 +206,36 @@ def _reason(error: Exception) -> str:
     return f"Unexpected error while running a model host: {type(error).__name__}. See the worker's log."
 
 
+async def _prove_time_limit(host: RemoteHost, wanted: DesiredDeployment) -> None:
+    """Predict the input example once more. Raises HostStartFailed if that takes longer than `timeout_s`."""
+    if wanted.input_example is None:
+        return
+    timeout_s = wanted.settings.timeout_s
+    try:
+        await host.predict([wanted.input_example], 1, timeout_s)
+    except HostGone as error:
+        usual = "" if host.example_ms is None else f" Without the limit it took {host.example_ms / 1000:.3g} s."
+        reason = f"With timeout_s {timeout_s:g}, {error} It predicted the model's input example.{usual}"
+        raise HostStartFailed(reason) from error
+
+
 class HostPool:
-    """The host slots of one version, as many as the deployment's settings require."""
+    """The host slots of one version, as many as the deployment's settings require.
+
+    Args:
+        replaces: the pool that serves until this one is ready; None if none does.
+    """
 
     def __init__(
-        self, context: Context, desired: DesiredDeployment, batcher: Batcher, on_ready: Callable[[], None]
+        self,
+        context: Context,
+        desired: DesiredDeployment,
+        batcher: Batcher,
+        on_ready: Callable[[], None],
+        replaces: HostPool | None = None,
     ) -> None:
         self.desired = desired
+        self._proves_time_limit = replaces is not None and _lowers_time_limit(replaces.desired, desired)
         self._context = context
         self._batcher = batcher
         self._size = BatchSize(desired.settings)
@@ -233,16 +272,28 @@ class HostPool:
         return HostsState.FAILED if self.error else HostsState.LOADING
 
     def can_serve(self, desired: DesiredDeployment) -> bool:
-        """Whether these hosts hold the deployment's version; its other settings can change while they run."""
+        """Whether these hosts hold the deployment's version; most other settings can change while they run."""
         return _loaded_content(self.desired) == _loaded_content(desired)
 
+    def can_apply(self, desired: DesiredDeployment) -> bool:
+        """Whether it can serve the deployment with its settings: a lower limit takes hosts that have started with it.
+
+        Under a limit that is too low, every host is lost with its batch. So new hosts prove it before these stop.
+        """
+        return self.can_serve(desired) and not (
+            _lowers_memory_limit(self.desired, desired) or _lowers_time_limit(self.desired, desired)
+        )
+
     def apply(self, desired: DesiredDeployment) -> None:
-        """Apply settings, and start or stop hosts to match their number."""
+        """Apply settings, and start or stop hosts to match their number; a deploy starts missing hosts at once."""
+        if desired.revision != self.desired.revision and desired.intent is Intent.SERVE:
+            for slot in self._slots:
+                slot.start_afresh()
         self.desired = desired
         self._size.settings = desired.settings
         wanted = desired.settings.hosts
         while len(self._slots) < wanted:
-            shared = self._serving, self._pace, self._stop_limit, self._changed
+            shared = self._serving, self._pace, self._stop_limit, self._changed, self._proves_time_limit
             self._slots.append(HostSlot(self._context, self._batcher, lambda: self.desired, *shared))
         for slot in self._slots[wanted:]:
             self._context.in_background(slot.stop())
@@ -301,6 +352,15 @@ class HostPool:
         self._context.changed.set()
         if self.ready_hosts and not self._stopping:
             self._on_ready()
+
+
+def _lowers_memory_limit(before: DesiredDeployment, after: DesiredDeployment) -> bool:
+    limit_bytes = memory_limit_bytes(after)
+    return limit_bytes is not None and limit_bytes < (memory_limit_bytes(before) or math.inf)
+
+
+def _lowers_time_limit(before: DesiredDeployment, after: DesiredDeployment) -> bool:
+    return after.settings.timeout_s < before.settings.timeout_s
 
 
 def _loaded_content(desired: DesiredDeployment) -> object:

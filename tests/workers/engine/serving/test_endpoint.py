@@ -13,13 +13,15 @@ from redis.asyncio import Redis
 from registry.deployments import Intent
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
-from tests.workers.engine.fakes import FakeHost, FakeLauncher, with_fake_hosts
+from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, with_fake_hosts
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.endpoint import Endpoint
+from workers.hosts.worker_side.host import HostTooSlow
 from workers.jobs import query, records
 from workers.jobs.query import JobState
+from workers.measures.reports import HostsState
 
 
 class Running:
@@ -256,3 +258,83 @@ def test_a_claimed_job_that_waits_when_the_endpoint_is_retired_is_queued_again(
         assert now.intake.given_back == ["late"]
 
     serve(with_redis, retire)
+
+
+LOOSE = {"max_memory_mb": 200, "timeout_s": 60.0}
+
+
+@pytest.mark.parametrize("lower", [{"max_memory_mb": 50}, {"timeout_s": 1.0}])
+def test_a_lower_limit_is_proven_on_new_hosts_before_the_old_ones_stop(
+    store: redis.Redis, with_redis: WithRedis, lower: dict[str, Any]
+) -> None:
+    async def change(now: Running) -> None:
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, revision=2, **LOOSE))
+        await until(lambda: len(now.launcher.hosts) == 2 and now.host.exited.done())
+        first = now.launcher.hosts[1]
+        now.launcher.prepare = does_not_load
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, revision=3, **{**LOOSE, **lower}))
+        await until(lambda: now.endpoint.report()["versions"][1]["state"] == HostsState.FAILED)
+        assert [each["revision"] for each in now.endpoint.report()["versions"]] == [2, 3]
+        assert not first.exited.done()
+        assert now.endpoint.report().get("load_failure") is None
+        now.endpoint.receive([queued_job("a")])
+        await until(lambda: not now.endpoint.busy)
+        assert (len(first.batches), first.max_memory_bytes) == (1, 200 << 20)
+
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, revision=4, **LOOSE))
+        [report] = now.endpoint.report()["versions"][:1]
+        assert (report["revision"], report["state"], report["error"]) == (4, HostsState.READY, None)
+        assert not first.exited.done()
+
+        now.launcher.prepare = lambda _host: None
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, revision=5, **{**LOOSE, **lower}))
+        await until(first.exited.done)
+        assert now.endpoint.report()["versions"][0]["revision"] == 5
+
+    serve(with_redis, change)
+
+
+def test_a_higher_limit_and_other_settings_need_no_new_hosts(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def change(now: Running) -> None:
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, revision=2, timeout_s=90.0, max_queue_length=7))
+        assert now.endpoint.report()["versions"][0]["revision"] == 2
+        assert len(now.launcher.hosts) == 1
+
+    serve(with_redis, change)
+
+
+def test_a_time_limit_that_the_example_exceeds_is_refused_with_both_times(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def change(now: Running) -> None:
+        def slow(host: FakeHost) -> None:
+            host.example_ms = 250.0
+            host.error = HostTooSlow("the model host did not answer within 0.1 s.")
+
+        now.launcher.prepare = slow
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, revision=2, timeout_s=0.1))
+        await until(lambda: now.endpoint.report()["versions"][1]["error"])
+        reason = now.endpoint.report()["versions"][1]["error"]
+        assert reason == (
+            "With timeout_s 0.1, the model host did not answer within 0.1 s. It predicted the model's input example. "
+            "Without the limit it took 0.25 s."
+        )
+        assert not now.host.exited.done()
+
+    serve(with_redis, change)
+
+
+def test_a_drain_does_not_load_again_what_has_failed(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def drain(client: Redis) -> None:
+        now = Running(client)
+        now.launcher.prepare = does_not_load
+        now.endpoint.apply(now.endpoint.desired)
+        await until(lambda: now.endpoint.report()["versions"][0]["state"] == HostsState.FAILED)
+        now.undeploy(Intent.DRAIN)
+        [report] = now.endpoint.report()["versions"]
+        assert (report["state"], report["error"], report["revision"]) == (HostsState.FAILED, "no such model", 2)
+        assert len(now.launcher.hosts) == 1
+        await until_done(now.endpoint.stop())
+        await now.settled()
+
+    with_redis(drain)

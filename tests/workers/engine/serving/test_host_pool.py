@@ -23,6 +23,7 @@ from workers.engine.serving import host_pool
 from workers.engine.serving.host_feed import HostStopLimit
 from workers.engine.serving.host_pool import HostSlot
 from workers.engine.serving.pace import PaceMeter
+from workers.errors import HostStartFailed
 from workers.jobs import query
 from workers.jobs.query import JobState
 
@@ -81,6 +82,46 @@ def test_the_pauses_between_loads_that_fail_grow(
         assert now.slot.error == "no such model"
 
     serve(with_redis, fail, FakeLauncher(does_not_load))
+
+
+def test_a_new_revision_is_tried_at_once_and_the_pauses_begin_anew(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 600.0)
+    launcher = FakeLauncher(does_not_load)
+
+    async def fail(now: Running) -> None:
+        await until(lambda: now.slot.error is not None)
+        now.slot.start_afresh()
+        assert now.slot.error is None
+        await until(lambda: len(launcher.hosts) == 2 and now.slot.error is not None)
+        launcher.prepare = lambda _host: None
+        now.slot.start_afresh()
+        await until(lambda: now.slot.host is not None)
+
+    serve(with_redis, fail, launcher)
+
+
+def test_a_load_that_fails_with_settings_of_before_is_no_failure_of_the_new_revision(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 600.0)
+    launcher, may_fail = FakeLauncher(), asyncio.Event()
+
+    async def fail_late(*_: Any) -> None:
+        await may_fail.wait()
+        raise HostStartFailed("too much memory")
+
+    launcher.prepare = lambda host: None if launcher.hosts else setattr(host, "load", fail_late)
+
+    async def change(now: Running) -> None:
+        await until(lambda: launcher.hosts)
+        now.desired = deployment(max_batch_delay_ms=0, revision=2)
+        may_fail.set()
+        await until(lambda: now.slot.host is not None)
+        assert now.slot.error is None
+
+    serve(with_redis, change, launcher)
 
 
 def test_a_host_whose_load_has_failed_is_ended(
