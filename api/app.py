@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from api.aliases import routes as aliases
 from api.auth import guard
 from api.console import blueprint as console
 from api.deployments import routes as deployments
@@ -25,6 +26,7 @@ from workers.webhooks import settings as webhook_settings
 
 _BLUEPRINTS = (
     models.blueprint,
+    aliases.blueprint,
     deployments.blueprint,
     predictions.blueprint,
     jobs.blueprint,

@@ -47,6 +47,10 @@ class Client:
         """Change what a JSON body names."""
         return self._call("PATCH", path, body=body)
 
+    def put(self, path: str, body: Document) -> Document:
+        """Make or replace what a path names."""
+        return self._call("PUT", path, body=body)
+
     def post_lines(self, path: str, lines: bytes, idempotency_key: str) -> Document:
         """Send one JSON document a line; sent again under the same key it is the same request."""
         headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": idempotency_key}

@@ -9,7 +9,7 @@ It loads no Flask, no numpy, no database and nothing of the service itself; docs
 """
 
 from api.client.asyncio import AsyncClient
-from api.client.documents import Deployment, DeploymentChange, Model, ModelVersion, Outcome, QueuePlace, Timing
+from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion, Outcome, QueuePlace, Timing
 from api.client.errors import (
     AccessDenied,
     AnswerUnreadable,
@@ -41,6 +41,7 @@ from api.client.sync import Client
 
 __all__ = [
     "AccessDenied",
+    "Alias",
     "AnswerUnreadable",
     "AsyncClient",
     "AsyncJob",

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Deployment, DeploymentChange, Model, ModelVersion
-from api.client.flows import deployment, folders, map_options, mapping, prediction, registration
+from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
+from api.client.flows import catalog, deployment, folders, map_options, mapping, prediction, registration
+from api.client.flows.catalog import ANY_VERSION
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -99,6 +100,8 @@ class AsyncClient(BaseClient):
         model_name: str,
         *,
         version: str | None = None,
+        alias: str | None = None,
+        follow: bool | None = None,
         endpoint_name: str | None = None,
         worker_group: str | None = None,
         wait: bool = True,
@@ -106,8 +109,8 @@ class AsyncClient(BaseClient):
         **settings: Any,
     ) -> Deployment:
         """As `Client.deploy`."""
-        wanted = {"model_name": model_name, "version": version, "endpoint_name": endpoint_name}
-        wanted |= {"worker_group": worker_group, **settings}
+        wanted: Document = {"model_name": model_name, "version": version, "endpoint_name": endpoint_name}
+        wanted |= {"alias": alias, "follow": follow, "worker_group": worker_group, **settings}
         return await self._driver.run(deployment.deploy(wanted, timeout_s, wait=wait))
 
     async def swap(
@@ -213,6 +216,26 @@ class AsyncClient(BaseClient):
     async def model_version(self, name: str, version: str) -> ModelVersion:
         """As `Client.model_version`."""
         return await self._driver.run(registration.show_version(name, version, self._ends_at()))
+
+    async def aliases(self, model_name: str) -> list[Alias]:
+        """As `Client.aliases`."""
+        return await self._driver.run(catalog.aliases(model_name, self._ends_at()))
+
+    async def move_alias(
+        self, model_name: str, alias: str, version: str, *, expected: str | None = ANY_VERSION
+    ) -> Alias:
+        """As `Client.move_alias`."""
+        return await self._driver.run(catalog.move_alias(model_name, alias, version, expected, self._ends_at()))
+
+    async def delete_alias(self, model_name: str, alias: str) -> None:
+        """As `Client.delete_alias`."""
+        await self._driver.run(catalog.delete_alias(model_name, alias, self._ends_at()))
+
+    async def tag(
+        self, model_name: str, tags: Mapping[str, str | None], *, version: str | None = None
+    ) -> Mapping[str, str]:
+        """As `Client.tag`."""
+        return await self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
 
     async def call(
         self,

@@ -80,6 +80,8 @@ class Deployment(_Shown):
     delayed_count: int = 0
     avg_latency_ms: float | None = None
     revision: int = 0
+    #: The alias whose moves swap the endpoint.
+    followed_alias: str | None = None
     #: Why no worker can load this revision; None if that is not so. An earlier one may still serve.
     load_error: str | None = None
     #: Of a deploy, swap, configure, rollback or undeploy: what it has changed, as {"hosts": {"from": 1, "to": 2}}.
@@ -117,6 +119,9 @@ class ModelVersion(_Shown):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     artifact_sha256: str = ""
     artifact_size_bytes: int = 0
+    #: The aliases that name it.
+    aliases: list[str] = field(default_factory=list)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +131,25 @@ class Model(_Shown):
     name: str
     latest_version: str | None = None
     version_count: int = 0
+    #: Alias → the version that it names.
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def versions(self) -> list[ModelVersion]:
         """Its versions, oldest first; of a list of models, none."""
         return [ModelVersion.of(each) for each in self.document.get("versions", [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias(_Shown):
+    """A movable name for a version of a model."""
+
+    model_name: str
+    alias: str
+    version: str
+    #: The endpoints that each move binds to its version.
+    followed_by: list[str] = field(default_factory=list)
+    #: Of a move: whether it named another version before, and the endpoints that now swap.
+    moved: bool = False
+    swapped: list[str] = field(default_factory=list)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Deployment, DeploymentChange, Model, ModelVersion
-from api.client.flows import deployment, folders, map_options, mapping, prediction, registration
+from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
+from api.client.flows import catalog, deployment, folders, map_options, mapping, prediction, registration
+from api.client.flows.catalog import ANY_VERSION
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -122,6 +123,8 @@ class Client(BaseClient):
         model_name: str,
         *,
         version: str | None = None,
+        alias: str | None = None,
+        follow: bool | None = None,
         endpoint_name: str | None = None,
         worker_group: str | None = None,
         wait: bool = True,
@@ -139,8 +142,8 @@ class Client(BaseClient):
             DeploymentFailed: the workers could not load it.
             WaitTimedOut: it is not active in `timeout_s`; that goes on.
         """
-        wanted = {"model_name": model_name, "version": version, "endpoint_name": endpoint_name}
-        wanted |= {"worker_group": worker_group, **settings}
+        wanted: Document = {"model_name": model_name, "version": version, "endpoint_name": endpoint_name}
+        wanted |= {"alias": alias, "follow": follow, "worker_group": worker_group, **settings}
         return self._driver.run(deployment.deploy(wanted, timeout_s, wait=wait))
 
     def swap(
@@ -278,6 +281,33 @@ class Client(BaseClient):
     def model_version(self, name: str, version: str) -> ModelVersion:
         """Return one version of a model. Raises NotFound."""
         return self._driver.run(registration.show_version(name, version, self._ends_at()))
+
+    def aliases(self, model_name: str) -> list[Alias]:
+        """Return the aliases of a model, by name. Raises NotFound."""
+        return self._driver.run(catalog.aliases(model_name, self._ends_at()))
+
+    def move_alias(
+        self, model_name: str, alias: str, version: str, *, expected: str | None = ANY_VERSION
+    ) -> Alias:
+        """Let an alias name a version; endpoints that follow it swap to it, and `swapped` names them.
+
+        With `expected`, only if it names this version now; None is an alias that doesn't exist yet.
+
+        Raises:
+            NotFound: there is no such version.
+            Conflict: it names another version than the expected one.
+        """
+        return self._driver.run(catalog.move_alias(model_name, alias, version, expected, self._ends_at()))
+
+    def delete_alias(self, model_name: str, alias: str) -> None:
+        """Delete an alias. Raises NotFound; Conflict if an endpoint follows it."""
+        self._driver.run(catalog.delete_alias(model_name, alias, self._ends_at()))
+
+    def tag(
+        self, model_name: str, tags: Mapping[str, str | None], *, version: str | None = None
+    ) -> Mapping[str, str]:
+        """Set tags of a model, or of one version; None removes one. Return all that it has. Raises NotFound."""
+        return self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
 
     def call(
         self,

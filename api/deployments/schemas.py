@@ -22,6 +22,14 @@ class Deploy(ServingSettings):
         description="By default the version that the endpoint has; the latest registered one if the endpoint is new, "
         "or changes to another model.",
     )
+    alias: Name | None = Field(
+        default=None, description="In place of `version`: the version that this alias of the model names now."
+    )
+    follow: bool = Field(
+        default=False,
+        description="With `alias` and `endpoint_name`: whether each move of the alias is a swap of the endpoint, until "
+        "a deploy names a version or another alias, or the endpoint is rolled back.",
+    )
     endpoint_name: EndpointName | None = Field(default=None, description="`<model_name>-v<version>` by default.")
     worker_group: Name | None = Field(
         default=None,
@@ -153,6 +161,7 @@ class DeploymentView(Answer):
     )
     workers: list[dict[str, Any]]
     worker_group: str
+    followed_alias: str | None = Field(default=None, description="The alias whose moves swap the endpoint.")
     settings: dict[str, Any]
     deployed_at: datetime
     updated_at: datetime

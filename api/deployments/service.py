@@ -36,7 +36,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
     With `wait_s`, return as soon as it is active or failed, or after that time.
 
     Raises:
-        ModelNotFound, VersionNotFound, NameInvalid, SettingsInvalid: the request can't be deployed.
+        ModelNotFound, VersionNotFound, AliasNotFound, NameInvalid, SettingsInvalid: the request can't be deployed.
         WebhooksNotSetUp, CallbackRefused: no webhook can be sent to its callback URL.
         DeploymentChanged: its revision is no longer the one in the request.
         DeploymentUnconfirmed: the row is written, but Redis can't be reached.
@@ -48,6 +48,8 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
             session,
             wanted.model_name,
             version=wanted.version,
+            alias=wanted.alias,
+            follow=wanted.follow,
             endpoint_name=wanted.endpoint_name,
             settings=wanted.settings,
             worker_group=wanted.worker_group,
@@ -186,6 +188,12 @@ def list_all(services: Services) -> list[View]:
     with services.database.session() as session:
         desired = deployments.desired(session)
     return [view for view in status.views(desired) if view["status"] != UNDEPLOYED]
+
+
+def announce(services: Services, endpoint_names: list[str]) -> None:
+    """Tell the workers of a committed change of these endpoints. Raises DeploymentUnconfirmed."""
+    with _confirming(services, endpoint_names):
+        pass
 
 
 def all_down(views: list[View]) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.http import responses
+from api.http.requests import query
 from api.http.route import Operation
 from api.models import service, upload
-from api.models.schemas import Models, ModelView, Registration, Stats, VersionView
+from api.models.schemas import Models, ModelSearch, ModelView, Registration, Stats, VersionView
 from api.process import services
 from registry.roles import Role
 
@@ -33,10 +34,10 @@ def register() -> Response:
 
 
 @blueprint.get("")
-@Operation(Role.OPERATOR, "Models", {200: Models}, errors=(503,))
+@Operation(Role.OPERATOR, "Models", {200: Models}, query=ModelSearch, errors=(503,))
 def list_models() -> Response:
-    """List the models."""
-    return responses.document({"models": service.list_models(services.current())})
+    """List the models, or those with a text in their names, or with tags."""
+    return responses.document({"models": service.list_models(services.current(), query(ModelSearch))})
 
 
 @blueprint.get("/stats")

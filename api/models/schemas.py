@@ -8,6 +8,10 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from api.http.schema import NULL, TEXT, Answer, Name, RequestSchema, VersionName
+from registry import names
+
+#: What the parameters of a search for tags begin with.
+_TAG = "tag."
 
 
 def _describe_kinds(schema: dict[str, Any]) -> None:
@@ -54,6 +58,24 @@ class Registration(RequestSchema):
         return self
 
 
+class ModelSearch(RequestSchema):
+    """Which models to list."""
+
+    q: str | None = Field(default=None, description="A part of the model's name, in any case.")
+    tags: dict[str, str] = Field(
+        default_factory=dict,
+        description="`tag.owner=risk`: models that carry the tag `owner` with the value `risk`, or one of whose "
+        "versions does. Several tags must all be there.",
+        json_schema_extra={"propertyNames": {"pattern": rf"^tag\.{names.PATTERN}$"}},
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_tags(cls, given: dict[str, str]) -> dict[str, Any]:
+        rest = {name: value for name, value in given.items() if not name.startswith(_TAG)}
+        return {**rest, "tags": {name.removeprefix(_TAG): given[name] for name in given.keys() - rest.keys()}}
+
+
 class VersionView(Answer):
     """One immutable version of a model."""
 
@@ -68,6 +90,8 @@ class VersionView(Answer):
     artifact_sha256: str
     artifact_size_bytes: int
     created_at: datetime
+    aliases: list[str] = Field(description="The aliases that name it.")
+    tags: dict[str, str] = Field(description="Its tags.")
 
 
 class ModelSummary(Answer):
@@ -77,6 +101,8 @@ class ModelSummary(Answer):
     latest_version: str | None
     version_count: int
     created_at: datetime
+    aliases: dict[str, str] = Field(description="Alias → the version that it names.")
+    tags: dict[str, str] = Field(description="Its tags.")
 
 
 class ModelView(ModelSummary):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from api.models.schemas import Registration
+from api.models.schemas import ModelSearch, Registration
 from api.process.services import Services
 from registry import versions
+from registry.catalog import search
 from registry.mlflow import importing
 
 View = dict[str, Any]
+_EVERY_MODEL = ModelSearch()
 _DESCRIBED = {"runtime_options", "signature", "input_example", "metadata", "version"}
 
 
@@ -35,25 +37,25 @@ def register(services: Services, artifact: IO[bytes], wanted: Registration) -> V
                 session, services.store, wanted.name, artifact, runtime=wanted.runtime, **described
             )
         session.commit()
-    return added.document()
+    return {**added.document(), "aliases": [], "tags": {}}
 
 
-def list_models(services: Services) -> list[View]:
-    """Return every model, without its versions, by name."""
+def list_models(services: Services, wanted: ModelSearch = _EVERY_MODEL) -> list[View]:
+    """Return the models with this text in their names and with these tags, without their versions, by name."""
     with services.database.session() as session:
-        return [model.document() for model in versions.list_models(session)]
+        return search.models(session, wanted.q, wanted.tags)
 
 
 def show_model(services: Services, model_name: str) -> View:
     """Return a model and its versions. Raises ModelNotFound."""
     with services.database.session() as session:
-        return versions.get_model(session, model_name).document()
+        return search.model(session, model_name)
 
 
 def show_version(services: Services, model_name: str, version: str) -> View:
     """Return one version. Raises ModelNotFound or VersionNotFound."""
     with services.database.session() as session:
-        return versions.get_version(session, model_name, version).document()
+        return search.version(session, model_name, version)
 
 
 def stats(services: Services) -> View:
@@ -68,6 +70,7 @@ def delete_version(services: Services, model_name: str, version: str) -> None:
     Raises:
         ModelNotFound, VersionNotFound: there is none.
         VersionInUse: an endpoint serves it.
+        VersionAliased: an alias names it.
     """
     with services.database.session() as session:
         versions.delete_version(session, model_name, version)

@@ -68,6 +68,8 @@ def move(  # noqa: PLR0913 - a move, by name
 ) -> bool:
     """Let an alias name a version, if it names `expected` now (None: if it doesn't exist); return whether it moved.
 
+    An alias that names the version already stays, whatever is expected: a repeated call does no harm.
+
     Raises:
         NameInvalid: an alias can't have this name.
         ModelNotFound, VersionNotFound: there is no such version.
@@ -83,10 +85,10 @@ def move(  # noqa: PLR0913 - a move, by name
     ):
         row = _locked(session, model_name, alias)
         before = None if row is None else row.version
-        if row is None or expected not in (before, ANY_VERSION):
-            raise AliasChanged(model_name, alias, expected, before)
         if before == version:
             return False
+        if row is None or expected not in (before, ANY_VERSION):
+            raise AliasChanged(model_name, alias, expected, before)
         row.version, row.moved_at = version, now
     _record(session, model_name, alias, Move(before, version, actor, now))
     return True

@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.slow)
+            # A guide's commands start a process each.
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="package")
@@ -47,7 +49,7 @@ def follow(service: Stack, tmp_path: Path) -> Follow:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         assert done.returncode == exit_code, done.stdout

@@ -42,6 +42,7 @@ def test_an_alias_moves_only_from_the_expected_version(session: Session) -> None
         aliases.move(session, "m", "champion", "3", expected=None)
     with pytest.raises(AliasChanged, match="does not exist; it was expected to name version 1"):
         aliases.move(session, "m", "challenger", "3", expected="1")
+    assert not aliases.move(session, "m", "champion", "2", expected="1"), "a repeated call does no harm"
     assert aliases.find(session, "m", "champion").version == "2"
     assert [(each.from_version, each.to_version, each.actor) for each in aliases.moves(session, "m", "champion")] == [
         ("1", "2", "bob"),

@@ -179,6 +179,7 @@ def _view(
         "reason": reason,
         "load_error": load_error,
         "worker_group": desired.worker_group,
+        "followed_alias": desired.followed_alias,
         "workers": [_worker_view(each, version) for each in seen for version in each.endpoint["versions"]],
         "settings": desired.settings.model_dump(),
         "revision": desired.revision,

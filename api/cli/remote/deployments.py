@@ -26,6 +26,8 @@ def _rows_or_auto(text: str) -> int | str:
     "--version",
     help="The version to deploy.  [default: the one that the endpoint has; the latest registered for a new endpoint]",
 )
+@click.option("--alias", help="In place of --version: the version that this alias of MODEL names now.")
+@click.option("--follow", is_flag=True, help="With --alias and --endpoint: swap with each later move of the alias.")
 @click.option("--endpoint", "endpoint_name", help="The name of the endpoint.  [default: MODEL-vVERSION]")
 @click.option("--group", "worker_group", help="The worker group that serves it.  [default: as it is, or default]")
 @click.option(
@@ -54,6 +56,7 @@ def deploy(
     output: Output,
     model: str,
     settings: tuple[tuple[str, Any], ...],
+    follow: bool,
     reset: bool,
     wait: bool,
     timeout_s: float,
@@ -69,14 +72,15 @@ def deploy(
     Examples:
       queuecast deploy binary_classifier
       queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --set hosts=2
+      queuecast deploy binary_classifier --alias champion --follow --endpoint classifier_prod
       queuecast deploy binary_classifier --max-batch-size auto --target-latency-ms 50
     """
     wanted = {"model_name": model, **dict(settings)}
     wanted |= {name: value for name, value in named.items() if value is not None}
-    wanted |= {"reset": True} if reset else {}
+    wanted |= {name: True for name, given in (("reset", reset), ("follow", follow)) if given}
     view = client.post("/deployments/deploy", wanted)
     changes.finish(client, output, view, timeout_s if wait else None)
-    if "version" not in wanted and changes.keeps_version(view):
+    if not wanted.keys() & {"version", "alias"} and changes.keeps_version(view):
         output.note(f"It keeps version {view['version']}; --version swaps to another one.")
     output.note(f"Call it with: queuecast predict {view['endpoint_name']} '<input as JSON>'")
 

@@ -10,7 +10,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
-from api.cli.remote import mlflow_import
+from api.cli.remote import aliases, mlflow_import
 from api.client.errors import SettingsWrong
 
 
@@ -67,18 +67,36 @@ def register(
     output.note(f"Deploy it with: queuecast deploy {registered['model_name']} --version {version}")
 
 
+models.add_command(aliases.tag)
+
+
 @models.command(name="list")
+@click.option("--search", "q", metavar="TEXT", help="Only models with this text in their names, in any case.")
+@click.option("--tag", "tags", type=aliases.Tag(), multiple=True, help="Only models with this tag; repeatable.")
 @calls_service
-def list_models(client: Client, output: Output) -> None:
-    """List the models."""
-    found = client.get("/models")
+def list_models(client: Client, output: Output, q: str | None, tags: tuple[tuple[str, str], ...]) -> None:
+    """List the models.
+
+    \b
+    Examples:
+      queuecast models list
+      queuecast models list --search churn --tag owner=risk
+    """
+    found = client.get("/models", q=q, **{f"tag.{name}": value for name, value in tags})
     if output.as_json:
         output.document(found)
         return
     output.table(
-        ["MODEL", "LATEST", "VERSIONS", "REGISTERED"],
+        ["MODEL", "LATEST", "VERSIONS", "REGISTERED", "ALIASES", "TAGS"],
         [
-            (each["name"], each["latest_version"], each["version_count"], local_time(each["created_at"]))
+            (
+                each["name"],
+                each["latest_version"],
+                each["version_count"],
+                local_time(each["created_at"]),
+                aliases.listed(each.get("aliases") or {}),
+                aliases.listed(each.get("tags") or {}),
+            )
             for each in found["models"]
         ],
         "No models yet: queuecast models register --help",
@@ -100,7 +118,7 @@ def show(client: Client, output: Output, name: str, version: str | None) -> None
         output.document(found)
         return
     output.table(
-        ["VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED"],
+        ["VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED", "ALIASES", "TAGS"],
         [
             (
                 each["version"],
@@ -108,6 +126,8 @@ def show(client: Client, output: Output, name: str, version: str | None) -> None
                 size(each.get("artifact_size_bytes")),
                 str(each.get("artifact_sha256"))[:12],
                 local_time(each.get("created_at")),
+                ", ".join(each.get("aliases") or []),
+                aliases.listed(each.get("tags") or {}),
             )
             for each in found["versions"]
         ],
