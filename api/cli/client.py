@@ -67,7 +67,7 @@ class Client:
         return dict(found.document)
 
     def import_mlflow(
-        self, name: str, folder: Path, flavor: str | None, **options: Unpack[RegisterOptions]
+        self, name: str, folder: str | Path, flavor: str | None, **options: Unpack[RegisterOptions]
     ) -> Document:
         """Import a folder of MLflow, or an archive of one. Raises errors.SettingsWrong for anything else."""
         with _errors_of_commands():

@@ -35,11 +35,13 @@ from api.client.errors import (
     TooMuch,
     WaitTimedOut,
 )
+from api.client.flows.mlflow_registry import SCHEME as MLFLOW_SCHEME
 from api.client.jobs import AsyncJob, Job
 from api.client.options import MapOptions, RegisterOptions, SubmitOptions
 from api.client.sync import Client
 
 __all__ = [
+    "MLFLOW_SCHEME",
     "AccessDenied",
     "Alias",
     "AnswerUnreadable",

@@ -8,7 +8,16 @@ from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
-from api.client.flows import catalog, deployment, folders, map_options, mapping, prediction, registration
+from api.client.flows import (
+    catalog,
+    deployment,
+    folders,
+    map_options,
+    mapping,
+    mlflow_registry,
+    prediction,
+    registration,
+)
 from api.client.flows.catalog import ANY_VERSION
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
@@ -202,8 +211,9 @@ class AsyncClient(BaseClient):
     ) -> ModelVersion:
         """As `Client.import_mlflow`."""
         described = registration.described(name, options, flavor=flavor)
-        with folders.archived(folder) as archive:
-            return await self._driver.run(registration.import_mlflow(archive, described, timeout_s))
+        with mlflow_registry.opened(folder) as source, folders.archived(source.folder) as archive:
+            imported = await self._driver.run(registration.import_mlflow(archive, described, timeout_s))
+            return await self._driver.run(mlflow_registry.take_along(source, imported, self._ends_at(timeout_s)))
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""

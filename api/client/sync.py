@@ -8,7 +8,16 @@ from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
-from api.client.flows import catalog, deployment, folders, map_options, mapping, prediction, registration
+from api.client.flows import (
+    catalog,
+    deployment,
+    folders,
+    map_options,
+    mapping,
+    mlflow_registry,
+    prediction,
+    registration,
+)
 from api.client.flows.catalog import ANY_VERSION
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
@@ -265,10 +274,14 @@ class Client(BaseClient):
         Its flavor decides the runtime: the first of sklearn, onnx and python_function that it has, unless named.
         `metadata["mlflow"]` of the version says where it came from, and in "warnings" what to know. Loading the model
         runs its code. An import whose answer is lost is not tried again.
+
+        `models:/churn@champion` and `models:/churn/3` name a version in MLflow's registry (`MLFLOW_TRACKING_URI`),
+        which needs mlflow-skinny here. Its aliases and tags are taken along.
         """
         described = registration.described(name, options, flavor=flavor)
-        with folders.archived(folder) as archive:
-            return self._driver.run(registration.import_mlflow(archive, described, timeout_s))
+        with mlflow_registry.opened(folder) as source, folders.archived(source.folder) as archive:
+            imported = self._driver.run(registration.import_mlflow(archive, described, timeout_s))
+            return self._driver.run(mlflow_registry.take_along(source, imported, self._ends_at(timeout_s)))
 
     def models(self) -> list[Model]:
         """Return the models, by name, without their versions."""

@@ -13,6 +13,7 @@ import pytest
 from api.client import Client
 from registry.artifacts import archives
 from tests.support.documentation import documented_file, documented_shell
+from tests.support.environment import REPOSITORY
 from tests.support.stack import Stack
 from workers.hosts.worker_side.launcher import scrubbed_environment
 
@@ -120,6 +121,55 @@ def test_the_python_client_imports_and_another_flavor_can_be_chosen(service: Sta
     assert origin["flavors"] == ["python_function", "sklearn"]
     assert origin["mlflow_version"].startswith("3.")
     assert any(each.startswith("scikit-learn==") for each in origin["requirements"])
+
+
+#: MLflow's own registry, in a folder: version 2 of a model has aliases and tags.
+REGISTER = """
+import sys
+from mlflow import MlflowClient
+client = MlflowClient()
+client.create_registered_model("sums")
+for folder in sys.argv[1:]:
+    version = client.create_model_version("sums", source=folder, tags={"reviewed": "yes", "not a name": "1"})
+client.set_registered_model_alias("sums", "champion", version.version)
+client.set_registered_model_alias("sums", "newest", version.version)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_version_of_mlflows_registry_brings_its_aliases_and_tags(
+    service: Stack, name: str, folders: Path, tmp_path: Path
+) -> None:
+    env = {
+        **service.env,
+        "MLFLOW_TRACKING_URI": (tmp_path / "registry").as_uri(),
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=110, check=False
+        )
+
+    done = run("-c", REGISTER, str(folders / "sums_model"), str(folders / "added_model"))
+    assert done.returncode == 0, done.stderr
+    done = run("-m", "api.cli", "models", "import-mlflow", name, "models:/sums@champion")
+    assert done.stdout.splitlines() == [
+        f"Imported {name} version 1: flavor sklearn, runtime sklearn.",
+        "Its aliases: champion, newest.",
+        "Its tags: reviewed=yes.",
+    ], done.stderr
+    assert "MLflow's tag 'not a name' is left out" in done.stderr
+    shown = service.api.get(f"/models/{name}").json()
+    assert shown["aliases"] == {"champion": "1", "newest": "1"}
+    assert shown["versions"][0]["tags"] == {"reviewed": "yes"}
+    assert run("-m", "api.cli", "models", "import-mlflow", name, "models:/sums/1").returncode == 0
+    for wrong in ("models:/sums", "models:/sums@none", "models:/none/1"):
+        refused = run("-m", "api.cli", "models", "import-mlflow", name, wrong)
+        assert refused.returncode == 2, refused.stderr
+        assert wrong in refused.stderr
 
 
 def test_a_host_writes_nothing_but_the_folder_beside_the_artifact(folders: Path, tmp_path: Path) -> None:

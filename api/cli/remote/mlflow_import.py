@@ -10,12 +10,26 @@ import click
 from api.cli.client import Client, Document
 from api.cli.options import Assignment, JsonValue, calls_service
 from api.cli.output import Output
+from api.cli.remote.aliases import listed
+from api.client import MLFLOW_SCHEME as SCHEME
 from api.client.errors import SettingsWrong
+
+
+class _Source(click.ParamType[str | Path]):
+    """A path, or the address of a version in MLflow's registry."""
+
+    name = "FOLDER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        """Return the path, which must exist, or the address."""
+        if str(value).startswith(SCHEME):
+            return str(value)
+        return Path(str(click.Path(exists=True).convert(value, param, ctx)))
 
 
 @click.command(name="import-mlflow")
 @click.argument("name")
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", type=_Source())
 @click.option("--flavor", type=click.Choice(["sklearn", "onnx", "python_function"]),
               help="Which of its flavors to use.  [default: the first of these that it has]")  # fmt: skip
 @click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
@@ -28,7 +42,7 @@ def import_mlflow(
     client: Client,
     output: Output,
     name: str,
-    folder: Path,
+    folder: str | Path,
     flavor: str | None,
     options: tuple[tuple[str, Any], ...],
     metadata: tuple[tuple[str, Any], ...],
@@ -40,9 +54,13 @@ def import_mlflow(
     onnx need no MLflow anywhere; python_function alone needs `mlflow-skinny` and `pandas` where workers run. Loading
     a model runs its code, so import only what you trust.
 
+    FOLDER may also be the address of a version in MLflow's registry, which MLFLOW_TRACKING_URI names. Its aliases and
+    tags are taken along; this needs `mlflow-skinny` here.
+
     \b
     Examples:
       queuecast models import-mlflow churn ./churn_model
+      queuecast models import-mlflow churn models:/churn@champion
       queuecast models import-mlflow churn ./mlruns/0/models/m-…/artifacts --flavor python_function
     """
     try:
@@ -61,6 +79,10 @@ def _show(output: Output, imported: Document) -> None:
         return
     name, version, origin = imported["model_name"], imported["version"], imported["metadata"]["mlflow"]
     output.line(f"Imported {name} version {version}: flavor {origin['flavor']}, runtime {imported['runtime']}.")
+    if imported.get("aliases"):
+        output.line(f"Its aliases: {', '.join(imported['aliases'])}.")
+    if imported.get("tags"):
+        output.line(f"Its tags: {listed(imported['tags'])}.")
     for warning in origin["warnings"]:
         output.note(f"Note: {warning}")
     output.note(f"Deploy it with: queuecast deploy {name} --version {version}")

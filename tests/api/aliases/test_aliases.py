@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Client
-from tests.api.described_client import Answer
 
 
 @pytest.fixture(autouse=True)
@@ -16,11 +15,11 @@ def _three_versions(client: Client) -> None:
         client.register()
 
 
-def move(client: Client, version: Any, alias: str = "champion", **wanted: Any) -> Answer:
+def move(client: Client, version: Any, alias: str = "champion", **wanted: Any) -> Any:
     return client.put(f"/models/adder/aliases/{alias}", json={"version": version, **wanted})
 
 
-def refused(answer: Answer, status: int, code: str) -> str:
+def refused(answer: Any, status: int, code: str) -> str:
     assert (answer.status_code, answer.json["code"]) == (status, code), answer.text
     return str(answer.json["detail"])
 
@@ -116,7 +115,8 @@ def test_refusals_name_what_is_wrong(client: Client) -> None:
     refused(client.get("/models/adder/aliases/champion/history"), 404, "alias_not_found")
     refused(client.delete("/models/adder/aliases/champion"), 404, "alias_not_found")
     refused(client.put("/models/none/aliases/champion", json={"version": "1"}), 404, "model_not_found")
-    refused(client.post("/deployments/deploy", json={"model_name": "adder", "alias": "champion"}), 404, "alias_not_found")
+    deploy = client.post("/deployments/deploy", json={"model_name": "adder", "alias": "champion"})
+    refused(deploy, 404, "alias_not_found")
     refused(client.patch("/models/adder/tags", json={"tags": {"a b": "c"}}), 422, "name_invalid")
     refused(client.patch("/models/adder/tags", json={"tags": {"a": "c" * 1001}}), 422, "tags_invalid")
     move(client, 1)
