@@ -18,6 +18,8 @@ from api.http.route import Access, access_of
 from api.process import services
 from api.process.services import Services
 
+#: The status of a request whose client has gone before there was an answer, in metrics and logs; nobody receives it.
+_CLIENT_GONE = 499
 _VARIABLE = re.compile(r"<(\w+)>")
 
 
@@ -74,6 +76,7 @@ class Handler:
     async def _answer(self, environ: dict[str, Any], route: _Route, arguments: Mapping[str, str], body: Body) -> Answer:
         here, request = services.of(self._app), Request(environ, route.pattern, arguments, time.perf_counter())
         telemetry.begin(request)
+        status = _CLIENT_GONE
         try:
             try:
                 answer = await self._answered(here, request, route, body)
@@ -81,9 +84,10 @@ class Handler:
                 answer = problem_documents.answer(error, request)
             answer.headers[REQUEST_ID] = request.request_id
             answer.headers |= _cross_origin(here, request, route, answer)
-            telemetry.end(request, answer.status, self._metrics, is_logged=here.settings.access_log)
+            status = answer.status
             return answer
         finally:
+            telemetry.end(request, status, self._metrics, is_logged=here.settings.access_log)
             telemetry.close(request)
 
     async def _answered(self, here: Services, request: Request, route: _Route, body: Body) -> Answer:
