@@ -18,6 +18,8 @@ from api.http.route import Access, access_of
 from api.process import services
 from api.process.services import Services
 
+#: The status of a request whose client has gone before there was an answer, in metrics and logs; nobody receives it.
+_CLIENT_GONE = 499
 _VARIABLE = re.compile(r"<(\w+)>")
 
 
@@ -65,10 +67,6 @@ class Handler:
                 return self._answer(environ, route, _arguments(match), body)
         return None
 
-    @property
-    def _services(self) -> Services:
-        return services.of(self._app)
-
     def _add(self, pattern: str, methods: set[str], plan: Plan, access: Access) -> None:
         expression = re.compile(_VARIABLE.sub(r"(?P<\1>[^/]+)", pattern))
         for method in methods - {"HEAD", "OPTIONS"}:
@@ -76,42 +74,45 @@ class Handler:
             routes.append(_Route(pattern, expression, plan, access))
 
     async def _answer(self, environ: dict[str, Any], route: _Route, arguments: Mapping[str, str], body: Body) -> Answer:
-        request = Request(environ, route.pattern, arguments, time.perf_counter())
+        here, request = services.of(self._app), Request(environ, route.pattern, arguments, time.perf_counter())
         telemetry.begin(request)
+        status = _CLIENT_GONE
         try:
             try:
-                answer = await self._answered(request, route, body)
+                answer = await self._answered(here, request, route, body)
             except Exception as error:  # noqa: BLE001 - each is answered, as Flask does
                 answer = problem_documents.answer(error, request)
             answer.headers[REQUEST_ID] = request.request_id
-            answer.headers |= self._cross_origin(request, route, answer)
-            telemetry.end(request, answer.status, self._metrics, is_logged=self._services.settings.access_log)
+            answer.headers |= _cross_origin(here, request, route, answer)
+            status = answer.status
             return answer
         finally:
+            telemetry.end(request, status, self._metrics, is_logged=here.settings.access_log)
             telemetry.close(request)
 
-    async def _answered(self, request: Request, route: _Route, body: Body) -> Answer:
-        jobs = self._services.jobs
-        caller = await jobs.here_or_in_thread(guard.identify, self._services, request, route.access)
-        return await (await self._planned(Call(self._services, request, caller, self._metrics), route, body))
+    async def _answered(self, here: Services, request: Request, route: _Route, body: Body) -> Answer:
+        caller = await here.jobs.here_or_in_thread(guard.identify, here, request, route.access)
+        return await (await _planned(Call(here, request, caller, self._metrics), route, body))
 
-    async def _planned(self, call: Call, route: _Route, body: Body) -> Rest:
-        jobs = self._services.jobs
-        call.raw = await body.read(self._services.settings.max_body_bytes)
-        if call.may_be_long:
-            rest = await jobs.in_thread(route.plan, call, **call.request.arguments)
-        else:
-            rest = await jobs.here_or_in_thread(route.plan, call, **call.request.arguments)
-        # The rest may wait for long.
-        call.forget_body()
-        body.close()
-        return rest
 
-    def _cross_origin(self, request: Request, route: _Route, answer: Answer) -> dict[str, str]:
-        headers = cross_origin.headers(self._services.settings, request, of_events=route.access.takes_ticket)
-        if "Vary" in headers and "Vary" in answer.headers:
-            headers["Vary"] = f"{answer.headers['Vary']}, {headers['Vary']}"
-        return headers
+async def _planned(call: Call, route: _Route, body: Body) -> Rest:
+    jobs = call.services.jobs
+    call.raw = await body.read(call.services.settings.max_body_bytes)
+    if call.may_be_long:
+        rest = await jobs.in_thread(route.plan, call, **call.request.arguments)
+    else:
+        rest = await jobs.here_or_in_thread(route.plan, call, **call.request.arguments)
+    # The rest may wait for long.
+    call.forget_body()
+    body.close()
+    return rest
+
+
+def _cross_origin(here: Services, request: Request, route: _Route, answer: Answer) -> dict[str, str]:
+    headers = cross_origin.headers(here.settings, request, of_events=route.access.takes_ticket)
+    if "Vary" in headers and "Vary" in answer.headers:
+        headers["Vary"] = f"{answer.headers['Vary']}, {headers['Vary']}"
+    return headers
 
 
 def _arguments(match: re.Match[str]) -> dict[str, str]:

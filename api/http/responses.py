@@ -34,7 +34,16 @@ def of(answer: Answer) -> Response:
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """Return JSON as an answer; a NaN in it is an error here, not at the client."""
-    return Answer(status, {"Content-Type": "application/json", **(headers or {})}, fast_json.strict(content) + b"\n")
+    return _json_answer(fast_json.strict(content), status, headers)
+
+
+def own_json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return JSON without anything of a client's or a model's in it, as an answer: `fast_json.own`."""
+    return _json_answer(fast_json.own(content), status, headers)
+
+
+def _json_answer(content: bytes, status: int, headers: Mapping[str, str] | None) -> Answer:
+    return Answer(status, {"Content-Type": "application/json", **(headers or {})}, content + b"\n")
 
 
 def document(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

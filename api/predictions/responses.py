@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.http.exchange import Answer, Request
-from api.http.responses import json_answer, preference_applied
+from api.http.responses import json_answer, own_json_answer, preference_applied
 from api.predictions.bulk import SubmittedMany
 from api.predictions.service import Submitted
 from workers.deployments.status import retry_after_s
@@ -26,7 +26,7 @@ def submitted(request: Request, result: Submitted, wait_s: float | None) -> Answ
         "url": url,
         "queue": None if job.queue_position is None else job.queue_position.document(),
     }
-    return json_answer(accepted, 202, {**headers, **retry_after(job)})
+    return own_json_answer(accepted, 202, {**headers, **retry_after(job)})
 
 
 def submitted_many(request: Request, result: SubmittedMany) -> Answer:
@@ -41,7 +41,7 @@ def submitted_many(request: Request, result: SubmittedMany) -> Answer:
         "url": request.address(f"/jobs?endpoint_name={deployment.endpoint_name}"),
         "queue": None if last.queue_position is None else last.queue_position.document(),
     }
-    return json_answer(accepted, 202, retry_after(last))
+    return own_json_answer(accepted, 202, retry_after(last))
 
 
 def retry_after(job: JobView) -> dict[str, str]:

@@ -6,7 +6,7 @@ Connections are made lazily, in the process that answers requests: they must not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from threading import Event
 
@@ -26,6 +26,8 @@ from registry.settings import load as registry_settings
 _EXTENSION = "queuecast"
 #: The most forms that are read at once without a key; each occupies a thread until all of its body has arrived.
 _UNAUTHENTICATED_FORMS = 32
+#: Most requests ask for no wait.
+_NOT_HELD = nullcontext(0.0)
 
 
 class Services:
@@ -44,21 +46,17 @@ class Services:
         self.streams = HeldPlaces(settings.max_event_streams)
         self._unauthenticated = HeldPlaces(_UNAUTHENTICATED_FORMS)
 
-    @contextmanager
-    def holding(self, name: str | None, wait_s: float | None) -> Iterator[float]:
+    def holding(self, name: str | None, wait_s: float | None) -> AbstractContextManager[float]:
         """Yield how long a client's request may be held: 0 if it didn't ask, or if no place is free for the client."""
-        with self._holding(self.waits, name, wait_s) as held_s:
-            yield held_s
+        return self._holding(self.waits, name, wait_s) if wait_s else _NOT_HELD
 
-    @contextmanager
-    def holding_thread(self, name: str | None, wait_s: float | None) -> Iterator[float]:
+    def holding_thread(self, name: str | None, wait_s: float | None) -> AbstractContextManager[float]:
         """The same for a wait that keeps a thread."""
-        with self._holding(self._thread_waits, name, wait_s) as held_s:
-            yield held_s
+        return self._holding(self._thread_waits, name, wait_s) if wait_s else _NOT_HELD
 
     @contextmanager
-    def _holding(self, places: HeldPlaces, name: str | None, wait_s: float | None) -> Iterator[float]:
-        if not wait_s or self.ending.is_set():
+    def _holding(self, places: HeldPlaces, name: str | None, wait_s: float) -> Iterator[float]:
+        if self.ending.is_set():
             yield 0.0
             return
         with places.holding(name, shared=self.settings.asks_for_keys) as has_place:

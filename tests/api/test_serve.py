@@ -227,6 +227,26 @@ def test_more_polls_than_may_be_held_are_answered_at_once(serve: Callable[..., S
     asyncio.run(run())
 
 
+def test_a_client_that_leaves_gives_its_place_to_another(serve: Callable[..., Served]) -> None:
+    served = serve(QUEUECAST_MAX_HELD_WAITS="1")
+    job_id = served.submit()
+
+    async def run() -> None:
+        [leaving], [poll] = await held(served, job_id, 1)
+        leaving.close()
+        await asyncio.gather(poll, return_exceptions=True)
+        counted = 'route="/jobs/<job_id>",status="499"'
+        await asyncio.to_thread(eventually, lambda: counted in served.client.get("/metrics").text)
+        [staying], [poll] = await held(served, job_id, 1)
+        assert not (await asyncio.wait([poll], timeout=1))[0]
+        served.client.delete(f"/jobs/{job_id}")
+        assert (await asyncio.wait_for(poll, 30))[1]["status"] == "cancelled"
+        staying.close()
+
+    asyncio.run(run())
+    assert "Traceback" not in served.child.log()
+
+
 def test_with_fewer_files_than_it_wants_it_says_so_and_answers(serve: Callable[..., Served]) -> None:
     served = serve(limit="-n 400")
     assert "The system allows 400 open files: only 144 connections are taken at once" in served.child.log()

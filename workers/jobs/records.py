@@ -146,6 +146,16 @@ def queued(job: JobFacts, not_before: float | None = None) -> bytes:
     return record + b"}"
 
 
+def unclaimed(record: bytes, attempt: bytes) -> bytes | None:
+    """Return the queued record of which the script that fetches messages made this one; None if it did not.
+
+    `attempt` is what `attempt_of` returned.
+    """
+    beginning = b'{"status": "STARTED", "result": ' + attempt
+    facts, separator, _ = record.removeprefix(beginning).rpartition(b', "started_at": ')
+    return QUEUED_BEGINNING.encode() + facts + b"}" if record.startswith(beginning) and separator else None
+
+
 def started(  # noqa: PLR0913 - what a record says, each by name
     job: JobFacts, started_at: float, *, attempts: int, worker: str, holder: str = "", tag: str = ""
 ) -> bytes:

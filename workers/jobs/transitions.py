@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import redis
 from redis.asyncio import Redis
@@ -172,6 +172,17 @@ def claim_fetched_values(worker_name: str, holder: str, started_at: float) -> li
     not expired. Any other job is left to `claim`.
     """
     return [bytes(records.attempt_of(worker_name, holder)), started_at, load().unfinished_ttl_s]
+
+
+async def unclaim_fetched(client: Redis, job_id: str, worker_name: str, holder: str) -> None:
+    """Take back such a claim of a message that turned out to be unreadable, so that there is no job to give back.
+
+    The record has lost its time of expiry; the sweeper knows it.
+    """
+    started: Any = await client.get(keys.record(job_id))
+    queued = records.unclaimed(started or b"", bytes(records.attempt_of(worker_name, holder)))
+    if queued is not None:
+        await claim_again(client, job_id, started, queued)
 
 
 async def claim_again(client: Redis, job_id: str, expected: bytes, record: bytes) -> bool:

@@ -53,6 +53,8 @@ class JobsAhead:
     @property
     def position(self) -> int:
         """The number of jobs that are taken before it; priorities take turns (`workers.queues.priorities`)."""
+        if not any(self.others.values()):
+            return self.before
         left: dict[Priority, float] = {each: count for each, count in self.others.items() if count}
         left[self.priority] = self.before + 1
         taken = 0.0

@@ -85,7 +85,7 @@ def _without_nan(value: Any) -> bytes | None:
 
 
 def _quick(value: Any) -> bytes | None:
-    if not _plain(value, 0):
+    if type(value) not in _ONE_VALUE and not _plain(value, 0):
         return None
     try:
         return _encoder.encode(value)
@@ -112,14 +112,16 @@ def _plain(value: Any, depth: int) -> bool:
         value = value.values()
     elif kind is not list and kind is not tuple:
         return kind in _ONE_VALUE
-    kinds = set(map(type, value)) - _ONE_VALUE
-    return not kinds or (
-        depth < _MAX_DEPTH and all(type(each) in _ONE_VALUE or _plain(each, depth + 1) for each in value)
-    )
+    if _ONE_VALUE.issuperset(map(type, value)):
+        return True
+    for each in value:
+        if type(each) not in _ONE_VALUE and (depth >= _MAX_DEPTH or not _plain(each, depth + 1)):
+            return False
+    return True
 
 
-def news(value: Any) -> bytes:
-    """Return events as JSON. They are made here, of plain values alone, so nothing is looked at first."""
+def own(value: Any) -> bytes:
+    """Return a document of ours as JSON: of plain values and finite numbers alone, so nothing is looked at first."""
     try:
         return _encoder.encode(value)
     except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):

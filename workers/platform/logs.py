@@ -32,7 +32,7 @@ def begin(**about: Any) -> None:
 
 def bind(**about: Any) -> None:
     """Add to what the lines of this thread or task are about."""
-    begin(**{**_about.get({}), **about})
+    _about.set({**_about.get({}), **{name: value for name, value in about.items() if value is not None}})
 
 
 class JsonFormatter(logging.Formatter):

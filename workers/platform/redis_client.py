@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -166,22 +166,37 @@ def _queue_client() -> redis.Redis:
     return _records_client() if settings.queue_url == settings.redis_url else connect(settings.queue_url)
 
 
-@contextmanager
-def translated_errors(*, changes: bool = True) -> Iterator[None]:
+class _Translated(AbstractContextManager[None]):
+    # Around each submit and each look: a generator would cost as much as several checks.
+
+    def __init__(self, *, changes: bool) -> None:
+        self._changes = changes
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            _translate(error, changes=self._changes)
+
+
+_TRANSLATED = {changes: _Translated(changes=changes) for changes in (True, False)}
+
+
+def translated_errors(*, changes: bool = True) -> AbstractContextManager[None]:
     """Turn what redis-py and kombu raise into `QueueUnavailable` or `QueueStoreFull`, without the driver's text.
 
     The message says whether something may have been stored; where nothing `changes`, it never was.
     """
+    return _TRANSLATED[changes]
+
+
+def _translate(error: BaseException, *, changes: bool) -> None:
     from kombu.exceptions import OperationalError
 
-    try:
-        yield
-    except redis.ResponseError as error:
+    if isinstance(error, redis.ResponseError):
         # Before 7.0 the error of a script has its code in the middle.
         if isinstance(error, redis.OutOfMemoryError) or _OUT_OF_MEMORY in str(error):
             raise QueueStoreFull from error
         raise QueueUnavailable(AWAY) from error
-    except (redis.RedisError, OperationalError, OSError) as error:
+    if isinstance(error, (redis.RedisError, OperationalError, OSError)):
         if changes and may_have_arrived(error):
             message = "The job queue did not answer; what was asked of it may have been done. Try again shortly."
             raise QueueUnavailable(message) from error

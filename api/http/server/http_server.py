@@ -16,6 +16,7 @@ from api.errors import AddressTaken
 from api.http.exchange import Answer, Request
 from api.http.server import answers
 from api.http.server.body import Body, Patience, Reading
+from api.http.server.departures import Departures, until_gone
 from api.http.server.environ import Environ, environ_of
 from api.http.server.wsgi import WSGIApp, WsgiThreads
 
@@ -75,6 +76,7 @@ class HttpServer:
         self._backlog = backlog
         self._http = HTTP1Settings(header_read_timeout=idle_ms, max_buffer_size=_HEAD_BYTES)
         self._reading = Reading(Patience(silence_s, bytes_per_s), most_held_bytes)
+        self._departures = Departures()
         self._streams: set[asyncio.Task[Any]] = set()
         self._granian: Granian | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,7 +117,7 @@ class HttpServer:
         environ = environ_of(scope)
         body = Body(proto, environ, self._reading)
         try:
-            answer = await self._answered(environ, body)
+            answer = await self._answered(environ, body, proto)
         finally:
             body.close()
         if answer is None:
@@ -125,18 +127,37 @@ class HttpServer:
         else:
             await self._send_stream(environ, answer, answer.stream, proto)
 
-    async def _answered(self, environ: Environ, body: Body) -> Answer | None:
-        """Return the answer that still has to be sent; None if the app has sent it.
+    async def _answered(self, environ: Environ, body: Body, proto: Any) -> Answer | None:
+        """Return the answer that still has to be sent; None if the app has sent it, or the client has gone.
 
         An error must not outlive this method: its traceback would keep the connection open.
         """
         try:
             handled = self._handler(environ, body)
-            return await (self._threads.answer(environ, body) if handled is None else handled)
+            if handled is None:
+                await self._threads.answer(environ, body)
+                return None
+            return await self._unless_gone(handled, proto)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             answer = answers.refusal(environ, error)
             self._refused(answers.refused(environ), answer.status)
             return answer
+
+    async def _unless_gone(self, handled: Awaitable[Answer], proto: Any) -> Answer | None:
+        """Return the handler's answer; None if its client has gone while it was waited for."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - narrows the type
+        self._departures.add(task, proto)
+        try:
+            answer = await handled
+        except asyncio.CancelledError:
+            if not self._departures.remove(task):
+                raise
+            return None
+        except BaseException:
+            self._departures.remove(task)
+            raise
+        return None if self._departures.remove(task) else answer
 
     async def _send_stream(self, environ: Environ, answer: Answer, stream: AsyncIterator[bytes], proto: Any) -> None:
         """Send a stream until its end, the client's or the process's; close it in each case."""
@@ -146,7 +167,7 @@ class HttpServer:
         def cancel(_: Any) -> None:
             task.cancel()
 
-        gone = asyncio.ensure_future(_until_gone(proto))
+        gone = asyncio.ensure_future(until_gone(proto))
         gone.add_done_callback(cancel)
         self._streams.add(task)
         try:
@@ -176,10 +197,6 @@ class _Target:
     def _listens(self) -> None:
         self.has_listened = True
         self._listening()
-
-
-async def _until_gone(proto: Any) -> None:
-    await proto.client_disconnect()
 
 
 async def _send_frames(environ: Environ, answer: Answer, stream: AsyncIterator[bytes], proto: Any) -> None:

@@ -94,6 +94,12 @@ class Loop:
             raise ValueError("a secret")
         if path == "/loop/stream":
             return Answer(200, {"Content-Type": "text/event-stream"}, stream=self._frames())
+        if path == "/loop/held":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.ends.append("given up")
+                raise
         if path == "/loop/short":
             return Answer(200, stream=self._frames(2))
         if path == "/loop/nothing":
@@ -363,6 +369,21 @@ def test_a_stream_is_closed_when_its_client_goes_away(running: Running, loop: Lo
     assert loop.ends == []
     connection.close()
     eventually(lambda: loop.ends == ["closed"], 5)
+
+
+def test_what_is_waited_for_is_given_up_when_its_client_goes_away(
+    running: Running, loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = running.connect(b"GET /loop/held HTTP/1.1\r\nHost: h\r\n\r\n")
+    staying = running.connect(b"GET /loop/held HTTP/1.1\r\nHost: h\r\n\r\n")
+    eventually(lambda: len(loop.environs) == 2)
+    connection.close()
+    eventually(lambda: loop.ends == ["given up"], 5)
+    assert not select.select([staying], [], [], 1.5)[0], "the other one waits on"
+    assert loop.ends == ["given up"]
+    staying.close()
+    eventually(lambda: loop.ends == ["given up"] * 2, 5)
+    assert (running.refused, caplog.records) == ([], [])
 
 
 def test_more_requests_than_may_wait_for_a_thread_are_told_to_come_back(running: Running, app: App) -> None:

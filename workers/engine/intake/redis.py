@@ -21,6 +21,7 @@ from workers.engine.intake.messages import MessageUnreadable, QueuedJob, release
 from workers.engine.intake.parking import Parking, early
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.reading import read_at_once, read_with_care
+from workers.jobs.transitions import unclaim_fetched
 from workers.queues import naming
 from workers.queues.naming import LISTS, queue_name
 from workers.queues.priorities import Priority
@@ -296,6 +297,8 @@ class RedisIntake:
                 await self._hand_over(endpoint_name, [job])
         for leased, why in unreadable:
             _log.error("put aside a message of queue %s: %s", queue_name(endpoint_name), why)
+            if leased.claimed_at is not None:
+                await unclaim_fetched(self._client, leased.tag, self._worker_name, self.leases.holder)
             await self.leases.put_aside(leased)
 
     async def _hand_over(self, endpoint_name: str, jobs: list[QueuedJob]) -> None:

@@ -48,7 +48,12 @@ def write_soon(context: Context, deployment: DesiredDeployment, endings: Sequenc
         del context.pending_endings[key]
         await write(context, deployment, added)
 
-    context.in_background(write_all())
+    def forget(_: object) -> None:
+        # A task that is cancelled before it starts writes nothing, and nothing must be added to its list.
+        if context.pending_endings.get(key) is added:
+            del context.pending_endings[key]
+
+    context.in_background(write_all()).add_done_callback(forget)
 
 
 async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:

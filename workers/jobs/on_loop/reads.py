@@ -114,6 +114,8 @@ class Reads:
     async def placed(self, found: Sequence[JobView]) -> list[JobView]:
         """Return jobs with the queue positions of those that are queued. Raises QueueUnavailable."""
         queued = [job for job in found if job.state is JobState.QUEUED and not job.is_delayed]
+        if not queued:
+            return list(found)
         for endpoint_name in {job.endpoint_name for job in queued}:
             await self._fresh_paces.read(endpoint_name)
         with translated_errors():

@@ -610,3 +610,22 @@ def test_a_claimed_job_of_an_endpoint_that_is_gone_is_queued_again(
             assert now.intake.held == []
 
     with_redis(take)
+
+
+def test_a_claimed_message_that_can_not_be_read_is_put_aside_and_its_record_is_queued_again(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    [job_id] = submit_ids(1)
+    before: Any = store.get(keys.record(job_id))
+    message: Any = store.lindex(QUEUE, 0)
+    store.lset(QUEUE, 0, message.replace(b'"task": "predict"', b'"task": "another"'))
+
+    async def take(client: Redis) -> None:
+        async with claiming(client, idle=True) as now:
+            await until(lambda: store.llen(keys.MALFORMED))
+            assert now.intake.held == []
+
+    with_redis(take)
+    assert query.get(job_id).state is JobState.QUEUED
+    assert store.get(keys.record(job_id)) == before.replace(b', "expires_at": null', b"")
+    assert store.ttl(keys.record(job_id)) > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import redis
 from redis.asyncio import Redis
@@ -63,3 +65,27 @@ def test_endings_of_several_hosts_in_one_turn_of_the_loop_are_one_write(
     assert {query.get(job_id).state for job_id in ("a", "b", "c", "d", "later")} == {JobState.FAILED}
     assert store.hget(keys.counts("adding"), "failed") == b"5"
     assert store.hget(keys.counts("other"), "failed") == b"1"
+
+
+def test_an_ending_after_one_whose_task_was_cancelled_before_it_began_is_written(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    desired = deployment()
+
+    async def ended(client: Redis) -> None:
+        shared, error = context(client), EndpointUndeployed("no more")
+
+        def end(job_id: str) -> None:
+            finish.write_soon(shared, desired, [finish.failed(shared, queued_job(job_id), error, None, 2_000.0)])
+
+        end("lost")
+        before = asyncio.current_task()
+        [writing] = [each for each in asyncio.all_tasks() if each is not before and "write_all" in repr(each)]
+        writing.cancel()
+        await until_done(asyncio.wait([writing]))
+        assert not shared.pending_endings
+        end("next")
+        await until_done(shared.settle())
+
+    with_redis(ended)
+    assert query.get("next").state is JobState.FAILED
