@@ -110,38 +110,29 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     if worker_group is not None:
         names.check_group_name(worker_group)
     checked = ServingSettings.parse(settings or {})
-    now = datetime.now(UTC)
     versions.hold(session, model_name, bound.version)
-    is_new = insert_if_absent(
-        session,
-        DeploymentRow,
-        endpoint_name=name,
-        model_name=model_name,
-        version=bound.version,
-        settings=checked.model_dump(exclude_none=True),
-        worker_group=worker_group or names.DEFAULT_WORKER_GROUP,
-        intent=Intent.SERVE,
-        revision=1,
-        deployed_at=now,
-        updated_at=now,
-        followed_alias=alias if follow else None,
-    )
-    if is_new:
+    wanted: dict[str, Any] = {
+        "settings": checked.model_dump(exclude_none=True),
+        "worker_group": worker_group or names.DEFAULT_WORKER_GROUP,
+        "followed_alias": alias if follow else None,
+    }
+    if _insert(session, name, bound, **wanted):
         _refuse_unless(name, revision, 0)
         checked.complete()
-        history.record(session, _read(session, name), Action.DEPLOY, None, actor=actor)
-        return _view(_read(session, name))
+        row = _read(session, name)
+        history.record(session, row, Action.DEPLOY, None, actor=actor)
+        return _view(row)
+    now = datetime.now(UTC)
     row = _revise(session, name, revision, updated_at=now, deployed_at=now)
     before = State.of(row)
     if version is None and endpoint_name is not None and (row.model_name, row.version) != (model_name, bound.version):
-        # Another change came first, or the endpoint is new to the model.
+        # It changed since its version was chosen, or changes to another model.
         bound = _chosen_version(session, model_name, None, endpoint_name)
         versions.hold(session, model_name, bound.version)
     if version is not None or row.model_name != bound.model_name:
-        row.followed_alias = alias if follow else None
-    row.model_name, row.version = bound.model_name, bound.version
+        row.followed_alias = wanted["followed_alias"]
+    row.model_name, row.version, row.intent = bound.model_name, bound.version, Intent.SERVE
     _configure(row, settings or {}, worker_group, reset=reset)
-    row.intent = Intent.SERVE
     session.flush()
     is_swap = before.serves and (before.model_name, before.version) != (row.model_name, row.version)
     history.record(session, row, Action.SWAP if is_swap else Action.DEPLOY, before, actor=actor)
@@ -344,6 +335,23 @@ def resolve(
 
 def _endpoint_name(given: str | None, model_name: str, version: str) -> str:
     return names.default_endpoint_name(model_name, version) if given is None else names.check_endpoint_name(given)
+
+
+def _insert(session: Session, endpoint_name: str, bound: ModelVersion, **wanted: Any) -> bool:
+    """Insert the row of a new endpoint; return False if there is one of this name."""
+    now = datetime.now(UTC)
+    return insert_if_absent(
+        session,
+        DeploymentRow,
+        endpoint_name=endpoint_name,
+        model_name=bound.model_name,
+        version=bound.version,
+        intent=Intent.SERVE,
+        revision=1,
+        deployed_at=now,
+        updated_at=now,
+        **wanted,
+    )
 
 
 def _find(session: Session, endpoint_name: str) -> DeploymentRow | None:

@@ -139,14 +139,15 @@ class AsyncClient(BaseClient):
     async def configure(
         self,
         endpoint_name: str,
+        settings: Mapping[str, Any] | None = None,
         *,
         worker_group: str | None = None,
         wait: bool = True,
         timeout_s: float = DEPLOY_TIMEOUT_S,
-        **settings: Any,
+        **named: Any,
     ) -> Deployment:
         """As `Client.configure`."""
-        wanted = {**settings, **({} if worker_group is None else {"worker_group": worker_group})}
+        wanted = {**(settings or {}), **named, **({} if worker_group is None else {"worker_group": worker_group})}
         return await self._driver.run(deployment.configure(endpoint_name, wanted, timeout_s, wait=wait))
 
     async def rollback(

@@ -177,20 +177,24 @@ class Client(BaseClient):
     def configure(
         self,
         endpoint_name: str,
+        settings: Mapping[str, Any] | None = None,
         *,
         worker_group: str | None = None,
         wait: bool = True,
         timeout_s: float = DEPLOY_TIMEOUT_S,
-        **settings: Any,
+        **named: Any,
     ) -> Deployment:
         """Change settings of an endpoint and nothing else; None is a setting's default. `changes` says what differs.
+
+        Settings are a mapping or named: `hosts=2`. The setting `timeout_s` goes into the mapping, since as a name it is
+        the time of the wait.
 
         Raises:
             NotFound: there is no such endpoint.
             DeploymentFailed: the workers can't serve it so; it goes on with the settings of before.
             WaitTimedOut: it is not active in `timeout_s`; that goes on.
         """
-        wanted = {**settings, **({} if worker_group is None else {"worker_group": worker_group})}
+        wanted = {**(settings or {}), **named, **({} if worker_group is None else {"worker_group": worker_group})}
         return self._driver.run(deployment.configure(endpoint_name, wanted, timeout_s, wait=wait))
 
     def rollback(

@@ -216,6 +216,21 @@ def test_delayed_jobs_of_either_release_run_once_and_not_before_their_time(both:
     eventually(lambda: leftovers(both, "noting", jobs) == {}, message="nothing is left")
 
 
+def test_a_change_by_the_old_api_is_in_the_history_and_can_be_taken_back(both: SideBySide, old: Calls) -> None:
+    both.deploy("echo", version="1", endpoint_name="changed")
+    old.deploy("echo", version="2", endpoint_name="changed", hosts=2)
+    newest, first = expect(200, both.api.get("/deployments/changed/history"))["changes"]
+    assert newest["action"] in ("unrecorded", "swap"), "a release without a history writes no row"
+    assert (newest["changes"], first["action"]) == (
+        {"version": {"from": "1", "to": "2"}, "hosts": {"from": 1, "to": 2}}, "deploy"
+    )  # fmt: skip
+    back = both.api.post("/deployments/changed/rollback", json={}, headers={"Prefer": "wait=60"})
+    assert expect(200, back)["version"] == "1"
+    old.undeploy("changed")
+    assert both.deploy("echo", endpoint_name="changed")["version"] == "1"
+    both.undeploy("changed")
+
+
 def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) -> None:
     both.deploy("echo", version="1", endpoint_name="telling", max_batch_size=1)
     workers = {each.node_name for each in both.workers}

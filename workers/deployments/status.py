@@ -169,7 +169,8 @@ def _view(
         if desired.endpoint_name in worker["endpoints"]
     ]
     in_group = sum(worker["worker_group"] == desired.worker_group for worker in workers)
-    load_error = _load_error(desired, seen, in_group)
+    queued = backlog.depth + backlog.delayed.count + sum(each.endpoint["waiting"] for each in seen)
+    load_error = _load_error(desired, seen, in_group, queued)
     status, reason = _status(desired, seen, in_group, backlog, load_error)
     return {
         "endpoint_name": desired.endpoint_name,
@@ -222,14 +223,14 @@ def _draining_reason(desired: DesiredDeployment, in_group: int, backlog: Backlog
     return f"Queued jobs are being {how}.{waits or _delayed_reason(desired, backlog)}"
 
 
-def _load_error(desired: DesiredDeployment, seen: list[_Seen], in_group: int) -> str | None:
+def _load_error(desired: DesiredDeployment, seen: list[_Seen], in_group: int, queued: int) -> str | None:
     """Return the error with which all workers of the group failed to load a deployment; None if they didn't.
 
-    While it is served, only reports on its revision count. While it is drained, any hosts finish its jobs, so none may
+    While it is served, only reports on its revision count. While jobs are drained, any hosts finish them, so none may
     be there that could, and errors of earlier revisions count, too: they are known before the workers try again.
     """
     mine = [each for each in seen if each.worker["worker_group"] == desired.worker_group]
-    if desired.intent is Intent.DRAIN:
+    if desired.intent is Intent.DRAIN and queued:
         reports = [each.endpoint["versions"] for each in mine]
         if any(version["state"] in _MAY_SERVE for versions in reports for version in versions):
             return None

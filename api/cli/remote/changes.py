@@ -121,7 +121,7 @@ def history(client: Client, output: Output, endpoint: str, limit: int) -> None:
 
 
 def finish(client: Client, output: Output, view: Document, timeout_s: float | None) -> None:
-    """Say what a change has changed of an endpoint that existed, wait for its end unless `timeout_s` is None, and show the deployment."""
+    """Say what a change of an endpoint has changed, wait unless `timeout_s` is None, and show the deployment."""
     changes = view.get("changes")
     if changes is not None and not _is_new(changes) and not output.as_json:
         output.line(f"{view['endpoint_name']}: {described(changes)}")

@@ -151,6 +151,13 @@ def test_a_drain_that_no_worker_can_finish_says_so_and_what_to_do(
         assert (text in found["reason"]) is stuck
 
 
+def test_a_drain_without_jobs_is_never_stuck(store: redis.Redis, with_redis: WithRedis) -> None:
+    found = view(with_redis, deployment(intent=Intent.DRAIN, revision=2), (failed(1),))
+    assert (found["status"], found["load_error"], found["reason"]) == (
+        "draining", None, "Queued jobs are being finished."
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("intent", "workers", "queued", "expected", "reason"),
     [

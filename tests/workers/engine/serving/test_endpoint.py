@@ -260,7 +260,7 @@ def test_a_claimed_job_that_waits_when_the_endpoint_is_retired_is_queued_again(
     serve(with_redis, retire)
 
 
-LOOSE = {"max_memory_mb": 200, "timeout_s": 60.0}
+LOOSE: dict[str, Any] = {"max_memory_mb": 200, "timeout_s": 60.0}
 
 
 @pytest.mark.parametrize("lower", [{"max_memory_mb": 50}, {"timeout_s": 1.0}])
