@@ -38,6 +38,7 @@ from api.client.errors import (
 from api.client.jobs import AsyncJob, Job
 from api.client.options import MapOptions, RegisterOptions, SubmitOptions
 from api.client.sync import Client
+from api.client.tables.columns import ColumnsWrong
 
 __all__ = [
     "AccessDenied",
@@ -46,6 +47,7 @@ __all__ = [
     "AsyncJob",
     "Client",
     "ClientError",
+    "ColumnsWrong",
     "Conflict",
     "Deployment",
     "DeploymentFailed",
