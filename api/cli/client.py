@@ -63,7 +63,7 @@ class Client:
             yield from self._client.map(endpoint_name, inputs, **options)
 
     def register(self, name: str, artifact: Path, runtime: str | None, **options: Unpack[RegisterOptions]) -> Document:
-        """Register a file as a version. Raises errors.SettingsWrong if no `runtime` is given or known by the suffix."""
+        """Register a file as a version. Raises errors.SettingsWrong for an example that says too little."""
         with _errors_of_commands():
             found = self._client.register(name, artifact, runtime=runtime, timeout_s=_ONCE_S, **options)
         return dict(found.document)

@@ -55,7 +55,8 @@ class RegisterOptions(TypedDict, total=False):
     """Options of `register` and `import_mlflow`."""
 
     runtime_options: Mapping[str, Any] | None
-    #: One input, from which the signature is taken unless it is given.
+    #: One input, from which the signature is taken unless it is given; also a series of pandas, or a data frame, whose
+    #: columns are the fields, with dtypes, categories and missing values.
     input_example: Any
     signature: Mapping[str, Any] | None
     #: The name of the version; the next number by default.

@@ -217,8 +217,8 @@ class Client(BaseClient):
     ) -> ModelVersion:
         """Register a file, or its bytes, as a version of a model; return the version.
 
-        Loading a pickled model runs its code: register only what you trust. The suffix of `.onnx` and `.skops` files
-        decides their `runtime`. `RegisterOptions` describes the other options.
+        Loading a pickled model runs its code: register only what you trust. Without a `runtime`, the service finds it
+        from the file, without running its code. `RegisterOptions` describes the other options.
         """
         described = registration.described(name, options, runtime=runtime)
         upload = registration.upload_of(artifact, described)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from api.http import responses
 from api.http.route import Operation
 from api.models import service, upload
-from api.models.schemas import Models, ModelView, Registration, Stats, VersionView
+from api.models.schemas import Models, ModelView, Registered, Registration, Stats, VersionView
 from api.process import services
 from registry.roles import Role
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("models", __name__, url_prefix="/models")
 @Operation(
     Role.ADMIN,
     "Models",
-    {201: VersionView},
+    {201: Registered},
     body=Registration,
     errors=(409, 503, 507),
     multipart=True,

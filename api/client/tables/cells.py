@@ -99,22 +99,27 @@ def _list(cell: str) -> Any:
 
 
 def _of_value(field: Mapping[str, Any]) -> Convert:
-    return _whole_value if field["dtype"] == "int" and not field.get("shape") else _value
+    if field["dtype"] == "int" and not field.get("shape"):
+        return _whole_value
+    return _text_value if field["dtype"] == "str" else plain
 
 
-def _value(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON can say it; pandas has several values for a missing one."""
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return MISSING
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
     if hasattr(value, "item") and not hasattr(value, "__len__"):
         value = value.item()
     return MISSING if isinstance(value, float) and isnan(value) else value
 
 
+def _text_value(value: Any) -> Any:
+    found = plain(value)
+    return found.isoformat() if hasattr(found, "isoformat") else found
+
+
 def _whole_value(value: Any) -> Any:
-    return _whole(_value(value))
+    return _whole(plain(value))
 
 
 def _whole(number: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
@@ -108,19 +110,14 @@ def _columns(client: Client, endpoint_name: str, source: Source, options: TableO
         raise click.UsageError(f"{options.name}: {error}{source.hint or choose}") from error
 
 
-def _answers(
-    options: TableOptions, source: Source, progress: Progress, closing: ExitStack
-) -> Answers:
+def _answers(options: TableOptions, source: Source, progress: Progress, closing: ExitStack) -> Answers:
     goes_on = progress.header is not None
-    writer: Writer
-    if options.to is None:
-        writer = CsvWriter(click.get_text_stream("stdout", encoding="utf-8"), options.delimiter)
-    else:
-        writer = ParquetWriter(options.to) if options.to.suffix == ".parquet" else _csv(options.to, options, goes_on)
+    writer = _writer(options, goes_on=goes_on)
+    if options.to is not None:
         closing.callback(writer.close)
-    errors = None
+    errors: CsvWriter | None = None
     if options.errors is not None:
-        errors = _csv(options.errors, options, goes_on)
+        errors = _csv(options.errors, options, goes_on=goes_on)
         closing.callback(errors.close)
         if not goes_on or not options.errors.stat().st_size:
             errors.begin(["row", *source.header, ERROR])
@@ -129,7 +126,15 @@ def _answers(
     return answers
 
 
-def _csv(path: Any, options: TableOptions, goes_on: bool) -> CsvWriter:
+def _writer(options: TableOptions, *, goes_on: bool) -> Writer:
+    if options.to is None:
+        return CsvWriter(sys.stdout, options.delimiter)
+    if options.to.suffix == ".parquet":
+        return ParquetWriter(options.to)
+    return _csv(options.to, options, goes_on=goes_on)
+
+
+def _csv(path: Path, options: TableOptions, *, goes_on: bool) -> CsvWriter:
     try:
         return CsvWriter(csv_files.opened(path, append=goes_on), options.delimiter)
     except OSError as error:
