@@ -8,7 +8,7 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
@@ -41,14 +41,17 @@ class CsvSource:
         self._file = self._opened(path)
         csv.field_size_limit(_LONGEST_CELL)
         self._lines = csv.reader(self._file, delimiter=delimiter, strict=True)
-        rows = self._rows()
-        first = next(rows, None)
+        self._others = self._rows()
+        try:
+            first = next(self._others, None)
+        except (CliError, click.UsageError):
+            self.close()
+            raise
         if first is None:
             self.close()
             raise click.UsageError(f"{self._name} is empty: its first line must name the columns.")
         self._first = None if has_header else first
         self.header = first if has_header else [str(number) for number in range(1, len(first) + 1)]
-        self._others = rows
         self._hint = next((each for each in _OTHER_DELIMITERS if each != delimiter and each in first[0]), None)
 
     @property
@@ -76,7 +79,9 @@ class CsvSource:
 
     def close(self) -> None:
         """Close the file, but not stdin."""
-        if self._file.buffer is not sys.stdin.buffer:
+        if self._name == "stdin":
+            self._file.detach()
+        else:
             self._file.close()
 
     def _opened(self, path: str) -> io.TextIOWrapper:
@@ -84,15 +89,14 @@ class CsvSource:
             file: IO[bytes] = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - see close
         except OSError as error:
             raise click.UsageError(f"{path}: {error.strerror}") from error
-        buffered: Any = file
-        if buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise click.UsageError(f"{self._name} looks like UTF-16: save it as UTF-8.")
         return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
 
     def _rows(self) -> Iterator[list[str]]:
         try:
             yield from filter(None, self._lines)
         except UnicodeDecodeError as error:
+            if error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise click.UsageError(f"{self._name} looks like UTF-16: save it as UTF-8.") from error
             line = self._lines.line_num + 1
             raise TableUnreadable(f"{self._name} is not UTF-8 from about line {line} on.") from error
         except csv.Error as error:
