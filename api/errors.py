@@ -346,6 +346,7 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.ArchiveInvalid: 422,
     registry_errors.MlflowFolderInvalid: 422,
     registry_errors.RuntimeUnknown: 422,
+    registry_errors.RuntimeUndetected: 422,
     registry_errors.RuntimeUnavailable: 501,
     registry_errors.ModelLoadFailed: 422,
     registry_errors.OutputInvalid: 422,

@@ -352,6 +352,18 @@ class RuntimeUnknown(RegistryError):
         self.known = known
 
 
+class RuntimeUndetected(RegistryError):
+    """No runtime was named, and the artifact could be of several or of none."""
+
+    code = "runtime_undetected"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason} Name its runtime: sklearn (estimators), python (any object with predict, or a function), onnx "
+            "or skops; or import an MLflow folder."
+        )
+
+
 class RuntimeUnavailable(RegistryError):
     """The runtime requires an optional library that is not installed."""
 

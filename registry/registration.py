@@ -37,8 +37,9 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
     """Serialize a model, try it on its example in a fresh process, and add it as a version; the caller commits.
 
     Without a `runtime`, it is detected. Without a `signature`, it is derived from the example; a pandas data frame
-    gives the most detail: dtypes, categories, missing values (its first row is the example). Without a `store`, the
-    one of the settings is used. The versions of the runtime's libraries are added to the metadata.
+    gives the most detail: dtypes, categories, missing values (its first row is the example). A series is one row.
+    Without a `store`, the one of the settings is used. The versions of the runtime's libraries are added to the
+    metadata.
 
     Raises:
         NameInvalid, VersionExists, MetadataInvalid: as `versions.add_version`.
@@ -52,7 +53,7 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
     if data_frames.is_data_frame(input_example):
         shown, input_example = data_frames.described(input_example)
         signature = shown if signature is None else signature
-    example = _plain(input_example)
+    example = _plain(data_frames.row_of(input_example))
     checked = versions.signature_of(signature, example)
     runtime = runtime or runtimes.guess(model)
     options = runtimes.get(runtime).check_options(runtime_options or {})

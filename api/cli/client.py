@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Unpack
 
-from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable
+from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable, TimedOut
 from api.client import Client as ServiceClient
 from api.client import RegisterOptions, errors
 from api.client.steps import Document, path_of
@@ -60,8 +60,18 @@ class Client:
         """Delete, or cancel."""
         return self._call("DELETE", path, query=query)
 
+    def signature(self, endpoint_name: str) -> Document:
+        """Return the signature of an endpoint's input."""
+        found: Document = self.get(path_of("predict", endpoint_name))["signature"]
+        return found
+
+    def map(self, endpoint_name: str, inputs: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """Yield the predictions of inputs, as the Python client does; what passes is waited out. Raises TimedOut."""
+        with _errors_of_commands():
+            yield from self._client.map(endpoint_name, inputs, **options)
+
     def register(self, name: str, artifact: Path, runtime: str | None, **options: Unpack[RegisterOptions]) -> Document:
-        """Register a file as a version. Raises errors.SettingsWrong if no `runtime` is given or known by the suffix."""
+        """Register a file as a version. Raises errors.SettingsWrong for an example that says too little."""
         with _errors_of_commands():
             found = self._client.register(name, artifact, runtime=runtime, timeout_s=_ONCE_S, **options)
         return dict(found.document)
@@ -103,5 +113,7 @@ def _errors_of_commands() -> Iterator[None]:
         raise ServiceUnreachable(
             f"{error} `queuecast run` starts one here; --url or QUEUECAST_URL names another."
         ) from error
+    except errors.WaitTimedOut as error:
+        raise TimedOut(str(error)) from error
     except errors.ClientError as error:
         raise ServiceUnreachable(str(error)) from error

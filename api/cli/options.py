@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from api.errors import JsonInvalid
 from api.strict_json import json_text
 
 Command = Callable[..., None]
+#: Rows of a CSV file that show its types and which columns have missing values.
+_EXAMPLE_ROWS = 100_000
 _Parsed = TypeVar("_Parsed")
 #: Who writes such a word means a file, also if there is none.
 _FILE_ENDINGS = (".json", ".ndjson", ".jsonl", ".csv", ".txt")
@@ -74,6 +77,24 @@ class JsonValue(click.ParamType[Any]):
         if not isinstance(value, str):
             return value
         return parsed(value, json_text, param, ctx)
+
+
+class Example(JsonValue):
+    """An input example: JSON, or `@FILE.csv`, whose rows pandas reads."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the parsed value, or a data frame."""
+        if not isinstance(value, str) or not (value.startswith("@") and value.lower().endswith(".csv")):
+            return super().convert(value, param, ctx)
+        try:
+            # Not of the command's own libraries: a data frame says which types a program sees in the file.
+            pandas = import_module("pandas")
+        except ModuleNotFoundError:
+            self.fail("pandas, which reads a CSV file as an example, is not installed here: pip install pandas.")
+        try:
+            return pandas.read_csv(value[1:], nrows=_EXAMPLE_ROWS)
+        except (OSError, ValueError) as error:
+            self.fail(f"{value[1:]}: {error}", param, ctx)
 
 
 def parsed(

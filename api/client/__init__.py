@@ -39,6 +39,7 @@ from api.client.flows.mlflow_registry import SCHEME as MLFLOW_SCHEME
 from api.client.jobs import AsyncJob, Job
 from api.client.options import MapOptions, RegisterOptions, SubmitOptions
 from api.client.sync import Client
+from api.client.tables.columns import ColumnsWrong
 
 __all__ = [
     "MLFLOW_SCHEME",
@@ -49,6 +50,7 @@ __all__ = [
     "AsyncJob",
     "Client",
     "ClientError",
+    "ColumnsWrong",
     "Conflict",
     "Deployment",
     "DeploymentChange",

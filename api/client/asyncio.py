@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Self, Unpack
+from typing import IO, Any, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
@@ -23,6 +23,8 @@ from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
 from api.client.steps import Document
+from api.client.tables import frames
+from api.client.tables.frames import DataFrame
 from api.client.transport.drivers import AsyncDriver
 
 
@@ -71,15 +73,28 @@ class AsyncClient(BaseClient):
         document = await self._driver.run(prediction.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
 
+    @overload
+    def map(self, endpoint_name: str, inputs: DataFrame, **options: Unpack[MapOptions]) -> Coroutine[Any, Any, Any]: ...
+
+    @overload
     def map(
-        self,
-        endpoint_name: str,
-        inputs: Iterable[Any] | AsyncIterable[Any],
-        **options: Unpack[MapOptions],
-    ) -> AsyncIterator[Any]:
-        """As `Client.map`."""
+        self, endpoint_name: str, inputs: Iterable[Any] | AsyncIterable[Any], **options: Unpack[MapOptions]
+    ) -> AsyncIterator[Any]: ...
+
+    def map(self, endpoint_name: str, inputs: Any, **options: Unpack[MapOptions]) -> Any:
+        """As `Client.map`; for a data frame, await it."""
+        if frames.is_frame(inputs):
+            return self._map_frame(endpoint_name, inputs, frames.options_of(options))
         how = map_options.options_of(endpoint_name, options, ordered=True)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
+
+    async def _map_frame(self, endpoint_name: str, frame: Any, options: MapOptions) -> Any:
+        how = map_options.options_of(endpoint_name, options, ordered=True)
+        signature = await self._driver.run(prediction.signature(endpoint_name, self._ends_at()))
+        inputs, answer = frames.inputs_of(frame, signature), frames.Answer(frame, options)
+        async for result in self._driver.stream(mapping.run(how, how.progress(frame)), inputs):
+            answer.add(result)
+        return answer.frame()
 
     def map_unordered(
         self,
@@ -88,6 +103,7 @@ class AsyncClient(BaseClient):
         **options: Unpack[MapOptions],
     ) -> AsyncIterator[tuple[int, Any]]:
         """As `Client.map_unordered`."""
+        frames.refuse(inputs)
         how = map_options.options_of(endpoint_name, options, ordered=False)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
 

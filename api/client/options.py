@@ -8,6 +8,8 @@ from typing import Any, Literal, TypedDict
 OnError = Literal["raise", "return"]
 Priority = Literal["high", "normal", "low"]
 Backlog = Literal["drain", "reject", "park"]
+#: The requests of a `map` with an idempotency key begin at multiples of this, so that a repetition may begin there too.
+INPUTS_A_KEY = 1_000
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -33,8 +35,16 @@ class MapOptions(TypedDict, total=False):
     on_error: OnError
     #: Show a bar on stderr; by default if stderr is a terminal.
     progress: bool | None
-    #: How many jobs may be under way at once; 10,000 by default.
+    #: How many inputs may be under way at once; 10,000 by default.
     window: int
+    #: How many inputs one job has; 1 by default, 100 for a data frame. More are several times faster. If such a job
+    #: fails, its inputs are submitted again, each as a job of its own, so that one spoils no others.
+    inputs_a_job: int
+    #: The name of this `map`: while its jobs' records are kept, the same inputs in the same order under the same name
+    #: are not predicted again. Random by default.
+    idempotency_key: str
+    #: The number of the first input, if an earlier `map` under the same key has got so far: a multiple of 1,000.
+    first_index: int
     priority: Priority | None
     expires_in_s: float | None
     #: The longest time in which no job ends; 600 s by default.
@@ -45,7 +55,8 @@ class RegisterOptions(TypedDict, total=False):
     """Options of `register` and `import_mlflow`."""
 
     runtime_options: Mapping[str, Any] | None
-    #: One input, from which the signature is taken unless it is given.
+    #: One input, from which the signature is taken unless it is given; also a series of pandas, or a data frame, whose
+    #: columns are the fields, with dtypes, categories and missing values.
     input_example: Any
     signature: Mapping[str, Any] | None
     #: The name of the version; the next number by default.

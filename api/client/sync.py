@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Self, Unpack
+from typing import IO, Any, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
@@ -23,6 +23,8 @@ from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
 from api.client.steps import Document
+from api.client.tables import frames
+from api.client.tables.frames import DataFrame
 from api.client.transport.drivers import Driver
 
 
@@ -92,21 +94,37 @@ class Client(BaseClient):
         document = self._driver.run(prediction.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
 
-    def map(
-        self,
-        endpoint_name: str,
-        inputs: Iterable[Any],
-        **options: Unpack[MapOptions],
-    ) -> Iterator[Any]:
+    @overload
+    def map(self, endpoint_name: str, inputs: DataFrame, **options: Unpack[MapOptions]) -> Any: ...
+
+    @overload
+    def map(self, endpoint_name: str, inputs: Iterable[Any], **options: Unpack[MapOptions]) -> Iterator[Any]: ...
+
+    def map(self, endpoint_name: str, inputs: Any, **options: Unpack[MapOptions]) -> Any:
         """Submit a job for each input, many in one request, and yield the predictions in the order of the inputs.
 
         The inputs may be anything to iterate over, also without an end. `MapOptions` describes the options.
 
+        A data frame of pandas gives a data frame of the predictions with the same index. Its columns make the inputs,
+        by the names of the fields, or by position if the input has none; with `on_error="return"` the answer has a
+        column `error`.
+
         Raises:
             WaitTimedOut: no job has ended for `idle_timeout_s`.
+            ColumnsWrong: the data frame lacks a column.
         """
+        if frames.is_frame(inputs):
+            return self._map_frame(endpoint_name, inputs, frames.options_of(options))
         how = map_options.options_of(endpoint_name, options, ordered=True)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
+
+    def _map_frame(self, endpoint_name: str, frame: Any, options: MapOptions) -> Any:
+        how = map_options.options_of(endpoint_name, options, ordered=True)
+        signature = self._driver.run(prediction.signature(endpoint_name, self._ends_at()))
+        inputs, answer = frames.inputs_of(frame, signature), frames.Answer(frame, options)
+        for result in self._driver.stream(mapping.run(how, how.progress(frame)), inputs):
+            answer.add(result)
+        return answer.frame()
 
     def map_unordered(
         self,
@@ -115,6 +133,7 @@ class Client(BaseClient):
         **options: Unpack[MapOptions],
     ) -> Iterator[tuple[int, Any]]:
         """Do the same and yield `(number of the input, prediction)` as soon as a job has ended."""
+        frames.refuse(inputs)
         how = map_options.options_of(endpoint_name, options, ordered=False)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
 
@@ -257,8 +276,8 @@ class Client(BaseClient):
     ) -> ModelVersion:
         """Register a file, or its bytes, as a version of a model; return the version.
 
-        Loading a pickled model runs its code: register only what you trust. The suffix of `.onnx` and `.skops` files
-        decides their `runtime`. `RegisterOptions` describes the other options.
+        Loading a pickled model runs its code: register only what you trust. Without a `runtime`, the service finds it
+        from the file, without running its code. `RegisterOptions` describes the other options.
         """
         described = registration.described(name, options, runtime=runtime)
         upload = registration.upload_of(artifact, described)

@@ -8,7 +8,7 @@ from api.http import responses
 from api.http.requests import query
 from api.http.route import Operation
 from api.models import service, upload
-from api.models.schemas import Models, ModelSearch, ModelView, Registration, Stats, VersionView
+from api.models.schemas import Models, ModelSearch, ModelView, Registered, Registration, Stats, VersionView
 from api.process import services
 from registry.roles import Role
 
@@ -19,7 +19,7 @@ blueprint = Blueprint("models", __name__, url_prefix="/models")
 @Operation(
     Role.ADMIN,
     "Models",
-    {201: VersionView},
+    {201: Registered},
     body=Registration,
     errors=(409, 503, 507),
     multipart=True,

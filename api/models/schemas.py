@@ -16,7 +16,7 @@ _TAG = "tag."
 
 def _describe_kinds(schema: dict[str, Any]) -> None:
     """Describe in a JSON schema what validators of `Registration` check."""
-    runtime = {"required": ["runtime"], "properties": {"runtime": TEXT, "format": NULL, "flavor": NULL}}
+    runtime = {"properties": {"runtime": {"anyOf": [TEXT, NULL]}, "format": NULL, "flavor": NULL}}
     mlflow = {"required": ["format"], "properties": {"format": TEXT, "runtime": NULL}}
     schema["oneOf"] = [runtime, mlflow]
 
@@ -36,8 +36,8 @@ class Registration(RequestSchema):
     )
     runtime: Name | None = Field(
         default=None,
-        validate_default=True,
-        description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`; required unless `format` is given.",
+        description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`. By default it is found from the "
+        "artifact, whose code is not run: an ONNX model, a file of skops, a pickle of an estimator or of a function.",
     )
     runtime_options: dict[str, Any] = Field(default_factory=dict)
     signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")
@@ -46,9 +46,9 @@ class Registration(RequestSchema):
 
     @field_validator("runtime")
     @classmethod
-    def _one_of_runtime_and_format(cls, runtime: str | None, info: ValidationInfo) -> str | None:
-        if (runtime is None) == (info.data.get("format") is None):
-            raise ValueError('is required, unless there is a "format", which decides it')
+    def _not_beside_a_format(cls, runtime: str | None, info: ValidationInfo) -> str | None:
+        if runtime is not None and info.data.get("format") is not None:
+            raise ValueError('must be left out beside a "format", which decides it')
         return runtime
 
     @model_validator(mode="after")
@@ -92,6 +92,12 @@ class VersionView(Answer):
     created_at: datetime
     aliases: list[str] = Field(description="The aliases that name it.")
     tags: dict[str, str] = Field(description="Its tags.")
+
+
+class Registered(VersionView):
+    """A version that was registered."""
+
+    runtime_reason: str | None = Field(default=None, description="Why it has this runtime, if none was named.")
 
 
 class ModelSummary(Answer):

@@ -9,6 +9,7 @@ from api.process.services import Services
 from registry import versions
 from registry.catalog import search
 from registry.mlflow import importing
+from registry.runtimes import detection
 
 View = dict[str, Any]
 _EVERY_MODEL = ModelSearch()
@@ -19,25 +20,27 @@ def register(services: Services, artifact: IO[bytes], wanted: Registration) -> V
     """Add a version from an artifact, or from an MLflow model folder; return the version.
 
     Raises:
+        RuntimeUndetected: none was named, and the artifact could be of several.
         NameInvalid, VersionExists, RuntimeUnknown, RuntimeOptionsInvalid, MetadataInvalid: it can't be added so.
         SignatureInvalid, InputInvalid: neither signature nor example was given, or they don't agree.
         ArchiveInvalid, MlflowFolderInvalid: the artifact is not an MLflow model folder that can be imported.
         ArtifactStoreUnavailable: the artifact could not be stored.
     """
     described = wanted.model_dump(include=_DESCRIBED)
+    detected = detection.detect(artifact) if wanted.runtime is None and wanted.format is None else None
+    runtime = wanted.runtime if detected is None else detected.runtime
     with services.database.session() as session:
-        if wanted.runtime is None:
+        if runtime is None:
             limit = services.settings.max_artifact_bytes
             added = importing.import_folder(
                 session, services.store, wanted.name, artifact,
                 flavor=wanted.flavor, max_unpacked_bytes=limit, **described,
             )  # fmt: skip
         else:
-            added = versions.add_version(
-                session, services.store, wanted.name, artifact, runtime=wanted.runtime, **described
-            )
+            added = versions.add_version(session, services.store, wanted.name, artifact, runtime=runtime, **described)
         session.commit()
-    return {**added.document(), "aliases": [], "tags": {}}
+    found = {**added.document(), "aliases": [], "tags": {}}
+    return found if detected is None else {**found, "runtime_reason": detected.reason}
 
 
 def list_models(services: Services, wanted: ModelSearch = _EVERY_MODEL) -> list[View]:

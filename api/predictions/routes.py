@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
+from api.auth import identity
 from api.edge.call import Call, Rest, hot
+from api.http import responses
 from api.http.exchange import Answer
 from api.http.ndjson import elements
 from api.http.route import Operation
 from api.predictions import bulk, service
 from api.predictions.responses import submitted, submitted_many
-from api.predictions.schemas import Accepted, AcceptedMany, ModelPrediction, OutcomeOfJob, Prediction
+from api.predictions.schemas import Accepted, AcceptedMany, Endpoint, ModelPrediction, OutcomeOfJob, Prediction
+from api.process import services
 from registry.deployments import DesiredDeployment
 from registry.roles import Role
 from workers.jobs.bulk import MAX_JOBS
@@ -35,6 +38,13 @@ def predict_endpoint(call: Call, endpoint_name: str) -> Rest:
     """Submit a prediction to an endpoint."""
     prediction = call.body(Prediction)
     return _submitted(call, service.serving_endpoint(call.services, call.caller, endpoint_name), prediction)
+
+
+@blueprint.get("/predict/<endpoint_name>")
+@Operation(Role.CLIENT, "Predictions", {200: Endpoint}, errors=(404, 503))
+def show_endpoint(endpoint_name: str) -> Response:
+    """Show what an endpoint takes: the signature of its input, and an example."""
+    return responses.document(service.show_endpoint(services.current(), identity.current(), endpoint_name))
 
 
 @blueprint.post("/predict/<endpoint_name>/bulk")

@@ -75,6 +75,17 @@ class ModelPrediction(Prediction):
     version: VersionName | None = Field(default=None, description="The latest deployed one by default.")
 
 
+class Endpoint(Answer):
+    """What an endpoint takes, and which version takes it now."""
+
+    endpoint_name: str = Field(description="The name of the endpoint.")
+    model_name: str = Field(description="The model that it serves.")
+    version: str = Field(description="The version that it serves; a swap changes it.")
+    signature: dict[str, Any] = Field(description="The input: its kind, dtypes, shapes and fields.")
+    input_schema: dict[str, Any] = Field(description="The signature as JSON Schema.")
+    input_example: Any = Field(description="One input; null if the version was registered without one.")
+
+
 class QueuePlace(Answer):
     """The queue position of a job."""
 

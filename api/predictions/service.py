@@ -91,6 +91,19 @@ def serving_endpoint(services: Services, caller: Identity, endpoint_name: str) -
     return services.cache.get(endpoint_name, read, lambda: snapshots.read(endpoint_name))
 
 
+def show_endpoint(services: Services, caller: Identity, endpoint_name: str) -> dict[str, Any]:
+    """Return what an endpoint takes. Raises EndpointNotDeployed, EndpointForbidden."""
+    found = serving_endpoint(services, caller, endpoint_name)
+    return {
+        "endpoint_name": found.endpoint_name,
+        "model_name": found.model_name,
+        "version": found.version,
+        "signature": found.signature.document(),
+        "input_schema": found.signature.json_schema(),
+        "input_example": found.input_example,
+    }
+
+
 def refuse_if_failed(deployment: DesiredDeployment, idempotency_key: str | None = None) -> None:
     """Raise EndpointFailed if no worker could load the deployment and nothing served before it.
 

@@ -1,4 +1,4 @@
-"""Pandas data frames as input examples: the first row, and the signature of the columns; imports no pandas."""
+"""Pandas data frames and series as input examples: a row, and the signature of the columns; imports no pandas."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ def is_data_frame(value: object) -> bool:
     """Whether the value is a pandas data frame."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def row_of(value: Any) -> Any:
+    """Return a pandas series as an object of its values by their names; anything else unchanged."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(value, pandas.Series):
+        return value
+    return {str(name): _plain(each) for name, each in value.items()}
 
 
 def described(frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:

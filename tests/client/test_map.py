@@ -284,3 +284,78 @@ def test_options_that_mean_nothing_are_refused() -> None:
 def test_inputs_are_taken_as_they_come() -> None:
     assert drivers._taken(iter(range(5)), Take(3, 60)) == Taken([0, 1, 2], ended=False)
     assert drivers._taken(iter(range(2)), Take(3, 60)) == Taken([0, 1], ended=True)
+
+
+class RowService(ToyService):
+    """Takes several numbers as one job, too: doubles them all or fails if there is a 13."""
+
+    def _add(self, value: Any) -> str:
+        raise NotImplementedError
+
+    def _refusal(self, lines: list[Any], size_bytes: int) -> tuple[int, dict[str, Any]] | None:
+        for number, line in enumerate(lines, 1):
+            rows = line.get("inputs", [line.get("input")])
+            wrong = next((place for place, each in enumerate(rows) if isinstance(each, str)), None)
+            if wrong is not None:
+                field = f"line {number}: " + (f"inputs[{wrong}]" if "inputs" in line else "input")
+                return 422, {"code": "input_invalid", "detail": f"{field} must be a number", "field": field}
+        return None
+
+    def _accept(self, lines: list[Any], key: str) -> tuple[int, dict[str, Any]]:
+        if key not in self.by_key:
+            self.by_key[key] = []
+            for line in lines:
+                job_id = f"job{len(self.jobs)}"
+                self.jobs[job_id] = line.get("inputs", line.get("input"))
+                self.unfinished.add(job_id)
+                self.by_key[key].append(job_id)
+        return 202, {"job_ids": self.by_key[key]}
+
+    def _job(self, job_id: str) -> dict[str, Any]:
+        value = self.jobs[job_id]
+        if job_id in self.unfinished or not isinstance(value, list):
+            return super()._job(job_id)
+        if 13 in value:
+            return {"job_id": job_id, "status": "failed", "error": {"code": "prediction_failed", "message": "13"}}
+        return {"job_id": job_id, "status": "succeeded", "outcome": {"predictions": [2 * each for each in value]}}
+
+
+def rows_mapped(service: ToyService, inputs: Iterable[Any], **options: Any) -> list[Any]:
+    how = map_options.options_of("double", {"on_error": "return", "inputs_a_job": 100, **options}, ordered=True)  # type: ignore[typeddict-item]
+    return list(service.stream(mapping.run(how, how.progress(inputs)), inputs))
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "mine"}])
+def test_inputs_share_jobs_and_one_that_fails_or_is_refused_spoils_no_other(key: dict[str, str]) -> None:
+    service = RowService()
+    inputs: list[Any] = list(range(1_000, 3_450))
+    inputs[5], inputs[1_205], inputs[1_207], inputs[2_300] = "bad", "bad", 13, float("inf")
+    inputs[2_449] = InputInvalid("of the caller")
+    found = rows_mapped(service, inputs, **key)
+    wrong = {place: type(each) for place, each in enumerate(found) if isinstance(each, ClientError)}
+    assert wrong == {5: InputInvalid, 1_205: InputInvalid, 1_207: JobFailed, 2_300: InputNotJson, 2_449: InputInvalid}
+    assert str(found[1_205]) == "Input 1205: input must be a number"
+    assert (found[5].field, found[1_207].index) == ("input", 1_207)
+    assert all(each == 2 * value for each, value in zip(found, inputs, strict=True) if isinstance(each, int))
+    assert len(service.jobs) < 25 + 2 * 100 + 2  # what failed, and what JSON can't say, was taken apart, and no more
+
+
+def test_a_map_under_a_key_that_is_repeated_from_a_full_thousand_on_submits_no_job_again() -> None:
+    service = RowService()
+    inputs: list[Any] = list(range(1_000, 6_300))
+    inputs[3_100], inputs[4_500] = "bad", 13
+    first = rows_mapped(service, inputs, idempotency_key="mine")
+    jobs = len(service.jobs)
+    again = rows_mapped(service, inputs[3_000:], idempotency_key="mine", first_index=3_000)
+    assert len(service.jobs) == jobs
+    assert list(map(str, again)) == list(map(str, first[3_000:]))
+    rows_mapped(service, inputs[3_000:], idempotency_key="another", first_index=3_000)
+    assert len(service.jobs) > jobs
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"first_index": 1_000}, {"idempotency_key": "a", "first_index": 10}, {"inputs_a_job": 0}]
+)
+def test_options_of_jobs_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsWrong):
+        rows_mapped(RowService(), [1], **wrong)

@@ -155,3 +155,29 @@ def test_what_is_missing_is_filled_in_as_the_pipeline_itself_does(round_trip: Ro
     assert loaded.predict(rows) == model.predict(frame).tolist() == [1.0, 2.0, 3.0, 4.0]
     sparse = [{name: each for name, each in row.items() if each is not None} for row in rows]
     assert loaded.predict(sparse) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_series_is_one_row() -> None:
+    frame = pd.DataFrame({"size": [52, 48], "city": ["Ulm", "Bonn"], "paid": [True, False]})
+    assert data_frames.row_of(frame.iloc[0]) == {"size": 52, "city": "Ulm", "paid": True}
+    assert data_frames.row_of([1, 2]) == [1, 2]
+
+
+def by_name() -> Any:
+    frame = pd.DataFrame({"size": [52.5, 48.0, 80.0], "city": ["Ulm", "Bonn", "Ulm"]})
+    columns = ColumnTransformer([("city", OneHotEncoder(), ["city"]), ("size", StandardScaler(), ["size"])])
+    return make_pipeline(columns, DecisionTreeRegressor()).fit(frame, [1, 2, 3])
+
+
+def test_a_model_that_selects_columns_by_name_says_in_a_sentence_that_it_needs_pandas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document = {"kind": "named", "fields": {"size": {"dtype": "float"}, "city": {"dtype": "str"}}}
+    signature = Signature.parse(document)
+    assert len(EstimatorModel(by_name(), EstimatorOptions(), signature).predict([{"size": 50.0, "city": "Ulm"}])) == 1
+    monkeypatch.setattr("registry.runtimes.inputs.rows.find_spec", lambda _name: None)
+    with pytest.raises(ModelLoadFailed, match=r"by name \(city, size\).* pandas is not installed"):
+        EstimatorModel(by_name(), EstimatorOptions(), signature)
+    vector = Signature.parse({"kind": "vector", "dtype": "float", "shape": [1]})
+    by_place = make_pipeline(ColumnTransformer([("size", StandardScaler(), [0])]), DecisionTreeRegressor())
+    assert EstimatorModel(by_place.fit([[1.0], [2.0]], [1, 2]), EstimatorOptions(), vector).predict([[1.0]]) == [1]

@@ -63,11 +63,17 @@ def import_mlflow(
       queuecast models import-mlflow churn models:/churn@champion
       queuecast models import-mlflow churn ./mlruns/0/models/m-…/artifacts --flavor python_function
     """
+    described |= {"runtime_options": dict(options), "metadata": dict(metadata)}
+    import_folder(client, output, name, folder, flavor, described)
+
+
+def import_folder(
+    client: Client, output: Output, name: str, folder: str | Path, flavor: str | None, described: dict[str, Any]
+) -> None:
+    """Import a folder, and show its version."""
     try:
         with output.progress(f"sending {folder}"):
-            imported = client.import_mlflow(
-                name, folder, flavor, runtime_options=dict(options), metadata=dict(metadata), **described
-            )
+            imported = client.import_mlflow(name, folder, flavor, **described)
     except SettingsWrong as error:
         raise click.UsageError(str(error)) from error
     _show(output, imported)

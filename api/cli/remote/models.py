@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import Assignment, JsonValue, calls_service
+from api.cli.options import Assignment, Example, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
 from api.cli.remote import aliases, mlflow_import
 from api.client.errors import SettingsWrong
@@ -20,14 +20,16 @@ def models() -> None:
 
 
 models.add_command(mlflow_import.import_mlflow)
+models.add_command(aliases.tag)
 
 
 @models.command()
 @click.argument("name")
-@click.argument("artifact", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops.  [default: by the file's suffix]")
+@click.argument("artifact", type=click.Path(exists=True, path_type=Path))
+@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops.  [default: found from the file]")
 @click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
-@click.option("--input-example", type=JsonValue(), help="One input; the signature is taken from it.")
+@click.option("--input-example", type=Example(), help="One input, or @FILE.csv with rows (needs pandas); the signature "
+              "is taken from it.")  # fmt: skip
 @click.option("--signature", type=JsonValue(), help="The input signature, if no example says enough.")
 @click.option("--version", help="The version's name.  [default: the next number]")
 @click.option("--metadata", type=Assignment(), multiple=True, help="Any information to store with it; repeatable.")
@@ -44,30 +46,44 @@ def register(
 ) -> None:
     """Register the file ARTIFACT as a new version of the model NAME.
 
-    Loading a pickled model runs its code, so register only what you trust.
+    The runtime of scikit-learn's estimators (.joblib, .pkl), of functions that cloudpickle has stored, and of .onnx
+    and .skops files is found from the file, whose code is not run for that. A folder of MLflow is imported
+    (import-mlflow). Loading a pickled model runs its code, so register only what you trust.
 
     \b
     Examples:
-      queuecast models register churn churn.joblib --runtime sklearn \\
+      queuecast models register churn churn.joblib \\
           --option method=predict_proba --input-example '[0.5, 0.8, 0.2]'
+      queuecast models register houses houses.joblib --input-example @rows.csv
       queuecast models register churn churn.onnx --input-example @row.json
     """
+    described |= {"runtime_options": dict(options), "metadata": dict(metadata)}
+    if artifact.is_dir():
+        _import(client, output, name, artifact, runtime, described)
+        return
     try:
         with output.progress(f"sending {artifact.name} ({size(artifact.stat().st_size)})"):
-            registered = client.register(
-                name, artifact, runtime, runtime_options=dict(options), metadata=dict(metadata), **described
-            )
+            registered = client.register(name, artifact, runtime, **described)
     except SettingsWrong as error:
-        raise click.UsageError(f"--runtime is needed: {artifact.name} could be anything.") from error
+        raise click.UsageError(str(error)) from error
     if output.as_json:
         output.document(registered)
         return
     version = registered["version"]
     output.line(f"Registered {registered['model_name']} version {version}.")
+    if registered.get("runtime_reason"):
+        output.note(f"Its runtime is {registered['runtime']}: {registered['runtime_reason']}.")
     output.note(f"Deploy it with: queuecast deploy {registered['model_name']} --version {version}")
 
 
-models.add_command(aliases.tag)
+def _import(
+    client: Client, output: Output, name: str, folder: Path, runtime: str | None, described: dict[str, Any]
+) -> None:
+    if not (folder / "MLmodel").is_file():
+        raise click.UsageError(f"{folder} is a folder without the file MLmodel: only folders of MLflow are models.")
+    if runtime is not None:
+        raise click.UsageError("--runtime: the folder's flavor decides it; import-mlflow --flavor names another.")
+    mlflow_import.import_folder(client, output, name, folder, None, described)
 
 
 @models.command(name="list")

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from api.cli.client import Client, Document, path_of
 from api.cli.options import JsonValue, calls_service, waits
 from api.cli.output import Output, place, to_json
 from api.cli.remote import waiting
 from api.cli.remote.bulk import predict_all
+from api.cli.remote.tables.options import TableOptions, takes_tables
+from api.cli.remote.tables.run import predict_table
+
+#: How long no row of a table may end, unless --timeout says.
+_TABLE_IDLE_S = 600.0
 
 
 # An input may be a negative number, which is no option.
@@ -23,6 +29,7 @@ from api.cli.remote.bulk import predict_all
 @click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
 @click.option("--callback-url", help="Where its end will be told by a signed webhook (docs/guides/webhooks.md).")
+@takes_tables
 @waits("for the outcome", 60.0)
 @calls_service
 def predict(
@@ -38,10 +45,16 @@ def predict(
     callback_url: str | None,
     wait: bool,
     timeout_s: float,
+    **table: Any,
 ) -> None:
     """Predict INPUT (JSON, @FILE, or - for stdin) with ENDPOINT.
 
     The prediction goes to stdout as JSON; how it came about to stderr.
+
+    With --csv or --parquet there is no INPUT: each row of the table is one. Columns are found by the names of the
+    input's fields, or taken in their order if it has none; empty cells are missing values. The predictions are written
+    as CSV in the order of the rows. A row without one has the reason in the column `error`, spoils no other, and makes
+    the exit code 1. --timeout is then the longest time in which no row ends. [default: 600]
 
     \b
     Examples:
@@ -50,9 +63,18 @@ def predict(
       queuecast predict --many classifier_prod @rows.json --json
       queuecast predict --bulk classifier_prod @rows.ndjson --priority low --timeout 600
       queuecast predict --bulk classifier_prod --no-wait - <rows.ndjson >job_ids
+      queuecast predict houses --csv rows.csv >predictions.csv
+      queuecast predict houses --csv rows.csv --output predictions.csv --resume
     """
     named = {"expires_in_s": expires_in_s, "priority": priority, "callback_url": callback_url}
     own = {name: given for name, given in named.items() if given is not None}
+    tables = TableOptions.taken_from(table)
+    tables.check()
+    if tables.csv is not None or tables.parquet is not None:
+        endpoint_name = _table_endpoint(words, wait=wait, others=(model_name, version, many or None, bulk or None))
+        own |= {"idle_timeout_s": timeout_s if _is_given("timeout_s") else _TABLE_IDLE_S}
+        predict_table(client, output, endpoint_name, tables, own)
+        return
     if bulk:
         path = _bulk_path(words, model_name, many=many)
         predict_all(client, output, path, words[-1], own, wait=wait, timeout_s=timeout_s)
@@ -67,6 +89,18 @@ def predict(
         return
     ended = waiting.job_end(client, output, job["job_id"], timeout_s)
     show_outcome(output, ended)
+
+
+def _table_endpoint(words: tuple[str, ...], *, wait: bool, others: tuple[object, ...]) -> str:
+    if len(words) != 1 or not wait or any(each is not None for each in others):
+        raise click.UsageError("--csv and --parquet take one endpoint, without INPUT, --model, --many and --no-wait.")
+    if click.get_current_context().params["callback_url"] is not None:
+        raise click.UsageError("The rows of a table share jobs, so that there are no webhooks for them.")
+    return words[0]
+
+
+def _is_given(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def _bulk_path(words: tuple[str, ...], model_name: str | None, *, many: bool) -> str:

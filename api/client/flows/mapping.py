@@ -5,35 +5,34 @@ The window bounds what is in memory here and in the queue there, so the inputs m
 
 from __future__ import annotations
 
-import re
+import math
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from api.client import arrays
 from api.client.errors import (
     ClientError,
-    InputNotJson,
     JobNotFound,
     RequestInvalid,
     TooMuch,
     WaitTimedOut,
     unsuccessful,
 )
+from api.client.flows import map_items
 from api.client.flows.calls import call
+from api.client.flows.map_items import Item
 from api.client.flows.map_options import Options
-from api.client.flows.prediction import UNFINISHED, result_of
+from api.client.flows.prediction import UNFINISHED
 from api.client.flows.progress import Progress
+from api.client.options import INPUTS_A_KEY
 from api.client.steps import Document, Emit, Flow, Pause, Request, Take, Taken, path_of
 
 #: As many as are soon checked and stored, far below the service's limits.
 _JOBS_A_SUBMIT = 1_000
 _BYTES_A_SUBMIT = 2_000_000
-#: What the service looks up without holding up others.
-_JOBS_A_LOOK = 500
 #: Inputs that come slowly are submitted after this time, however few.
 _GATHER_S = 0.25
 #: How long a look-up may be held: until all its jobs have ended, or until the caller should get those that have.
@@ -43,14 +42,6 @@ _PAUSE_S = 0.1
 #: The service says a minute where it knows no rate yet; to be asked for room more often is no burden.
 _LONGEST_FULL_S = 5.0
 _TOO_LONG = 413
-_LINE = re.compile(r"line (\d+): ?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    index: int
-    line: bytes
-    of_array: bool
 
 
 def run(options: Options, progress: Progress) -> Flow[None]:
@@ -64,13 +55,12 @@ class _Map:
         self._options = options
         self._progress = progress
         #: Taken and not yet submitted.
-        self._pending: deque[_Item] = deque()
+        self._pending: deque[Item] = deque()
         #: Submitted and not known to have ended, by job id, oldest first.
-        self._running: dict[str, _Item] = {}
+        self._running: dict[str, Item] = {}
         #: Ended and not yet emitted, by index.
         self._results: dict[int, Any] = {}
-        self._taken = 0
-        self._next_index = 0
+        self._taken = self._emitted = self._next_index = options.first_index
         self._exhausted = False
         self._most = self._jobs_a_submit = min(_JOBS_A_SUBMIT, options.window)
         self._submits_at = 0.0
@@ -90,24 +80,44 @@ class _Map:
 
     @property
     def _room(self) -> int:
-        return self._options.window - len(self._pending) - len(self._running) - len(self._results)
+        return self._options.window - (self._taken - self._emitted)
 
     def _take(self) -> Flow[None]:
-        most = min(self._most - len(self._pending), self._room)
-        if self._exhausted or most <= 0:
+        wanted = self._wanted()
+        if self._exhausted or wanted <= 0:
             return
-        taken: Taken = yield Take(most, _GATHER_S)
+        # Under a key the same inputs go into the same requests, however slowly they come.
+        taken: Taken = yield Take(wanted, _GATHER_S if self._options.key is None else math.inf)
         self._exhausted = taken.ended
-        for value in taken.inputs:
-            index, self._taken = self._taken, self._taken + 1
-            try:
-                line = arrays.to_json({"input": value, **self._options.own})
-            except InputNotJson as error:
-                self._end(index, error)
-            else:
-                self._pending.append(_Item(index, line, arrays.is_array(value)))
+        numbered = list(enumerate(taken.inputs, self._taken))
+        self._taken += len(numbered)
+        if self._options.key is not None:
+            self._jobs_a_submit = self._most  # whatever the requests before were like
+        for number, some in groupby(numbered, lambda each: each[0] // self._options.inputs_a_job):
+            self._prepare(number, list(some))
         # However long the inputs took, the caller does not wait for the service yet.
         self._moved()
+
+    def _wanted(self) -> int:
+        """How many inputs to take: as many as the next request has room for."""
+        if self._options.key is None:
+            most = self._most * self._options.inputs_a_job - sum(len(each.inputs) for each in self._pending)
+            return min(most, self._room)
+        most = INPUTS_A_KEY - self._taken % INPUTS_A_KEY
+        return most if most <= self._room and not self._pending else 0
+
+    def _prepare(self, number: int, inputs: list[map_items.Numbered]) -> None:
+        """Make a job of inputs; an input that is an error already is its own result."""
+        for index, value in inputs:
+            if isinstance(value, ClientError):
+                self._end(index, value)
+        right = [each for each in inputs if not isinstance(each[1], ClientError)]
+        if right:
+            group = number * self._options.inputs_a_job // INPUTS_A_KEY, -1
+            items, errors = map_items.valid_items(right, self._options.own, group)
+            self._pending += items
+            for index, error in errors:
+                self._end(index, error)
 
     def _submit(self) -> Flow[None]:
         if not self._pending or time.monotonic() < self._submits_at:
@@ -116,11 +126,7 @@ class _Map:
         try:
             job_ids = yield from self._submitted(chunk)
         except TooMuch as error:
-            # Nothing was stored. Own jobs may be what fills the queue, so these are looked at meanwhile.
-            if error.code == "queue_full":
-                self._jobs_a_submit = max(1, len(chunk) // 2)
-                self._room_wanted = min(self._jobs_a_submit, len(self._running))
-            self._submits_at = time.monotonic() + min(error.retry_after_s or _PAUSE_S, _LONGEST_FULL_S)
+            self._hold_back(chunk, error)
             return
         except RequestInvalid as error:
             self._set_apart(chunk, error)
@@ -131,19 +137,31 @@ class _Map:
         self._jobs_a_submit = min(self._most, 2 * self._jobs_a_submit)
         self._moved()
 
-    def _chunk(self) -> list[_Item]:
-        chunk: list[_Item] = []
+    def _hold_back(self, chunk: list[Item], error: TooMuch) -> None:
+        """Submit later: nothing was stored. Own jobs may be what fills the queue, so these are looked at meanwhile."""
+        if error.code == "queue_full":
+            if self._options.key is None:
+                self._jobs_a_submit = max(1, len(chunk) // 2)
+            self._room_wanted = min(len(chunk), self._jobs_a_submit, len(self._running))
+        self._submits_at = time.monotonic() + min(error.retry_after_s or _PAUSE_S, _LONGEST_FULL_S)
+
+    def _chunk(self) -> list[Item]:
+        chunk: list[Item] = []
         size_bytes = 0
         for item in self._pending:
             size_bytes += len(item.line) + 1
             if chunk and (len(chunk) == self._jobs_a_submit or size_bytes > _BYTES_A_SUBMIT):
                 break
+            if chunk and self._options.key is not None and item.group != chunk[0].group:
+                break
             chunk.append(item)
         return chunk
 
-    def _submitted(self, chunk: list[_Item]) -> Flow[list[str]]:
+    def _submitted(self, chunk: list[Item]) -> Flow[list[str]]:
         """Send a chunk under one key, so that however often it is sent, no job is there twice."""
-        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": str(uuid.uuid4())}
+        name = self._options.key
+        key = str(uuid.uuid4()) if name is None else map_items.key_of(name, chunk)
+        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
         request = Request(
             "POST",
             path_of("predict", self._options.endpoint_name, "bulk"),
@@ -155,21 +173,37 @@ class _Map:
         job_ids: list[str] = accepted["job_ids"]
         return job_ids
 
-    def _set_apart(self, chunk: list[_Item], error: RequestInvalid) -> None:
+    def _set_apart(self, chunk: list[Item], error: RequestInvalid) -> None:
         """Give a refused input its error, or make chunks smaller; what came before a refused input is right."""
-        place = _LINE.match(error.field or "")
-        line = int(place[1]) if place else error.problem.get("line")
-        most = error.problem.get("most")
-        if line is not None or len(chunk) == 1:
+        line, most = map_items.line_of(error), error.problem.get("most")
+        if line is not None or (len(chunk) == 1 and len(chunk[0].inputs) == 1):
             at = 0 if line is None else line - 1
-            self._end(chunk[at].index, _about(chunk[at].index, error))
-            del self._pending[at]
-            self._jobs_a_submit = at or max(1, len(chunk) // 2)
+            self._refuse(at, error)
+            if self._options.key is None:
+                self._jobs_a_submit = at or max(1, len(chunk) // 2)
         elif most is not None or error.status == _TOO_LONG:
+            if len(chunk) == 1:
+                self._replace(0, map_items.singles(chunk[0], self._options.own))
             self._jobs_a_submit = max(1, min(len(chunk) // 2, most or len(chunk)))
             self._most = self._jobs_a_submit if most else self._most
         else:
             raise error
+
+    def _refuse(self, at: int, error: RequestInvalid) -> None:
+        """Take the input that was refused out of a pending item, or the item apart if nothing says which it is."""
+        item = self._pending[at]
+        row = map_items.row_of(error, item)
+        if row is None:
+            self._replace(at, map_items.singles(item, self._options.own))
+            return
+        index = item.inputs[row][0]
+        self._end(index, map_items.about(index, error))
+        self._replace(at, map_items.without(item, row, self._options.own))
+
+    def _replace(self, at: int, items: list[Item]) -> None:
+        del self._pending[at]
+        for offset, item in enumerate(items):
+            self._pending.insert(at + offset, item)
 
     def _look(self) -> Flow[None]:
         if not self._running:
@@ -177,15 +211,15 @@ class _Map:
                 yield Pause(max(0.0, min(_HELD_S, self._submits_at - time.monotonic())))
             self._check_idle()
             return
-        job_ids = list(islice(self._running, _JOBS_A_LOOK))
+        job_ids = list(islice(self._running, self._options.jobs_a_look))
         held_s, began = self._held_s(), time.monotonic()
         found = yield from self._looked_up(job_ids, held_s)
         before = len(self._running)
         for job in found["jobs"]:
             self._settle(job)
         for job_id in found["unknown_job_ids"]:
-            item = self._running.pop(job_id)
-            self._end(item.index, _unknown(job_id))
+            for index, _ in self._running.pop(job_id).inputs:
+                self._end(index, _unknown(job_id))
         if len(self._running) < before:
             self._moved()
         elif time.monotonic() - began < held_s / 2:  # it holds no more requests
@@ -221,9 +255,14 @@ class _Map:
             self._room_wanted -= 1
             self._submits_at = self._submits_at if self._room_wanted else 0.0
         if job["status"] == "succeeded":
-            self._end(item.index, result_of(job, of_array=item.of_array))
+            for index, result in item.results(job):
+                self._end(index, result)
+        elif job["status"] == "failed" and len(item.inputs) > 1:
+            # One input may have failed all: each for itself now, before those that come later.
+            self._pending.extendleft(reversed(map_items.singles(item, self._options.own)))
         else:
-            self._end(item.index, unsuccessful(job))
+            for index, _ in item.inputs:
+                self._end(index, unsuccessful(job))
 
     def _end(self, index: int, result: Any) -> None:
         failed = isinstance(result, ClientError)
@@ -239,6 +278,7 @@ class _Map:
                 return
             result = self._results.pop(index)
             self._next_index = index + 1
+            self._emitted += 1
             if self._options.raises and isinstance(result, ClientError):
                 raise result
             yield Emit(result if self._options.ordered else (index, result))
@@ -254,13 +294,6 @@ class _Map:
                 f"No job of {self._options.endpoint_name!r} has ended for {self._options.idle_timeout_s:g} s; "
                 f"{len(self._running)} are unfinished, and go on."
             )
-
-
-def _about(index: int, error: RequestInvalid) -> RequestInvalid:
-    """Say of one input what was said of a line."""
-    problem = {**error.problem, "field": _LINE.sub("", error.field or "", count=1) or None}
-    message = f"Input {index}: {_LINE.sub('', str(error), count=1)}"
-    return type(error)(message, code=error.code, status=error.status, problem=problem, request_id=error.request_id)
 
 
 def _unknown(job_id: str) -> JobNotFound:

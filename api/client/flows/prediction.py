@@ -118,6 +118,13 @@ def _pause_of_wait_s(job: Mapping[str, Any]) -> float:
     return min(_LONGEST_PAUSE_OF_WAIT_S, _SHARE_OF_WAIT * float(wait_s))
 
 
+def signature(endpoint_name: str, ends_at: float) -> Flow[Document]:
+    """Return the signature of an endpoint's input. Raises EndpointNotDeployed."""
+    endpoint = yield from call(Request("GET", path_of("predict", endpoint_name)), ends_at)
+    found: Document = endpoint["signature"]
+    return found
+
+
 def show(job_id: str, ends_at: float) -> Flow[Document]:
     """Return a job as it stands. Raises JobNotFound."""
     return call(Request("GET", path_of("jobs", job_id)), ends_at)

@@ -10,12 +10,13 @@ from typing import IO, Any
 
 from api.client import arrays
 from api.client.documents import Model, ModelVersion
-from api.client.errors import ClientError, NotFound, SettingsWrong
+from api.client.errors import ClientError, NotFound
 from api.client.flows.calls import call, lost_on_the_way
 from api.client.options import RegisterOptions, given
 from api.client.steps import Document, Flow, Repeat, Request, Upload, path_of
+from api.client.tables import examples
 
-#: What a file's name tells about how it is loaded.
+#: What a file's name tells about how it is loaded; of other files, the service finds it out.
 RUNTIME_BY_SUFFIX = {".onnx": "onnx", ".skops": "skops"}
 #: What makes two versions the same, beside the artifact.
 _DESCRIBED = ("runtime", "runtime_options", "input_example", "metadata")
@@ -23,22 +24,26 @@ _TRIES = 3
 
 
 def described(name: str, options: RegisterOptions, **named: str | None) -> dict[str, Any]:
-    """Return the description of a version, without what is None. Raises TypeError for an unknown option."""
-    return {"name": name, **given(RegisterOptions, options)} | {
+    """Return the description of a version, without what is None.
+
+    Raises:
+        TypeError: an option is unknown.
+        SettingsWrong: a data frame as the example has columns that no signature can be taken from.
+    """
+    return {"name": name, **examples.described(given(RegisterOptions, options))} | {
         field: value for field, value in named.items() if value is not None
     }
 
 
 def upload_of(artifact: str | Path | bytes | IO[bytes], described: Mapping[str, Any]) -> Upload:
-    """Return an artifact and its description as they are sent. Raises SettingsWrong."""
+    """Return an artifact and its description as they are sent. Raises InputNotJson."""
     if isinstance(artifact, str):
         artifact = Path(artifact)
     runtime = described.get("runtime")
     if runtime is None and isinstance(artifact, Path):
         runtime = RUNTIME_BY_SUFFIX.get(artifact.suffix)
-    if runtime is None:
-        raise SettingsWrong("runtime= is needed: python, sklearn, onnx or skops.")
-    return Upload(artifact, arrays.to_json({**described, "runtime": runtime}).decode())
+    named = {} if runtime is None else {"runtime": runtime}
+    return Upload(artifact, arrays.to_json({**described, **named}).decode())
 
 
 def register(upload: Upload, described: Mapping[str, Any], timeout_s: float) -> Flow[ModelVersion]:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from registry.errors import InputUnsuitable, ModelLoadFailed
+from registry.runtimes.inputs import named_columns
 from registry.runtimes.inputs.arrays import array_of
 from registry.signatures.descriptions import shortened
 from registry.signatures.input_checks import Dtype
@@ -70,13 +71,17 @@ def estimator_rows(estimator: Any, signature: Signature, *, missing: str) -> Arr
     `missing` is the value of null in columns that aren't numbers: `nan` or `none`.
 
     Raises:
-        ModelLoadFailed: the signature's fields are not the columns on which the estimator was fitted.
+        ModelLoadFailed: the signature's fields are not the columns on which the estimator was fitted, or it selects
+            columns by name and pandas is not installed.
     """
     fitted = getattr(estimator, "feature_names_in_", None)
     names = None if fitted is None else [str(name) for name in fitted]
     fields = _fields(signature, names)
     none = None if missing == "none" else float("nan")
-    if names is None or find_spec("pandas") is None or signature.kind is Kind.TENSOR:
+    has_pandas = find_spec("pandas") is not None
+    if not has_pandas:
+        named_columns.check_needs_no_frame(estimator)
+    if names is None or not has_pandas or signature.kind is Kind.TENSOR:
         return ArrayRows(fields, signature, none)
     return FrameRows(_columns(names, fields, signature), none, named=bool(fields))
 

@@ -31,6 +31,7 @@ from workers.platform.redis_client import connect, records_client
 #: What each route needs; `None` is open to all.
 ROLES: dict[str, Role | None] = {
     "predictions.predict_endpoint": Role.CLIENT,
+    "predictions.show_endpoint": Role.CLIENT,
     "predictions.predict_model": Role.CLIENT,
     "jobs.show_job": Role.CLIENT,
     "jobs.cancel_job": Role.CLIENT,

@@ -45,7 +45,7 @@ def test_an_address_that_there_is_not_is_a_404_problem(client: Client, method: s
     ("method", "path", "allowed"),
     [
         ("PUT", "/models", {"GET", "HEAD", "OPTIONS", "POST"}),
-        ("GET", "/predict/adding", {"OPTIONS", "POST"}),
+        ("PUT", "/predict/adding", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("PATCH", "/jobs/1", {"DELETE", "GET", "HEAD", "OPTIONS"}),
         ("DELETE", "/openapi.json", {"GET", "HEAD", "OPTIONS"}),
     ],

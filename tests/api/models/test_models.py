@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from registry.artifacts.store import ArtifactStore
 from registry.settings import load as registry_settings
@@ -56,6 +58,16 @@ def test_a_signature_can_be_given_instead_of_an_example(client: Client) -> None:
     assert answer.json["input_example"] is None
 
 
+def test_without_a_runtime_it_is_found_from_the_artifact(client: Client) -> None:
+    metadata = {"name": "adder", "input_example": [1.0, 2.0]}
+    found = post(client, artifact=pickle.dumps(LogisticRegression()), metadata=metadata)
+    assert (found.status_code, found.json["runtime"]) == (201, "sklearn"), found.text
+    assert found.json["runtime_reason"] == "the file is a pickle of sklearn.linear_model._logistic.LogisticRegression"
+    refused = post(client, metadata=metadata)
+    field_of(refused, "runtime_undetected")
+    assert all(name in refused.json["detail"] for name in ("sklearn", "python", "onnx", "skops"))
+
+
 def test_version_numbers_count_up_and_may_be_given(client: Client) -> None:
     assert post(client).json["version"] == "1"
     assert post(client, metadata={**METADATA, "version": 7}).json["version"] == "7"
@@ -71,7 +83,7 @@ def test_metadata_may_come_as_a_file(client: Client) -> None:
     ("metadata", "field"),
     [
         ({}, "metadata.name"),
-        ({"name": "adder"}, "metadata.runtime"),
+        ({**METADATA, "format": "mlflow"}, "metadata.runtime"),
         ({**METADATA, "colour": "red"}, "metadata.colour"),
         ({**METADATA, "name": ""}, "metadata.name"),
         ({**METADATA, "name": 3}, "metadata.name"),

@@ -288,3 +288,12 @@ def test_a_priority_that_there_is_not_is_refused(client: Client, adding: View, l
     answer = client.post("/predict/adding", json={"input": [1, 2], "priority": level})
     problem = refused(answer, 422, "request_invalid")
     assert problem["errors"][0]["field"] == "priority"
+
+
+def test_an_endpoint_shows_what_it_takes(client: Client, adding: View) -> None:
+    found = client.get("/predict/adding").json
+    assert (found["endpoint_name"], found["model_name"], found["version"]) == ("adding", "adder", "1")
+    assert found["signature"]["kind"] == "vector"
+    assert found["input_schema"]["type"] == "array"
+    answer = client.get("/predict/ghost")
+    assert (answer.status_code, answer.json["code"]) == (404, "endpoint_not_deployed")

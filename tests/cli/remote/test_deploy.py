@@ -109,12 +109,38 @@ def test_register_sends_the_file_and_what_it_is(service: FakeService, command: C
     }  # fmt: skip
 
 
-def test_register_guesses_the_runtime_from_the_suffix_or_asks(command: Command, tmp_path: Path) -> None:
-    artifact = tmp_path / "model.bin"
+def test_register_says_which_runtime_the_service_has_found_and_why(
+    service: FakeService, command: Command, tmp_path: Path
+) -> None:
+    artifact = tmp_path / "model.joblib"
     artifact.write_bytes(b"?")
+    reason = "the file is a pickle of sklearn.pipeline.Pipeline"
+    found = {"model_name": "m", "version": "1", "runtime": "sklearn", "runtime_reason": reason}
+    service.on("POST", "/models", found, status=201)
     result = command("models", "register", "m", str(artifact))
-    assert result.exit_code == 2
-    assert "--runtime is needed" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert f"Its runtime is sklearn: {reason}." in result.stderr
+    assert b'"runtime"' not in service.received[0].body
+
+
+def test_register_takes_a_csv_file_as_the_example_and_a_folder_of_mlflow_as_the_model(
+    service: FakeService, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("age,city\n3,Ulm\n,Bonn\n")
+    (tmp_path / "model.pkl").write_bytes(b"?")
+    view = {"model_name": "m", "version": "1", "runtime": "sklearn"}
+    origin = {"mlflow": {"flavor": "sklearn", "warnings": []}}
+    service.on("POST", "/models", {**view, "metadata": origin}, status=201)
+    result = command("models", "register", "m", str(tmp_path / "model.pkl"), "--input-example", f"@{tmp_path}/rows.csv")
+    assert result.exit_code == 0, result.output
+    metadata = json.loads(service.received[0].body.split(b'name="metadata"\r\n\r\n')[1].split(b"\r\n--")[0])
+    assert metadata["input_example"] == {"age": 3.0, "city": "Ulm"}
+    assert metadata["signature"]["fields"] == {"age": {"dtype": "float", "nullable": True}, "city": {"dtype": "str"}}
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert "MLmodel" in command("models", "register", "m", str(folder)).stderr
+    (folder / "MLmodel").write_text("flavors: {}")
+    assert "Imported m version 1" in command("models", "register", "m", str(folder)).stdout
 
 
 def test_status_that_is_not_ready_is_exit_code_3_and_names_the_part(service: FakeService, command: Command) -> None:
