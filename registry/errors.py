@@ -21,6 +21,12 @@ class RegistryUnavailable(RegistryError):
     code = "registry_unavailable"
 
 
+class RegistryAbsent(RegistryUnavailable):
+    """There is no registry where the settings lead to; the message says where that is."""
+
+    code = "registry_absent"
+
+
 class RegistryFull(RegistryUnavailable):
     """The registry database has no room: a full disk, a quota or a size limit."""
 
