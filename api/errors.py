@@ -355,6 +355,7 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.DeploymentNotFound: 404,
     registry_errors.VersionExists: 409,
     registry_errors.VersionInUse: 409,
+    registry_errors.PruneRefused: 409,
     registry_errors.DeploymentChanged: 409,
     registry_errors.ArtifactMissing: 503,
     registry_errors.ArtifactDamaged: 503,

@@ -283,6 +283,24 @@ class ModelLoadFailed(RegistryError):
     code = "model_load_failed"
 
 
+class PruneRefused(RegistryError):
+    """The registry has no versions, so the artifacts of its store are probably another registry's."""
+
+    code = "prune_refused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This registry never had a version, so the artifacts in its store may be those of another registry. "
+            "Nothing is deleted."
+        )
+
+
+class CopyRefused(RegistryError):
+    """The registry can't be copied; the message contains the reason and the remedy."""
+
+    code = "copy_refused"
+
+
 class BackupImpossible(RegistryError):
     """A backup can't be made or restored; the message contains the reason and the remedy."""
 

@@ -9,7 +9,9 @@ import click
 
 from api.cli.local.backup import backup, restore
 from api.cli.local.keys import keys
+from api.cli.local.registry import registry
 from api.cli.local.run import run
+from api.cli.remote.artifacts import artifacts
 from api.cli.remote.dead_letters import dead_letters
 from api.cli.remote.deployments import deploy, deployments, undeploy
 from api.cli.remote.jobs import jobs
@@ -43,6 +45,8 @@ def queuecast() -> None:
 
 
 _RUNNING = (run, status, keys, backup, restore)
+queuecast.add_command(artifacts)
+queuecast.add_command(registry)
 for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, webhooks, *_RUNNING):
     queuecast.add_command(_each)
 
