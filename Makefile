@@ -106,6 +106,7 @@ services:
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_rabbitmq.sh
 	@sh tests/support/install_chromium.sh
+	@sh tests/support/install_proxies.sh
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none is on the PATH." >&2; exit 1; }

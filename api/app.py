@@ -12,6 +12,7 @@ from api.http import bodies, prefix, problems, request_ids, telemetry
 from api.jobs import dead_letter_routes, event_routes
 from api.jobs import routes as jobs
 from api.keys import routes as keys
+from api.models import artifact_routes
 from api.models import routes as models
 from api.openapi import document
 from api.operations import routes as operations
@@ -27,6 +28,7 @@ from workers.webhooks import settings as webhook_settings
 _BLUEPRINTS = (
     models.blueprint,
     aliases.blueprint,
+    artifact_routes.blueprint,
     deployments.blueprint,
     predictions.blueprint,
     jobs.blueprint,

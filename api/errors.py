@@ -185,8 +185,9 @@ class KeyRefused(ApiError):
 
     code = "api_key_invalid"
 
-    def __init__(self) -> None:
-        super().__init__("This API key is unknown or revoked. Ask the operator of the service for a new one.")
+    def __init__(self, *, is_needed: bool = True) -> None:
+        rest = "" if is_needed else " This API asks for none: a request without a key is answered."
+        super().__init__(f"This API key is unknown or revoked. Ask the operator of the service for a new one.{rest}")
 
 
 class TicketRefused(ApiError):
@@ -360,6 +361,7 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.AliasChanged: 409,
     registry_errors.AliasInUse: 409,
     registry_errors.TagsInvalid: 422,
+    registry_errors.PruneRefused: 409,
     registry_errors.DeploymentChanged: 409,
     registry_errors.DeploymentUndeployed: 409,
     registry_errors.RevisionNotFound: 404,

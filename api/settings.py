@@ -30,6 +30,10 @@ class AuthMode(StrEnum):
     #: No; on loopback only.
     OFF = "off"
 
+    def asks_for_keys(self, host: str) -> bool:
+        """Whether an API that listens on this address needs a key in each request."""
+        return self is AuthMode.ON or (self is AuthMode.AUTO and not is_loopback(host))
+
 
 def _listed(origins: str) -> list[str]:
     return [each.strip() for each in origins.split(",") if each.strip()]
@@ -115,7 +119,7 @@ class ApiSettings(BaseSettings):
     @property
     def asks_for_keys(self) -> bool:
         """Whether requests need an API key."""
-        return self.auth is AuthMode.ON or (self.auth is AuthMode.AUTO and not is_loopback(self.host))
+        return self.auth.asks_for_keys(self.host)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from registry import checking, settings
+from registry import checking, migrate, settings
 from registry.artifacts import private_files
 from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore, checksum_of
@@ -39,13 +39,11 @@ def copy_database(target: Path) -> None:
     """Copy a consistent state of the registry's file, also during writes.
 
     Raises:
-        BackupImpossible: the file doesn't exist or can't be read.
+        RegistryAbsent: there is no registry.
+        BackupImpossible: the file can't be read.
     """
     source = database_file()
-    if not source.exists():
-        raise BackupImpossible(
-            f"There is no registry in {source}: set QUEUECAST_DATA_DIR to the service's data folder."
-        )
+    migrate.refuse_absent()
     try:
         private_files.make_file(target)
         with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:

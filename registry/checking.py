@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry import settings
+from registry import migrate, settings
 from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
 from registry.database.tables import VersionRow
@@ -53,6 +53,7 @@ def problems(store: ArtifactStore, artifacts: list[VersionedArtifact]) -> Iterat
 def main() -> int:
     """Check the artifacts of `DATABASE_URL` in `QUEUECAST_ARTIFACTS_URL`; return the exit code."""
     try:
+        migrate.refuse_absent()
         with default_database().session() as session:
             artifacts = list_artifacts(session)
         found = list(problems(ArtifactStore(settings.load().artifacts_url), artifacts))

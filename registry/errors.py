@@ -21,6 +21,12 @@ class RegistryUnavailable(RegistryError):
     code = "registry_unavailable"
 
 
+class RegistryAbsent(RegistryUnavailable):
+    """There is no registry where the settings lead to; the message says where that is."""
+
+    code = "registry_absent"
+
+
 class RegistryFull(RegistryUnavailable):
     """The registry database has no room: a full disk, a quota or a size limit."""
 
@@ -381,6 +387,24 @@ class ModelLoadFailed(RegistryError):
     """The model can't be serialized, loaded, or used for its own example."""
 
     code = "model_load_failed"
+
+
+class PruneRefused(RegistryError):
+    """The registry has no versions, so the artifacts of its store are probably another registry's."""
+
+    code = "prune_refused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This registry never had a version, so the artifacts in its store may be those of another registry. "
+            "Nothing is deleted."
+        )
+
+
+class CopyRefused(RegistryError):
+    """The registry can't be copied; the message contains the reason and the remedy."""
+
+    code = "copy_refused"
 
 
 class BackupImpossible(RegistryError):

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from registry import settings
 from registry.database import Database
 from registry.database.translation import translated_errors
-from registry.errors import RegistryError, RegistryUnavailable
+from registry.errors import RegistryAbsent, RegistryError, RegistryUnavailable
 
 #: An arbitrary number that no other program uses for a lock.
 _ADVISORY_LOCK = 7_150_323_610
@@ -50,6 +50,23 @@ def current(url: str | None = None) -> str | None:
     """
     with _connected(url) as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def refuse_absent() -> None:
+    """Refuse to go on without a registry, and create none: the command may run in the wrong folder.
+
+    Raises:
+        RegistryAbsent: there is none in the database of `DATABASE_URL`; the message says what to set.
+        RegistryUnavailable: the database can't be reached.
+    """
+    url = Database(settings.load().database_url).url
+    is_file = url.get_backend_name() == "sqlite" and not str(url.database).startswith("file:")
+    if (is_file and not Path(str(url.database)).exists()) or current() is None:
+        where = url.database if is_file else url.render_as_string(hide_password=True)
+        raise RegistryAbsent(
+            f"There is no registry in {where}. Set QUEUECAST_DATA_DIR to the data folder of the service, or "
+            "DATABASE_URL to its database, as they are where the service runs."
+        )
 
 
 def head() -> str | None:

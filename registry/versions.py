@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from registry import names, runtimes
 from registry.artifacts.store import ArtifactStore, StoredArtifact
+from registry.database import artifact_lock
 from registry.database.inserting import insert_if_absent
 from registry.database.json_documents import checked_metadata
 from registry.database.tables import AliasRow, DeploymentRow, ModelRow, VersionRow
@@ -115,7 +116,9 @@ def add_version(  # noqa: PLR0913 - the fields of a version, by name
     }
     # Slow, so before the first write, which locks the model's row, or SQLite's database.
     stored = store.put(artifact)
-    return _insert(session, name, version, stored, checked)
+    added = _insert(session, name, version, stored, checked)
+    _store_again_if_pruned(session, store, artifact, stored)
+    return added
 
 
 def list_models(session: Session) -> list[ModelSummary]:
@@ -269,6 +272,17 @@ def _insert(
     if not inserted:
         raise VersionExists(name, named)
     return get_version(session, name, named)
+
+
+def _store_again_if_pruned(
+    session: Session, store: ArtifactStore, artifact: IO[bytes] | bytes, stored: StoredArtifact
+) -> None:
+    """Store an artifact again that was deleted since, because no version had it yet; from here on one has."""
+    artifact_lock.let_none_be_deleted(session)
+    if not store.exists(stored.sha256):
+        if not isinstance(artifact, bytes):
+            artifact.seek(0)
+        store.put(artifact)
 
 
 def _next_number(session: Session, name: str) -> str:

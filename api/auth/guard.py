@@ -25,6 +25,7 @@ from api.http.server import body
 from api.process import services
 from api.process.services import Services
 from api.settings import ApiSettings, AuthMode
+from registry import names
 from registry.access import api_keys
 from registry.access.api_keys import ApiKey
 from registry.database import Database
@@ -95,7 +96,29 @@ def identify(here: Services, request: Request, access: Access) -> Identity:
     if here.settings.asks_for_keys:
         return _holder(here, request, access)
     deny_other_machines(here.settings, request, has_tickets=access.takes_ticket)
-    return ANYBODY
+    return _anybody_or_holder(here, request, access)
+
+
+def _anybody_or_holder(here: Services, request: Request, access: Access) -> Identity:
+    """Return the caller where no keys are asked for: the holder of the key that the request shows nevertheless.
+
+    A key that is shown counts, with its role and its limits: a program that is tested on loopback is then refused what
+    it would be refused elsewhere, and notices a key that was revoked.
+    """
+    text = _bearer(request)
+    if text is None or access.role is OPEN or not _is_ours(here.settings, text):
+        return ANYBODY
+    try:
+        key = key_with_text(here, text)
+    except KeyRefused as error:
+        raise KeyRefused(is_needed=False) from error
+    _check_key(key, access.role)
+    return Identity(key.name, key.role, key.endpoint_names)
+
+
+def _is_ours(settings: ApiSettings, text: str) -> bool:
+    # Behind a proxy of the user's own (`QUEUECAST_AUTH=off`), other tokens may be what the proxy asks for.
+    return settings.auth is not AuthMode.OFF or text.startswith(names.KEY_PREFIX)
 
 
 def _holder(here: Services, request: Request, access: Access) -> Identity:
@@ -118,9 +141,11 @@ def deny_other_machines(settings: ApiSettings, request: Request, *, has_tickets:
 
 
 def _let_in_without_keys() -> None:
-    has_tickets = _has_tickets(flask_request.endpoint)
-    deny_other_machines(services.current().settings, requests.current(), has_tickets=has_tickets)
-    g.identity = ANYBODY
+    here, request, access = services.current(), requests.current(), _access(flask_request.endpoint)
+    deny_other_machines(here.settings, request, has_tickets=access is not None and access.takes_ticket)
+    g.identity = ANYBODY  # also for a page that says why the request is denied
+    if access is not None:
+        g.identity = _anybody_or_holder(here, request, access)
 
 
 def _refuse_forwarded(settings: ApiSettings, request: Request, *, has_tickets: bool) -> None:
@@ -206,10 +231,16 @@ def _holder_of_ticket(ticket: str, request: Request) -> Identity:
 
 
 def _shown_key(here: Services, request: Request) -> ApiKey:
-    scheme, _, text = (request.header("HTTP_AUTHORIZATION") or "").partition(" ")
-    if scheme.lower() != "bearer":
+    text = _bearer(request)
+    if text is None:
         raise KeyMissing
-    return key_with_text(here, text.strip())
+    return key_with_text(here, text)
+
+
+def _bearer(request: Request) -> str | None:
+    """Return what stands in a request for a key; None if nothing does."""
+    scheme, _, text = (request.header("HTTP_AUTHORIZATION") or "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def key_with_text(here: Services, text: str) -> ApiKey:

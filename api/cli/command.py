@@ -9,8 +9,10 @@ import click
 
 from api.cli.local.backup import backup, restore
 from api.cli.local.keys import keys
+from api.cli.local.registry import registry
 from api.cli.local.run import run
 from api.cli.remote.aliases import aliases
+from api.cli.remote.artifacts import artifacts
 from api.cli.remote.changes import configure, history, rollback
 from api.cli.remote.dead_letters import dead_letters
 from api.cli.remote.deployments import deploy, deployments, undeploy
@@ -44,7 +46,7 @@ def queuecast() -> None:
     """
 
 
-_RUNNING = (run, status, keys, backup, restore)
+_RUNNING = (run, status, keys, registry, artifacts, backup, restore)
 _CHANGING = (deploy, configure, rollback, undeploy, deployments, history)
 for _each in (models, aliases, *_CHANGING, predict, jobs, dead_letters, webhooks, *_RUNNING):
     queuecast.add_command(_each)

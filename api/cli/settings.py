@@ -50,6 +50,11 @@ class CliSettings(BaseSettings):
         return f"http://{_reached_here(self.host)}:{self.port}"
 
     @property
+    def asks_for_keys(self) -> bool:
+        """Whether an API with these settings asks for keys."""
+        return self.auth.asks_for_keys(self.host)
+
+    @property
     def answers_this_machine_alone(self) -> bool:
         """Whether only programs on this machine can call the API, without a proxy."""
         return self.auth is AuthMode.AUTO and is_loopback(self.host)

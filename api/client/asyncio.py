@@ -264,6 +264,15 @@ class AsyncClient(BaseClient):
         """As `Client.tag`."""
         return await self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
 
+    async def delete_version(self, name: str, version: str) -> None:
+        """As `Client.delete_version`."""
+        await self._driver.run(registration.delete_version(name, version, self._ends_at()))
+
+    async def prune_artifacts(self, *, dry_run: bool = False, grace_s: float = 3_600) -> Document:
+        """As `Client.prune_artifacts`."""
+        wanted = {"dry_run": dry_run, "grace_s": grace_s}
+        return await self._driver.run(registration.prune_artifacts(wanted, self._ends_at()))
+
     async def call(
         self,
         method: str,

@@ -345,6 +345,23 @@ class Client(BaseClient):
         """Set tags of a model, or of one version; None removes one. Return all that it has. Raises NotFound."""
         return self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
 
+    def delete_version(self, name: str, version: str) -> None:
+        """Delete a version that no endpoint serves; its artifact goes with the next `prune_artifacts`.
+
+        Raises:
+            NotFound: there is no such version.
+            RequestRefused: endpoints serve it; the message names them.
+        """
+        self._driver.run(registration.delete_version(name, version, self._ends_at()))
+
+    def prune_artifacts(self, *, dry_run: bool = False, grace_s: float = 3_600) -> Document:
+        """Delete artifacts that nothing needs, older than `grace_s`; return what was deleted (or would be), and stays.
+
+        `is_complete` in it is False if there is more to look at: call it again.
+        """
+        wanted = {"dry_run": dry_run, "grace_s": grace_s}
+        return self._driver.run(registration.prune_artifacts(wanted, self._ends_at()))
+
     def call(
         self,
         method: str,

@@ -17,7 +17,8 @@ SECURITY_SCHEMES: Json = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "qc_…",
-        "description": "An API key (`queuecast keys create`). Not needed where the API runs without keys.",
+        "description": "An API key (`queuecast keys create`). Where the API runs without keys, none is "
+        "needed, and one that is shown counts all the same, with its role and limits.",
     }
 }
 _REFUSALS = {

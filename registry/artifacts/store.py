@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from io import BytesIO, UnsupportedOperation
 from pathlib import Path
@@ -22,6 +24,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: The end of the error message for a full store or cache.
 NO_ROOM = "has no room: its disk is full, or a quota or a size limit is reached. Make room and try again."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_UPLOAD = re.compile(r"[0-9a-f]{32}")
+#: What the file systems of fsspec call the time of the last write: folders, S3, Google's, Azure's, memory.
+_MODIFIED = ("mtime", "LastModified", "updated", "last_modified", "created")
 #: fsspec's name for the file systems of this machine.
 _LOCAL = "file"
 #: Stores without folders. Creating a folder would create the bucket, even one with a misspelt name.
@@ -33,6 +38,17 @@ class StoredArtifact(NamedTuple):
 
     sha256: str
     size_bytes: int
+
+
+class StoredFile(NamedTuple):
+    """A file of the store, as a listing shows it."""
+
+    #: The key of an artifact; None for an upload that is not finished.
+    sha256: str | None
+    size_bytes: int
+    #: When it was written last, by the clock of the store; the future if the store doesn't know.
+    modified_at: float
+    path: str
 
 
 class ArtifactStore:
@@ -112,6 +128,50 @@ class ArtifactStore:
         with suppress(ArtifactMissing), self._translated_errors(sha256):
             self._file_system_and_root[0].rm_file(self._path(sha256))
 
+    def list_artifacts(self) -> Iterator[StoredFile]:
+        """Yield all artifacts, as they are when the listing begins; other files in their folders are left out.
+
+        Raises:
+            ArtifactStoreUnavailable: the store can't be reached or listed.
+        """
+        for path, about in self._listed("sha256").items():
+            folder, _, name = path.rpartition("/")
+            if _SHA256.fullmatch(name) and folder.endswith(f"/sha256/{name[:2]}"):
+                yield self._stored(name, path, about)
+
+    def list_uploads(self) -> Iterator[StoredFile]:
+        """Yield the parts of uploads that go on, or have broken off. Raises ArtifactStoreUnavailable."""
+        for path, about in self._listed("incoming").items():
+            if _UPLOAD.fullmatch(path.rpartition("/")[2]):
+                yield self._stored(None, path, about)
+
+    def artifact(self, sha256: str) -> StoredFile | None:
+        """Return what the store has under a key now; None if nothing. Raises ArtifactStoreUnavailable."""
+        try:
+            with self._translated_errors(sha256):
+                path = self._path(sha256)
+                return self._stored(sha256, path, self._file_system_and_root[0].info(path))
+        except ArtifactMissing:
+            return None
+
+    def delete_file(self, file: StoredFile) -> None:
+        """Delete a file that a listing has shown, if it is still there. Raises ArtifactStoreUnavailable."""
+        with suppress(ArtifactMissing), self._translated_errors(file.sha256 or "an upload"):
+            self._file_system_and_root[0].rm_file(file.path)
+
+    def _listed(self, folder: str) -> dict[str, Any]:
+        files, root = self._file_system_and_root
+        try:
+            with self._translated_errors(folder):
+                files.invalidate_cache()
+                found: dict[str, Any] = files.find(f"{root}/{folder}", detail=True)
+        except ArtifactMissing:  # nothing was ever stored
+            return {}
+        return found
+
+    def _stored(self, sha256: str | None, path: str, about: Mapping[str, Any]) -> StoredFile:
+        return StoredFile(sha256, int(about.get("size") or 0), _modified_at(about), path)
+
     @cached_property
     def _file_system_and_root(self) -> tuple[Any, str]:
         # Imported late: fsspec reads its configuration files on import.
@@ -176,6 +236,19 @@ class ArtifactStore:
             if is_full(error):
                 raise ArtifactStoreFull(f"The artifact store {NO_ROOM}") from error
             raise ArtifactStoreUnavailable("The artifact store can't be reached, read or written.") from error
+
+
+def _modified_at(about: Mapping[str, Any]) -> float:
+    """Return the time in what a file system says about a file; each has its own name and form of it."""
+    for name in _MODIFIED:
+        found = about.get(name)
+        with suppress(ValueError):
+            found = datetime.fromisoformat(found) if isinstance(found, str) else found
+        if isinstance(found, datetime):
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        if isinstance(found, int | float):
+            return float(found)
+    return math.inf
 
 
 def _protocols(files: Any) -> frozenset[str]:

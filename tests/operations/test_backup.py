@@ -134,7 +134,10 @@ def test_a_stopped_service_is_backed_up_too(
     # Other tests' Redis may run where this process's settings lead.
     monkeypatch.setenv("QUEUECAST_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
     forget_cached_settings()
+    assert "There is no registry in" in run("backup", tmp_path / "nothing")
+    migrate.upgrade()
     assert "No Redis answers at" in run("backup", tmp_path / "nothing")
+    shutil.rmtree(data_dir)
     run("restore", target)
     assert "is not empty" in run("backup", target)
     assert "There is already a registry in" in run("restore", target)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
+from registry import migrate, pruning, versions
 from registry.artifacts import s3
 from registry.artifacts.store import ArtifactStore
+from registry.database import Database
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
 from tests.support.s3 import BUCKET, S3Server
 from tests.support.waiting import eventually
@@ -102,3 +106,25 @@ def stored(store: ArtifactStore) -> bool:
         return store.put(CONTENT).sha256 == SHA256
     except ArtifactStoreUnavailable:
         return False
+
+
+def test_what_nothing_needs_is_listed_with_its_age_and_pruned(
+    store: ArtifactStore, bucket: S3Server, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/registry.db"
+    migrate.upgrade(url)
+    database = Database(url)
+    with database.session() as session:
+        for content in (b"kept", b"gone"):
+            versions.add_version(session, store, "house", content, runtime="python", input_example=[1.0])
+        versions.delete_version(session, "house", "2")
+        session.commit()
+    bucket.write(f"artifacts/incoming/{'a' * 32}", b"half")
+    assert all(abs(time.time() - each.modified_at) < 60 for each in store.list_artifacts())
+    assert [each.size_bytes for each in store.list_uploads()] == [4]
+    found = pruning.prune(database, store)
+    assert (found.deleted, len(found.too_young), found.needed_count) == ([], 1, 1)
+    assert [each.versions for each in pruning.prune(database, store, grace_s=0).deleted] == [["house 2"]]
+    kept = hashlib.sha256(b"kept").hexdigest()
+    assert bucket.objects("artifacts/sha256/") == [f"artifacts/sha256/{kept[:2]}/{kept}"]
+    database.close()

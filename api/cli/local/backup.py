@@ -100,10 +100,12 @@ def backup(output: Output, folder: Path) -> None:
 def _make(folder: Path, output: Output) -> dict[str, Any]:
     """Copy in this order: jobs name deployments, deployments name artifacts, so what is named is copied later."""
     from registry import backup as registry_backup
+    from registry import migrate
     from registry.artifacts.store import checksum_of
     from workers.embedded_redis import snapshot
 
     registry_backup.database_file()  # refuses at once what can't be copied like this
+    migrate.refuse_absent()
     made_at = datetime.now(UTC)
     output.note("Jobs …")
     snapshot.save(_redis_url(), _redis_directory(), folder / _JOBS)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.cli.errors import CliError
+from api.cli.local import asked_for
 from api.cli.output import Output, local_time
+from api.cli.settings import load
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from registry.access.api_keys import ApiKey
 
 _ROLES = ("client", "operator", "admin")
+_FOR_NEW = "If the service has never run: queuecast keys create NAME --new-registry."
 
 
 class KeysFailed(CliError):
@@ -28,18 +31,21 @@ class KeysFailed(CliError):
 
 
 @contextmanager
-def _registry() -> Iterator[Session]:
-    """Yield a session of the registry; an empty database gets its tables first."""
+def _registry(*, may_be_new: bool) -> Iterator[Session]:
+    """Yield a session of the registry. A new one is made only on request: this may be the wrong folder."""
     # Late: the other commands need no database.
     from registry import migrate
     from registry.database import default_database
-    from registry.errors import RegistryError
+    from registry.errors import RegistryAbsent, RegistryError
 
     try:
-        if migrate.current() is None:
+        if may_be_new:
             migrate.upgrade()
+        migrate.refuse_absent()
         with default_database().session() as session:
             yield session
+    except RegistryAbsent as error:
+        raise KeysFailed(f"{error} {_FOR_NEW}", {"code": error.code}) from error
     except RegistryError as error:
         raise KeysFailed(str(error), {"code": error.code}) from error
 
@@ -49,10 +55,10 @@ def _with_registry(function: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
     @functools.wraps(function)
-    def command(as_json: bool, **arguments: Any) -> None:
+    def command(as_json: bool, new_registry: bool = False, **arguments: Any) -> None:
         output = Output(as_json=as_json)
         try:
-            with _registry() as session:
+            with _registry(may_be_new=new_registry) as session:
                 function(session=session, output=output, **arguments)
         except CliError as error:
             output.error(error)
@@ -69,9 +75,13 @@ def keys() -> None:
     (DATABASE_URL, or registry.db in QUEUECAST_DATA_DIR) may do everything anyway. So run
     them where the API runs. Admins do the same over HTTP: /keys.
 
+    On loopback the API asks for no keys, unless QUEUECAST_AUTH=on is set when it starts. A
+    key that a request shows counts there too: with its role and limits, and refused if it
+    is unknown or revoked. Requests without a key may do everything.
+
     \b
-    A first key, and the API on another address than loopback:
-      queuecast keys create me --role admin
+    A first key, and the API on another address than loopback (--new-registry: it has never run):
+      queuecast keys create me --role admin --new-registry
       QUEUECAST_HOST=0.0.0.0 queuecast run
       curl -H 'Authorization: Bearer qc_…' http://…:8000/deployments
       QUEUECAST_API_KEY=qc_… queuecast deployments
@@ -94,6 +104,7 @@ def keys() -> None:
 @click.option(
     "--second", is_flag=True, help="Make another key for a name that has one, to replace that without a pause."
 )
+@click.option("--new-registry", is_flag=True, help="Make the registry too, for a service that has never run.")
 @_with_registry
 def create(
     session: Session,
@@ -120,11 +131,13 @@ def create(
         second=second,
     )
     session.commit()
+    asks, said = asked_for.keys_asked_for(load())
     if output.as_json:
-        output.document({**key.document(), "key": text})
+        output.document({**key.document(), "key": text, "keys_asked_for": asks, "note": said})
         return
     output.line(text)
     output.note(f"This is {name}'s key, with the role {role}. Only its SHA-256 is kept: it can't be shown again.")
+    output.note(said)
 
 
 @keys.command(name="list")

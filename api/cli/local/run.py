@@ -49,7 +49,7 @@ def run(examples: bool) -> None:
     and the notifier, which sends webhooks; keeps all data in QUEUECAST_DATA_DIR (./data).
     Ports: QUEUECAST_PORT, QUEUECAST_FLOWER_PORT, QUEUECAST_REDIS_PORT.
     On another address than loopback (QUEUECAST_HOST) the API asks for keys: make one first
-    with `queuecast keys create`, and put it into QUEUECAST_API_KEY.
+    with `queuecast keys create NAME --role admin --new-registry`, and put it into QUEUECAST_API_KEY.
     """
     try:
         with stoppable():

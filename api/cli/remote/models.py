@@ -1,4 +1,4 @@
-"""`queuecast models`: registers versions of models, and shows them."""
+"""`queuecast models`: registers versions of models, shows and deletes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.client.errors import SettingsWrong
 
 @click.group()
 def models() -> None:
-    """Register versions of models, and show them."""
+    """Register versions of models, show and delete them."""
 
 
 models.add_command(mlflow_import.import_mlflow)
@@ -149,6 +149,31 @@ def show(client: Client, output: Output, name: str, version: str | None) -> None
         ],
         f"{name} has no versions.",
     )
+
+
+@models.command()
+@click.argument("name")
+@click.argument("version")
+@calls_service
+def delete(client: Client, output: Output, name: str, version: str) -> None:
+    """Delete VERSION of the model NAME, which no endpoint serves.
+
+    An endpoint that serves it is named: undeploy it, or swap it to another version, first. The
+    version's number is not given again. Its artifact stays in the store until
+    `queuecast artifacts prune`.
+
+    \b
+    Example:
+      queuecast models delete house 3
+    """
+    found = client.get(path_of("models", name, "versions", version))
+    client.delete(path_of("models", name, "versions", version))
+    if output.as_json:
+        output.document({"deleted": {name: found[name] for name in ("model_name", "version", "artifact_sha256")}})
+        return
+    output.line(f"Deleted {found['model_name']} version {found['version']}.")
+    artifact = size(found.get("artifact_size_bytes"))
+    output.note(f"Its artifact ({artifact}) is still stored, an hour at least: queuecast artifacts prune")
 
 
 def _version_facts(version: Document) -> Document:

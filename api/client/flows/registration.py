@@ -110,3 +110,16 @@ def show_model(name: str, ends_at: float) -> Flow[Model]:
 def show_version(name: str, version: str, ends_at: float) -> Flow[ModelVersion]:
     """Return one version. Raises NotFound."""
     return ModelVersion.of((yield from call(Request("GET", path_of("models", name, "versions", version)), ends_at)))
+
+
+def delete_version(name: str, version: str, ends_at: float) -> Flow[None]:
+    """Delete a version. Raises NotFound."""
+    yield from call(Request("DELETE", path_of("models", name, "versions", version)), ends_at)
+
+
+def prune_artifacts(wanted: Document, ends_at: float) -> Flow[Document]:
+    """Delete artifacts that nothing needs; return the service's report."""
+    content = arrays.to_json(wanted)
+    headers = {"Content-Type": "application/json"}
+    found = yield from call(Request("POST", "/artifacts/prune", headers=headers, content=content), ends_at)
+    return found

@@ -60,6 +60,9 @@ ROLES: dict[str, Role | None] = {
     "models.show_version": Role.OPERATOR,
     "models.register": Role.ADMIN,
     "models.delete_version": Role.ADMIN,
+    "artifacts.prune": Role.ADMIN,
+    "console.artifacts.review_prune": Role.ADMIN,
+    "console.artifacts.prune": Role.ADMIN,
     "keys.create_key": Role.ADMIN,
     "keys.list_keys": Role.ADMIN,
     "keys.revoke_key": Role.ADMIN,
@@ -610,6 +613,46 @@ class TestWithoutKeys:
         client.deploy()
         assert client.get(f"/jobs/{client.submit()}").json["owner"] is None
 
+    @pytest.mark.parametrize("path", ["/jobs", "/jobs/x", "/v2", "/v2/models/x", "/metrics", "/console/jobs"])
+    @pytest.mark.parametrize("shown", ["Bearer nonsense", "Bearer qc_wrong", "Bearer ", "bearer \xe9"])
+    def test_what_is_shown_as_a_key_and_is_none_is_refused(self, client: Client, path: str, shown: str) -> None:
+        answer = client.get(path, headers={"Authorization": shown})
+        assert answer.status_code == 401
+        assert "asks for none" in answer.text
+
+    def test_a_revoked_key_is_refused_though_none_is_asked_for(self, client: Client, make: Keys) -> None:
+        shown = make("shop")
+        assert client.get("/jobs", headers=shown).status_code == 200
+        assert client.delete("/keys/shop").status_code == 204
+        assert code_of(client.get("/jobs", headers=shown)) == (401, "api_key_invalid")
+        assert client.get("/jobs").status_code == 200
+
+    def test_a_key_that_is_shown_counts_with_its_role_and_limits(self, client: Client, make: Keys) -> None:
+        client.register()
+        client.deploy()
+        shop, desk = make("shop"), make("desk", endpoint_names=["another"])
+        assert code_of(client.get("/deployments", headers=shop)) == (403, "role_insufficient")
+        assert code_of(client.post("/predict/adding", json={"input": [1, 2]}, headers=desk))[0] == 403
+        made = client.post("/predict/adding", json={"input": [1, 2]}, headers=shop)
+        job = f"/jobs/{made.json['job_id']}"
+        assert client.get(job, headers=shop).json["owner"] == "shop"
+        assert client.get(job, headers=desk).status_code == 404
+        assert client.get(job).status_code == 200
+        assert client.get(f"/jobs/{client.submit()}", headers=shop).status_code == 404
+
+    def test_a_key_that_is_shown_has_its_rate(self, client: Client, make: Keys) -> None:
+        shown = make("slow", rate_limit_per_s=1)
+        assert [client.get("/jobs/x", headers=shown).status_code for _ in range(3)] == [404, 429, 429]
+        assert client.get("/jobs/x").status_code == 404
+
+    def test_a_key_opens_no_page_to_a_lower_role(self, client: Client, make: Keys) -> None:
+        assert client.get("/console/models", headers=make("shop")).status_code == 403
+        assert client.get("/console/models", headers=make("ops", Role.OPERATOR)).status_code == 200
+
+    def test_what_is_no_key_is_none(self, client: Client) -> None:
+        assert client.get("/jobs", headers={"Authorization": "Basic eDp5"}).status_code == 200
+        assert client.get("/health/live", headers={"Authorization": "Bearer nonsense"}).status_code == 200
+
     def test_the_document_asks_for_no_key(self, client: Client) -> None:
         paths = client.get("/openapi.json").json["paths"]
         assert not any("security" in each for methods in paths.values() for each in methods.values())
@@ -622,6 +665,10 @@ class TestToldToAskNobody:
 
     def test_a_proxy_is_let_through(self, client: Client) -> None:
         assert client.get("/jobs", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 200
+
+    def test_a_token_of_the_proxy_is_no_key_and_a_wrong_key_is_refused(self, client: Client) -> None:
+        assert client.get("/jobs", headers={"Authorization": "Bearer eyJhbGciOi"}).status_code == 200
+        assert code_of(client.get("/jobs", headers={"Authorization": "Bearer qc_wrong"})) == (401, "api_key_invalid")
 
 
 def test_the_clock_of_the_rate_is_exact_enough_for_short_intervals(redis_url: str) -> None:

@@ -276,6 +276,21 @@ class TestWithKeys:
                 assert edge == flask, (role, sent)
 
 
+class TestWithKeysThatAreNotAskedFor(TestWithKeys):
+    """An API that asks for no keys takes those that are shown."""
+
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings(max_body_bytes=MAX_BYTES, deployment_cache_s=0, event_stream_s=0.05, api_key_cache_s=0)
+
+    def test_a_wrong_key_is_refused_and_none_is_not(self, ask: Ask) -> None:
+        headers = self.headers()
+        edge, _ = ask(post("/predict/adding"), headers["wrong"])
+        assert edge[0] == 401
+        assert ask(post("/predict/adding"), headers["elsewhere"])[0][0] == 403
+        assert ask(post("/predict/adding"), headers["none"])[0][0] == 202
+
+
 def test_the_hot_operations_are_those_of_the_readme_and_no_others(settings: ApiSettings) -> None:
     app = create_app(settings)
     hot = {rule.rule for rule in app.url_map.iter_rules() if plan_of(app.view_functions[rule.endpoint])}
