@@ -280,6 +280,9 @@ class PredictionTimedOut(JobFailed):
 
 
 class EndpointUndeployed(JobFailed):
-    """The endpoint was undeployed with `backlog: reject` while the job was queued."""
+    """The endpoint was undeployed with `backlog: reject` while the job was queued, which cancelled it.
+
+    `AsyncResult.get()` raises it for a record of an earlier release alone; for others it raises TaskRevokedError.
+    """
 
     code = "endpoint_undeployed"

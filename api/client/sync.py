@@ -170,7 +170,7 @@ class Client(BaseClient):
         wait: bool = True,
         timeout_s: float = DEPLOY_TIMEOUT_S,
     ) -> list[Deployment]:
-        """Take down an endpoint, or a model's deployments; queued jobs are finished, fail, or wait (`backlog`).
+        """Take down an endpoint, or a model's deployments; queued jobs are finished, cancelled, or wait (`backlog`).
 
         Raises:
             NotFound: nothing that is named so is deployed.

@@ -10,7 +10,7 @@ from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.supervision import persistently
-from workers.errors import JobFailed, PoisonJob
+from workers.errors import EndpointUndeployed, JobFailed, PoisonJob
 from workers.jobs import dead_letters, records, transitions
 from workers.jobs.dead_letters import DeadLetter
 from workers.jobs.records import Outcome
@@ -118,6 +118,13 @@ def stopped(context: Context, job: QueuedJob) -> Ending:
     """Return the ending of a job that was cancelled while it ran; its record is already written."""
     context.event_buffer.revoked(job, terminated=True)
     return withdrawn(context, job, records.CANCELLED, time.time())
+
+
+def rejected(context: Context, job: QueuedJob, now: float) -> Ending:
+    """Return the ending of a queued job whose endpoint was undeployed: it is cancelled, as the model has not failed."""
+    error = EndpointUndeployed(f"Endpoint {job.endpoint_name!r} was undeployed and its queued jobs were rejected.")
+    finish = Finish(job.job_id, records.revoked_for(job, error, now), Kind.WITHDRAWN, None, job.owner)
+    return Ending(job, finish, lambda: context.event_buffer.revoked(job))
 
 
 def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:
