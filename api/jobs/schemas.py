@@ -77,6 +77,10 @@ class JobError(Answer):
     code: str
     type: str
     message: str
+    traceback: str | None = Field(
+        default=None,
+        description="The last lines of the traceback of the model's code, if it has raised: only in `GET /jobs/<id>`.",
+    )
 
 
 class FailedAttempt(Answer):

@@ -61,10 +61,13 @@ class StandInWorker:
         record = records.succeeded(job, json.dumps(outcome).encode(), now - 0.001, now)
         self._finish(endpoint_name, Finish(job_id, record, counters.Kind.SUCCEEDED, 2.0))
 
-    def fail(self, job_id: str, endpoint_name: str, message: str) -> None:
+    def fail(
+        self, job_id: str, endpoint_name: str, message: str, *, traceback: str = "", owner: str | None = None
+    ) -> None:
         """End a job with an error."""
         now = time.time()
-        record = records.failed(Job(job_id, endpoint_name, now - 0.002, attempts=1), PredictionFailed(message), now)
+        job = Job(job_id, endpoint_name, now - 0.002, owner=owner, attempts=1)
+        record = records.failed(job, PredictionFailed(message), now, traceback=traceback)
         self._finish(endpoint_name, Finish(job_id, record, counters.Kind.FAILED, 2.0))
 
     def expire(self, job_id: str, endpoint_name: str) -> None:

@@ -86,7 +86,7 @@ class _Record(msgspec.Struct, kw_only=True):
 
     status: str
     result: Raw
-    traceback: None = None
+    traceback: str | None = None
     children: tuple[()] = ()
     date_done: str | None = None
     task_id: str
@@ -175,12 +175,17 @@ def succeeded(job: JobFacts, outcome: bytes, started_at: float, finished_at: flo
     return _encoded(record)
 
 
-def failed(job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None) -> bytes:
-    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
+def failed(
+    job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None, traceback: str = ""
+) -> bytes:
+    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message.
+
+    `traceback` has the last lines of that of the model's code; `AsyncResult.traceback` returns them.
+    """
     record = _record(job, states.FAILURE, _raised(type(error).__name__, str(error), JobFailed.__module__))
     record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
     record.finished_at = finished_at
-    record.error = _document(error)
+    record.error, record.traceback = _document(error), traceback or None
     return _encoded(record)
 
 

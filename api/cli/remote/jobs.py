@@ -133,6 +133,7 @@ class _Changes:
 
 
 def _show_facts(output: Output, job: Document) -> None:
+    error = job["error"] or {}
     output.facts(
         {
             "job": job["job_id"],
@@ -144,6 +145,8 @@ def _show_facts(output: Output, job: Document) -> None:
             "took": seconds_between(job["submitted_at"], job["finished_at"]),
             "attempts": job["attempts"],
             "outcome": job["outcome"],
-            "error": job["error"],
+            "error": {name: value for name, value in error.items() if name != "traceback"} or None,
         }
     )
+    if error.get("traceback"):
+        output.line(f"\n{error['traceback']}")

@@ -435,9 +435,11 @@ class BatchRun:
                 outcome = self._outcome(job, answer, rows, now)
                 ends.append(finish.succeeded(self._context, job, outcome, self._started_at, now))
             else:
-                where = f"inputs[{bad - rows.start}]: " if job.many else ""
-                error = PredictionFailed(f"{where}{answer.errors[bad].type}: {answer.errors[bad].message}")
-                ends.append(finish.failed(self._context, job, error, self._started_at, now))
+                where, found = f"inputs[{bad - rows.start}]: " if job.many else "", answer.errors[bad]
+                error = PredictionFailed(f"{where}{found.type}: {found.message}")
+                ends.append(
+                    finish.failed(self._context, job, error, self._started_at, now, traceback=found.traceback)
+                )
         return ends
 
     def _outcome(self, job: QueuedJob, answer: Answer, rows: range, now: float) -> Outcome:

@@ -95,9 +95,11 @@ def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: fl
     return Ending(job, finish, lambda: context.event_buffer.succeeded(job, text, now - started_at))
 
 
-def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float) -> Ending:
-    """Return the ending of a job with an error."""
-    record = records.failed(job, error, now, started_at=started_at)
+def failed(  # noqa: PLR0913 - what an ending says
+    context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float, *, traceback: str = ""
+) -> Ending:
+    """Return the ending of a job with an error, and the traceback of the model's code if it has raised."""
+    record = records.failed(job, error, now, started_at=started_at, traceback=traceback)
     latency_ms = max(0.0, now - job.waits_since) * 1000 if job.waits_since else None
     finish = Finish(job.job_id, record, Kind.FAILED, latency_ms, job.owner)
     return Ending(job, finish, lambda: context.event_buffer.failed(job, error))
