@@ -85,6 +85,18 @@ class AsyncClient(BaseClient):
         """As `Client.job`."""
         return self._job(await self._driver.run(prediction.show(job_id, self._ends_at())), of_array=False)
 
+    async def retry(
+        self,
+        job_id: str,
+        input: Any = UNSET,  # noqa: A002 - what the API calls it
+        *,
+        inputs: Any = None,
+        endpoint_name: str | None = None,
+    ) -> AsyncJob:
+        """As `Client.retry`."""
+        request = prediction.retry(job_id, input, inputs, endpoint_name)
+        return self._job(await self._driver.run(prediction.submit(request, self._ends_at())), of_array=False)
+
     async def jobs(
         self, *, endpoint_name: str | None = None, status: str | None = None, limit: int = 50
     ) -> list[AsyncJob]:

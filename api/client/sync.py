@@ -112,6 +112,23 @@ class Client(BaseClient):
         """Return a job by its id. Raises JobNotFound."""
         return self._job(self._driver.run(prediction.show(job_id, self._ends_at())), of_array=False)
 
+    def retry(
+        self,
+        job_id: str,
+        input: Any = UNSET,  # noqa: A002 - what the API calls it
+        *,
+        inputs: Any = None,
+        endpoint_name: str | None = None,
+    ) -> Job:
+        """Run a failed job again: a new job with the same input, or with an edited one; return that job.
+
+        Raises:
+            Conflict: the job has not failed (`job_not_failed`), or its input is not kept (`input_not_kept`).
+            JobNotFound: there is no such job.
+        """
+        request = prediction.retry(job_id, input, inputs, endpoint_name)
+        return self._job(self._driver.run(prediction.submit(request, self._ends_at())), of_array=False)
+
     def jobs(self, *, endpoint_name: str | None = None, status: str | None = None, limit: int = 50) -> list[Job]:
         """Return recent jobs, newest first."""
         found = self.call("GET", "/jobs", query={"endpoint_name": endpoint_name, "status": status, "limit": limit})

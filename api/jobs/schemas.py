@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, RootModel
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from api.http.schema import MAX_JOBS_LISTED, Answer, EndpointFilter, EndpointName, JobId, RequestSchema
 from api.predictions.schemas import Outcome, QueuePlace
+from workers.jobs.dead_letters import Kind as LetterKind
 from workers.jobs.on_loop import lookups
 from workers.jobs.query import JobState
 from workers.queues.priorities import Priority
@@ -62,6 +63,9 @@ class DeadLetterList(RequestSchema):
     """Parameters of `GET /dead-letters`."""
 
     endpoint_name: EndpointFilter | None = None
+    kind: LetterKind = Field(
+        default=LetterKind.GIVEN_UP, description="`failed` lists the failed jobs whose inputs are kept instead."
+    )
     limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
 
 
@@ -69,6 +73,41 @@ class Replay(RequestSchema):
     """Where to send a dead letter again."""
 
     endpoint_name: EndpointName | None = Field(default=None, description="The endpoint of the original job by default.")
+
+
+def _not_both(schema: dict[str, Any]) -> None:
+    """Describe in a JSON schema what the validator of `Retry` checks."""
+    schema["not"] = {"required": ["input", "inputs"]}
+
+
+class Retry(RequestSchema):
+    """What to change when a failed job is run again: nothing by default."""
+
+    model_config = ConfigDict(json_schema_extra=_not_both)
+
+    input: Any = Field(default=None, description="An edited input in place of the one that is kept.")
+    inputs: list[Any] | None = Field(default=None, min_length=1, description="The same for a job with several inputs.")
+    endpoint_name: EndpointName | None = Field(default=None, description="The endpoint of the failed job by default.")
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if {"input", "inputs"} <= self.model_fields_set:
+            raise ValueError('must have at most one of "input" and "inputs"')
+        return self
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The edited input(s) as the keyword that job submission takes; empty if there are none."""
+        if self.inputs is not None:
+            return {"inputs": self.inputs}
+        return {"input": self.input} if "input" in self.model_fields_set else {}
+
+
+class KeptInput(Answer):
+    """The input of a failed job: `input`, or `inputs` for a list of them."""
+
+    input: Any = None
+    inputs: list[Any] | None = None
 
 
 class JobError(Answer):
@@ -93,12 +132,17 @@ class FailedAttempt(Answer):
 
 
 class DeadLetterSummary(Answer):
-    """A job that was given up."""
+    """A job that was given up, or has failed."""
 
     job_id: str
     endpoint_name: str
+    kind: LetterKind = Field(
+        description="`given_up`: every attempt lost its host or worker; kept until it is replayed or discarded. "
+        "`failed`: it failed otherwise, and its deployment has `keep_failed_inputs`; kept as long as its record."
+    )
+    reason: str = Field(description="Why it failed, or its last attempt was lost.")
     submitted_at: datetime | None
-    given_up_at: datetime
+    given_up_at: datetime = Field(description="When it was given up, or failed.")
     owner: str | None = Field(description="The name of the API key that it was submitted with.")
     priority: Priority = Field(description="The priority of a replay.")
     failures: list[FailedAttempt]

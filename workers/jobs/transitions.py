@@ -146,6 +146,8 @@ class Finish:
     kind: counters.Kind
     latency_ms: float | None
     owner: str | None = None
+    #: A failed job as a dead letter, if its input is to be kept.
+    letter: bytes = b""
 
 
 async def claim(client: Redis, endpoint_name: str, claims: Sequence[Claim], refused: Refused = _ignore) -> list[str]:
@@ -217,18 +219,24 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
 ) -> list[bool]:
     """Write terminal records and count them; return for each whether the job had not ended before (`now`: s, epoch).
 
-    There may be a few thousand of them. The same step ends the leases of the first jobs, if they are in this Redis. A
-    job that another worker holds stays unchanged.
+    There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, and ends the
+    leases of the first jobs, if they are in this Redis. A job that another worker holds stays unchanged.
     """
+    settings = load()
+    letters = [(number, each.letter) for number, each in enumerate(finishes, 1) if each.letter]
     arguments: list[bytes | str | float] = [
-        result_ttl_s or load().result_ttl_s,
+        result_ttl_s or settings.result_ttl_s,
         counters.WINDOWS_KEPT * counters.WINDOW_S,
         endpoint_name,
         HOLDER,
+        settings.failed_inputs_bytes,
+        len(letters),
     ]
     for each in finishes:
         bucket = "" if each.latency_ms is None else counters.bucket(each.latency_ms)
         arguments += (each.job_id, each.record, each.kind.value, each.latency_ms or 0.0, bucket, each.owner or "")
+    for number, letter in letters:
+        arguments += (number, letter)
     arguments += leases
     names = [keys.record(each.job_id) for each in finishes]
     names += [keys.message(each.job_id) for each in finishes]

@@ -1,15 +1,17 @@
-"""`queuecast jobs`: shows jobs, follows them, and cancels them."""
+"""`queuecast jobs`: shows jobs, follows them, cancels them, and runs failed ones again."""
 
 from __future__ import annotations
 
 import math
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import calls_service
+from api.cli.options import JsonValue, calls_service
 from api.cli.output import Output, local_time, place, seconds_between
 from api.cli.remote import waiting
 
@@ -20,7 +22,7 @@ _STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired", "
 
 @click.group()
 def jobs() -> None:
-    """Show jobs, follow them, and cancel queued ones."""
+    """Show jobs, follow them, cancel queued ones, and run failed ones again."""
 
 
 @jobs.command()
@@ -100,6 +102,40 @@ def cancel(client: Client, output: Output, job_id: str, force: bool) -> None:
         output.document(job)
     else:
         output.line(f"Job {job_id} is {job['status']}.")
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.option("--input", "edited", type=JsonValue(), help="An edited input: JSON, @FILE, or - for stdin.")
+@click.option("--inputs", "many", type=JsonValue(), help="The same for a job with several inputs: a list of them.")
+@click.option("--endpoint", "endpoint_name", help="Send it to this endpoint instead of its own.")
+@calls_service
+def retry(
+    client: Client, output: Output, job_id: str, edited: Any, many: Any, endpoint_name: str | None
+) -> None:
+    """Run the failed job JOB_ID again: a new job with the same input, or with an edited one.
+
+    \b
+    Examples:
+      queuecast jobs retry 82776c54-76a5-4b79-b99d-501c4a52d575
+      queuecast jobs retry 82776c54-76a5-4b79-b99d-501c4a52d575 --input '[0.5, 0.8, 0.2]'
+    """
+    named = {"input": edited, "inputs": many, "endpoint_name": endpoint_name}
+    given = {name for name in named if _is_given({"input": "edited", "inputs": "many"}.get(name, name))}
+    if {"input", "inputs"} <= given:
+        raise click.UsageError("Give at most one of --input and --inputs.")
+    job = client.post(path_of("jobs", job_id, "retry"), {name: named[name] for name in named if name in given})
+    if output.as_json:
+        output.document(job)
+        return
+    output.line(job["job_id"])
+    output.note(f"Look at it with: queuecast jobs show {job['job_id']} --wait")
+
+
+def _is_given(parameter: str) -> bool:
+    """Tell whether a parameter was given, as `null` is an input too."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not None and source is not ParameterSource.DEFAULT
 
 
 class _Changes:

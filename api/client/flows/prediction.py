@@ -61,6 +61,19 @@ class Wanted:
         return Request("POST", path, headers=headers, content=arrays.to_json({**rows, **options}))
 
 
+def retry(job_id: str, row: Any, inputs: Any, endpoint_name: str | None) -> Request:
+    """Return the request to run a failed job again. Raises SettingsWrong or InputNotJson."""
+    if not isinstance(row, Unset) and inputs is not None:
+        raise SettingsWrong("Give at most one of an input and, with inputs=, a list of them.")
+    body: dict[str, Any] = {} if isinstance(row, Unset) else {"input": row}
+    if inputs is not None:
+        body["inputs"] = _listed(inputs)
+    if endpoint_name is not None:
+        body["endpoint_name"] = endpoint_name
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+    return Request("POST", path_of("jobs", job_id, "retry"), headers=headers, content=arrays.to_json(body))
+
+
 def submit(request: Request, ends_at: float) -> Flow[Document]:
     """Submit a job; return it as `GET /jobs/<id>` would, as far as the answer says."""
     answer = yield from answered(request, ends_at)
