@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self, Unpack
 
-from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
+from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Deployment, Model, ModelVersion
 from api.client.flows import deployment, folders, map_options, mapping, prediction, registration
 from api.client.flows.prediction import UNSET, Wanted
@@ -128,6 +128,24 @@ class Client(BaseClient):
         """
         request = prediction.retry(job_id, input, inputs, endpoint_name)
         return self._job(self._driver.run(prediction.submit(request, self._ends_at())), of_array=False)
+
+    def cancel_queued(
+        self,
+        endpoint_name: str,
+        *,
+        older_than_s: float = 0.0,
+        delayed: bool = False,
+        dry_run: bool = False,
+        timeout_s: float = EMPTY_TIMEOUT_S,
+    ) -> int:
+        """Cancel the jobs that wait in an endpoint's queue while it serves; return how many. Running jobs go on.
+
+        Those that were submitted at least `older_than_s` ago; with `delayed` also delayed ones, with `dry_run` they are
+        only counted. With a client's key only its own jobs. Repeated, it continues.
+        """
+        ends_at = self._ends_at(timeout_s)
+        flow = prediction.cancel_queued(endpoint_name, older_than_s, ends_at, delayed=delayed, dry_run=dry_run)
+        return self._driver.run(flow)
 
     def jobs(self, *, endpoint_name: str | None = None, status: str | None = None, limit: int = 50) -> list[Job]:
         """Return recent jobs, newest first."""

@@ -25,6 +25,30 @@ class JobCancel(RequestSchema):
     )
 
 
+class CancelQueued(RequestSchema):
+    """Which queued jobs to cancel."""
+
+    endpoint_name: EndpointName
+    older_than_s: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="Only jobs that were submitted at least so long ago, in s."
+    )
+    delayed: bool = Field(
+        default=False, description="Also delayed jobs (Celery's `eta`), which wait for their time and not in the queue."
+    )
+    dry_run: bool = Field(default=False, description="Only count the jobs.")
+    cursor: int = Field(default=0, ge=0, le=2**64 - 1, description="Where the answer before this one has ended.")
+
+
+class CancelledQueued(Answer):
+    """How many jobs one request has found and cancelled."""
+
+    matched_count: int = Field(description="The queued jobs that were meant.")
+    cancelled_count: int = Field(description="Those of them that are cancelled now; others have begun meanwhile.")
+    cursor: int | None = Field(
+        description="Send the same request again with this to continue; null once all jobs were looked at."
+    )
+
+
 class JobWait(RequestSchema):
     """Parameters of `GET /jobs/<id>` and `POST /jobs/lookup`."""
 

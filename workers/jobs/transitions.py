@@ -10,6 +10,7 @@
 | requeue | running on this worker | queued | workers that stop |
 | finish (also gives up) | queued, running, no record, unreadable | succeeded, failed, cancelled, expired | workers |
 | withdraw | queued; running if forced | cancelled, expired | API, sweeper |
+| withdraw queued (`workers.jobs.emptying`) | queued | cancelled | API |
 | forget | queued | no record | the process whose message was not sent |
 
 `docs/reference/job-states.md` says when each refuses and which keys it touches. The records are those of Celery's
@@ -45,6 +46,7 @@ _FORGET = Lua("workers.jobs", "forget")
 _LOST = Lua("workers.jobs", "lost")
 _REQUEUE = Lua("workers.jobs", "requeue")
 _WITHDRAW = Lua("workers.jobs", "withdraw")
+_WITHDRAW_QUEUED = Lua("workers.jobs", "withdraw_queued")
 
 
 def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
@@ -111,6 +113,25 @@ def withdraw(job: JobFacts, record: bytes, *, force: bool) -> str | None:
         why = refused.decode(errors="replace")
         _log.error("job %s was withdrawn, but its bookkeeping failed: %s", job.job_id, why)
     return status.decode() if status else None
+
+
+def withdraw_queued(endpoint_name: str, jobs: Sequence[tuple[JobFacts, bytes]]) -> int:
+    """Replace the records of a page of an endpoint's queued jobs by the terminal ones beside them, in one step.
+
+    Returns how many were still queued.
+    """
+    name = endpoint_name
+    names = [keys.unfinished(name), keys.EXPIRING, keys.counts(name), keys.levels(name), keys.delayed(name)]
+    names += [keys.weights(name), *(keys.record(job.job_id) for job, _ in jobs)]
+    names += [keys.message(job.job_id) for job, _ in jobs]
+    values: list[bytes | str | int] = [load().result_ttl_s, counters.Kind.WITHDRAWN.value, name]
+    for job, record in jobs:
+        values += (job.job_id, record, job.owner or "")
+    count, refused = script(records_client(), _WITHDRAW_QUEUED)(names, values)
+    if refused:
+        why = refused.decode(errors="replace")
+        _log.error("jobs of %s were withdrawn, but their bookkeeping failed: %s", name, why)
+    return int(count)
 
 
 def withdrawn(status: str | None, *, force: bool) -> bool:

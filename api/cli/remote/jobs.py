@@ -11,9 +11,9 @@ import click
 from click.core import ParameterSource
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import JsonValue, calls_service
+from api.cli.options import Duration, JsonValue, calls_service
 from api.cli.output import Output, local_time, place, seconds_between
-from api.cli.remote import waiting
+from api.cli.remote import emptying, waiting
 
 #: A change is shown at the latest after this long; the end of the job at once.
 _LOOK_INTERVAL_S = 1.0
@@ -92,11 +92,30 @@ def list_jobs(client: Client, output: Output, endpoint_name: str | None, status:
 
 
 @jobs.command()
-@click.argument("job_id")
-@click.option("--force", is_flag=True, help="Cancel it also while it runs; this may stop its model host.")
+@click.argument("job_id", required=False)
+@click.option("--force", is_flag=True, help="Cancel JOB_ID also while it runs; this may stop its model host.")
+@click.option("--endpoint", "endpoint_name", help="Cancel this endpoint's queued jobs instead of one job.")
+@click.option("--queued", is_flag=True, help="With --endpoint: all that are queued now. Running ones go on.")
+@click.option("--older-than", "older_than_s", type=Duration(), help="Only those submitted so long ago: 10m, 2h.")
+@click.option("--delayed", is_flag=True, help="Also delayed jobs, which wait for their time and not in the queue.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
 @calls_service
-def cancel(client: Client, output: Output, job_id: str, force: bool) -> None:
-    """Cancel the job JOB_ID if it is still queued: it will never run."""
+def cancel(client: Client, output: Output, job_id: str | None, force: bool, yes: bool, **which: Any) -> None:
+    """Cancel the job JOB_ID if it is still queued, or the queued jobs of an endpoint: they will never run.
+
+    With an API key of the role client, only your own jobs are cancelled. A command that is cut off can be repeated.
+
+    \b
+    Examples:
+      queuecast jobs cancel 82776c54-76a5-4b79-b99d-501c4a52d575
+      queuecast jobs cancel --endpoint classifier_prod --queued
+      queuecast jobs cancel --endpoint classifier_prod --queued --older-than 10m --yes
+    """
+    if job_id is None:
+        emptying.cancel_queued(client, output, force=force, yes=yes, **which)
+        return
+    if any(which.values()):
+        raise click.UsageError("Name either JOB_ID or --endpoint, with --queued, --older-than and --delayed.")
     job = client.delete(path_of("jobs", job_id), **({"force": "true"} if force else {}))
     if output.as_json:
         output.document(job)

@@ -148,6 +148,25 @@ def cancel(job_id: str, ends_at: float, *, force: bool) -> Flow[Document]:
         return (yield from show(job_id, ends_at))
 
 
+def cancel_queued(
+    endpoint_name: str, older_than_s: float, ends_at: float, *, delayed: bool, dry_run: bool = False
+) -> Flow[int]:
+    """Cancel the queued jobs of an endpoint, or only count them; return how many."""
+    began, cursor = time.monotonic(), 0
+    count: int = 0
+    while True:
+        # What is submitted after the call has begun is not meant.
+        older = older_than_s + time.monotonic() - began
+        body = {"endpoint_name": endpoint_name, "older_than_s": older, "delayed": delayed, "dry_run": dry_run}
+        content = arrays.to_json({**body, "cursor": cursor})
+        headers = {"Content-Type": "application/json"}
+        found = yield from call(Request("POST", "/jobs/cancel", headers=headers, content=content), ends_at)
+        count += found["matched_count" if dry_run else "cancelled_count"]
+        if found["cursor"] is None:
+            return count
+        cursor = found["cursor"]
+
+
 def result_of(job: Mapping[str, Any], *, of_array: bool) -> Any:
     """Return the prediction(s) of a job that has succeeded."""
     outcome = job.get("outcome") or {}

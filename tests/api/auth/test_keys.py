@@ -36,6 +36,7 @@ ROLES: dict[str, Role | None] = {
     "jobs.cancel_job": Role.CLIENT,
     "jobs.list_jobs": Role.CLIENT,
     "jobs.look_up_jobs": Role.CLIENT,
+    "jobs.cancel_queued_jobs": Role.CLIENT,
     "retries.show_input": Role.CLIENT,
     "retries.retry_job": Role.CLIENT,
     "webhooks.list_deliveries": Role.CLIENT,
@@ -338,6 +339,17 @@ def test_a_replayed_dead_letter_stays_its_clients_job(
     assert client.get("/dead-letters", headers=operator).json["dead_letters"][0]["owner"] == "shop"
     answer = client.post(f"/dead-letters/{job_id}/replay", json={}, headers=operator)
     assert client.get(f"/jobs/{answer.json['job_id']}", headers=shop).json["owner"] == "shop"
+
+
+def test_a_client_empties_a_queue_of_its_own_jobs_alone(client: Client, make: Keys, adding: View) -> None:
+    shop, desk, operator = make("shop"), make("desk"), make("operator", Role.OPERATOR)
+    mine, theirs = submitted(client, shop), submitted(client, desk)
+    body = {"endpoint_name": "adding"}
+    assert client.post("/jobs/cancel", json=body, headers=shop).json["cancelled_count"] == 1
+    assert client.get(f"/jobs/{mine}", headers=shop).json["status"] == "cancelled"
+    assert client.get(f"/jobs/{theirs}", headers=desk).json["status"] == "queued"
+    assert client.post("/jobs/cancel", json={**body, "dry_run": True}, headers=shop).json["matched_count"] == 0
+    assert client.post("/jobs/cancel", json=body, headers=operator).json["cancelled_count"] == 1
 
 
 def test_a_failed_job_is_run_again_by_its_owner_and_operators_alone(
