@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import sessions
 from api.console import rates, text
-from api.console.routes import dead_letters, deployments, entrance, jobs, models, overview, trying
+from api.console.routes import dead_letters, deployments, emptying, entrance, jobs, models, overview, trying
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
 from api.http import problem_documents, problems, request_ids
 from api.process import services
@@ -24,7 +24,7 @@ from workers.settings import load as worker_settings
 
 #: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
-_PAGES = (overview, deployments, models, jobs, dead_letters, trying, entrance)
+_PAGES = (overview, deployments, emptying, models, jobs, dead_letters, trying, entrance)
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
