@@ -9,7 +9,7 @@ from api.auth import guard
 from api.console import blueprint as console
 from api.deployments import routes as deployments
 from api.http import bodies, prefix, problems, request_ids, telemetry
-from api.jobs import dead_letter_routes, event_routes
+from api.jobs import dead_letter_routes, event_routes, retry_routes
 from api.jobs import routes as jobs
 from api.keys import routes as keys
 from api.models import artifact_routes
@@ -33,6 +33,7 @@ _BLUEPRINTS = (
     predictions.blueprint,
     jobs.blueprint,
     event_routes.blueprint,
+    retry_routes.blueprint,
     dead_letter_routes.blueprint,
     webhooks.blueprint,
     keys.blueprint,

@@ -380,6 +380,8 @@ STATUS: Mapping[type[Exception], int] = {
     worker_errors.IdempotencyConflict: 422,
     worker_errors.JobNotCancellable: 409,
     worker_errors.JobUnreadable: 409,
+    worker_errors.JobNotFailed: 409,
+    worker_errors.InputNotKept: 409,
     worker_errors.JobArgumentsWrong: 422,
     worker_errors.TargetRefused: 422,
     worker_errors.QueueUnavailable: 503,

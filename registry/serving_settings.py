@@ -87,6 +87,11 @@ class ServingSettings(BaseModel):
         le=31_536_000,
         description="How long outcomes are kept, in s; QUEUECAST_RESULT_TTL_S by default.",
     )
+    keep_failed_inputs: bool = Field(
+        default=True,
+        description="Whether the inputs of failed jobs are kept for as long as their records, so that they can be run "
+        "again; within QUEUECAST_FAILED_INPUTS_BYTES.",
+    )
     callback_url: str | None = Field(
         default=None,
         max_length=2048,

@@ -195,6 +195,30 @@ class JobNotCancellable(WorkerError):
         self.state = state
 
 
+class JobNotFailed(WorkerError):
+    """Only failed jobs can be run again."""
+
+    code = "job_not_failed"
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(f"Job {job_id} is {state}: only a failed job can be run again. Submit its input as a new job.")
+        self.job_id = job_id
+        self.state = state
+
+
+class InputNotKept(WorkerError):
+    """The input of the job is not kept, or not any more."""
+
+    code = "input_not_kept"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The input of job {job_id} is not kept: its deployment keeps none (keep_failed_inputs), the input was "
+            "refused, or newer or larger ones took its place. Send an input with the request to run the job again."
+        )
+        self.job_id = job_id
+
+
 class JobArgumentsWrong(WorkerError):
     """The arguments of a `predict` call are not (endpoint_name, input) or inputs=[…]."""
 
@@ -280,6 +304,9 @@ class PredictionTimedOut(JobFailed):
 
 
 class EndpointUndeployed(JobFailed):
-    """The endpoint was undeployed with `backlog: reject` while the job was queued."""
+    """The endpoint was undeployed with `backlog: reject` while the job was queued, which cancelled it.
+
+    `AsyncResult.get()` raises it for a record of an earlier release alone; for others it raises TaskRevokedError.
+    """
 
     code = "endpoint_undeployed"

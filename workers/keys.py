@@ -71,6 +71,11 @@ NOTHING = "queuecast:nothing"
 SWEPT = "queuecast:swept"
 #: Zset: job id -> time (s) at which it was given up.
 DEAD_LETTERS = "queuecast:dead-letters"
+#: Zset of the failed jobs whose inputs are kept: bytes, endpoint and job id with blanks in between -> time (s, Redis
+#: clock) until which.
+KEPT_INPUTS = "queuecast:kept-inputs"
+#: Hash: endpoint -> bytes of its kept inputs; "" -> those of all.
+KEPT_INPUT_BYTES = "queuecast:kept-input-bytes"
 
 
 def record(job_id: str) -> str:
@@ -104,8 +109,13 @@ def weights(endpoint_name: str) -> str:
 
 
 def dead_letter(job_id: str) -> str:
-    """A job that was given up: its message and the reasons, as JSON."""
+    """A job that was given up, or has failed and its input is kept: its message and the reasons, as JSON."""
     return f"queuecast:dead-letter:{job_id}"
+
+
+def kept_inputs(endpoint_name: str) -> str:
+    """The part of `KEPT_INPUTS` that is an endpoint's, as a zset of the same members."""
+    return f"queuecast:kept-inputs:{endpoint_name}"
 
 
 def idempotency(scope: str) -> str:

@@ -37,6 +37,8 @@ class WorkerSettings(BaseSettings):
     result_ttl_s: int = Field(default=DAY_S, ge=1)
     #: How long the record of a job that has not finished is kept.
     unfinished_ttl_s: int = Field(default=30 * DAY_S, ge=60)
+    #: Most bytes of the kept inputs of failed jobs; an endpoint may have a quarter of them.
+    failed_inputs_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
     #: How many jobs of each endpoint `GET /jobs` remembers.
     recent_jobs: int = Field(default=1_000, ge=1, le=100_000)
     #: Most unfinished jobs of high priority that an API key may have at an endpoint.

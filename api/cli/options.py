@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -23,6 +24,8 @@ Command = Callable[..., None]
 #: Rows of a CSV file that show its types and which columns have missing values.
 _EXAMPLE_ROWS = 100_000
 _Parsed = TypeVar("_Parsed")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 #: Who writes such a word means a file, also if there is none.
 _FILE_ENDINGS = (".json", ".ndjson", ".jsonl", ".csv", ".txt")
 
@@ -139,6 +142,21 @@ def _names_a_file(value: str) -> bool:
         return Path(value).is_file() or value.endswith(_FILE_ENDINGS)
     except (OSError, ValueError):  # too long for a name, or with a NUL
         return False
+
+
+class Duration(click.ParamType[float]):
+    """A time as people write it: `90s`, `10m`, `2h`, `1d`, or seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        if isinstance(value, float):
+            return value
+        found = _DURATION.fullmatch(value)
+        if found is None:
+            self.fail(f"{value!r} is not a time such as 90s, 10m, 2h or 1d", param, ctx)
+        return float(found[1]) * _UNITS_S[found[2] or "s"]
 
 
 class Assignment(click.ParamType[tuple[str, Any]]):

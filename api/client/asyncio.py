@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, M
 from pathlib import Path
 from typing import IO, Any, Self, Unpack, overload
 
-from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
+from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
 from api.client.flows import (
     catalog,
@@ -110,6 +110,32 @@ class AsyncClient(BaseClient):
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`."""
         return self._job(await self._driver.run(prediction.show(job_id, self._ends_at())), of_array=False)
+
+    async def retry(
+        self,
+        job_id: str,
+        input: Any = UNSET,  # noqa: A002 - what the API calls it
+        *,
+        inputs: Any = None,
+        endpoint_name: str | None = None,
+    ) -> AsyncJob:
+        """As `Client.retry`."""
+        request = prediction.retry(job_id, input, inputs, endpoint_name)
+        return self._job(await self._driver.run(prediction.submit(request, self._ends_at())), of_array=False)
+
+    async def cancel_queued(
+        self,
+        endpoint_name: str,
+        *,
+        older_than_s: float = 0.0,
+        delayed: bool = False,
+        dry_run: bool = False,
+        timeout_s: float = EMPTY_TIMEOUT_S,
+    ) -> int:
+        """As `Client.cancel_queued`."""
+        ends_at = self._ends_at(timeout_s)
+        flow = prediction.cancel_queued(endpoint_name, older_than_s, ends_at, delayed=delayed, dry_run=dry_run)
+        return await self._driver.run(flow)
 
     async def jobs(
         self, *, endpoint_name: str | None = None, status: str | None = None, limit: int = 50

@@ -12,6 +12,8 @@ from api.client.steps import Document, Flow, Repeat, Request
 from api.client.transport.drivers import Address
 
 DEPLOY_TIMEOUT_S = 120.0
+#: A long queue takes time to empty.
+EMPTY_TIMEOUT_S = 600.0
 #: A large artifact takes time to arrive.
 REGISTER_TIMEOUT_S = 600.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self, Unpack, overload
 
-from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
+from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
 from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
 from api.client.flows import (
     catalog,
@@ -141,6 +141,41 @@ class Client(BaseClient):
         """Return a job by its id. Raises JobNotFound."""
         return self._job(self._driver.run(prediction.show(job_id, self._ends_at())), of_array=False)
 
+    def retry(
+        self,
+        job_id: str,
+        input: Any = UNSET,  # noqa: A002 - what the API calls it
+        *,
+        inputs: Any = None,
+        endpoint_name: str | None = None,
+    ) -> Job:
+        """Run a failed job again: a new job with the same input, or with an edited one; return that job.
+
+        Raises:
+            Conflict: the job has not failed (`job_not_failed`), or its input is not kept (`input_not_kept`).
+            JobNotFound: there is no such job.
+        """
+        request = prediction.retry(job_id, input, inputs, endpoint_name)
+        return self._job(self._driver.run(prediction.submit(request, self._ends_at())), of_array=False)
+
+    def cancel_queued(
+        self,
+        endpoint_name: str,
+        *,
+        older_than_s: float = 0.0,
+        delayed: bool = False,
+        dry_run: bool = False,
+        timeout_s: float = EMPTY_TIMEOUT_S,
+    ) -> int:
+        """Cancel the jobs that wait in an endpoint's queue while it serves; return how many. Running jobs go on.
+
+        Those that were submitted at least `older_than_s` ago; with `delayed` also delayed ones, with `dry_run` they are
+        only counted. With a client's key only its own jobs. Repeated, it continues.
+        """
+        ends_at = self._ends_at(timeout_s)
+        flow = prediction.cancel_queued(endpoint_name, older_than_s, ends_at, delayed=delayed, dry_run=dry_run)
+        return self._driver.run(flow)
+
     def jobs(self, *, endpoint_name: str | None = None, status: str | None = None, limit: int = 50) -> list[Job]:
         """Return recent jobs, newest first."""
         found = self.call("GET", "/jobs", query={"endpoint_name": endpoint_name, "status": status, "limit": limit})
@@ -247,7 +282,7 @@ class Client(BaseClient):
         wait: bool = True,
         timeout_s: float = DEPLOY_TIMEOUT_S,
     ) -> list[Deployment]:
-        """Take down an endpoint, or a model's deployments; queued jobs are finished, fail, or wait (`backlog`).
+        """Take down an endpoint, or a model's deployments; queued jobs are finished, cancelled, or wait (`backlog`).
 
         Raises:
             NotFound: nothing that is named so is deployed.

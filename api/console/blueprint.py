@@ -13,7 +13,18 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import sessions
 from api.console import rates, text
-from api.console.routes import artifacts, dead_letters, deployments, entrance, history, jobs, models, overview, trying
+from api.console.routes import (
+    artifacts,
+    dead_letters,
+    deployments,
+    emptying,
+    entrance,
+    history,
+    jobs,
+    models,
+    overview,
+    trying,
+)
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
 from api.http import problem_documents, problems, request_ids
 from api.process import services
@@ -24,7 +35,7 @@ from workers.settings import load as worker_settings
 
 #: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
-_PAGES = (overview, deployments, history, models, jobs, dead_letters, trying, entrance, artifacts)
+_PAGES = (overview, deployments, emptying, history, models, jobs, dead_letters, trying, entrance, artifacts)
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "

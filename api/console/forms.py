@@ -21,12 +21,13 @@ from api.errors import (
     status_of,
 )
 from api.http.reading import validated
+from api.jobs.schemas import Retry
 from api.predictions import callbacks
 from api.predictions.schemas import Prediction
 from api.strict_json import json_text
 from registry.errors import InputInvalid
 from registry.serving_settings import ServingSettings
-from workers.errors import JobArgumentsWrong
+from workers.errors import InputNotKept, JobArgumentsWrong
 
 Made = TypeVar("Made")
 #: Errors that a user can fix in a form, or by sending it again.
@@ -35,6 +36,7 @@ _FIXABLE = (
     EndpointFailed,
     EndpointNotDeployed,
     InputInvalid,
+    InputNotKept,
     JobArgumentsWrong,
     JsonInvalid,
     RequestInvalid,
@@ -106,6 +108,18 @@ def prediction(form: Mapping[str, str]) -> Prediction:
         RequestInvalid: names each wrong field.
     """
     return validated(Prediction, {"input": json_text(form.get("input", "")), "priority": form.get("priority")})
+
+
+def retry(form: Mapping[str, str]) -> Retry:
+    """Read what to change when a failed job is run again: its input, if there is one in the form.
+
+    Raises:
+        JsonInvalid: the input is not JSON.
+        RequestInvalid: names each wrong field.
+    """
+    typed = form.get("input", "").strip()
+    name = "inputs" if form.get("many") else "input"
+    return validated(Retry, {name: json_text(typed)} if typed else {})
 
 
 def _document(values: Mapping[str, str]) -> dict[str, Any]:

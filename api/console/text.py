@@ -13,6 +13,8 @@ from workers.jobs.outbox import without_secrets
 NOTHING = "–"
 #: A longer value is shown as far as this; the HTTP API has all of it.
 _LONGEST = 20_000
+#: The end of a value that is longer.
+CUT = "\n…"
 _WIDTH, _HEIGHT = 120, 24
 _NARROW = 88
 _BRIEF = 72
@@ -89,7 +91,7 @@ def json_lines(value: Any) -> str:
     """Return JSON on as few lines as can be read."""
     short = json.dumps(value, ensure_ascii=False)
     found = short if len(short) <= _NARROW else json.dumps(value, ensure_ascii=False, indent=2)
-    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}\n…"
+    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}{CUT}"
 
 
 def brief(value: Any) -> str:

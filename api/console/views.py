@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.auth import identity
-from api.console import rates
+from api.console import rates, text
 from api.console.rates import Rate
 from api.deployments import service as deployment_service
-from api.jobs import position
+from api.jobs import position, replays
 from api.models import service as model_service
 from api.process.services import Services
 from registry import deployments
@@ -144,7 +144,24 @@ def job(here: Services, job_id: str) -> View:
     """Return the data of a job's page. Raises JobNotFound."""
     found = position.placed(here, query.get(job_id, identity.current().sees_jobs_of))
     given_up = found.error is not None and found.error["type"] == PoisonJob.__name__
-    return {"job": found, "fields": _fields(found), "given_up": given_up, "delivery": _delivery(found)}
+    kept = replays.find_kept_input(found)
+    return {
+        "job": found,
+        "fields": _fields(found),
+        "given_up": given_up,
+        "kept": kept,
+        "again": {"input": _typed(kept), "many": "yes" if kept is not None and "inputs" in kept else ""},
+        "problems": {},
+        "delivery": _delivery(found),
+    }
+
+
+def _typed(kept: View | None) -> str:
+    """Return a kept input as one can edit it; empty if it is too long for that."""
+    if kept is None:
+        return ""
+    typed = text.json_lines(kept["inputs"] if "inputs" in kept else kept["input"])
+    return "" if typed.endswith(text.CUT) else typed
 
 
 def _delivery(job: JobView) -> View | None:

@@ -124,7 +124,7 @@ class Undeploy(RequestSchema):
     version: VersionName | None = Field(default=None, description="Every deployed version of the model by default.")
     backlog: Literal["drain", "reject", "park"] = Field(
         default="drain",
-        description="Queued jobs are finished (drain), fail (reject), or wait for the next deploy (park).",
+        description="Queued jobs are finished (drain), are cancelled (reject), or wait for the next deploy (park).",
     )
     revision: Revision | None = Field(
         default=None, description="Of an endpoint: only if the deployment still has this revision."

@@ -23,16 +23,16 @@ blueprint = Blueprint("dead_letters", __name__, url_prefix="/dead-letters")
 @blueprint.get("")
 @Operation(Role.OPERATOR, "Dead letters", {200: DeadLetters}, query=DeadLetterList, errors=(503,))
 def list_dead_letters() -> Response:
-    """List the jobs that were given up, newest first, without their inputs."""
+    """List the jobs that were given up, or failed jobs whose inputs are kept; newest first, without their inputs."""
     wanted = query(DeadLetterList)
-    found = dead_letters.newest(wanted.endpoint_name, wanted.limit)
+    found = dead_letters.newest(wanted.endpoint_name, wanted.limit, wanted.kind)
     return responses.document({"dead_letters": [letter.document(with_input=False) for letter in found]})
 
 
 @blueprint.get("/<job_id>")
 @Operation(Role.OPERATOR, "Dead letters", {200: DeadLetter}, errors=(404, 503))
 def show_dead_letter(job_id: str) -> Response:
-    """Show a job that was given up, with its input and the reason of every attempt."""
+    """Show a job that was given up, or a failed one, with its input and the reason of every lost attempt."""
     return responses.document(dead_letters.get(job_id).document())
 
 

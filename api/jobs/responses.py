@@ -25,7 +25,7 @@ _EVENT_STREAM = {
 
 def job(found: JobView) -> Answer:
     """Return a job; one that has not ended with the time after which to ask again."""
-    return json_answer(found.document(), 200, retry_after(found))
+    return json_answer(found.document(with_traceback=True), 200, retry_after(found))
 
 
 def event_stream(frames: AsyncIterator[bytes]) -> Answer:

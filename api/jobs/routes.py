@@ -8,13 +8,25 @@ from api.auth import identity
 from api.edge.call import Call, Rest, hot
 from api.http import responses
 from api.http.exchange import Answer
-from api.http.requests import query
+from api.http.requests import body, query
 from api.http.route import Operation
 from api.jobs import position
 from api.jobs.responses import job as job_answer
-from api.jobs.schemas import JobCancel, JobDocument, JobList, JobLookUp, Jobs, JobsLookedUp, JobWait
+from api.jobs.schemas import (
+    CancelledQueued,
+    CancelQueued,
+    JobCancel,
+    JobDocument,
+    JobList,
+    JobLookUp,
+    Jobs,
+    JobsLookedUp,
+    JobWait,
+)
 from registry.roles import Role
+from workers.jobs import emptying
 from workers.jobs import query as job_query
+from workers.jobs.emptying import Which
 from workers.platform.blocking import beside
 
 blueprint = Blueprint("jobs", __name__)
@@ -42,6 +54,24 @@ def cancel_job(job_id: str) -> Response:
     """Cancel a job that is still queued; with `?force=true` also one that runs."""
     cancelled = job_query.cancel(job_id, force=query(JobCancel).force, owner=identity.current().sees_jobs_of)
     return responses.document(cancelled.document())
+
+
+@blueprint.post("/jobs/cancel")
+@Operation(
+    Role.CLIENT,
+    "Jobs",
+    {200: CancelledQueued},
+    body=CancelQueued,
+    errors=(503,),
+    example={"endpoint_name": "classifier_prod", "older_than_s": 600},
+)
+def cancel_queued_jobs() -> Response:
+    """Cancel the queued jobs of an endpoint, for a client its own; each request works for about 2 s."""
+    wanted, owner = body(CancelQueued), identity.current().sees_jobs_of
+    which = Which(wanted.endpoint_name, wanted.older_than_s, wanted.delayed, owner)
+    done = emptying.cancel_queued(which, cursor=wanted.cursor, dry_run=wanted.dry_run)
+    counts = {"matched_count": done.matched, "cancelled_count": done.cancelled, "cursor": done.cursor or None}
+    return responses.document(counts)
 
 
 @blueprint.get("/jobs")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, RootModel
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from api.http.schema import MAX_JOBS_LISTED, Answer, EndpointFilter, EndpointName, JobId, RequestSchema
 from api.predictions.schemas import Outcome, QueuePlace
+from workers.jobs.dead_letters import Kind as LetterKind
 from workers.jobs.on_loop import lookups
 from workers.jobs.query import JobState
 from workers.queues.priorities import Priority
@@ -21,6 +22,30 @@ class JobCancel(RequestSchema):
         default=False,
         description="Also cancel a running job. For an operator, its model host is stopped at once; for a client "
         "only if the host runs nothing else, and not often.",
+    )
+
+
+class CancelQueued(RequestSchema):
+    """Which queued jobs to cancel."""
+
+    endpoint_name: EndpointName
+    older_than_s: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="Only jobs that were submitted at least so long ago, in s."
+    )
+    delayed: bool = Field(
+        default=False, description="Also delayed jobs (Celery's `eta`), which wait for their time and not in the queue."
+    )
+    dry_run: bool = Field(default=False, description="Only count the jobs.")
+    cursor: int = Field(default=0, ge=0, le=2**64 - 1, description="Where the answer before this one has ended.")
+
+
+class CancelledQueued(Answer):
+    """How many jobs one request has found and cancelled."""
+
+    matched_count: int = Field(description="The queued jobs that were meant.")
+    cancelled_count: int = Field(description="Those of them that are cancelled now; others have begun meanwhile.")
+    cursor: int | None = Field(
+        description="Send the same request again with this to continue; null once all jobs were looked at."
     )
 
 
@@ -62,6 +87,9 @@ class DeadLetterList(RequestSchema):
     """Parameters of `GET /dead-letters`."""
 
     endpoint_name: EndpointFilter | None = None
+    kind: LetterKind = Field(
+        default=LetterKind.GIVEN_UP, description="`failed` lists the failed jobs whose inputs are kept instead."
+    )
     limit: int = Field(default=50, ge=1, le=MAX_JOBS_LISTED)
 
 
@@ -71,12 +99,51 @@ class Replay(RequestSchema):
     endpoint_name: EndpointName | None = Field(default=None, description="The endpoint of the original job by default.")
 
 
+def _not_both(schema: dict[str, Any]) -> None:
+    """Describe in a JSON schema what the validator of `Retry` checks."""
+    schema["not"] = {"required": ["input", "inputs"]}
+
+
+class Retry(RequestSchema):
+    """What to change when a failed job is run again: nothing by default."""
+
+    model_config = ConfigDict(json_schema_extra=_not_both)
+
+    input: Any = Field(default=None, description="An edited input in place of the one that is kept.")
+    inputs: list[Any] | None = Field(default=None, min_length=1, description="The same for a job with several inputs.")
+    endpoint_name: EndpointName | None = Field(default=None, description="The endpoint of the failed job by default.")
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if {"input", "inputs"} <= self.model_fields_set:
+            raise ValueError('must have at most one of "input" and "inputs"')
+        return self
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The edited input(s) as the keyword that job submission takes; empty if there are none."""
+        if self.inputs is not None:
+            return {"inputs": self.inputs}
+        return {"input": self.input} if "input" in self.model_fields_set else {}
+
+
+class KeptInput(Answer):
+    """The input of a failed job: `input`, or `inputs` for a list of them."""
+
+    input: Any = None
+    inputs: list[Any] | None = None
+
+
 class JobError(Answer):
     """Why a job failed; `code` is stable."""
 
     code: str
     type: str
     message: str
+    traceback: str | None = Field(
+        default=None,
+        description="The last lines of the traceback of the model's code, if it has raised: only in `GET /jobs/<id>`.",
+    )
 
 
 class FailedAttempt(Answer):
@@ -89,12 +156,17 @@ class FailedAttempt(Answer):
 
 
 class DeadLetterSummary(Answer):
-    """A job that was given up."""
+    """A job that was given up, or has failed."""
 
     job_id: str
     endpoint_name: str
+    kind: LetterKind = Field(
+        description="`given_up`: every attempt lost its host or worker; kept until it is replayed or discarded. "
+        "`failed`: it failed otherwise, and its deployment has `keep_failed_inputs`; kept as long as its record."
+    )
+    reason: str = Field(description="Why it failed, or its last attempt was lost.")
     submitted_at: datetime | None
-    given_up_at: datetime
+    given_up_at: datetime = Field(description="When it was given up, or failed.")
     owner: str | None = Field(description="The name of the API key that it was submitted with.")
     priority: Priority = Field(description="The priority of a replay.")
     failures: list[FailedAttempt]

@@ -237,4 +237,5 @@ def _raise_unless_successful(job: JobView) -> None:
     if job.state is JobState.FAILED:
         reason = (job.error or {}).get("message") or "The prediction failed."
         raise PredictionFailed(reason, extras)
-    raise JobWithdrawn(f"Job {job.job_id} was {job.state.value} before it had an outcome.", extras)
+    reason = (job.error or {}).get("message") or ""
+    raise JobWithdrawn(f"Job {job.job_id} was {job.state.value} before it had an outcome. {reason}".rstrip(), extras)

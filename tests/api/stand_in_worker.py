@@ -61,11 +61,25 @@ class StandInWorker:
         record = records.succeeded(job, json.dumps(outcome).encode(), now - 0.001, now)
         self._finish(endpoint_name, Finish(job_id, record, counters.Kind.SUCCEEDED, 2.0))
 
-    def fail(self, job_id: str, endpoint_name: str, message: str) -> None:
+    def fail(
+        self,
+        job_id: str,
+        endpoint_name: str,
+        message: str,
+        *,
+        traceback: str = "",
+        owner: str | None = None,
+        keeps_input: bool = False,
+    ) -> None:
         """End a job with an error."""
-        now = time.time()
-        record = records.failed(Job(job_id, endpoint_name, now - 0.002, attempts=1), PredictionFailed(message), now)
-        self._finish(endpoint_name, Finish(job_id, record, counters.Kind.FAILED, 2.0))
+        now, letter = time.time(), b""
+        if keeps_input:
+            sent = self._do(lambda redis: redis.get(keys.message(job_id)))
+            kept = DeadLetter(job_id, endpoint_name, sent, (), now - 1, now, dead_letters.Kind.FAILED, message)
+            letter = dead_letters.stored(kept)
+        job = Job(job_id, endpoint_name, now - 0.002, owner=owner, attempts=1)
+        record = records.failed(job, PredictionFailed(message), now, traceback=traceback)
+        self._finish(endpoint_name, Finish(job_id, record, counters.Kind.FAILED, 2.0, letter=letter))
 
     def expire(self, job_id: str, endpoint_name: str) -> None:
         """End a job whose time is over."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import Page
-from tests.support.models import Echo, Mortal
+from tests.support.models import Echo, Fussy, Mortal
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -190,6 +190,41 @@ def test_a_dead_letter_is_read_and_replayed(page: Page, stack: Stack) -> None:
     shows(page, "#job", "failed")
     page.go(f"{stack.url}/console/dead-letters/{lost}")
     assert "Dead letter not found" in text(page)
+
+
+def test_a_failed_job_is_read_and_run_again_with_an_edited_input(page: Page, stack: Stack) -> None:
+    stack.register("fussy", Fussy(), [0.5, 0.5])
+    stack.deploy("fussy", endpoint_name="fussy")
+    job_id = stack.submit("fussy", [2.0, 0.5])
+    page.go(f"{stack.url}/console/jobs/{job_id}")
+    shows(page, "#job", "2 is more than 1")
+    shows(page, "#failed .traceback", "in __call__")
+    assert page.value("document.getElementById('input').value") == "[2.0, 0.5]"
+    page.value("(document.getElementById('input').value = '[2,', null)")
+    click(page, "Run again")
+    assert "JSON" in text(page, "#problem-input")
+    assert page.value("document.getElementById('input').value") == "[2,"
+    page.value("(document.getElementById('input').value = '[0.25, 0.5]', null)")
+    click(page, "Run again")
+    assert "Sent: this is the new job." in text(page)
+    shows(page, "#job", "succeeded")
+    shows(page, "#job .outcome", "0.75")
+    assert job_id not in str(page.value("location.pathname"))
+
+
+def test_a_queue_is_emptied_after_a_question(page: Page, stack: Stack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    stack.register("waiting", Fussy(gate), [0.5, 0.5])
+    stack.deploy("waiting", endpoint_name="waiting", max_batch_size=1)
+    stack.wait_until_running([stack.submit("waiting", [-1.0, 0.5])])
+    queued = [stack.submit("waiting", [0.5, 0.5]) for _ in range(3)]
+    page.go(f"{stack.url}/console/deployments/waiting")
+    click(page, "Cancel queued jobs…")
+    assert "3 jobs wait in the queue" in text(page)
+    click(page, "Cancel the jobs")
+    assert "The queued jobs are cancelled." in text(page)
+    assert {stack.job(job_id)["status"] for job_id in queued} == {"cancelled"}
+    gate.touch()
 
 
 def test_a_service_that_is_away_is_said_and_a_hidden_page_asks_nothing(page: Page, stack: Stack) -> None:

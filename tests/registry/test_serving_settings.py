@@ -21,6 +21,7 @@ def test_defaults() -> None:
         "max_queue_bytes": None,
         "expires_in_s": None,
         "result_ttl_s": None,
+        "keep_failed_inputs": True,
         "callback_url": None,
         "events": "full",
     }

@@ -105,11 +105,14 @@ def test_a_job_that_failed_over_http(service: Stack, endpoint: str) -> None:
     job = service.job(waited["job_id"])
     assert job.keys() == JOB_FIELDS
     assert (job["status"], job["outcome"]) == ("failed", None)
-    assert job["error"] == {
+    traceback = job["error"].pop("traceback")
+    assert job["error"] == waited["error"] == {
         "code": "prediction_failed",
         "type": "PredictionFailed",
         "message": "inputs[1]: ValueError: this row is not liked",
     }
+    assert traceback.endswith(", in __call__\nValueError: this row is not liked")
+    assert service.celery.AsyncResult(job["job_id"]).traceback == traceback
 
 
 @pytest.mark.parametrize(

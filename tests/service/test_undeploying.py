@@ -60,7 +60,7 @@ def test_undeploy_rejects_queued_jobs_and_finishes_the_running_one(
     waiting = service.submit_all(name, WAITING)
     service.undeploy(name, "reject", wait_s=0)
     for job in service.ended(waiting):
-        assert (job["status"], job["error"]["code"]) == ("failed", "endpoint_undeployed")
+        assert (job["status"], job["error"]["code"]) == ("cancelled", "endpoint_undeployed")
         assert name in job["error"]["message"]
     check_refused(service, name, "were rejected")
     assert service.job(running, wait_s=0)["status"] == "running"

@@ -112,6 +112,20 @@ class Gate(Echo):
         return super().__call__(row)
 
 
+class Fussy:
+    """Adds up its row; fails if the first number is over 1, and waits for a file if it is below 0."""
+
+    def __init__(self, gate: Path | None = None) -> None:
+        self.gate = str(gate)
+
+    def __call__(self, row: list[float]) -> float:
+        if row[0] > 1:
+            raise ValueError(f"{row[0]:g} is more than 1")
+        if row[0] < 0:
+            wait_for(self.gate)
+        return sum(row)
+
+
 class Recorder(Echo):
     """Writes each row that it runs into a file, once another file is there if one is named."""
 

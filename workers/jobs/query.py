@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _PAGE = 200
 #: The last one of the year 9,999: there is no date for what is much later.
 _LAST_SECOND_S = 253_402_300_799.0
+#: Characters; those of our own records are shorter.
+_LONGEST_TRACEBACK = 8_192
 
 
 class JobState(StrEnum):
@@ -82,6 +84,8 @@ class JobView(Job):
     finished_at: float | None = None
     outcome: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    #: The last lines of the traceback of the model's code, if it has raised.
+    traceback: str | None = None
     #: Whether it has an outcome that was too long to be read with those of others.
     outcome_omitted: bool = False
     #: The length of its record, 0 if none was read.
@@ -94,8 +98,14 @@ class JobView(Job):
         """Whether it is delayed, and so not in its queue."""
         return self.state is JobState.QUEUED and self.not_before is not None and self.not_before > time.time()
 
-    def document(self) -> dict[str, Any]:
-        """Return the job as the HTTP API shows it; times in ISO 8601, UTC."""
+    def document(self, *, with_traceback: bool = False) -> dict[str, Any]:
+        """Return the job as the HTTP API shows it; times in ISO 8601, UTC.
+
+        The traceback is for the page of one job: lists would be long, and webhooks and links to events leave the house.
+        """
+        error = self.error
+        if with_traceback and error is not None and self.traceback:
+            error = {**error, "traceback": self.traceback}
         return {
             "job_id": self.job_id,
             "endpoint_name": self.endpoint_name,
@@ -112,7 +122,7 @@ class JobView(Job):
             "failures": [{**each, "at": records.iso(each["at"])} for each in self.failures],
             "outcome": self.outcome,
             **({"outcome_omitted": True} if self.outcome_omitted else {}),
-            "error": self.error,
+            "error": error,
         }
 
 
@@ -283,6 +293,7 @@ def _parse(job_id: str, record: bytes) -> JobView:
         attempts=found.get("attempts") or 0,
         outcome=found["result"] if state is JobState.SUCCEEDED else None,
         error=error,
+        traceback=_last_of(found.get("traceback")) if state is JobState.FAILED else None,
         failures=tuple(found.get("failures") or ()),
         expires_at=found.get("expires_at"),
         not_before=found.get("not_before"),
@@ -303,6 +314,11 @@ def _is_surely_shown(job: JobView) -> bool:
 def _text(value: Any) -> str | None:
     """Return a text of a record; None for anything else, which another program has written."""
     return value if isinstance(value, str) else None
+
+
+def _last_of(traceback: Any) -> str | None:
+    """Return the end of a record's traceback; Celery's own are as long as they are."""
+    return traceback[-_LONGEST_TRACEBACK:] if isinstance(traceback, str) and traceback else None
 
 
 def parse_if_readable(job_id: str, record: bytes | None) -> JobView | None:

@@ -86,7 +86,7 @@ class _Record(msgspec.Struct, kw_only=True):
 
     status: str
     result: Raw
-    traceback: None = None
+    traceback: str | None = None
     children: tuple[()] = ()
     date_done: str | None = None
     task_id: str
@@ -185,13 +185,17 @@ def succeeded(job: JobFacts, outcome: bytes, started_at: float, finished_at: flo
     return _encoded(record)
 
 
-def failed(job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None) -> bytes:
-    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message."""
-    name = type(error).__name__
-    record = _record(job, states.FAILURE, _raised(name, str(error), JobFailed.__module__))
+def failed(
+    job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None, traceback: str = ""
+) -> bytes:
+    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message.
+
+    `traceback` has the last lines of that of the model's code; `AsyncResult.traceback` returns them.
+    """
+    record = _record(job, states.FAILURE, _raised(type(error).__name__, str(error), JobFailed.__module__))
     record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
     record.finished_at = finished_at
-    record.error = {"code": error.code, "type": name, "message": str(error)}
+    record.error, record.traceback = _document(error), traceback or None
     return _encoded(record)
 
 
@@ -200,10 +204,29 @@ def revoked(job: JobFacts, reason: str, finished_at: float, *, stops_host: bool 
 
     With `stops_host`, the model host that runs it is stopped even if it runs other jobs.
     """
-    record = _record(job, states.REVOKED, _raised("TaskRevokedError", reason, "celery.exceptions"))
-    record.finished_at = finished_at
+    record = _revoked(job, reason, finished_at)
     record.reason, record.stops_host = reason, stops_host or UNSET
     return _encoded(record)
+
+
+def revoked_for(job: JobFacts, error: WorkerError, finished_at: float) -> bytes:
+    """Return the record of a job that the service has cancelled; `AsyncResult.get()` raises TaskRevokedError.
+
+    It has the error, so that programs find its code where they find that of a failed job.
+    """
+    record = _revoked(job, str(error), finished_at)
+    record.reason, record.error = error.code, _document(error)
+    return _encoded(record)
+
+
+def _revoked(job: JobFacts, message: str, finished_at: float) -> _Record:
+    record = _record(job, states.REVOKED, _raised("TaskRevokedError", message, "celery.exceptions"))
+    record.finished_at = finished_at
+    return record
+
+
+def _document(error: WorkerError) -> dict[str, str]:
+    return {"code": error.code, "type": type(error).__name__, "message": str(error)}
 
 
 def _raised(name: str, message: str, module: str) -> Raw:

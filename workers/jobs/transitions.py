@@ -10,6 +10,7 @@
 | requeue | running on this worker | queued | workers that stop |
 | finish (also gives up) | queued, running, no record, unreadable | succeeded, failed, cancelled, expired | workers |
 | withdraw | queued; running if forced | cancelled, expired | API, sweeper |
+| withdraw queued (`workers.jobs.emptying`) | queued | cancelled | API |
 | forget | queued | no record | the process whose message was not sent |
 
 `docs/reference/job-states.md` says when each refuses and which keys it touches. The records are those of Celery's
@@ -45,6 +46,7 @@ _FORGET = Lua("workers.jobs", "forget")
 _LOST = Lua("workers.jobs", "lost")
 _REQUEUE = Lua("workers.jobs", "requeue")
 _WITHDRAW = Lua("workers.jobs", "withdraw")
+_WITHDRAW_QUEUED = Lua("workers.jobs", "withdraw_queued")
 
 
 def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
@@ -113,6 +115,25 @@ def withdraw(job: JobFacts, record: bytes, *, force: bool) -> str | None:
     return status.decode() if status else None
 
 
+def withdraw_queued(endpoint_name: str, jobs: Sequence[tuple[JobFacts, bytes]]) -> int:
+    """Replace the records of a page of an endpoint's queued jobs by the terminal ones beside them, in one step.
+
+    Returns how many were still queued.
+    """
+    name = endpoint_name
+    names = [keys.unfinished(name), keys.EXPIRING, keys.counts(name), keys.levels(name), keys.delayed(name)]
+    names += [keys.weights(name), *(keys.record(job.job_id) for job, _ in jobs)]
+    names += [keys.message(job.job_id) for job, _ in jobs]
+    values: list[bytes | str | int] = [load().result_ttl_s, counters.Kind.WITHDRAWN.value, name]
+    for job, record in jobs:
+        values += (job.job_id, record, job.owner or "")
+    count, refused = script(records_client(), _WITHDRAW_QUEUED)(names, values)
+    if refused:
+        why = refused.decode(errors="replace")
+        _log.error("jobs of %s were withdrawn, but their bookkeeping failed: %s", name, why)
+    return int(count)
+
+
 def withdrawn(status: str | None, *, force: bool) -> bool:
     """Tell from the answer of `withdraw` whether the record was replaced."""
     return status == records.QUEUED or (force and status == records.STARTED)
@@ -146,6 +167,8 @@ class Finish:
     kind: counters.Kind
     latency_ms: float | None
     owner: str | None = None
+    #: A failed job as a dead letter, if its input is to be kept.
+    letter: bytes = b""
 
 
 async def claim(client: Redis, endpoint_name: str, claims: Sequence[Claim], refused: Refused = _ignore) -> list[str]:
@@ -228,18 +251,24 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
 ) -> list[bool]:
     """Write terminal records and count them; return for each whether the job had not ended before (`now`: s, epoch).
 
-    There may be a few thousand of them. The same step ends the leases of the first jobs, if they are in this Redis. A
-    job that another worker holds stays unchanged.
+    There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, and ends the
+    leases of the first jobs, if they are in this Redis. A job that another worker holds stays unchanged.
     """
+    settings = load()
+    letters = [(number, each.letter) for number, each in enumerate(finishes, 1) if each.letter]
     arguments: list[bytes | str | float] = [
-        result_ttl_s or load().result_ttl_s,
+        result_ttl_s or settings.result_ttl_s,
         counters.WINDOWS_KEPT * counters.WINDOW_S,
         endpoint_name,
         HOLDER,
+        settings.failed_inputs_bytes,
+        len(letters),
     ]
     for each in finishes:
         bucket = "" if each.latency_ms is None else counters.bucket(each.latency_ms)
         arguments += (each.job_id, each.record, each.kind.value, each.latency_ms or 0.0, bucket, each.owner or "")
+    for number, letter in letters:
+        arguments += (number, letter)
     arguments += leases
     names = [keys.record(each.job_id) for each in finishes]
     names += [keys.message(each.job_id) for each in finishes]

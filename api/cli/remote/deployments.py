@@ -94,7 +94,7 @@ def deploy(
     type=click.Choice(["drain", "reject", "park"]),
     default="drain",
     show_default=True,
-    help="Queued jobs are finished, fail with the reason, or wait for the next deploy of that name.",
+    help="Queued jobs are finished, are cancelled, or wait for the next deploy of that name.",
 )
 @waits("until nothing of it runs any more", _UNDEPLOY_TIMEOUT_S)
 @calls_service

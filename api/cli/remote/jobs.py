@@ -1,17 +1,19 @@
-"""`queuecast jobs`: shows jobs, follows them, and cancels them."""
+"""`queuecast jobs`: shows jobs, follows them, cancels them, and runs failed ones again."""
 
 from __future__ import annotations
 
 import math
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import calls_service
+from api.cli.options import Duration, JsonValue, calls_service
 from api.cli.output import Output, local_time, place, seconds_between
-from api.cli.remote import waiting
+from api.cli.remote import emptying, waiting
 
 #: A change is shown at the latest after this long; the end of the job at once.
 _LOOK_INTERVAL_S = 1.0
@@ -20,7 +22,7 @@ _STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired", "
 
 @click.group()
 def jobs() -> None:
-    """Show jobs, follow them, and cancel queued ones."""
+    """Show jobs, follow them, cancel queued ones, and run failed ones again."""
 
 
 @jobs.command()
@@ -90,16 +92,69 @@ def list_jobs(client: Client, output: Output, endpoint_name: str | None, status:
 
 
 @jobs.command()
-@click.argument("job_id")
-@click.option("--force", is_flag=True, help="Cancel it also while it runs; this may stop its model host.")
+@click.argument("job_id", required=False)
+@click.option("--force", is_flag=True, help="Cancel JOB_ID also while it runs; this may stop its model host.")
+@click.option("--endpoint", "endpoint_name", help="Cancel this endpoint's queued jobs instead of one job.")
+@click.option("--queued", is_flag=True, help="With --endpoint: all that are queued now. Running ones go on.")
+@click.option("--older-than", "older_than_s", type=Duration(), help="Only those submitted so long ago: 10m, 2h.")
+@click.option("--delayed", is_flag=True, help="Also delayed jobs, which wait for their time and not in the queue.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
 @calls_service
-def cancel(client: Client, output: Output, job_id: str, force: bool) -> None:
-    """Cancel the job JOB_ID if it is still queued: it will never run."""
+def cancel(client: Client, output: Output, job_id: str | None, force: bool, yes: bool, **which: Any) -> None:
+    """Cancel the job JOB_ID if it is still queued, or the queued jobs of an endpoint: they will never run.
+
+    With an API key of the role client, only your own jobs are cancelled. A command that is cut off can be repeated.
+
+    \b
+    Examples:
+      queuecast jobs cancel 82776c54-76a5-4b79-b99d-501c4a52d575
+      queuecast jobs cancel --endpoint classifier_prod --queued
+      queuecast jobs cancel --endpoint classifier_prod --queued --older-than 10m --yes
+    """
+    if job_id is None:
+        emptying.cancel_queued(client, output, force=force, yes=yes, **which)
+        return
+    if any(which.values()):
+        raise click.UsageError("Name either JOB_ID or --endpoint, with --queued, --older-than and --delayed.")
     job = client.delete(path_of("jobs", job_id), **({"force": "true"} if force else {}))
     if output.as_json:
         output.document(job)
     else:
         output.line(f"Job {job_id} is {job['status']}.")
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.option("--input", "edited", type=JsonValue(), help="An edited input: JSON, @FILE, or - for stdin.")
+@click.option("--inputs", "many", type=JsonValue(), help="The same for a job with several inputs: a list of them.")
+@click.option("--endpoint", "endpoint_name", help="Send it to this endpoint instead of its own.")
+@calls_service
+def retry(
+    client: Client, output: Output, job_id: str, edited: Any, many: Any, endpoint_name: str | None
+) -> None:
+    """Run the failed job JOB_ID again: a new job with the same input, or with an edited one.
+
+    \b
+    Examples:
+      queuecast jobs retry 82776c54-76a5-4b79-b99d-501c4a52d575
+      queuecast jobs retry 82776c54-76a5-4b79-b99d-501c4a52d575 --input '[0.5, 0.8, 0.2]'
+    """
+    named = {"input": edited, "inputs": many, "endpoint_name": endpoint_name}
+    given = {name for name in named if _is_given({"input": "edited", "inputs": "many"}.get(name, name))}
+    if {"input", "inputs"} <= given:
+        raise click.UsageError("Give at most one of --input and --inputs.")
+    job = client.post(path_of("jobs", job_id, "retry"), {name: named[name] for name in named if name in given})
+    if output.as_json:
+        output.document(job)
+        return
+    output.line(job["job_id"])
+    output.note(f"Look at it with: queuecast jobs show {job['job_id']} --wait")
+
+
+def _is_given(parameter: str) -> bool:
+    """Tell whether a parameter was given, as `null` is an input too."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not None and source is not ParameterSource.DEFAULT
 
 
 class _Changes:
@@ -133,6 +188,7 @@ class _Changes:
 
 
 def _show_facts(output: Output, job: Document) -> None:
+    error = job["error"] or {}
     output.facts(
         {
             "job": job["job_id"],
@@ -144,6 +200,8 @@ def _show_facts(output: Output, job: Document) -> None:
             "took": seconds_between(job["submitted_at"], job["finished_at"]),
             "attempts": job["attempts"],
             "outcome": job["outcome"],
-            "error": job["error"],
+            "error": {name: value for name, value in error.items() if name != "traceback"} or None,
         }
     )
+    if error.get("traceback"):
+        output.line(f"\n{error['traceback']}")

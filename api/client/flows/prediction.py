@@ -61,6 +61,19 @@ class Wanted:
         return Request("POST", path, headers=headers, content=arrays.to_json({**rows, **options}))
 
 
+def retry(job_id: str, row: Any, inputs: Any, endpoint_name: str | None) -> Request:
+    """Return the request to run a failed job again. Raises SettingsWrong or InputNotJson."""
+    if not isinstance(row, Unset) and inputs is not None:
+        raise SettingsWrong("Give at most one of an input and, with inputs=, a list of them.")
+    body: dict[str, Any] = {} if isinstance(row, Unset) else {"input": row}
+    if inputs is not None:
+        body["inputs"] = _listed(inputs)
+    if endpoint_name is not None:
+        body["endpoint_name"] = endpoint_name
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+    return Request("POST", path_of("jobs", job_id, "retry"), headers=headers, content=arrays.to_json(body))
+
+
 def submit(request: Request, ends_at: float) -> Flow[Document]:
     """Submit a job; return it as `GET /jobs/<id>` would, as far as the answer says."""
     answer = yield from answered(request, ends_at)
@@ -140,6 +153,25 @@ def cancel(job_id: str, ends_at: float, *, force: bool) -> Flow[Document]:
         if error.problem.get("state") != "cancelled":
             raise
         return (yield from show(job_id, ends_at))
+
+
+def cancel_queued(
+    endpoint_name: str, older_than_s: float, ends_at: float, *, delayed: bool, dry_run: bool = False
+) -> Flow[int]:
+    """Cancel the queued jobs of an endpoint, or only count them; return how many."""
+    began, cursor = time.monotonic(), 0
+    count: int = 0
+    while True:
+        # What is submitted after the call has begun is not meant.
+        older = older_than_s + time.monotonic() - began
+        body = {"endpoint_name": endpoint_name, "older_than_s": older, "delayed": delayed, "dry_run": dry_run}
+        content = arrays.to_json({**body, "cursor": cursor})
+        headers = {"Content-Type": "application/json"}
+        found = yield from call(Request("POST", "/jobs/cancel", headers=headers, content=content), ends_at)
+        count += found["matched_count" if dry_run else "cancelled_count"]
+        if found["cursor"] is None:
+            return count
+        cursor = found["cursor"]
 
 
 def result_of(job: Mapping[str, Any], *, of_array: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Jobs: the recent ones, one of them, cancelling, and sending a webhook again."""
+"""Jobs: the recent ones, one of them, cancelling, running again, and sending a webhook again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import identity
 from api.auth.sessions import for_role
-from api.console import views
+from api.console import forms, views
 from api.http.reading import validated
+from api.jobs import replays
 from api.jobs.schemas import JobList
 from api.process import services
 from registry.roles import Role
@@ -50,6 +51,18 @@ def cancel(job_id: str) -> AnyResponse:
     force = request.form.get("status") == JobState.RUNNING
     query.cancel(job_id, force=force, owner=identity.current().sees_jobs_of)
     return redirect(url_for(".show_job", job_id=job_id, done="cancel"), 303)
+
+
+@blueprint.post("/<job_id>/retry")
+@for_role(Role.CLIENT)
+def retry(job_id: str) -> AnyResponse | tuple[str, int]:
+    """Run a failed job again with the input in the form; show why that can't be."""
+    here, form = services.current(), request.form
+    sent = forms.send(lambda: replays.retry(here, identity.current(), job_id, forms.retry(form)), "input")
+    if sent.made is None:
+        shown = {**views.job(here, job_id), "again": form, "problems": sent.problems}
+        return render_template("console/job.html", **shown), sent.status
+    return redirect(url_for(".show_job", job_id=sent.made.job.job_id, done="retry"), 303)
 
 
 @blueprint.post("/<job_id>/redeliver")

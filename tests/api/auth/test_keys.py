@@ -37,6 +37,9 @@ ROLES: dict[str, Role | None] = {
     "jobs.cancel_job": Role.CLIENT,
     "jobs.list_jobs": Role.CLIENT,
     "jobs.look_up_jobs": Role.CLIENT,
+    "jobs.cancel_queued_jobs": Role.CLIENT,
+    "retries.show_input": Role.CLIENT,
+    "retries.retry_job": Role.CLIENT,
     "webhooks.list_deliveries": Role.CLIENT,
     "webhooks.show_delivery": Role.CLIENT,
     "webhooks.redeliver": Role.OPERATOR,
@@ -113,6 +116,9 @@ ROLES: dict[str, Role | None] = {
     "console.jobs.review_cancel": Role.CLIENT,
     "console.jobs.cancel": Role.CLIENT,
     "console.jobs.redeliver": Role.OPERATOR,
+    "console.jobs.retry": Role.CLIENT,
+    "console.emptying.review": Role.OPERATOR,
+    "console.emptying.cancel": Role.OPERATOR,
     "console.dead_letters.list_letters": Role.OPERATOR,
     "console.dead_letters.show_letter": Role.OPERATOR,
     "console.dead_letters.review_replay": Role.OPERATOR,
@@ -346,6 +352,43 @@ def test_a_replayed_dead_letter_stays_its_clients_job(
     assert client.get("/dead-letters", headers=operator).json["dead_letters"][0]["owner"] == "shop"
     answer = client.post(f"/dead-letters/{job_id}/replay", json={}, headers=operator)
     assert client.get(f"/jobs/{answer.json['job_id']}", headers=shop).json["owner"] == "shop"
+
+
+def test_a_client_empties_a_queue_of_its_own_jobs_alone(client: Client, make: Keys, adding: View) -> None:
+    shop, desk, operator = make("shop"), make("desk"), make("operator", Role.OPERATOR)
+    mine, theirs = submitted(client, shop), submitted(client, desk)
+    body = {"endpoint_name": "adding"}
+    assert client.post("/jobs/cancel", json=body, headers=shop).json["cancelled_count"] == 1
+    assert client.get(f"/jobs/{mine}", headers=shop).json["status"] == "cancelled"
+    assert client.get(f"/jobs/{theirs}", headers=desk).json["status"] == "queued"
+    assert client.post("/jobs/cancel", json={**body, "dry_run": True}, headers=shop).json["matched_count"] == 0
+    assert client.post("/jobs/cancel", json=body, headers=operator).json["cancelled_count"] == 1
+
+
+def test_a_failed_job_is_run_again_by_its_owner_and_operators_alone(
+    client: Client, make: Keys, adding: View, worker: StandInWorker
+) -> None:
+    shop, desk, operator = make("shop"), make("desk"), make("operator", Role.OPERATOR)
+    body = {"input": [1, 2], "priority": "high"}
+    job_id = client.post("/predict/adding", json=body, headers=shop).json["job_id"]
+    worker.fail(job_id, "adding", "no", owner="shop", traceback="Traceback: secret line", keeps_input=True)
+    given_up = client.post("/predict/adding", json=body, headers=shop).json["job_id"]
+    worker.give_up(given_up, "adding", "killed by signal 9")
+    records_client().delete(redis_keys.record(given_up))
+    for each in (job_id, given_up):
+        for answer in (
+            client.get(f"/jobs/{each}", headers=desk),
+            client.get(f"/jobs/{each}/input", headers=desk),
+            client.post(f"/jobs/{each}/retry", json={}, headers=desk),
+            client.post(f"/jobs/{each}/retry", json={"input": [1, 2]}, headers=desk),
+        ):
+            assert code_of(answer) == (404, "job_not_found")
+            assert "secret" not in answer.text
+        for caller in (shop, operator):
+            assert client.get(f"/jobs/{each}/input", headers=caller).json == {"input": [1, 2]}
+            again = client.post(f"/jobs/{each}/retry", json={}, headers=caller).json["job_id"]
+            job = client.get(f"/jobs/{again}", headers=shop).json
+            assert (job["owner"], job["priority"]) == ("shop", "high" if each == given_up else "normal")
 
 
 def test_a_client_with_endpoints_uses_and_sees_no_others(client: Client, make: Keys, adding: View) -> None:

@@ -314,6 +314,62 @@ def test_a_dead_letter_shows_why_and_is_replayed_to_another_endpoint(
     page(client, f"/dead-letters/{job_id}", 404)
 
 
+def test_a_failed_job_shows_its_traceback_and_its_input_and_is_run_again(
+    client: Client, adding: View, worker: StandInWorker
+) -> None:
+    job_id = client.submit(input=[1, 2])
+    worker.fail(job_id, "adding", "too red", traceback=f'File "model.py", in predict{EVIL}', keeps_input=True)
+    shown = client.get(f"/console/jobs/{job_id}")
+    assert 'File "model.py", in predict<script>' in html.unescape(shown.text)
+    assert EVIL not in shown.text
+    assert "[1, 2]</textarea>" in shown.text
+    answer = client.post(f"/console/jobs/{job_id}/retry", data={**fields(shown), "input": "[3, 4]"})
+    assert answer.status_code == 303, answer.text
+    again = answer.headers["Location"].removeprefix("/console/jobs/").removesuffix("?done=retry")
+    worker.fail(again, "adding", "no", keeps_input=True)
+    assert client.get(f"/jobs/{again}/input").json == {"input": [3, 4]}
+    assert "this is the new job" in page(client, f"/jobs/{again}?done=retry")
+
+
+def test_a_job_with_several_inputs_is_run_again_with_all_of_them(
+    client: Client, adding: View, worker: StandInWorker
+) -> None:
+    job_id = client.submit(inputs=[[1, 2], [3, 4]])
+    worker.fail(job_id, "adding", "too red", keeps_input=True)
+    answer = confirm(client, f"/jobs/{job_id}", f"/jobs/{job_id}/retry", input="[[5, 6]]")
+    again = answer.headers["Location"].removeprefix("/console/jobs/").removesuffix("?done=retry")
+    worker.fail(again, "adding", "no", keeps_input=True)
+    assert client.get(f"/jobs/{again}/input").json == {"inputs": [[5, 6]]}
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "said"), [("[1,", 400, "JSON"), ('"words"', 422, "input"), ("", 409, "is not kept")]
+)
+def test_what_can_not_be_run_again_is_said_beside_what_was_typed(
+    client: Client, adding: View, worker: StandInWorker, typed: str, status: int, said: str
+) -> None:
+    job_id = client.submit(input=[1, 2])
+    worker.fail(job_id, "adding", "too red")
+    assert "It is not kept" in page(client, f"/jobs/{job_id}")
+    answer = confirm(client, f"/jobs/{job_id}", f"/jobs/{job_id}/retry", input=typed)
+    assert answer.status_code == status
+    assert said in text_of(answer)
+    assert f"{html.escape(typed)}</textarea>".replace("&quot;", "&#34;") in answer.text
+
+
+def test_the_queued_jobs_of_a_deployment_are_cancelled_after_a_question(client: Client, adding: View) -> None:
+    ids = [client.submit() for _ in range(3)]
+    assert "Cancel queued jobs" in page(client, "/deployments/adding")
+    assert "3 jobs wait in the queue" in page(client, "/deployments/adding/cancel-queued")
+    answer = confirm(client, "/deployments/adding/cancel-queued", older_than_min="5")
+    assert answer.status_code == 303
+    assert {client.get(f"/jobs/{job_id}").json["status"] for job_id in ids} == {"queued"}
+    answer = confirm(client, "/deployments/adding/cancel-queued")
+    assert answer.headers["Location"] == "/console/deployments/adding?done=emptied"
+    assert {client.get(f"/jobs/{job_id}").json["status"] for job_id in ids} == {"cancelled"}
+    assert "are cancelled" in page(client, "/deployments/adding?done=emptied")
+
+
 def test_a_dead_letter_is_discarded_after_a_question(client: Client, adding: View, worker: StandInWorker) -> None:
     job_id = client.submit()
     worker.give_up(job_id, "adding", "gone")

@@ -38,11 +38,13 @@ class Predicted:
     outputs: list[Any]
     errors: dict[int, dict[str, str]]
     predict_ms: float
+    tracebacks: dict[int, str]
 
     @classmethod
     def of(cls, answer: Answer) -> Predicted:
         errors = {row: {"type": error.type, "message": error.message} for row, error in answer.errors.items()}
-        return cls([json.loads(bytes(each)) for each in answer.outputs], errors, answer.predict_ms)
+        tracebacks = {row: error.traceback for row, error in answer.errors.items()}
+        return cls([json.loads(bytes(each)) for each in answer.outputs], errors, answer.predict_ms, tracebacks)
 
 
 class Hosts:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
+from registry.runtimes.tracebacks import LARGEST_BYTES
 from tests.workers.hosts import toys
 from tests.workers.hosts.acts.sizes import MEBIBYTE
 from tests.workers.hosts.conftest import Hosts
@@ -33,7 +35,29 @@ def test_what_a_model_raises_fails_its_row_alone(hosts: Hosts, act: str, failure
     answer = hosts.predict(host, [1, act, 3])
     assert answer.outputs == [2, None, 6]
     assert answer.errors == {1: {"type": failure, "message": message}}
+    traceback = answer.tracebacks[1]
+    assert 'File "<dynamic-code>", line ' in traceback
+    assert traceback.endswith(f"{failure}: {message}")
+    assert len(traceback.encode()) <= LARGEST_BYTES
+    assert os.sep not in traceback
+    assert "predictor" not in traceback
     assert hosts.predict(host, [4]).outputs == [8]
+
+
+def test_each_failed_row_of_a_batch_has_a_traceback_of_its_own(hosts: Hosts) -> None:
+    model = hosts.start(toys.fail_as_a_whole, vectorized=True)
+    found = hosts.predict(model, [1, "refuse", 3, "raise_memory_error"]).tracebacks
+    assert found.keys() == {1, 3}
+    assert found[1].endswith(", in refuse\nValueError: not today")
+    assert found[3].endswith("MemoryError: ")
+    assert "not today" not in found[3]
+    assert "one at a time" not in found[1], "that was the call with all rows"
+
+
+def test_thousands_of_failed_rows_have_not_thousands_of_tracebacks(hosts: Hosts) -> None:
+    answer = hosts.predict(hosts.start(toys.obey), ["refuse"] * 600, max_batch_size=600)
+    assert len(answer.errors) == 600
+    assert [row for row, traceback in answer.tracebacks.items() if traceback] == list(range(256))
 
 
 def test_out_of_memory_in_numpy_is_a_failure_like_others(hosts: Hosts) -> None:

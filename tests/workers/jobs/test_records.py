@@ -90,7 +90,7 @@ def test_succeeded_jobs_are_read_again(
     )  # fmt: skip
 
 
-@given(IDS, IDS, ERRORS, MAYBE_TIMES, TIMES, MAYBE_TIMES, st.integers(0, 20), FAILURES)
+@given(IDS, IDS, ERRORS, MAYBE_TIMES, TIMES, MAYBE_TIMES, st.integers(0, 20), FAILURES, TEXTS)
 def test_failed_jobs_are_read_again(
     job_id: str,
     name: str,
@@ -100,14 +100,15 @@ def test_failed_jobs_are_read_again(
     began: float | None,
     attempts: int,
     failures: tuple[Failure, ...],
+    traceback: str,
 ) -> None:
     job = Job(job_id, name, submitted_at, attempts=attempts, failures=failures)
-    record = records.failed(job, error, ended, started_at=began)
+    record = records.failed(job, error, ended, started_at=began, traceback=traceback)
     assert records.is_terminal(record)
     assert read(job_id, record) == JobView(
         job_id, name, state=JobState.FAILED, submitted_at=submitted_at, started_at=began, finished_at=ended,
         attempts=attempts, error={"code": error.code, "type": type(error).__name__, "message": str(error)},
-        failures=failures,
+        failures=failures, traceback=traceback or None,
     )  # fmt: skip
 
 
@@ -182,6 +183,15 @@ def test_celery_raises_the_class_that_a_job_failed_with(
         result.get(timeout=5)
     assert type(caught.value) is kind
     assert str(caught.value) == str(error)
+
+
+def test_celery_finds_the_traceback_of_the_models_code(store: redis.Redis, bare_app: Celery) -> None:
+    said = 'Traceback (most recent call last):\n  File "model.py", line 3, in predict\nValueError: too red'
+    error = errors.PredictionFailed("ValueError: too red")
+    result = result_of(store, bare_app, records.failed(Job("id", "adding", 1.0), error, 2.0, traceback=said))
+    assert result.traceback == said
+    with pytest.raises(errors.PredictionFailed, match="too red"):
+        result.get(timeout=5)
 
 
 @pytest.mark.parametrize("reason", [records.CANCELLED, records.EXPIRED])

@@ -331,7 +331,7 @@ class BatchRun:
         """Fail the remaining jobs after an error of the engine, which must not leave them without an end."""
         error = JobFailed("Internal error of the worker; its log has the details.")
         now = time.time()
-        self._end([finish.failed(self._context, job, error, self._started_at, now) for job in self.jobs])
+        self._end([self._failed(job, error, now) for job in self.jobs])
         self.jobs, self._answer = [], None
 
     def _end(self, ends: list[Ending]) -> None:
@@ -416,7 +416,7 @@ class BatchRun:
             return self.jobs
         if isinstance(error, HostTooSlow):
             reason = PredictionTimedOut(f"The prediction took longer than timeout_s, {settings.timeout_s:g} s.")
-            self._end([finish.failed(self._context, jobs[0], reason, self._started_at, now)])
+            self._end([self._failed(jobs[0], reason, now)])
             return []
         if len(jobs[0].failures) >= settings.max_attempts:
             self._end([finish.poison(self._context, jobs[0], now)])
@@ -435,10 +435,15 @@ class BatchRun:
                 outcome = self._outcome(job, answer, rows, now)
                 ends.append(finish.succeeded(self._context, job, outcome, self._started_at, now))
             else:
-                where = f"inputs[{bad - rows.start}]: " if job.many else ""
-                error = PredictionFailed(f"{where}{answer.errors[bad].type}: {answer.errors[bad].message}")
-                ends.append(finish.failed(self._context, job, error, self._started_at, now))
+                where, found = f"inputs[{bad - rows.start}]: " if job.many else "", answer.errors[bad]
+                error = PredictionFailed(f"{where}{found.type}: {found.message}")
+                ends.append(self._failed(job, error, now, found.traceback))
         return ends
+
+    def _failed(self, job: QueuedJob, error: JobFailed, now: float, traceback: str = "") -> Ending:
+        context, deployment = self._context, self._deployment
+        ending = finish.failed(context, job, error, self._started_at, now, traceback=traceback)
+        return finish.kept(context, deployment, ending, error, now)
 
     def _outcome(self, job: QueuedJob, answer: Answer, rows: range, now: float) -> Outcome:
         outputs = answer.outputs[rows.start : rows.stop]

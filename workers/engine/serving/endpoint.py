@@ -12,7 +12,6 @@ from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
 from workers.engine.serving.host_pool import HostPool
-from workers.errors import EndpointUndeployed
 from workers.measures.paces import Pace
 from workers.measures.reports import EndpointReport, HostsState, LoadFailure
 
@@ -232,9 +231,8 @@ class Endpoint:
     def _reject(self, jobs: list[QueuedJob]) -> None:
         if not jobs:
             return
-        error = EndpointUndeployed(f"Endpoint {self.name!r} was undeployed and its queued jobs were rejected.")
         now = time.time()
-        ends = [finish.failed(self._context, job, error, None, now) for job in jobs]
+        ends = [finish.rejected(self._context, job, now) for job in jobs]
         self._context.in_background(finish.write(self._context, self.desired, ends))
         self._context.intake.ring(self.name)
 

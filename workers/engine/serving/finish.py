@@ -10,9 +10,10 @@ from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.supervision import persistently
-from workers.errors import JobFailed, PoisonJob
+from workers.errors import EndpointUndeployed, JobFailed, PoisonJob
 from workers.jobs import dead_letters, records, transitions
 from workers.jobs.dead_letters import DeadLetter
+from workers.jobs.dead_letters import Kind as LetterKind
 from workers.jobs.records import Outcome
 from workers.jobs.transitions import Finish
 from workers.measures.counters import Kind
@@ -65,7 +66,8 @@ async def write(context: Context, deployment: DesiredDeployment, endings: Sequen
 
 
 def _written_bytes(ending: Ending) -> int:
-    return len(ending.finish.record) + (len(ending.dead_letter.message) if ending.dead_letter else 0)
+    of_dead_letter = len(ending.dead_letter.message) if ending.dead_letter else 0
+    return len(ending.finish.record) + len(ending.finish.letter) + of_dead_letter
 
 
 async def _write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
@@ -100,12 +102,26 @@ def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: fl
     return Ending(job, finish, lambda: context.event_buffer.succeeded(job, text, now - started_at))
 
 
-def failed(context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float) -> Ending:
-    """Return the ending of a job with an error."""
-    record = records.failed(job, error, now, started_at=started_at)
+def failed(  # noqa: PLR0913 - what an ending says
+    context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float, *, traceback: str = ""
+) -> Ending:
+    """Return the ending of a job with an error, and the traceback of the model's code if it has raised."""
+    record = records.failed(job, error, now, started_at=started_at, traceback=traceback)
     latency_ms = max(0.0, now - job.waits_since) * 1000 if job.waits_since else None
     finish = Finish(job.job_id, record, Kind.FAILED, latency_ms, job.owner)
     return Ending(job, finish, lambda: context.event_buffer.failed(job, error))
+
+
+def kept(context: Context, deployment: DesiredDeployment, ending: Ending, error: JobFailed, now: float) -> Ending:
+    """Return the ending of a job that has failed at a host; it keeps the job's input, if the deployment says so."""
+    job, most_bytes = ending.job, context.settings.failed_inputs_bytes * dead_letters.SHARE_OF_ENDPOINT
+    if not deployment.settings.keep_failed_inputs or len(job.message) > most_bytes:
+        return ending
+    failures = tuple(job.failures)
+    letter = DeadLetter(
+        job.job_id, job.endpoint_name, job.message, failures, job.submitted_at, now, LetterKind.FAILED, str(error)
+    )
+    return replace(ending, finish=replace(ending.finish, letter=dead_letters.stored(letter)))
 
 
 def poison(context: Context, job: QueuedJob, now: float) -> Ending:
@@ -123,6 +139,13 @@ def stopped(context: Context, job: QueuedJob) -> Ending:
     """Return the ending of a job that was cancelled while it ran; its record is already written."""
     context.event_buffer.revoked(job, terminated=True)
     return withdrawn(context, job, records.CANCELLED, time.time())
+
+
+def rejected(context: Context, job: QueuedJob, now: float) -> Ending:
+    """Return the ending of a queued job whose endpoint was undeployed: it is cancelled, as the model has not failed."""
+    error = EndpointUndeployed(f"Endpoint {job.endpoint_name!r} was undeployed and its queued jobs were rejected.")
+    finish = Finish(job.job_id, records.revoked_for(job, error, now), Kind.WITHDRAWN, None, job.owner)
+    return Ending(job, finish, lambda: context.event_buffer.revoked(job))
 
 
 def withdrawn(context: Context, job: QueuedJob, reason: str, now: float) -> Ending:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from registry.errors import OutputInvalid
-from registry.runtimes import failures
+from registry.runtimes import failures, tracebacks
 from registry.runtimes.outputs import MAX_DEPTH, is_json, rows_to_json, to_json
 from registry.runtimes.protocol import Model
 from workers.hosts import frames
@@ -27,6 +27,8 @@ _ROWS_OF_SECOND_TRY = 64
 LARGEST_OUTPUT_BYTES = 16 * MEBIBYTE
 #: Limit on the outputs of one batch; `frames.LARGEST_ANSWER_BYTES` leaves room for the errors.
 LARGEST_OUTPUTS_BYTES = 256 * MEBIBYTE
+#: The failed rows of an answer whose tracebacks it has. To read thousands would take longer than the predictions.
+_MOST_TRACEBACKS = 256
 
 
 class Predictor:
@@ -85,7 +87,10 @@ class Predictor:
     def _failure(error: BaseException, errors: dict[int, dict[str, str]], *, alone: bool) -> dict[str, str]:
         if alone and not errors:  # one traceback for each answer
             _log.error("a prediction failed\n%s", failures.trace(error))
-        return failures.flat(error)
+        failure = failures.flat(error)
+        if alone and len(errors) < _MOST_TRACEBACKS and (lines := tracebacks.last_lines(error)):
+            failure["traceback"] = lines
+        return failure
 
     def _predict(self, rows: list[Any]) -> list[Any]:
         count = len(rows)  # before the call: the model may empty the list

@@ -72,6 +72,8 @@ class RowError(msgspec.Struct, frozen=True):
 
     type: str
     message: str
+    #: The last lines of the traceback of the model's code; "" if there is none.
+    traceback: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):

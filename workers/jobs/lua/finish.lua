@@ -1,19 +1,21 @@
 -- KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
 -- its latencies of this window, levels, weights.
--- ARGV: seconds to live of a record, of the latencies, endpoint, holder; then id, record, kind, latency ms, bucket and
--- owner of each job; then the tags of the first of them, whose leases end with this. What another holds by now is left to it.
+-- ARGV: seconds to live of a record, of the latencies, endpoint, holder, most bytes of kept inputs, how many are to be
+-- kept; then id, record, kind, latency ms, bucket and owner of each job; then the number of a job and its letter for each
+-- input to keep; then the tags of the first jobs, whose leases end with this. What another holds by now is left to it.
 -- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
 -- beside that.
 -- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
---@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify queues/holders jobs/unweigh
+--@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify jobs/keep_inputs queues/holders jobs/unweigh
 
 local jobs = (#KEYS - 6) / 2
 local unfinished, expiring, counts, latencies, levels, weights = unpack(KEYS, 2 * jobs + 1)
-local ttl, latencies_ttl, endpoint, holder = unpack(ARGV, 1, 4)
-local FIXED, OF_JOB = 4, 6
+local ttl, latencies_ttl, endpoint, holder, kept_bytes, kept_count = unpack(ARGV, 1, 6)
+local FIXED, OF_JOB = 6, 6
+local after_jobs = FIXED + OF_JOB * jobs
 local written, ids, ended, records, owners, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, {}, {}, 0, {}, {}
 local function count(table, field) table[field] = (table[field] or 0) + 1 end
-local stood, copies, tags = redis.call('MGET', unpack(KEYS, 1, jobs)), {}, {unpack(ARGV, FIXED + OF_JOB * jobs + 1)}
+local stood, copies, tags = redis.call('MGET', unpack(KEYS, 1, jobs)), {}, {unpack(ARGV, after_jobs + 2 * kept_count + 1)}
 local held = states(holder, tags)
 for i = 1, jobs do
   local at = FIXED + OF_JOB * (i - 1)
@@ -50,6 +52,15 @@ aside('EXPIRE', latencies, latencies_ttl)
 end_mine(holder, tags)
 local is_notified, why = pcall(notify, endpoint, ended, records, owners)
 if not is_notified then refused = type(why) == 'table' and why.err or tostring(why) end
+if kept_count ~= '0' then
+  local kept_ids, letters = {}, {}
+  for at = after_jobs + 1, after_jobs + 2 * kept_count, 2 do
+    local i = tonumber(ARGV[at])
+    if written[i] == 1 then kept_ids[#kept_ids + 1], letters[#letters + 1] = ARGV[FIXED + OF_JOB * (i - 1) + 1], ARGV[at + 1] end
+  end
+  local is_kept, whynot = pcall(keep_inputs, endpoint, kept_ids, letters, ttl, kept_bytes)
+  if not is_kept then refused = type(whynot) == 'table' and whynot.err or tostring(whynot) end
+end
 tell_ended(ended)
 written[jobs + 1] = refused
 return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import redis
@@ -17,8 +18,9 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.batch_run import BatchRun
-from workers.hosts.worker_side.host import HostGone, RowError
-from workers.jobs import query
+from workers.errors import DeadLetterNotFound
+from workers.hosts.worker_side.host import HostGone, HostTooSlow, RowError
+from workers.jobs import dead_letters, query
 from workers.jobs.query import JobState
 
 DEPLOYMENT = deployment()
@@ -172,3 +174,42 @@ def test_an_error_of_the_engine_fails_the_jobs_that_have_not_ended(store: redis.
         assert job.state is JobState.FAILED
         assert job.error is not None
         assert "Internal error of the worker" in job.error["message"]
+
+
+def kept(job_id: str) -> dict[str, Any] | None:
+    """Return the input that is kept of a failed job."""
+    try:
+        return dead_letters.get(job_id).document(with_input=False)
+    except DeadLetterNotFound:
+        return None
+
+
+def test_the_input_of_a_job_that_fails_at_a_host_is_kept_with_the_reason(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    def refuse(host: FakeHost) -> None:
+        host.row_errors = {0: REFUSED}
+
+    run(with_redis, [queued_job("bad"), queued_job("good")], prepare=refuse)
+    letter = kept("bad")
+    assert letter is not None
+    assert (letter["kind"], letter["reason"]) == ("failed", "ValueError: not today")
+    assert kept("good") is None
+    assert dead_letters.count() == 0
+
+
+def test_the_input_of_a_job_that_takes_too_long_is_kept(store: redis.Redis, with_redis: WithRedis) -> None:
+    def hang(host: FakeHost) -> None:
+        host.error = HostTooSlow("the model host did not answer within 1 s.")
+
+    run(with_redis, [queued_job("slow")], prepare=hang)
+    assert query.get("slow").state is JobState.FAILED
+    assert kept("slow") is not None
+
+
+def test_a_refused_input_is_not_kept(store: redis.Redis, with_redis: WithRedis) -> None:
+    job = queued_job("odd")
+    job.rows = ["no number"]
+    run(with_redis, [job])
+    assert query.get("odd").state is JobState.FAILED
+    assert kept("odd") is None

@@ -67,7 +67,7 @@ def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
 
 def rejected(job_id: str) -> bool:
     job = query.get(job_id)
-    return job.state is JobState.FAILED and job.error is not None and job.error["code"] == "endpoint_undeployed"
+    return job.state is JobState.CANCELLED and job.error is not None and job.error["code"] == "endpoint_undeployed"
 
 
 def test_what_comes_after_it_was_retired_goes_back(store: redis.Redis, with_redis: WithRedis) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import redis
+from celery.exceptions import TaskRevokedError
 from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment
@@ -13,9 +14,10 @@ from tests.support.waiting import until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
+from workers.app import app
 from workers.engine.serving import finish
 from workers.errors import EndpointUndeployed
-from workers.jobs import query
+from workers.jobs import query, records
 from workers.jobs.query import JobState
 
 
@@ -89,3 +91,34 @@ def test_an_ending_after_one_whose_task_was_cancelled_before_it_began_is_written
 
     with_redis(ended)
     assert query.get("next").state is JobState.FAILED
+def test_a_job_of_an_undeployed_endpoint_ends_as_cancelled_with_the_reason(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def rejected(client: Redis) -> None:
+        shared = context(client)
+        await finish.write(shared, deployment(), [finish.rejected(shared, queued_job("late"), 2_000.0)])
+
+    with_redis(rejected)
+    job = query.get("late")
+    assert (job.state, job.error) == (
+        JobState.CANCELLED,
+        {
+            "code": "endpoint_undeployed",
+            "type": "EndpointUndeployed",
+            "message": "Endpoint 'adding' was undeployed and its queued jobs were rejected.",
+        },
+    )
+    assert store.hgetall(keys.counts("adding")) == {b"withdrawn": b"1"}
+    with pytest.raises(TaskRevokedError, match="was undeployed"):
+        app.AsyncResult("late").get(timeout=1)
+
+
+def test_a_rejected_job_of_an_earlier_release_is_read_as_the_failure_that_it_says(store: redis.Redis) -> None:
+    record = records.failed(queued_job("earlier"), EndpointUndeployed("no more"), 2_000.0)
+    store.set(keys.record("earlier"), record)
+    job = query.get("earlier")
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error["code"] == "endpoint_undeployed"
+    with pytest.raises(EndpointUndeployed, match="no more"):
+        app.AsyncResult("earlier").get(timeout=1)
