@@ -15,6 +15,7 @@ from api.cli.remote.deployments import deploy, deployments, undeploy
 from api.cli.remote.jobs import jobs
 from api.cli.remote.models import models
 from api.cli.remote.predictions import predict
+from api.cli.remote.stats import stats
 from api.cli.remote.status import status
 from api.cli.remote.webhooks import webhooks
 
@@ -43,7 +44,7 @@ def queuecast() -> None:
 
 
 _RUNNING = (run, status, keys, backup, restore)
-for _each in (models, deploy, undeploy, deployments, predict, jobs, dead_letters, webhooks, *_RUNNING):
+for _each in (models, deploy, undeploy, deployments, stats, predict, jobs, dead_letters, webhooks, *_RUNNING):
     queuecast.add_command(_each)
 
 

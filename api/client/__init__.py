@@ -9,7 +9,7 @@ It loads no Flask, no numpy, no database and nothing of the service itself; docs
 """
 
 from api.client.asyncio import AsyncClient
-from api.client.documents import Deployment, Model, ModelVersion, Outcome, QueuePlace, Timing
+from api.client.documents import Deployment, Figures, Model, ModelVersion, Outcome, QueuePlace, Stats, Timing
 from api.client.errors import (
     AccessDenied,
     AnswerUnreadable,
@@ -50,6 +50,7 @@ __all__ = [
     "Deployment",
     "DeploymentFailed",
     "EndpointNotDeployed",
+    "Figures",
     "InputInvalid",
     "InputNotJson",
     "Job",
@@ -72,6 +73,7 @@ __all__ = [
     "ServiceUnavailable",
     "ServiceUnreachable",
     "SettingsWrong",
+    "Stats",
     "SubmitOptions",
     "Timing",
     "TooMuch",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack
 
 from api.client.base import DEPLOY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Deployment, Model, ModelVersion
+from api.client.documents import Deployment, Model, ModelVersion, Stats
 from api.client.flows import deployment, folders, map_options, mapping, prediction, registration
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
@@ -145,6 +145,10 @@ class AsyncClient(BaseClient):
     async def deployment(self, endpoint_name: str) -> Deployment:
         """As `Client.deployment`."""
         return await self._driver.run(deployment.show(endpoint_name, self._ends_at()))
+
+    async def stats(self, endpoint_name: str, *, since: str = "1h") -> Stats:
+        """As `Client.stats`."""
+        return await self._driver.run(deployment.stats(endpoint_name, since, self._ends_at()))
 
     async def register(
         self,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.deployments import service
+from api.deployments import stats as deployment_stats
 from api.deployments.responses import deployed, undeployed
-from api.deployments.schemas import Deploy, Deployments, DeploymentView, Undeploy
+from api.deployments.schemas import Deploy, Deployments, DeploymentStats, DeploymentView, StatsQuery, Undeploy
 from api.http import responses
-from api.http.requests import body, prefer_wait_s
+from api.http.requests import body, prefer_wait_s, query
 from api.http.route import Operation
 from api.process import services
 from registry.roles import Role
@@ -62,3 +63,10 @@ def list_deployments() -> Response:
 def show_deployment(endpoint_name: str) -> Response:
     """Show one deployment."""
     return responses.document(service.show(services.current(), endpoint_name))
+
+
+@blueprint.get("/<endpoint_name>/stats")
+@Operation(Role.OPERATOR, "Deployments", {200: DeploymentStats}, query=StatsQuery, errors=(404, 503))
+def show_stats(endpoint_name: str) -> Response:
+    """Show a deployment's jobs, failures, times and queue depth of the last hour or day, in steps."""
+    return responses.document(deployment_stats.stats(services.current(), endpoint_name, query(StatsQuery).since_s))
