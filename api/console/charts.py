@@ -101,7 +101,7 @@ def _jobs(steps: Sequence[dict[str, Any]], total: dict[str, Any]) -> Chart:
 def _times(steps: Sequence[dict[str, Any]], total: dict[str, Any]) -> Chart:
     median, high = _values(steps, "total_p50_ms"), _values(steps, "total_p95_ms")
     most = _most(high)
-    drawn = [Series("p95", "line high-line", line(high, most)), Series("median", "line", line(median, most))]
+    drawn = [Series("p95", "curve high-curve", line(high, most)), Series("median", "curve", line(median, most))]
     words = f"Median {text.ms(total['total_p50_ms'])}, 95th percentile {text.ms(total['total_p95_ms'])}."
     return Chart("times", "Whole-job time", drawn, text.ms(most) if most else text.NOTHING, words)
 

@@ -71,3 +71,22 @@ def test_checks_pass_while_all_is_well_and_fail_with_the_reason(service: Stack, 
 def test_the_checks_say_when_the_service_is_away(follow: Follow) -> None:
     follow(PAGE, "fail if a deployment is not well", exit_code=3, QUEUECAST_URL="http://127.0.0.1:9")
     follow(PAGE, "write the script of all checks", exit_code=3, QUEUECAST_URL="http://127.0.0.1:9")
+
+
+def test_ps_shows_which_endpoint_each_host_serves(service: Stack, endpoint: str, follow: Follow) -> None:
+    worker = service.view(ENDPOINT)["workers"][0]
+    by_pid = {line.split()[0]: line for line in follow("operations.md", "see what each process is").splitlines()}
+    for pid in worker["pids"]:
+        assert f"queuecast: host {ENDPOINT} v1 ({worker['worker']}" in by_pid[str(pid)]
+    assert any(f"queuecast: web 127.0.0.1:{service.port}" in line for line in by_pid.values())
+    assert any(f"queuecast: worker {worker['worker']}" in line for line in by_pid.values())
+    assert any("queuecast: forkserver of " in line for line in by_pid.values())
+
+
+def test_an_endpoint_is_shown_with_its_hosts_in_mb(service: Stack, endpoint: str) -> None:
+    worker = service.view(ENDPOINT)["workers"][0]
+    shown = service.queuecast("deployments", ENDPOINT).stdout
+    header, row = shown.splitlines()[-2:]
+    assert header.split()[:4] == ["WORKER", "VERSION", "STATE", "HOSTS"]
+    assert row.split()[:7] == [worker["worker"], "1", "ready", "1", "of", "1", str(worker["pids"][0])]
+    assert 5 < float(row.split()[7]) < 1_000
