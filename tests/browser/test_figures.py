@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -34,7 +35,7 @@ def fill(store: redis.Redis) -> None:
     """Write figures of an hour, and of the day before it."""
     minute = figures.minute_of(time.time())
     for ago in range(3, 60):
-        times = {f"{letter}{figures.bucket(10.0 + ago % 7 * 4)}": 40 + ago for letter in "tqp"}
+        times: dict[Any, Any] = {f"{letter}{figures.bucket(10.0 + ago % 7 * 4)}": 40 + ago for letter in "tqp"}
         store.hset(keys.minute(ENDPOINT, minute - ago), mapping={"s": 40 + ago, "f": ago % 11, "d": ago % 13, **times})
     for ago in range(8, 140):
         text = f"s={300 + ago * 3} f={ago % 20} t{20 + ago % 9}=200,100,30 q10=300 p18=300 d={ago % 50}"

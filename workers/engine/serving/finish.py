@@ -92,7 +92,9 @@ def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: fl
     text = records.outcome(outcome)
     record = records.succeeded(job, text, started_at, now)
     timing = outcome.timing
-    times = (timing.total_ms, job.owner, timing.queued_ms, timing.predict_ms)
+    # A bare Celery program does not say when it has sent a job.
+    queued_ms = timing.queued_ms if job.waits_since else None
+    times = (timing.total_ms, job.owner, queued_ms, timing.predict_ms)
     finish = Finish(job.job_id, record, Kind.SUCCEEDED, *times)
     return Ending(job, finish, lambda: context.event_buffer.succeeded(job, text, now - started_at))
 
