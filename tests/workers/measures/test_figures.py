@@ -7,10 +7,13 @@ from collections import Counter
 
 import pytest
 import redis
+from kombu.exceptions import OperationalError
 
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from workers import keys
+from workers.broker import backlogs
 from workers.engine.upkeep import minutes
+from workers.errors import QueueUnavailable
 from workers.jobs import query, transitions
 from workers.jobs.transitions import Finish
 from workers.measures import counters, figures
@@ -97,6 +100,25 @@ def test_one_worker_samples_each_minute_how_many_jobs_wait(store: redis.Redis) -
     assert figures.read("adding", HOUR_S, now)[-2].figures.depth is None
     minutes.keep(now + 60)
     assert figures.read("adding", HOUR_S, now + 60)[-1].figures.depth == 5
+
+
+def test_a_depth_that_can_not_be_read_is_unknown_and_minutes_are_added_up_all_the_same(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: object) -> None:
+        raise OperationalError("the broker is away")
+
+    store.sadd(keys.ENDPOINTS, "adding")
+    finish(with_redis, START, 2)
+    now = START + 15 * 60
+    with monkeypatch.context() as patched:
+        patched.setattr(backlogs, "read", away)
+        with pytest.raises(QueueUnavailable):
+            minutes.keep(now)
+    assert figures.read("adding", HOUR_S, now)[-1].figures.depth is None
+    assert store.hlen(keys.spans("adding")) == 1
+    minutes.keep(now)
+    assert figures.read("adding", HOUR_S, now)[-1].figures.depth == 0
 
 
 def test_a_day_is_the_same_before_and_after_its_minutes_are_added_up(store: redis.Redis, with_redis: WithRedis) -> None:

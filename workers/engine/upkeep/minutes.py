@@ -15,7 +15,7 @@ from workers.broker import backlogs
 from workers.errors import QueueUnavailable
 from workers.measures import figures, reports
 from workers.measures.figures import DAY_S, LATE_S, MINUTE_S, MINUTES_OF_SPAN, SPAN_S, Figures
-from workers.platform.redis_client import records_client
+from workers.platform.redis_client import records_client, translated_errors
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class MinuteKeeper:
             await asyncio.sleep(MINUTE_S - (time.time() + MINUTE_S / 2) % MINUTE_S)
             try:
                 await asyncio.to_thread(keep, time.time())
-            except (RedisError, OSError, QueueUnavailable) as error:
+            except (RedisError, QueueUnavailable) as error:
                 if str(error) != self._refusal:
                     _log.warning("no queue depths are sampled for the charts: %s", error)
                 self._refusal = str(error)
@@ -49,17 +49,23 @@ def keep(now: float) -> None:
     """Sample this minute, unless another worker does, and add up what is due.
 
     Raises:
-        RedisError, OSError, QueueUnavailable: Redis or the broker can't be reached.
+        RedisError, QueueUnavailable: Redis or the broker can't be reached.
     """
     minute = figures.minute_of(now)
-    name = keys.sampled(minute * MINUTE_S // DAY_S)
+    name, bit = keys.sampled(minute * MINUTE_S // DAY_S), minute % (DAY_S // MINUTE_S)
     # The step in which the bit is set decides which worker goes on.
-    if records_client().setbit(name, minute % (DAY_S // MINUTE_S), 1):
+    if records_client().setbit(name, bit, 1):
         return
     records_client().expire(name, _SAMPLES_LIVE_S)
     endpoint_names = _endpoint_names()
-    _sample(endpoint_names, minute)
-    _add_up(endpoint_names, now)
+    try:
+        _sample(endpoint_names, minute)
+    except (RedisError, QueueUnavailable):
+        # An unknown depth must not pass for an empty queue.
+        records_client().setbit(name, bit, 0)
+        raise
+    finally:
+        _add_up(endpoint_names, now)
 
 
 def _endpoint_names() -> list[str]:
@@ -72,7 +78,8 @@ def _endpoint_names() -> list[str]:
 
 
 def _sample(endpoint_names: Sequence[str], minute: int) -> None:
-    depths = Counter({name: each.depth for name, each in backlogs.read(endpoint_names).items()})
+    with translated_errors():
+        depths = Counter({name: each.depth for name, each in backlogs.read(endpoint_names).items()})
     with records_client().pipeline(transaction=False) as pipeline:
         reports.queue_reads(pipeline)
         for report in reports.parse(pipeline.execute()):
