@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
+from api.cli.columns import MEANINGS
+from api.cli.command import queuecast
 from api.deployments.schemas import DeploymentFigures, DeploymentView
 from api.jobs.schemas import FailedAttempt, JobDocument, JobError
 from api.openapi import fields
@@ -69,7 +72,16 @@ def test_every_column_of_the_command_line_is_explained() -> None:
     modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).glob("*.py")]
     found = {column for module in modules for column in columns(module)}
     assert len(found) > 30
-    assert found - rows("Columns of `queuecast`").keys() == set()
+    assert found - MEANINGS.keys() == set()
+    assert rows("Columns of `queuecast`") == MEANINGS
+
+
+@pytest.mark.parametrize("command", ["status", "jobs list", "models list", "models show", "webhooks list", "keys list"])
+def test_help_explains_the_columns_of_a_command(command: str) -> None:
+    shown = CliRunner().invoke(queuecast, [*command.split(), "--help"]).stdout
+    explained = dict(re.findall(r"^ +([A-Z0-9 ]+?) {2,}(.+)$", shown.partition("Columns:\n")[2], re.MULTILINE))
+    assert len(explained) >= 4
+    assert explained.items() <= MEANINGS.items()
 
 
 def test_every_metric_is_explained_with_its_help_text() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.cli import columns
 from api.cli.local.backup import backup, restore
 from api.cli.local.keys import keys
 from api.cli.local.run import run
@@ -46,6 +47,7 @@ def queuecast() -> None:
 _RUNNING = (run, status, keys, backup, restore)
 for _each in (models, deploy, undeploy, deployments, stats, predict, jobs, dead_letters, webhooks, *_RUNNING):
     queuecast.add_command(_each)
+columns.explain(queuecast)
 
 
 def main() -> None:
