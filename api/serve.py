@@ -28,6 +28,7 @@ from registry.database import default_database
 from registry.errors import RegistryError
 from workers.errors import WorkerError
 from workers.platform import garbage, logs
+from workers.platform.process_title import set_title
 from workers.settings import load as worker_settings
 from workers.tracing import spans
 
@@ -181,6 +182,7 @@ def main() -> int:
         default_database()
         guard.check_start(load(), default_database())
         server = Server(load(), is_first=not siblings.be_one(sys.argv))
+        set_title(f"web {load().host}:{load().port}")
         garbage.collect_less()
         server.run()
     except (ApiError, RegistryError, WorkerError) as error:

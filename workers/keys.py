@@ -69,6 +69,8 @@ EXPIRING = "queuecast:expiring"
 NOTHING = "queuecast:nothing"
 #: String that exists while some worker has looked for lost and expired jobs lately.
 SWEPT = "queuecast:swept"
+#: String: number of the last ten minutes whose minutes were added up into `spans`.
+PACKED = "queuecast:packed"
 #: Zset: job id -> time (s) at which it was given up.
 DEAD_LETTERS = "queuecast:dead-letters"
 #: Zset of the failed jobs whose inputs are kept: bytes, endpoint and job id with blanks in between -> time (s, Redis
@@ -171,6 +173,21 @@ def counts(endpoint_name: str) -> str:
 def latencies(endpoint_name: str, window: int) -> str:
     """Hash: latency bucket -> jobs, for one window of time."""
     return f"queuecast:latencies:{endpoint_name}:{window}"
+
+
+def minute(endpoint_name: str, minute: int) -> str:
+    """Hash: what ended in one minute, by kind, and its times in buckets; queue depth (see `measures.figures`)."""
+    return f"queuecast:minute:{endpoint_name}:{minute}"
+
+
+def spans(endpoint_name: str) -> str:
+    """Hash: number of ten minutes -> their minutes, added up, as text; of the last day."""
+    return f"queuecast:spans:{endpoint_name}"
+
+
+def sampled(day: int) -> str:
+    """Bits: the minutes of a day at which the depth of the queues was sampled."""
+    return f"queuecast:sampled:{day}"
 
 
 def delivery(job_id: str) -> str:

@@ -48,6 +48,11 @@ ENDPOINT_JOBS = Metric(
     "Jobs of an endpoint that have ended, on all workers and since its first job.",
     (ENDPOINT, OUTCOME),
 )
+JOB_DURATION = Metric(
+    "queuecast_endpoint_job_duration_seconds",
+    "Whole-job time, from submit to end, of jobs with an outcome or an error, on all workers and since the first job.",
+    (ENDPOINT,),
+)
 QUEUE_DEPTH = Metric(
     "queuecast_queue_depth",
     "Jobs that wait, in the queue or in a worker.",

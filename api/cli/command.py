@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.cli import columns
 from api.cli.local.backup import backup, restore
 from api.cli.local.keys import keys
 from api.cli.local.registry import registry
@@ -19,6 +20,7 @@ from api.cli.remote.deployments import deploy, deployments, undeploy
 from api.cli.remote.jobs import jobs
 from api.cli.remote.models import models
 from api.cli.remote.predictions import predict
+from api.cli.remote.stats import stats
 from api.cli.remote.status import status
 from api.cli.remote.webhooks import webhooks
 
@@ -48,8 +50,9 @@ def queuecast() -> None:
 
 _RUNNING = (run, status, keys, registry, artifacts, backup, restore)
 _CHANGING = (deploy, configure, rollback, undeploy, deployments, history)
-for _each in (models, aliases, *_CHANGING, predict, jobs, dead_letters, webhooks, *_RUNNING):
+for _each in (models, aliases, *_CHANGING, stats, predict, jobs, dead_letters, webhooks, *_RUNNING):
     queuecast.add_command(_each)
+columns.explain(queuecast)
 
 
 def main() -> None:

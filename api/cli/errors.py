@@ -72,6 +72,12 @@ class DeploymentFailed(CliError):
     code = "deployment_failed"
 
 
+class LimitExceeded(CliError):
+    """A figure is over the limit, or a deployment has the status, that the command was asked to fail on."""
+
+    code = "limit_exceeded"
+
+
 class TimedOut(CliError):
     """What was waited for did not happen in time; it goes on without us."""
 

@@ -9,7 +9,18 @@ It loads no Flask, no numpy, no database and nothing of the service itself; docs
 """
 
 from api.client.asyncio import AsyncClient
-from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion, Outcome, QueuePlace, Timing
+from api.client.documents import (
+    Alias,
+    Deployment,
+    DeploymentChange,
+    Figures,
+    Model,
+    ModelVersion,
+    Outcome,
+    QueuePlace,
+    Stats,
+    Timing,
+)
 from api.client.errors import (
     AccessDenied,
     AnswerUnreadable,
@@ -56,6 +67,7 @@ __all__ = [
     "DeploymentChange",
     "DeploymentFailed",
     "EndpointNotDeployed",
+    "Figures",
     "InputInvalid",
     "InputNotJson",
     "Job",
@@ -78,6 +90,7 @@ __all__ = [
     "ServiceUnavailable",
     "ServiceUnreachable",
     "SettingsWrong",
+    "Stats",
     "SubmitOptions",
     "Timing",
     "TooMuch",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
+from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion, Stats
 from api.client.flows import (
     catalog,
     deployment,
@@ -228,6 +228,10 @@ class AsyncClient(BaseClient):
     async def deployment(self, endpoint_name: str) -> Deployment:
         """As `Client.deployment`."""
         return await self._driver.run(deployment.show(endpoint_name, self._ends_at()))
+
+    async def stats(self, endpoint_name: str, *, since: str = "1h") -> Stats:
+        """As `Client.stats`."""
+        return await self._driver.run(deployment.stats(endpoint_name, since, self._ends_at()))
 
     async def register(
         self,

@@ -153,3 +153,47 @@ class Alias(_Shown):
     #: Of a move: whether it named another version before, and the endpoints that now swap.
     moved: bool = False
     swapped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures(_Shown):
+    """What ended in some time, how long it took (ms), and how many jobs waited."""
+
+    #: When it begins, ISO 8601; empty for a summary.
+    at: str = ""
+    #: All jobs that ended: succeeded, failed and withdrawn (cancelled or expired).
+    jobs: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    withdrawn: int = 0
+    #: From submit to end.
+    total_p50_ms: float | None = None
+    total_p95_ms: float | None = None
+    #: From submit to the start of the batch.
+    queued_p50_ms: float | None = None
+    queued_p95_ms: float | None = None
+    #: Of the model host, for the batch.
+    predict_p50_ms: float | None = None
+    predict_p95_ms: float | None = None
+    #: The most jobs that waited; None where no worker was there to look.
+    queue_depth: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(_Shown):
+    """The figures of a deployment over time."""
+
+    endpoint_name: str
+    since_s: int
+    #: The length of each bucket: 60 s up to an hour, 600 s beyond.
+    step_s: int
+
+    @property
+    def summary(self) -> Figures:
+        """All buckets together."""
+        return Figures.of(self.document.get("summary") or {})
+
+    @property
+    def buckets(self) -> list[Figures]:
+        """The figures of each step, oldest first; the last one is not over yet."""
+        return [Figures.of(each) for each in self.document.get("buckets") or []]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion
+from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion, Stats
 from api.client.flows import (
     catalog,
     deployment,
@@ -299,6 +299,15 @@ class Client(BaseClient):
     def deployment(self, endpoint_name: str) -> Deployment:
         """Return one deployment. Raises NotFound."""
         return self._driver.run(deployment.show(endpoint_name, self._ends_at()))
+
+    def stats(self, endpoint_name: str, *, since: str = "1h") -> Stats:
+        """Return a deployment's figures of the last time `since`, e.g. "30m" or "24h", in steps.
+
+        Raises:
+            NotFound: there is no such deployment.
+            RequestInvalid: `since` is not from 1m to 24h.
+        """
+        return self._driver.run(deployment.stats(endpoint_name, since, self._ends_at()))
 
     def register(
         self,

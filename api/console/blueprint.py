@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import sessions
-from api.console import rates, text
+from api.console import rates, text, tooltips
 from api.console.routes import (
     artifacts,
     dead_letters,
@@ -53,7 +53,7 @@ def install(app: Flask) -> None:
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     rates.install(app)
     app.register_blueprint(_made())
-    app.jinja_env.filters.update(text.FILTERS)
+    app.jinja_env.filters.update(text.FILTERS, explained=tooltips.explained)
 
 
 def _made() -> Blueprint:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.auth import identity
-from api.console import rates, text
+from api.console import charts, rates, text
 from api.console.rates import Rate
 from api.deployments import service as deployment_service
 from api.jobs import position, replays
@@ -99,7 +99,7 @@ def overview(here: Services) -> View:
     }
 
 
-def deployment(here: Services, endpoint_name: str) -> View:
+def deployment(here: Services, endpoint_name: str, *, with_charts: bool) -> View:
     """Return the data of a deployment's page. Raises DeploymentNotFound."""
     view = deployment_service.show(here, endpoint_name)
     return {
@@ -107,6 +107,7 @@ def deployment(here: Services, endpoint_name: str) -> View:
         "versions": _versions(here, view["model_name"]),
         "jobs": query.recent(endpoint_name, limit=_FEW_JOBS),
         "takes_jobs": _takes_jobs(view),
+        "panels": charts.panels(endpoint_name) if with_charts else [],
     }
 
 

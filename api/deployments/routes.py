@@ -5,15 +5,18 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.deployments import service
+from api.deployments import stats as deployment_stats
 from api.deployments.responses import changed, deployed, undeployed
 from api.deployments.schemas import (
     Configure,
     Deploy,
     DeploymentHistory,
     Deployments,
+    DeploymentStats,
     DeploymentView,
     HistoryQuery,
     Rollback,
+    StatsQuery,
     Undeploy,
 )
 from api.http import responses
@@ -112,3 +115,9 @@ def roll_back(endpoint_name: str) -> Response:
     here = services.current()
     wait_s = prefer_wait_s(here.settings.max_wait_s)
     return changed(service.rollback(here, endpoint_name, body(Rollback), wait_s), wait_s)
+
+@blueprint.get("/<endpoint_name>/stats")
+@Operation(Role.OPERATOR, "Deployments", {200: DeploymentStats}, query=StatsQuery, errors=(404, 503))
+def show_stats(endpoint_name: str) -> Response:
+    """Show a deployment's jobs, failures, times and queue depth of the last hour or day, in steps."""
+    return responses.document(deployment_stats.stats(services.current(), endpoint_name, query(StatsQuery).since_s))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from api.http.schema import NULL, TEXT, Answer, EndpointName, Name, RequestSchema, Revision, VersionName
 from registry.history import KEPT_REVISIONS
 from registry.serving_settings import ServingSettings
+from workers.measures import figures
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600}
 
 
 class Deploy(ServingSettings):
@@ -237,3 +240,69 @@ class Deployments(Answer):
     """Deployments by name."""
 
     deployments: list[DeploymentView]
+
+
+def _seconds_of(since: str) -> int:
+    return int(since[:-1]) * _UNITS_S[since[-1]]
+
+
+def _within_a_day(since: str) -> str:
+    if not figures.MINUTE_S <= _seconds_of(since) <= figures.LONGEST_S:
+        raise ValueError("must be from 1m to 24h")
+    return since
+
+
+class StatsQuery(RequestSchema):
+    """Parameters of `GET /deployments/<endpoint_name>/stats`."""
+
+    since: Annotated[str, AfterValidator(_within_a_day)] = Field(
+        default="1h",
+        pattern=r"^[1-9][0-9]{0,4}[smh]$",
+        description="How far back, from `1m` to `24h`: a number with the unit s, m or h. Up to `1h` each bucket is a "
+        "minute, beyond it ten minutes.",
+    )
+
+    @property
+    def since_s(self) -> int:
+        """The same in seconds."""
+        return _seconds_of(self.since)
+
+
+class DeploymentFigures(Answer):
+    """What ended in some time, how long it took, and how many jobs waited.
+
+    Quantiles are at most a tenth off. They are null if no job has that time.
+    """
+
+    jobs: int = Field(description="Jobs that ended: `succeeded`, `failed` and `withdrawn`.")
+    succeeded: int = Field(description="Jobs that ended with an outcome.")
+    failed: int = Field(description="Jobs that ended with an error.")
+    withdrawn: int = Field(description="Jobs that were cancelled or expired.")
+    total_p50_ms: float | None = Field(description="Median of whole-job time (ms): from submit to end.")
+    total_p95_ms: float | None = Field(description="95th percentile of whole-job time (ms).")
+    queued_p50_ms: float | None = Field(description="Median of the time from submit to the start of the batch (ms).")
+    queued_p95_ms: float | None = Field(description="95th percentile of that time (ms).")
+    predict_p50_ms: float | None = Field(description="Median of the model host's time for the job's batch (ms).")
+    predict_p95_ms: float | None = Field(description="95th percentile of that time (ms).")
+    queue_depth: int | None = Field(
+        description="The most jobs that waited, in the queue or in a worker, at the samples of each minute; null if no "
+        "worker was running to take one."
+    )
+
+
+class DeploymentFiguresOfStep(DeploymentFigures):
+    """The figures of one step of time."""
+
+    at: datetime = Field(description="When the step begins.")
+
+
+class DeploymentStats(Answer):
+    """A deployment's figures over time; those of an undeployed endpoint stay for a day."""
+
+    endpoint_name: str = Field(description="The endpoint.")
+    since_s: int = Field(description="How far back the figures go (s).")
+    step_s: int = Field(description="The length of each bucket (s): 60 up to an hour, 600 beyond.")
+    summary: DeploymentFigures = Field(description="All buckets together.")
+    buckets: list[DeploymentFiguresOfStep] = Field(
+        description="The figures of each step, oldest first, also of steps without a job. The last one is not over yet."
+    )

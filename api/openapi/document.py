@@ -20,7 +20,7 @@ from api.http.prefix import address
 from api.http.problem_documents import MEDIA_TYPE
 from api.http.route import Operation, operations_of
 from api.http.schema import InvalidRequest, Problem
-from api.openapi import access
+from api.openapi import access, fields
 from api.process.services import Services
 from workers.platform.release import release
 
@@ -134,6 +134,8 @@ def _component_schemas(operations: Iterable[Operation]) -> Json:
         used += [each for each in mentioned if each is not None]
     schemas = models_json_schema([(each, "validation") for each in dict.fromkeys(used)], ref_template=REFERENCE)
     components: Json = schemas[1]["$defs"]
+    for name, schema in components.items():
+        fields.describe(name, schema)
     return components
 
 
@@ -146,7 +148,10 @@ def _operation(operation: Operation, endpoint: str, path: str, summary: str) -> 
         "operationId": endpoint.replace(".", "_"),
         "tags": [operation.tag],
         "summary": summary,
-        "parameters": parameters + _query_parameters(operation) + _header_parameters(operation),
+        "parameters": [
+            *map(fields.described, parameters + _query_parameters(operation)),
+            *_header_parameters(operation),
+        ],
         "responses": _responses(operation),
     }
     if operation.body is not None:
@@ -219,6 +224,7 @@ def _request_body(operation: Operation, body: type[BaseModel]) -> Json:
         },
         "additionalProperties": False,
     }
+    fields.describe("Upload", parts)
     form = {
         "schema": parts,
         "example": {"metadata": operation.example},

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -29,6 +30,7 @@ from workers.broker import backlogs
 from workers.deployments import status
 from workers.errors import QueueUnavailable
 from workers.jobs import dead_letters
+from workers.measures import counters
 from workers.measures.counters import Kind
 from workers.measures.reports import HostsState, SeenReport
 from workers.metric_names import Metric
@@ -98,6 +100,7 @@ def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
         for kind, count in counts.items():
             jobs.add_metric([view["endpoint_name"], kind.value], count)
     yield jobs
+    yield from _durations([view["endpoint_name"] for view in views])
     yield _gauge(names.QUEUE_DEPTH, [((view["endpoint_name"],), view["queue_depth"]) for view in views])
     yield _gauge(names.QUEUE_BYTES, [((view["endpoint_name"],), view["queue_bytes"]) for view in views])
     yield _gauge(names.OLDEST_JOB_AGE, [((view["endpoint_name"],), view["oldest_job_age_s"] or 0) for view in views])
@@ -111,6 +114,20 @@ def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
         ],
     )
     yield from _hosts(views)
+
+
+def _durations(endpoint_names: Sequence[str]) -> Iterator[Family]:
+    """Describe how long the jobs of each endpoint took, in one round trip to Redis."""
+    metric = names.JOB_DURATION
+    family = HistogramMetricFamily(metric.name, metric.text, labels=metric.labels)
+    try:
+        found = counters.read_histograms(endpoint_names)
+    except QueueUnavailable:
+        return
+    bounds = [*map(str, counters.HISTOGRAM_S), "+Inf"]
+    for name, histogram in zip(endpoint_names, found, strict=True):
+        family.add_metric([name], list(zip(bounds, accumulate(histogram.jobs), strict=True)), histogram.sum_s)
+    yield family
 
 
 def _delayed(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:

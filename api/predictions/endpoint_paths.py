@@ -39,8 +39,9 @@ def endpoint_paths(services: Services, fixed: Json) -> Json:
 def _own(row: DesiredDeployment) -> Json:
     one = row.signature.json_schema()
     schema = _any_prediction()
-    rows = {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}}
-    schema = {**schema, "properties": {**schema["properties"], **rows}}
+    rows: Json = {"input": one, "inputs": {"type": "array", "items": one, "minItems": 1}}
+    own = {name: {"description": schema["properties"][name]["description"], **each} for name, each in rows.items()}
+    schema = {**schema, "properties": {**schema["properties"], **own}}
     content: Json = {"schema": schema}
     if row.input_example is not None:
         content["example"] = {"input": row.input_example}

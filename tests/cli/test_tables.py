@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
+from api.cli.remote.stats import sparkline
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -63,3 +67,97 @@ def test_no_line_in_a_pipe_ends_with_blanks(service: FakeService, command: Comma
     lines = command(*arguments).stdout.splitlines()
     assert len(lines) > 1
     assert lines == [line.rstrip() for line in lines]
+
+
+def figures(**more: Any) -> dict[str, Any]:
+    times = dict.fromkeys(f"{name}_{q}_ms" for name in ("total", "queued", "predict") for q in ("p50", "p95"))
+    return {"jobs": 0, "succeeded": 0, "failed": 0, "withdrawn": 0, **times, "queue_depth": None, **more}
+
+
+def test_an_endpoint_is_shown_with_its_hosts_as_a_table_in_mb(service: FakeService, command: Command) -> None:
+    worker = {"worker": "w@a", "version": "3", "state": "ready", "hosts": 2, "hosts_wanted": 2, "pids": [41, 42]}
+    broken = {"worker": "w@b", "version": "3", "state": "failed", "hosts": 0, "hosts_wanted": 2, "pids": []}
+    workers = [
+        {**worker, "memory_bytes": 103_500_000, "load_ms": 812.25, "batch_p95_ms": None, "error": None},
+        {**broken, "memory_bytes": 0, "load_ms": None, "batch_p95_ms": None, "error": "no module named pandas"},
+    ]
+    view = {
+        "endpoint_name": "prod",
+        "status": "degraded",
+        "workers": workers,
+        "settings": {"hosts": 2, "timeout_s": None},
+    }
+    service.on("GET", "/deployments/prod", view)
+    result = command("deployments", "prod")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["settings", "hosts=2"] in lines
+    assert ["w@a", "3", "ready", "2", "of", "2", "41", "42", "103.5", "812.2", "-"] in lines
+    assert ["w@b", "3", "failed", "0", "of", "2", "-", "0.0", "-", "-"] in lines
+    assert "w@b: no module named pandas" in result.stderr
+    assert not {"{", "["} & set(result.stdout)
+    assert json.loads(command("deployments", "prod", "--json").stdout) == view
+
+
+def test_stats_are_charts_and_the_newest_steps_that_have_jobs(service: FakeService, command: Command) -> None:
+    at = [f"2026-11-24T10:0{minute}:00+00:00" for minute in range(4)]
+    buckets = [
+        figures(at=at[0]),
+        figures(at=at[1], jobs=4, succeeded=2, failed=2, total_p95_ms=40.0, queue_depth=0),
+        figures(at=at[2], jobs=8, succeeded=8, total_p95_ms=20.0, queue_depth=7),
+        figures(at=at[3], queue_depth=0),
+    ]
+    answer = {
+        "endpoint_name": "prod",
+        "since_s": 240,
+        "step_s": 60,
+        "summary": figures(jobs=12, failed=2, queue_depth=7),
+        "buckets": buckets,
+    }
+    service.on("GET", "/deployments/prod/stats", answer)
+    result = command("stats", "prod", "--since", "4m")
+    assert service.received[-1].query == {"since": "4m"}
+    lines = result.stdout.splitlines()
+    assert next(line for line in lines if line.startswith("jobs")).split() == ["jobs", "12", "▄█", "8"]
+    assert next(line for line in lines if line.startswith("total")).split() == [
+        "total",
+        "p95",
+        "ms",
+        "-",
+        "·█▄·",
+        "40.0",
+    ]
+    assert next(line for line in lines if line.startswith("queue depth")).split()[2:] == ["7", "·", "█", "7"]
+    shown = [line.split()[1:] for line in lines if line.startswith("2026-11-24")]
+    assert [each[1:4] for each in shown] == [["4", "2", "0"], ["8", "0", "0"]]
+    assert json.loads(command("stats", "prod", "--json").stdout) == answer
+
+
+def test_a_small_value_beside_a_large_one_is_still_seen() -> None:
+    assert sparkline([0, 1, 1_000, None]) == " ▁█·"
+    assert sparkline([]) == ""
+
+
+def test_stats_fail_over_a_limit_with_exit_code_1(service: FakeService, command: Command) -> None:
+    summary = figures(jobs=10, succeeded=7, failed=1, withdrawn=2, total_p95_ms=480.0)
+    answer = {"endpoint_name": "prod", "since_s": 600, "step_s": 60, "summary": summary, "buckets": []}
+    service.on("GET", "/deployments/prod/stats", answer)
+    assert command("stats", "prod", "--fail-over", "total_p95_ms=480", "--fail-over", "queue_depth=1").exit_code == 0
+    over = command("stats", "prod", "--json", "--fail-over", "failed_share=0.1", "--fail-over", "total_p95_ms=500")
+    assert over.exit_code == 1
+    assert json.loads(over.stdout) == answer
+    error = json.loads(over.stderr)
+    assert (error["code"], error["over"]) == ("limit_exceeded", {"failed_share": 0.125})
+    for wrong in ("speed=1", "failed", "failed=many"):
+        assert command("stats", "prod", "--fail-over", wrong).exit_code == 2
+
+
+def test_status_fails_on_what_it_is_asked_to(service: FakeService, command: Command) -> None:
+    service.on("GET", "/health/ready", {"status": "ready", "parts": {}})
+    views = [{"endpoint_name": "good", "status": "active"}, {"endpoint_name": "bad", "status": "degraded"}]
+    more = {"model_name": "iris", "version": "1"}
+    service.on("GET", "/deployments", {"deployments": [{**view, **more} for view in views]})
+    assert command("status").exit_code == 0
+    assert command("status", "--fail-on", "failed").exit_code == 0
+    bad = command("status", "--fail-on", "failed, degraded")
+    assert (bad.exit_code, "bad is degraded." in bad.stderr) == (1, True)
+    assert command("status", "--fail-on", "broken").exit_code == 2

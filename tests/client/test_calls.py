@@ -455,3 +455,15 @@ def test_both_clients_have_the_same_calls() -> None:
 
     assert calls(Client) == calls(AsyncClient)
     assert calls(Client)
+
+
+def test_stats_are_figures_with_names(client: Any, service: FakeService) -> None:
+    bucket = {"at": "2026-11-24T10:00:00+00:00", "jobs": 3, "failed": 1, "total_p95_ms": 12.5, "queue_depth": None}
+    answer = {"endpoint_name": "iris", "since_s": 120, "step_s": 60, "summary": {"jobs": 3}, "buckets": [bucket]}
+    service.on("GET", "/deployments/iris/stats", answer)
+    found = client.stats("iris", since="2m")
+    assert service.received[-1].query == {"since": "2m"}
+    assert (found.step_s, found.summary.jobs, found.summary.total_p95_ms) == (60, 3, None)
+    [shown] = found.buckets
+    assert (shown.at, shown.jobs, shown.failed, shown.total_p95_ms) == (bucket["at"], 3, 1, 12.5)
+    assert found.document == answer

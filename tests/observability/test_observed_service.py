@@ -55,6 +55,8 @@ def test_both_scrapes_agree_with_what_became_of_the_jobs(observed: Observed, tmp
     # The cancelled job was ended by the API, not by the worker.
     ended = {"succeeded": 6, "failed": 2, "withdrawn": 1}
     assert api.by("outcome", "queuecast_endpoint_jobs_total", endpoint=endpoint) == ended
+    assert api.value("queuecast_endpoint_job_duration_seconds_count", endpoint=endpoint) == 8
+    assert api.value("queuecast_endpoint_job_duration_seconds_sum", endpoint=endpoint) > 0
     assert api.value("queuecast_queue_depth", endpoint=endpoint) == 0
     assert api.by("state", "queuecast_deployment_state", endpoint=endpoint)["active"] == 1
     assert sum(api.by("state", "queuecast_deployment_state", endpoint=endpoint).values()) == 1

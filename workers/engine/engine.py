@@ -31,6 +31,7 @@ from workers.engine.serving.endpoint import Endpoint
 from workers.engine.supervision import cancelled, supervised
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
+from workers.engine.upkeep.minutes import MinuteKeeper
 from workers.engine.upkeep.releasing import Release, Releaser
 from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
@@ -139,6 +140,7 @@ class Engine:
             "cancelling jobs": cancellation.run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
+            "keeping figures of minutes": MinuteKeeper().run,
             "reporting": lambda: self._report(context),
         }
         tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]

@@ -21,6 +21,7 @@ result backend, so that `AsyncResult`, the HTTP API and Flower read the same. Sc
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -31,7 +32,7 @@ from redis.asyncio import Redis
 from workers import keys
 from workers.jobs import records
 from workers.jobs.job import JobFacts
-from workers.measures import counters
+from workers.measures import counters, figures
 from workers.platform.lua import Lua, script
 from workers.platform.redis_client import is_wrong_type, records_client
 from workers.queues.holder import HOLDER
@@ -93,13 +94,15 @@ def _withdrawal_keys(job: JobFacts) -> list[str]:
         keys.levels(name),
         keys.delayed(name),
         keys.weights(name),
+        keys.minute(name, figures.minute_of(time.time())),
     ]
 
 
 def _withdrawal_values(job: JobFacts, record: bytes, *, force: bool) -> list[bytes | str | int]:
     """Return the arguments of `withdraw.lua`."""
     kind = counters.Kind.WITHDRAWN.value
-    return [job.job_id, record, load().result_ttl_s, kind, int(force), job.endpoint_name, job.owner or ""]
+    owner, minutes_live_s = job.owner or "", figures.MINUTES_LIVE_S
+    return [job.job_id, record, load().result_ttl_s, kind, int(force), job.endpoint_name, owner, minutes_live_s]
 
 
 def withdraw(job: JobFacts, record: bytes, *, force: bool) -> str | None:
@@ -122,9 +125,10 @@ def withdraw_queued(endpoint_name: str, jobs: Sequence[tuple[JobFacts, bytes]]) 
     """
     name = endpoint_name
     names = [keys.unfinished(name), keys.EXPIRING, keys.counts(name), keys.levels(name), keys.delayed(name)]
-    names += [keys.weights(name), *(keys.record(job.job_id) for job, _ in jobs)]
-    names += [keys.message(job.job_id) for job, _ in jobs]
-    values: list[bytes | str | int] = [load().result_ttl_s, counters.Kind.WITHDRAWN.value, name]
+    names += [keys.weights(name), keys.minute(name, figures.minute_of(time.time()))]
+    names += [keys.record(job.job_id) for job, _ in jobs] + [keys.message(job.job_id) for job, _ in jobs]
+    values: list[bytes | str | int] = [load().result_ttl_s, figures.MINUTES_LIVE_S]
+    values += [counters.Kind.WITHDRAWN.value, name]
     for job, record in jobs:
         values += (job.job_id, record, job.owner or "")
     count, refused = script(records_client(), _WITHDRAW_QUEUED)(names, values)
@@ -160,15 +164,26 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The terminal record of one job, with its kind and latency for the counters."""
+    """The terminal record of one job, with its kind and times for the counters."""
 
     job_id: str
     record: bytes
     kind: counters.Kind
     latency_ms: float | None
     owner: str | None = None
+    #: Its wait for its batch, and the host's time for its batch; None if unknown.
+    queued_ms: float | None = None
+    predict_ms: float | None = None
     #: A failed job as a dead letter, if its input is to be kept.
     letter: bytes = b""
+
+    def figures(self) -> tuple[str, float, str, int | str, int | str, int | str, str]:
+        """Return what `finish.lua` counts of it."""
+        total = "" if self.latency_ms is None else counters.bucket(self.latency_ms)
+        queued = "" if self.queued_ms is None else figures.bucket(self.queued_ms)
+        predict = "" if self.predict_ms is None else figures.bucket(self.predict_ms)
+        bound = "" if self.latency_ms is None else counters.bound(self.latency_ms)
+        return (self.kind.value, self.latency_ms or 0.0, self.owner or "", total, queued, predict, bound)
 
 
 async def claim(client: Redis, endpoint_name: str, claims: Sequence[Claim], refused: Refused = _ignore) -> list[str]:
@@ -259,14 +274,14 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     arguments: list[bytes | str | float] = [
         result_ttl_s or settings.result_ttl_s,
         counters.WINDOWS_KEPT * counters.WINDOW_S,
+        figures.MINUTES_LIVE_S,
         endpoint_name,
         HOLDER,
         settings.failed_inputs_bytes,
         len(letters),
     ]
     for each in finishes:
-        bucket = "" if each.latency_ms is None else counters.bucket(each.latency_ms)
-        arguments += (each.job_id, each.record, each.kind.value, each.latency_ms or 0.0, bucket, each.owner or "")
+        arguments += (each.job_id, each.record, *each.figures())
     for number, letter in letters:
         arguments += (number, letter)
     arguments += leases
@@ -275,6 +290,7 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     names += [keys.unfinished(endpoint_name), keys.EXPIRING, keys.counts(endpoint_name)]
     names += [keys.latencies(endpoint_name, counters.window(now))]
     names += [keys.levels(endpoint_name), keys.weights(endpoint_name)]
+    names += [keys.minute(endpoint_name, figures.minute_of(now))]
     *written, why = await script(client, _FINISH)(names, arguments)
     refused(why.decode(errors="replace") or None)
     return [each == 1 for each in written]

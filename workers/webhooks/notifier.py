@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 from workers import keys, settings
 from workers.app import configuration
 from workers.platform import logs
+from workers.platform.process_title import set_title
 from workers.platform.redis_client import records_client
 from workers.queues import unpacking
 from workers.queues.naming import DELIVER_TASK, WEBHOOKS_QUEUE
@@ -145,10 +146,11 @@ class DispatchStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore
         super().__init__(consumer, **kwargs)
         self._dispatcher: Dispatcher | None = None
 
-    def start(self, _consumer: Any) -> None:
+    def start(self, consumer: Any) -> None:
         """Start the dispatcher if a secret is set."""
         if self._dispatcher is not None:
             return
+        set_title(f"notifier {consumer.hostname}")
         if not webhook_settings.load().keys:
             _log.warning("webhooks are disabled: QUEUECAST_WEBHOOK_SECRETS is not set (docs/guides/webhooks.md)")
             return

@@ -8,7 +8,7 @@ import click
 
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, calls_service, waits
-from api.cli.output import Output, local_time
+from api.cli.output import Output, local_time, to_json
 from api.cli.remote import changes, waiting
 from registry.serving_settings import ServingSettings
 
@@ -134,20 +134,65 @@ def undeploy(
 @click.argument("endpoint", required=False)
 @calls_service
 def deployments(client: Client, output: Output, endpoint: str | None) -> None:
-    """List the deployments, or show ENDPOINT in full."""
+    """List the deployments, or show ENDPOINT in full, with its hosts on each worker.
+
+    \b
+    Columns of the list:
+      WORKERS           workers that have it loaded or load it
+      JOBS              jobs that have ended since the endpoint's first job
+      QUEUED            jobs that wait now
+      MEAN 15M, P95 15M whole-job time (ms) over the last 15 minutes
+    \b
+    Columns of an endpoint's hosts:
+      STATE             loading, ready, failed or stopping
+      HOSTS             model hosts that are ready, of those that there should be
+      MEMORY MB         resident memory of these hosts together
+      LOAD MS           how long the model took to load
+      BATCH P95 MS      95th percentile of recent batches, from claim to answer
+    """
     found = client.get(path_of("deployments", endpoint)) if endpoint else client.get("/deployments")
     if output.as_json:
         output.document(found)
     elif endpoint:
-        output.facts({**found, **{name: local_time(found.get(name)) for name in ("deployed_at", "updated_at")}})
+        _show(output, found)
     else:
         show_table(output, found["deployments"])
+
+
+def _show(output: Output, view: Document) -> None:
+    """Show one deployment: its facts, its settings, and its hosts on each worker as a table."""
+    times = {name: local_time(view.get(name)) for name in ("deployed_at", "updated_at")}
+    settings = {name: to_json(value) for name, value in (view.get("settings") or {}).items() if value is not None}
+    shown = ", ".join(f"{name}={value}" for name, value in settings.items()) or None
+    apart = {name: value for name, value in view.items() if name not in ("workers", "settings")}
+    output.facts({**apart, **times, "settings": shown})
+    output.line("")
+    output.table(
+        ["WORKER", "VERSION", "STATE", "HOSTS", "PIDS", "MEMORY MB", "LOAD MS", "BATCH P95 MS"],
+        [
+            (
+                each.get("worker"),
+                each.get("version"),
+                each.get("state"),
+                f"{each.get('hosts')} of {each.get('hosts_wanted')}",
+                " ".join(map(str, each.get("pids") or [])) or None,
+                (each.get("memory_bytes") or 0) / 1e6,
+                each.get("load_ms"),
+                each.get("batch_p95_ms"),
+            )
+            for each in view.get("workers") or []
+        ],
+        "No worker has it.",
+    )
+    for each in view.get("workers") or []:
+        if each.get("error"):
+            output.note(f"{each.get('worker')}: {each['error']}")
 
 
 def show_table(output: Output, views: list[Document]) -> None:
     """Show deployments as a table, with the reasons of those that are not active."""
     output.table(
-        ["ENDPOINT", "MODEL", "VERSION", "STATUS", "WORKERS", "JOBS", "QUEUED", "MEAN MS", "P95 MS"],
+        ["ENDPOINT", "MODEL", "VERSION", "STATUS", "WORKERS", "JOBS", "QUEUED", "MEAN 15M", "P95 15M"],
         [
             (
                 view["endpoint_name"],

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.client import arrays
-from api.client.documents import Deployment, DeploymentChange
+from api.client.documents import Deployment, DeploymentChange, Stats
 from api.client.errors import Conflict, DeploymentFailed, NotFound, SettingsWrong, WaitTimedOut
 from api.client.flows import registration
 from api.client.flows.calls import answered, call, document_of
@@ -121,6 +121,14 @@ def show(endpoint_name: str, ends_at: float) -> Flow[Deployment]:
     """Return a deployment. Raises NotFound."""
     view = yield from call(Request("GET", path_of("deployments", endpoint_name)), ends_at)
     return Deployment.of(view)
+
+
+def stats(endpoint_name: str, since: str, ends_at: float) -> Flow[Stats]:
+    """Return the figures of a deployment. Raises NotFound."""
+    found = yield from call(
+        Request("GET", path_of("deployments", endpoint_name, "stats"), query={"since": since}), ends_at
+    )
+    return Stats.of(found)
 
 
 def list_all(ends_at: float) -> Flow[list[Deployment]]:

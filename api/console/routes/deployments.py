@@ -22,7 +22,10 @@ blueprint = Blueprint("deployments", __name__)
 @for_role(Role.OPERATOR)
 def show_deployment(endpoint_name: str) -> str:
     """Show one deployment."""
-    return render_template("console/deployment.html", **views.deployment(services.current(), endpoint_name))
+    # What is live is read every two seconds; the charts are not.
+    with_charts = "X-Queuecast-Live" not in request.headers
+    found = views.deployment(services.current(), endpoint_name, with_charts=with_charts)
+    return render_template("console/deployment.html", **found)
 
 
 @blueprint.get("/models/<model_name>/versions/<version>/deploy")

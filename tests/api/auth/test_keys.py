@@ -53,6 +53,7 @@ ROLES: dict[str, Role | None] = {
     "deployments.roll_back": Role.OPERATOR,
     "deployments.list_deployments": Role.OPERATOR,
     "deployments.show_deployment": Role.OPERATOR,
+    "deployments.show_stats": Role.OPERATOR,
     "dead_letters.list_dead_letters": Role.OPERATOR,
     "dead_letters.show_dead_letter": Role.OPERATOR,
     "dead_letters.replay_dead_letter": Role.OPERATOR,

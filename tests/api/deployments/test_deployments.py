@@ -281,7 +281,7 @@ def test_the_view_counts_requests_latencies_and_the_queue(client: Client, adding
     worker.fail(client.submit(), "adding", "ValueError: no")
     seen = client.get("/deployments/adding").json
     assert (seen["status"], seen["request_count"], seen["failed_count"]) == ("active", 4, 1)
-    assert seen["avg_latency_ms"] == 2.0
+    assert seen["avg_latency_ms"] == pytest.approx(2.0, rel=0.05)
     assert 1.8 < seen["p50_ms"] <= seen["p95_ms"] <= seen["p99_ms"] < 2.3
     assert seen["queue_depth"] == 4  # nobody has fetched the messages
     assert seen["oldest_job_age_s"] >= 0

@@ -155,7 +155,7 @@ def test_a_swap_to_another_version_shows_its_schema(client: Client, adding: View
     client.register(input_example="text", version="2")
     client.deploy("adding", version="2")
     found = document(client)
-    assert body_schema(found, "/predict/adding")["properties"]["input"] == {"type": "string"}
+    assert body_schema(found, "/predict/adding")["properties"]["input"]["type"] == "string"
     assert found["paths"]["/predict/adding"]["post"]["summary"] == "Predict with adder, version 2."
 
 
@@ -178,3 +178,39 @@ def test_a_query_parameter_is_never_null(client: Client) -> None:
     assert schemas["endpoint_name"]["type"] == "string"
     assert schemas["status"]["enum"][0] == "queued"
     assert "null" not in json.dumps(parameters)
+
+
+def undescribed(schema: Any, where: str) -> list[str]:
+    """Where a property of a schema, at any depth, has no description; `oneOf` of an object only repeats its own."""
+    if isinstance(schema, list):
+        return [each for item in schema for each in undescribed(item, where)]
+    if not isinstance(schema, dict):
+        return []
+    properties = schema.get("properties", {})
+    found = [f"{where}.{name}" for name, each in properties.items() if not each.get("description")]
+    for name, each in properties.items():
+        found += undescribed(each, f"{where}.{name}")
+    for name in ("items", "anyOf", "allOf", "additionalProperties", *(() if properties else ("oneOf",))):
+        found += undescribed(schema.get(name), where)
+    return found
+
+
+def undescribed_of(operation: dict[str, Any], where: str) -> list[str]:
+    """Where a parameter or a field of a body of an operation has no description."""
+    found = [f"{where} ?{each['name']}" for each in operation.get("parameters", []) if not each.get("description")]
+    bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+    for schema in (content.get("schema") for body in bodies for content in body.get("content", {}).values()):
+        found += undescribed(schema, where)
+    return found
+
+
+def test_every_field_of_every_schema_is_described(client: Client) -> None:
+    client.register()
+    client.deploy("adding")
+    found = document(client)
+    schemas = found["components"]["schemas"]
+    assert [each for name, schema in schemas.items() for each in undescribed(schema, name)] == []
+    operations = [(path, how, each) for path, item in found["paths"].items() for how, each in item.items()]
+    assert [each for path, how, item in operations for each in undescribed_of(item, f"{how} {path}")] == []
+    assert len(schemas) > 30
+    assert len(operations) > 30

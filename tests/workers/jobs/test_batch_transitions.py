@@ -134,7 +134,8 @@ def test_the_first_outcome_stays_and_is_counted_once(store: redis.Redis, with_re
     outcome = query.get(job_id).outcome
     assert outcome is not None
     assert outcome["prediction"] == "first"
-    assert store.hgetall(keys.counts(NAME)) == {b"succeeded": b"1", b"latency_ms": b"5"}
+    counts = {b"succeeded": b"1", b"latency_ms": b"5", b"to 0.005": b"1", b"histogram_from_ms": b"0"}
+    assert store.hgetall(keys.counts(NAME)) == counts
 
 
 def test_many_finish_at_once_and_each_is_told_whether_it_was_the_first(
@@ -173,7 +174,7 @@ def test_counts_and_latencies_of_a_batch_are_those_of_its_jobs(store: redis.Redi
     ids = submit_ids(5)
     finish(with_redis, *(success(job_id, latency_ms=5.125) for job_id in ids[:3]), *map(failure, ids[3:]))
     counts = {name: float(value) for name, value in store.hgetall(keys.counts(NAME)).items()}
-    assert counts == {b"succeeded": 3, b"failed": 2, b"latency_ms": 15.375}
+    assert counts == {b"succeeded": 3, b"failed": 2, b"latency_ms": 15.375, b"to 0.01": 3, b"histogram_from_ms": 0}
     latencies = store.hgetall(keys.latencies(NAME, counters.window(time.time())))
     assert latencies == {str(counters.bucket(5.125)).encode(): b"3"}
 

@@ -15,6 +15,7 @@ from workers.jobs.emptying import Progress, Which
 from workers.jobs.job import Job
 from workers.jobs.query import JobState
 from workers.jobs.transitions import Claim
+from workers.measures import figures
 
 NAME = "adding"
 
@@ -45,6 +46,9 @@ def test_the_queued_jobs_of_one_endpoint_are_cancelled_and_leave_nothing(
     assert (states(running), states(other)) == ({JobState.RUNNING}, {JobState.QUEUED})
     assert store.zrange(keys.unfinished(NAME), 0, -1) == [running[0].encode()]
     assert store.hget(keys.counts(NAME), "withdrawn") == b"30"
+    minutes = [keys.minute(NAME, figures.minute_of(time.time()) - ago) for ago in (0, 1)]
+    assert sum(int(store.hget(minute, "w") or 0) for minute in minutes) == 30
+    assert all(store.ttl(minute) > 0 for minute in minutes if store.exists(minute))
     assert not store.exists(*map(keys.message, queued))
     assert store.hlen(keys.weights(NAME)) < 10
     ended = next(found for _ in range(50) if (found := heard.get_message(timeout=0.1)))

@@ -17,6 +17,7 @@ from workers.engine.engine import Engine
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.errors import SettingsWrong
 from workers.platform import fast_json, garbage
+from workers.platform.process_title import set_title
 from workers.queues import unpacking
 from workers.settings import WorkerSettings, load
 from workers.tracing import spans
@@ -88,6 +89,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
             self._engine = Engine(consumer.hostname, load(), self._event_buffer, lambda job_id: job_id in state.revoked)
             spans.start("queuecast-worker")
             garbage.collect_less()
+            set_title(f"worker {consumer.hostname}")
             self._engine.start()
             remote_control.of(self._engine)
             self._metrics = _metrics_server(self._engine, load())

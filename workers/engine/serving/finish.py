@@ -98,7 +98,11 @@ def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: fl
     """Return the ending of a job with an outcome (times: seconds since the epoch)."""
     text = records.outcome(outcome)
     record = records.succeeded(job, text, started_at, now)
-    finish = Finish(job.job_id, record, Kind.SUCCEEDED, outcome.timing.total_ms, job.owner)
+    timing = outcome.timing
+    # A bare Celery program does not say when it has sent a job.
+    queued_ms = timing.queued_ms if job.waits_since else None
+    times = (timing.total_ms, job.owner, queued_ms, timing.predict_ms)
+    finish = Finish(job.job_id, record, Kind.SUCCEEDED, *times)
     return Ending(job, finish, lambda: context.event_buffer.succeeded(job, text, now - started_at))
 
 
@@ -108,7 +112,8 @@ def failed(  # noqa: PLR0913 - what an ending says
     """Return the ending of a job with an error, and the traceback of the model's code if it has raised."""
     record = records.failed(job, error, now, started_at=started_at, traceback=traceback)
     latency_ms = max(0.0, now - job.waits_since) * 1000 if job.waits_since else None
-    finish = Finish(job.job_id, record, Kind.FAILED, latency_ms, job.owner)
+    queued_ms = max(0.0, started_at - job.waits_since) * 1000 if job.waits_since and started_at else None
+    finish = Finish(job.job_id, record, Kind.FAILED, latency_ms, job.owner, queued_ms)
     return Ending(job, finish, lambda: context.event_buffer.failed(job, error))
 
 

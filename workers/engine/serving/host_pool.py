@@ -138,6 +138,7 @@ class HostSlot:
             wanted.input_example,
             wanted.endpoint_name,
             self._context.settings.log_format,
+            f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
         host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.

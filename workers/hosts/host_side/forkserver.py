@@ -25,6 +25,7 @@ from typing import NoReturn, TextIO
 from registry import runtimes
 from workers.hosts import processes
 from workers.hosts.host_side.host import serve
+from workers.platform.process_title import set_title
 
 #: Fork a host that serves the attached socket. Reply: "spawned <pid>" or "refused <reason>".
 SPAWN = b"S"
@@ -44,6 +45,7 @@ def main(control_fd: int) -> None:
         # A whole process group or cgroup may get these signals; the worker decides how hosts end.
         signal.signal(number, _do_nothing)
     processes.adopt_orphans()
+    set_title(f"forkserver of {os.getppid()}")
     runtimes.names()  # imports them
     _freeze()
     with socket.socket(fileno=control_fd) as control:
@@ -127,6 +129,7 @@ class _Forkserver:
             processes.die_with_parent()
             processes.adopt_orphans()
             processes.die_first_without_memory()
+            set_title("host that loads")
             for end in (self._control, self._woken, self._waker):
                 end.close()
             serve(channel)

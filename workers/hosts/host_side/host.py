@@ -21,6 +21,7 @@ from workers.hosts import frames
 from workers.hosts.host_side import sandbox
 from workers.hosts.host_side.predictor import Predictor
 from workers.platform import logs
+from workers.platform.process_title import set_title
 
 #: A slower example is not predicted a second time.
 _QUICK_EXAMPLE_S = 0.25
@@ -85,6 +86,8 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
     from registry.errors import RegistryError
 
     _configure_logging(request)
+    if request["title"]:
+        set_title(request["title"])
     began, pid = time.perf_counter(), os.getpid()
     predictor: Predictor | None = None
     try:

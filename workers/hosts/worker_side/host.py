@@ -65,6 +65,8 @@ class LoadRequest:
     #: The endpoint's name for the host's log, and the log format (`logs.TEXT` or `logs.JSON`).
     endpoint_name: str = ""
     log_format: str = logs.TEXT
+    #: What `ps` shows of the host.
+    title: str = ""
 
 
 class RowError(msgspec.Struct, frozen=True):
@@ -180,6 +182,7 @@ class RemoteHost:
                     "input_example": request.input_example,
                     "endpoint_name": request.endpoint_name,
                     "log_format": request.log_format,
+                    "title": request.title,
                 },
                 timeout_s,
                 _loaded.decode,

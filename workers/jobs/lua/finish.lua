@@ -1,25 +1,27 @@
 -- KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
--- its latencies of this window, levels, weights.
--- ARGV: seconds to live of a record, of the latencies, endpoint, holder, most bytes of kept inputs, how many are to be
--- kept; then id, record, kind, latency ms, bucket and owner of each job; then the number of a job and its letter for each
--- input to keep; then the tags of the first jobs, whose leases end with this. What another holds by now is left to it.
+-- its latencies of this window, levels, weights, its figures of this minute.
+-- ARGV: seconds to live of a record, of the latencies, of the minute, endpoint, holder, most bytes of kept inputs, how many
+-- are to be kept; then id, record, kind, latency ms, owner, the buckets of its latency, its wait and its prediction, and
+-- its bound in the histogram, of each job (a bucket is "" if it is unknown); then the number of a job and its letter for
+-- each input to keep; then the tags of the first jobs, whose leases end with this. What another holds by now is left to it.
 -- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
 -- beside that.
 -- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
---@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify jobs/keep_inputs queues/holders jobs/unweigh
+--@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify jobs/keep_inputs queues/holders jobs/unweigh jobs/count_kind
 
-local jobs = (#KEYS - 6) / 2
-local unfinished, expiring, counts, latencies, levels, weights = unpack(KEYS, 2 * jobs + 1)
-local ttl, latencies_ttl, endpoint, holder, kept_bytes, kept_count = unpack(ARGV, 1, 6)
-local FIXED, OF_JOB = 6, 6
+local jobs = (#KEYS - 7) / 2
+local unfinished, expiring, counts, latencies, levels, weights, minute = unpack(KEYS, 2 * jobs + 1)
+local ttl, latencies_ttl, minute_ttl, endpoint, holder, kept_bytes, kept_count = unpack(ARGV, 1, 7)
+local FIXED, OF_JOB = 7, 9
 local after_jobs = FIXED + OF_JOB * jobs
 local written, ids, ended, records, owners, seen, total_ms, of_kind, of_bucket = {}, {}, {}, {}, {}, {}, 0, {}, {}
+local of_bound, of_total, of_queued, of_predict = {}, {}, {}, {}
 local function count(table, field) table[field] = (table[field] or 0) + 1 end
 local stood, copies, tags = redis.call('MGET', unpack(KEYS, 1, jobs)), {}, {unpack(ARGV, after_jobs + 2 * kept_count + 1)}
 local held = states(holder, tags)
 for i = 1, jobs do
   local at = FIXED + OF_JOB * (i - 1)
-  local job_id, record, kind, latency_ms, bucket, owner = unpack(ARGV, at + 1, at + OF_JOB)
+  local job_id, record, kind, latency_ms, owner, bucket, queued, predict, bound = unpack(ARGV, at + 1, at + OF_JOB)
   local has_ended = terminal(status_of(stood[i]))
   local is_anothers = held[i] == 'anothers' and not has_ended
   written[i] = 0
@@ -32,7 +34,12 @@ for i = 1, jobs do
     if bucket ~= '' then
       total_ms = total_ms + latency_ms
       count(of_bucket, bucket)
+      -- The buckets of minutes are twice as wide.
+      count(of_total, math.floor((bucket + 1) / 2))
+      count(of_bound, bound)
     end
+    if queued ~= '' then count(of_queued, queued) end
+    if predict ~= '' then count(of_predict, predict) end
     written[i] = 1
     ended[#ended + 1] = job_id
     records[#ended], owners[#ended] = record, owner
@@ -45,8 +52,17 @@ if #ids > 0 then
   unweigh(weights, ids)
   if redis.call('EXISTS', levels) == 1 then aside('ZREM', levels, unpack(ids)) end
 end
-for kind, number in pairs(of_kind) do aside('HINCRBY', counts, kind, number) end
+for kind, number in pairs(of_kind) do count_kind(counts, minute, minute_ttl, kind, number) end
 for bucket, number in pairs(of_bucket) do aside('HINCRBY', latencies, bucket, number) end
+for bucket, number in pairs(of_total) do aside('HINCRBY', minute, 't' .. bucket, number) end
+for bucket, number in pairs(of_queued) do aside('HINCRBY', minute, 'q' .. bucket, number) end
+for bucket, number in pairs(of_predict) do aside('HINCRBY', minute, 'p' .. bucket, number) end
+for bound, number in pairs(of_bound) do
+  if aside('HINCRBY', counts, bound, number) == number then
+    -- Jobs of releases without a histogram are in `latency_ms` too.
+    aside('HSETNX', counts, 'histogram_from_ms', aside('HGET', counts, 'latency_ms') or 0)
+  end
+end
 if total_ms > 0 then aside('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
 aside('EXPIRE', latencies, latencies_ttl)
 end_mine(holder, tags)

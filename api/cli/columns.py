@@ -1,0 +1,87 @@
+"""The meaning of each column of the tables, which `--help` shows below the options of a command."""
+
+from __future__ import annotations
+
+import click
+
+#: docs/reference/fields.md has the same texts.
+MEANINGS = {
+    "ATTEMPTS": "Attempts that were lost (dead letters), or to deliver (webhooks)",
+    "BATCH P95 MS": "95th percentile of recent batches (ms), from claim to answer",
+    "CALLBACK URL": "Where the webhook goes",
+    "CREATED": "When the key was made",
+    "ENDED": "When the job ended",
+    "ENDPOINT": "The endpoint",
+    "ENDPOINTS": "The only endpoints that the key may use",
+    "ERROR": "Why the job failed",
+    "FAILED": "Jobs that ended with an error",
+    "FROM": "When the step begins",
+    "GIVEN UP": "When the job was given up",
+    "HOSTS": "Model hosts that are ready, of those that there should be",
+    "JOB": "The job's id",
+    "JOBS": "Jobs that have ended: since the endpoint's first job (`deployments`, `status`), or in the step (`stats`)",
+    "KEY": "The first characters of the key's text",
+    "LAST ERROR": "Why the last attempt failed",
+    "LAST REASON": "Why the last attempt was lost",
+    "LAST USED": "When the key was used last",
+    "LATEST": "The version that was registered last",
+    "LOAD MS": "How long the model took to load",
+    "MEAN 15M": "Mean whole-job time (ms) over the last 15 minutes",
+    "MEMORY MB": "Resident memory of the hosts together, in MB of a million bytes",
+    "MODEL": "The model's name",
+    "MOST OF A STEP": "The largest value of one step, which is the highest character of the chart",
+    "NAME": "The name of the key's user",
+    "NEXT": "When the webhook is tried next",
+    "OVER TIME": "One character for each step, the newest on the right; a dot where there is no value",
+    "P50 MS": "Median of whole-job time (ms) in the step",
+    "P95 15M": "95th percentile of whole-job time (ms) over the last 15 minutes",
+    "P95 MS": "95th percentile of whole-job time (ms) in the step",
+    "PIDS": "Process ids of the hosts, on the worker's machine",
+    "PREDICT P95": "95th percentile of the model host's time for the job's batch (ms) in the step",
+    "QUEUE DEPTH": "The most jobs that waited in the step; `-` if no worker was there to look",
+    "QUEUED": "Jobs that wait now, in the queue or in a worker",
+    "QUEUED P95": "95th percentile of the time from submit to the start of the batch (ms) in the step",
+    "RATE": "The most requests a second of the key",
+    "REGISTERED": "When the model, or the version, was registered",
+    "REVOKED": "When the key was revoked",
+    "ROLE": "What the key may do",
+    "RUNTIME": "How the artifact is loaded",
+    "SHA256": "The beginning of the artifact's digest",
+    "SIZE": "The artifact's size",
+    "STATE": "loading, ready, failed or stopping",
+    "STATUS": "The status of the deployment, job or webhook",
+    "SUBMITTED": "When the job was submitted",
+    "TOGETHER": "The value of the whole time",
+    "TOOK": "From submit to end",
+    "VERSION": "The model's version",
+    "VERSIONS": "How many versions the model has",
+    "WITHDRAWN": "Jobs that were cancelled or expired",
+    "WORKER": "The worker's name",
+    "WORKERS": "Workers that have it loaded or load it",
+}
+#: The columns of each command that doesn't explain them itself.
+_COLUMNS = {
+    "status": ("ENDPOINT", "MODEL", "VERSION", "STATUS", "WORKERS", "JOBS", "QUEUED", "MEAN 15M", "P95 15M"),
+    "jobs list": ("JOB", "ENDPOINT", "STATUS", "SUBMITTED", "TOOK", "ERROR"),
+    "models list": ("MODEL", "LATEST", "VERSIONS", "REGISTERED"),
+    "models show": ("VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED"),
+    "dead-letters list": ("JOB", "ENDPOINT", "GIVEN UP", "ATTEMPTS", "LAST REASON"),
+    "webhooks list": ("JOB", "ENDPOINT", "STATUS", "CALLBACK URL", "ENDED", "ATTEMPTS", "NEXT", "LAST ERROR"),
+    "keys list": ("KEY", "NAME", "ROLE", "ENDPOINTS", "RATE", "CREATED", "LAST USED", "REVOKED"),
+}
+
+
+def explain(group: click.Group) -> None:
+    """Add the meanings of their columns to the help of all commands of a group."""
+    for path, columns in _COLUMNS.items():
+        command: click.Command = group
+        for name in path.split():
+            assert isinstance(command, click.Group)  # noqa: S101 - the paths above are those of commands
+            command = command.commands[name]
+        command.epilog = "\n\n".join(filter(None, [command.epilog, described(columns)]))
+
+
+def described(columns: tuple[str, ...]) -> str:
+    """Return the columns and their meanings, a line each."""
+    width = max(map(len, columns))
+    return "\b\nColumns:\n" + "\n".join(f"  {column:<{width}}  {MEANINGS[column]}" for column in columns)
