@@ -109,7 +109,8 @@ def test_the_overview_follows_what_happens_and_keeps_the_focus(page: Page, stack
     assert page.value("document.activeElement.innerText") == "watched"
     for _ in range(3):
         stack.predict("watched", [1, 2])
-    page.wait_for("parseFloat(document.querySelector('#endpoint-watched [data-label=\"Jobs/s\"]').innerText) > 0")
+    rate = "document.querySelector('#endpoint-watched [data-label=\"Jobs/s (now)\"]').innerText"
+    page.wait_for(f"parseFloat({rate}) > 0")
     assert stack.workers[0].node_name in text(page, f"#worker-{stack.workers[0].node_name}".replace("@", "\\@"))
     stack.undeploy("watched", "reject", wait_s=0)
     page.wait_for("document.getElementById('endpoint-watched') === null")
@@ -219,7 +220,8 @@ def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
     job_id = stack.predict(name, "x" * 300)["job_id"]
     page.size(390, 844)
     for address in (
-        "", f"/deployments/{name}", f"/deployments/{name}/undeploy", "/models", "/models/mortal",
+        "", f"/deployments/{name}", f"/deployments/{name}/settings", f"/deployments/{name}/undeploy", "/models",
+        "/models/mortal", "/models/mortal/versions/1/delete", "/register", "/keys", "/keys/new", "/webhooks",
         "/models/mortal/versions/1/deploy", f"/deploy?model_name=mortal&version=1&endpoint_name={name}",
         "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", f"/jobs/{lost}", "/dead-letters", f"/dead-letters/{lost}",
         f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login", "/elsewhere",
