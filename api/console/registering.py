@@ -17,7 +17,8 @@ from api.models import upload
 from api.models.schemas import Registration
 from api.process.services import Services
 from api.strict_json import json_text
-from registry import errors, runtimes
+from registry import runtimes
+from registry.errors import NameInvalid, RegistryError
 
 View = dict[str, Any]
 #: The choice of a runtime that stands for an MLflow model folder, which says itself how it is loaded.
@@ -28,26 +29,28 @@ _BY_SUFFIX = {
 }  # fmt: skip
 _TEXTS = ("name", "version")
 _DOCUMENTS = ("input_example", "runtime_options", "metadata", "signature")
-#: Errors of a registration, and the fields at which they are said.
-_FIELD_OF: Mapping[type[Exception], str] = {
-    errors.VersionExists: "version",
-    errors.RuntimeUnknown: "runtime",
-    errors.RuntimeUnavailable: "runtime",
-    errors.RuntimeOptionsInvalid: "runtime_options",
-    errors.MetadataInvalid: "metadata",
-    errors.SignatureInvalid: "input_example",
-    errors.InputInvalid: "input_example",
-    errors.ArchiveInvalid: "artifact",
-    errors.MlflowFolderInvalid: "artifact",
-    errors.ModelLoadFailed: "artifact",
-    errors.OutputInvalid: "artifact",
+#: Codes of the errors of a registration that its sender can fix, and the fields at which they are said.
+_FIELD_OF = {
+    "version_exists": "version",
+    "runtime_unknown": "runtime",
+    "runtime_undetected": "runtime",
+    "runtime_unavailable": "runtime",
+    "runtime_options_invalid": "runtime_options",
+    "metadata_invalid": "metadata",
+    "signature_invalid": "input_example",
+    "input_invalid": "input_example",
+    "input_unsuitable": "input_example",
+    "archive_invalid": "artifact",
+    "mlflow_folder_invalid": "artifact",
+    "model_load_failed": "artifact",
+    "output_invalid": "artifact",
 }
 
 
 def choices() -> list[tuple[str, str]]:
     """Return the ways to load an artifact that can be chosen, each with its text."""
     ways = [*(name for name in runtimes.names() if name != "mlflow"), MLFLOW]
-    return [("", "detect from the file's name"), *((each, each) for each in ways)]
+    return [("", "detect from the file"), *((each, each) for each in ways)]
 
 
 def register(here: Services, form: Mapping[str, str]) -> Sent[View]:
@@ -57,11 +60,7 @@ def register(here: Services, form: Mapping[str, str]) -> Sent[View]:
         RequestEntityTooLarge: the file is too large.
         ArtifactStoreUnavailable: it could not be stored.
     """
-    sent = forms.send(lambda: _register(here, form), "", _FIELD_OF)
-    if form.get("signature", "").strip() and "input_example" in sent.problems:
-        # With both, the message says which of the two it is about.
-        return Sent(None, {"signature": sent.problems["input_example"]}, sent.status)
-    return sent
+    return forms.send(lambda: _register(here, form), "")
 
 
 def _register(here: Services, form: Mapping[str, str]) -> View:
@@ -72,18 +71,30 @@ def _register(here: Services, form: Mapping[str, str]) -> View:
     try:
         wanted = validated(Registration, _document(form, file.filename))
         return model_service.register(here, upload.sent_artifact(here.settings), wanted)
-    except errors.NameInvalid as error:
-        raise RequestInvalid.of("version" if error.name == form.get("version") else "name", str(error)) from error
+    except RegistryError as error:
+        field = _field_of(error, form)
+        if field is None:
+            raise
+        raise RequestInvalid.of(field, str(error)) from error
     finally:
         file.close()
+
+
+def _field_of(error: RegistryError, form: Mapping[str, str]) -> str | None:
+    if isinstance(error, NameInvalid):
+        return "version" if error.name == form.get("version", "").strip() else "name"
+    field = _FIELD_OF.get(error.code)
+    # With a signature, it is the one that the example, or the model, doesn't fit.
+    return "signature" if field == "input_example" and form.get("signature", "").strip() else field
 
 
 def _document(form: Mapping[str, str], file_name: str) -> dict[str, Any]:
     given = {name: text.strip() for name, text in form.items() if text.strip()}
     document: dict[str, Any] = {name: given[name] for name in _TEXTS if name in given}
     document.update(_parsed({name: given[name] for name in _DOCUMENTS if name in given}))
-    runtime = given.get("runtime") or runtime_of(file_name)
-    document.update({"format": "mlflow"} if runtime == MLFLOW else {"runtime": runtime})
+    runtime = given.get("runtime") or _by_name(file_name)
+    if runtime is not None:
+        document.update({"format": "mlflow"} if runtime == MLFLOW else {"runtime": runtime})
     return document
 
 
@@ -100,9 +111,6 @@ def _parsed(texts: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def runtime_of(file_name: str) -> str:
-    """Return how a file of this name is loaded. Raises RequestInvalid if its name doesn't tell."""
-    for suffix, runtime in _BY_SUFFIX.items():
-        if file_name.lower().endswith(suffix):
-            return runtime
-    raise RequestInvalid.of("runtime", f"{file_name[:100]} could be anything: choose how it is loaded.")
+def _by_name(file_name: str) -> str | None:
+    """Return how a file of this name is loaded; None if its name doesn't tell."""
+    return next((runtime for suffix, runtime in _BY_SUFFIX.items() if file_name.lower().endswith(suffix)), None)

@@ -219,14 +219,16 @@ def test_a_version_is_uploaded_with_its_progress_deployed_and_deleted(
     click(page, "Register a version…")
     page.value("(document.getElementById('name').value = 'uploaded', null)")
     page.choose("#artifact", artifact)
-    press(page, "Register")
-    shows(page, "#problem-runtime", "uploaded.pkl could be anything: choose how it is loaded.")
-    assert page.value("document.activeElement.id") == "runtime"
     page.value("(document.getElementById('runtime').value = 'python', null)")
+    page.value("(document.getElementById('metadata').value = '[]', null)")
+    press(page, "Register")
+    shows(page, "#problem-metadata", "input should be a valid dictionary")
+    assert page.value("document.activeElement.id") == "metadata"
+    page.value("(document.getElementById('metadata').value = '', null)")
     page.value("(document.getElementById('input_example').value = '[1, 2', null)")
     press(page, "Register")
     shows(page, "#problem-input_example", "This is not JSON")
-    assert page.value("document.getElementById('problem-runtime')") is None
+    assert page.value("document.getElementById('problem-metadata')") is None
     assert page.value("document.getElementById('artifact').files[0].name") == "uploaded.pkl"
     page.value("(document.getElementById('input_example').value = '[1, 2]', null)")
     click(page, "Register")
@@ -313,7 +315,7 @@ def test_a_key_is_made_copied_used_and_revoked(page: Page, stack: Stack) -> None
 
 
 def test_a_webhook_is_followed_to_its_receiver_and_sent_again(page: Page, stack: Stack) -> None:
-    answers = iter([(500, {}), (204, {}), (204, {})])
+    answers = iter([(500, dict[str, str]()), (204, {}), (204, {})])
     stack.start_notifier()
     with WebhookReceiver(answer=lambda _number: next(answers)) as receiver:
         stack.deploy("echo", version="1", endpoint_name="told", callback_url=receiver.url)
@@ -353,9 +355,7 @@ def test_what_failed_stands_first(page: Page, stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_what_one_reads_has_contrast_and_what_one_reaches_shows_its_focus(
-    page: Page, stack: Stack, *, dark: bool
-) -> None:
+def test_what_one_reads_has_contrast_and_what_one_uses_has_a_name(page: Page, stack: Stack, *, dark: bool) -> None:
     stack.deploy("echo", endpoint_name="seen")
     page.size(1280, 800, dark=dark)
     for address in ("", "/deployments/seen", "/deployments/seen/settings", "/models/echo", "/register", "/keys/new"):
@@ -363,6 +363,22 @@ def test_what_one_reads_has_contrast_and_what_one_reaches_shows_its_focus(
         assert page.value(TOO_FAINT) == [], address
         assert page.value(UNNAMED) == [], address
     page.size(1280, 800)
+
+
+def test_everything_is_reached_by_keyboard_and_shows_that_it_is(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console/register")
+    reached = []
+    for _ in range(25):
+        page.tab()
+        here = page.value(
+            "[document.activeElement.innerText || document.activeElement.id,"
+            " getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert here[1] != "none", here
+        reached.append(here[0].strip())
+    assert reached[0] == "Skip to the content"
+    for each in ("Models", "Keys", "API", "name", "version", "artifact", "input_example", "Register"):
+        assert each in reached
 
 
 def test_a_service_that_is_away_is_said_and_a_hidden_page_asks_nothing(page: Page, stack: Stack) -> None:
