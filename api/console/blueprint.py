@@ -35,7 +35,7 @@ from workers.settings import load as worker_settings
 
 #: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
-_PAGES = (overview, deployments, registering, models, jobs, dead_letters, webhooks, keys, trying, entrance)
+_PAGES = (overview, deployments, registering, models, jobs, dead_letters, webhooks, keys, trying, docs, entrance)
 #: The pages at the top: the least role, the part of the address, the name, and the page.
 _NAV = (
     (Role.OPERATOR, "", "Overview", "console.overview.home"),

@@ -154,7 +154,7 @@ def take(stack: Stack, page: Page, letter: str, told: str) -> None:
         "key-made": "/console/keys/new",
         "webhooks": "/console/webhooks",
         "webhook": f"/console/webhooks/{told}",
-        "docs": "/docs",
+        "docs": "/console/api",
         "dead-letters": "/console/dead-letters",
         "dead-letter": f"/console/dead-letters/{letter}",
     }
@@ -179,7 +179,7 @@ def fill(stack: Stack, page: Page, name: str) -> None:
     if name == "docs":
         key = str(stack.api.headers["Authorization"]).removeprefix("Bearer ")
         page.value(f"(sessionStorage.setItem('queuecast-key', {json.dumps(key)}), null)")
-        page.go(f"{stack.url}/docs")
+        page.go(f"{stack.url}/console/api")
         page.wait_for("document.querySelectorAll('#operations details').length > 10")
         page.value("(document.querySelector('#operations details').open = true, null)")
         page.wait_for("document.querySelector('#operations .send') !== null")

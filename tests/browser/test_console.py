@@ -81,7 +81,7 @@ def log_in(page: Page, key: str) -> None:
 
 def click(page: Page, text: str) -> None:
     """Click the button or link in the page's main part that says this, and wait for the page that it leads to."""
-    clickable = "[...document.querySelectorAll('main button, main a, .tools button')]"
+    clickable = "[...document.querySelectorAll('main button, main a, .tools button, .tools a')]"
     found = f"{clickable}.find(each => each.innerText === {json.dumps(text)})"
     page.wait_for(f"{found} !== undefined")
     page.leave(lambda: page.value(f"({found}.click(), null)"))
@@ -379,6 +379,22 @@ def test_everything_is_reached_by_keyboard_and_shows_that_it_is(page: Page, stac
     assert reached[0] == "Skip to the content"
     for each in ("Models", "Keys", "API", "name", "version", "artifact", "input_example", "Register"):
         assert each in reached
+
+
+def test_the_api_is_described_and_tried_inside_the_console(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console")
+    click(page, "API")
+    assert page.value("[...document.querySelectorAll('header nav a')].length") >= 7
+    page.wait_for("document.querySelector('#key input') !== null")
+    page.value(f"(document.querySelector('#key input').value = {json.dumps(key_of(stack))}, null)")
+    page.leave(lambda: page.value("(document.querySelector('#key button').click(), null)"))
+    page.wait_for("document.querySelector('#Health details') !== null")
+    page.value("(document.querySelector('#Health details').open = true, null)")
+    page.wait_for("document.querySelector('#Health .send') !== null")
+    page.value("(document.querySelector('#Health .send').click(), null)")
+    page.wait_for("document.querySelector('#Health .answer').innerText.includes('200')")
+    page.go(f"{stack.url}/docs")
+    assert text(page, "header nav") == "Console"
 
 
 def test_a_service_that_is_away_is_said_and_a_hidden_page_asks_nothing(page: Page, stack: Stack) -> None:

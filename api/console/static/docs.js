@@ -1,6 +1,8 @@
 // Shows the description of the API, sends what one types, and shows the answer.
 "use strict";
 const WIDTH = 80;
+// Relative, so that it holds behind a proxy that cuts a prefix off.
+const ROOT = new URL(document.getElementById("operations").dataset.root, location.href);
 let description;
 // For this tab alone, and gone with it.
 let key = sessionStorage.getItem("queuecast-key") || "";
@@ -127,7 +129,7 @@ function form(method, path, operation) {
       headers["Content-Type"] = "application/json";
       body = text.value;
     }
-    return { url: new URL(url, new URL(".", location.href)), method, headers, body, multipart: Boolean(multipart) };
+    return { url: new URL(url, ROOT), method, headers, body, multipart: Boolean(multipart) };
   }
   return [node, request];
 }
@@ -196,7 +198,7 @@ async function send(request, answer, button) {
 }
 
 function follow(job, answer, button) {
-  const url = new URL(`jobs/${encodeURIComponent(job)}?wait=20`, new URL(".", location.href));
+  const url = new URL(`jobs/${encodeURIComponent(job)}?wait=20`, ROOT);
   return make("button", { type: "button", text: "Wait for this job", onclick: () => send({ url, method: "GET", headers: {} }, answer, button) });
 }
 
@@ -255,7 +257,7 @@ function show() {
   if (first) first.open = true;
 }
 
-fetch("openapi.json", { headers: withKey({}) }).then(async (response) => {
+fetch(new URL("openapi.json", ROOT), { headers: withKey({}) }).then(async (response) => {
   const found = await response.json();
   if (response.status === 401) { askForKey(found.detail); return; }
   if (!response.ok) throw new Error(found.detail || response.status);

@@ -110,6 +110,7 @@ ROLES: dict[str, Role | None] = {
     "console.keys.create": Role.ADMIN,
     "console.keys.review_revoke": Role.ADMIN,
     "console.keys.revoke": Role.ADMIN,
+    "console.docs.page": Role.CLIENT,
     "console.webhooks.list_deliveries": Role.CLIENT,
     "console.webhooks.show_delivery": Role.CLIENT,
     "console.webhooks.redeliver": Role.OPERATOR,
