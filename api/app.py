@@ -40,7 +40,6 @@ _BLUEPRINTS = (
     operations.health_blueprint,
     operations.metrics_blueprint,
     operations.openapi_blueprint,
-    operations.docs_blueprint,
     v2.blueprint,
 )
 #: In the order of the documentation page.

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import sessions
-from api.console import rates, text, tooltips
+from api.console import docs, rates, text, tooltips
 from api.console.routes import (
     artifacts,
     dead_letters,
@@ -21,9 +21,12 @@ from api.console.routes import (
     entrance,
     history,
     jobs,
+    keys,
     models,
     overview,
+    registering,
     trying,
+    webhooks,
 )
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
 from api.http import problem_documents, problems, request_ids
@@ -35,7 +38,22 @@ from workers.settings import load as worker_settings
 
 #: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
-_PAGES = (overview, deployments, emptying, history, models, jobs, dead_letters, trying, entrance, artifacts)
+_PAGES = (
+    *(overview, deployments, emptying, history, registering, models, artifacts, jobs, dead_letters, webhooks),
+    *(keys, trying, docs, entrance),
+)
+#: The pages at the top: the least role, the part of the address, the name, and the page.
+_NAV = (
+    (Role.OPERATOR, "", "Overview", "console.overview.home"),
+    (Role.OPERATOR, "models", "Models", "console.models.list_models"),
+    (Role.CLIENT, "jobs", "Jobs", "console.jobs.list_jobs"),
+    (Role.OPERATOR, "dead-letters", "Dead letters", "console.dead_letters.list_letters"),
+    (Role.CLIENT, "webhooks", "Webhooks", "console.webhooks.list_deliveries"),
+    (Role.ADMIN, "keys", "Keys", "console.keys.list_keys"),
+    (Role.CLIENT, "try", "Try it", "console.trying.list_endpoints"),
+)
+#: Further addresses below a page at the top.
+_PARTS_OF = {"": ("deployments", "deploy"), "models": ("register",)}
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -53,6 +71,7 @@ def install(app: Flask) -> None:
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     rates.install(app)
     app.register_blueprint(_made())
+    app.register_blueprint(_docs())
     app.jinja_env.filters.update(text.FILTERS, explained=tooltips.explained)
 
 
@@ -60,6 +79,7 @@ def _made() -> Blueprint:
     blueprint = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")
     for each in _PAGES:
         blueprint.register_blueprint(each.blueprint)
+    blueprint.before_request(registering.make_room)
     blueprint.before_request(sessions.check_form)
     blueprint.after_request(_finished)
     blueprint.context_processor(_shared)
@@ -71,10 +91,21 @@ def _made() -> Blueprint:
     return blueprint
 
 
+def _docs() -> Blueprint:
+    blueprint = docs.made()
+    blueprint.after_request(_protected)
+    blueprint.context_processor(_shared)
+    return blueprint
+
+
 def _finished(response: Response) -> Response:
+    sessions.keep(response)
+    return _protected(response)
+
+
+def _protected(response: Response) -> Response:
     response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
-    sessions.keep(response)
     return response
 
 
@@ -84,6 +115,9 @@ def _shared() -> dict[str, Any]:
     return {
         "me": caller,
         "operates": caller is not None and caller.role.includes(Role.OPERATOR),
+        "administers": caller is not None and caller.role.includes(Role.ADMIN),
+        "pages": [page[1:] for page in _NAV if caller is not None and caller.role.includes(page[0])],
+        "parts_of": _PARTS_OF,
         "asks_for_keys": services.current().settings.asks_for_keys,
         "flower_url": _flower_url(),
         "form_mark": sessions.form_mark,

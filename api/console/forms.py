@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from flask import request
@@ -58,12 +59,19 @@ class Sent(Generic[Made]):
     status: int = 200
 
 
-def send(make: Callable[[], Made], main_field: str) -> Sent[Made]:
-    """Do what a form asks for; errors that a user can fix become problems of its fields, or of the main one."""
+def send(
+    make: Callable[[], Made], main_field: str, field_of: Mapping[type[Exception], str] = MappingProxyType({})
+) -> Sent[Made]:
+    """Do what a form asks for; errors that a user can fix become problems of its fields, or of the main one.
+
+    `field_of` names further errors that a user can fix, and their fields.
+    """
+    fixable: tuple[type[Exception], ...] = (*_FIXABLE, *field_of)
     try:
         return Sent(make())
-    except _FIXABLE as error:
-        problems = {getattr(error, "extras", {}).get("field", main_field): str(error)}
+    except fixable as error:
+        field_name = next((field_of[each] for each in type(error).__mro__ if each in field_of), main_field)
+        problems = {getattr(error, "extras", {}).get("field", field_name): str(error)}
         if isinstance(error, RequestInvalid):
             problems = {each["field"]: each["message"] for each in error.extras["errors"]}
         return Sent(None, problems, status_of(error))
@@ -90,14 +98,14 @@ def deploy_fields(wanted: Deploy) -> dict[str, str]:
 def undeploy(endpoint_name: str) -> Undeploy:
     """Read an undeploy of this endpoint from the form that was sent. Raises RequestInvalid."""
     form = request.form
-    revision = _value(form.get("revision", ""))
+    revision = plain_value(form.get("revision", ""))
     document = {"endpoint_name": endpoint_name, "backlog": form.get("backlog"), "revision": revision}
     return validated(Undeploy, document)
 
 
 def rollback(form: Mapping[str, str]) -> Rollback:
     """Read a rollback from the fields of a form or link. Raises RequestInvalid."""
-    return validated(Rollback, {name: _value(form[name]) for name in ("to_revision", "revision") if form.get(name)})
+    return validated(Rollback, {name: plain_value(form[name]) for name in ("to_revision", "revision") if form.get(name)})
 
 
 def prediction(form: Mapping[str, str]) -> Prediction:
@@ -125,11 +133,11 @@ def retry(form: Mapping[str, str]) -> Retry:
 def _document(values: Mapping[str, str]) -> dict[str, Any]:
     given = {name: text.strip() for name, text in values.items() if text.strip()}
     texts = {name: given[name] for name in _DEPLOY_TEXTS if name in given}
-    others = {name: _value(given[name]) for name in (*SETTINGS, "revision") if name in given}
+    others = {name: plain_value(given[name]) for name in (*SETTINGS, "revision") if name in given}
     return {**texts, **others}
 
 
-def _value(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """Return the value of a field for numbers and words."""
     try:
         return json.loads(text)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from registry.signatures.signature import Kind
 from workers.jobs.outbox import without_secrets
 
@@ -108,6 +110,14 @@ def word(name: str) -> str:
     return name.replace("_", " ").capitalize().replace(" url", " URL").replace(" ttl", " TTL")
 
 
+def prose(plain: str) -> Markup:
+    """Return a text in which `words` between backticks are code."""
+    pieces = [escape(each) for each in plain.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(each) if place % 2 else each for place, each in enumerate(pieces)
+    )
+
+
 def signature(document: Mapping[str, Any]) -> str:
     """Return what a model takes, in words."""
     if document["kind"] == Kind.NAMED:
@@ -146,6 +156,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         json_lines,
         brief,
         word,
+        prose,
         signature,
         polyline,
     )

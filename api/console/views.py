@@ -26,6 +26,8 @@ View = dict[str, Any]
 #: How many jobs an overview shows.
 _FEW_JOBS = 8
 _MANY_LETTERS = 100
+#: Statuses of deployments that need somebody, the worst first.
+_NEEDY = (status.FAILED, status.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,20 @@ class Row:
         return sum(each["hosts"] for each in self.ready)
 
     @property
-    def error_share(self) -> float | None:
-        """The share of jobs that fail: of late, or ever if none has ended of late."""
-        ended = self.view["succeeded_count"] + self.view["failed_count"]
-        ever = self.view["failed_count"] / ended if ended else None
-        return ever if self.rate.error_share is None else self.rate.error_share
+    def ended(self) -> int:
+        """Jobs that ended since the first deploy."""
+        return int(self.view["succeeded_count"] + self.view["failed_count"])
+
+    @property
+    def failed_share(self) -> float:
+        """The share of them that failed; 0 if none has ended."""
+        return self.view["failed_count"] / self.ended if self.ended else 0.0
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it stands in a list: what needs somebody first, then by name."""
+        state = self.view["status"]
+        return _NEEDY.index(state) if state in _NEEDY else len(_NEEDY), self.view["endpoint_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ class WorkerRow:
 
 def overview(here: Services) -> View:
     """Return the data of the first page."""
-    rows, workers = _rows(here), [WorkerRow(each) for each in status.live_workers()]
+    rows, workers = sorted(_rows(here), key=lambda row: row.place), [WorkerRow(each) for each in status.live_workers()]
     known = [row.rate.jobs_per_s for row in rows if row.rate.jobs_per_s is not None]
     return {
         "rows": rows,
@@ -106,7 +117,7 @@ def deployment(here: Services, endpoint_name: str, *, with_charts: bool) -> View
         "row": Row(view, rates.current().note([view])[endpoint_name]),
         "versions": _versions(here, view["model_name"]),
         "jobs": query.recent(endpoint_name, limit=_FEW_JOBS),
-        "takes_jobs": _takes_jobs(view),
+        "takes_jobs": takes_jobs(view),
         "panels": charts.panels(endpoint_name) if with_charts else [],
     }
 
@@ -126,11 +137,16 @@ def change(here: Services, endpoint_name: str) -> View:
 def model(here: Services, model_name: str) -> View:
     """Return the data of a model's page. Raises ModelNotFound."""
     found = model_service.show_model(here, model_name)
-    bound: dict[str, list[str]] = {}
+    return {"model": found, "versions": found["versions"][::-1], "bound": bound(here, model_name)}
+
+
+def bound(here: Services, model_name: str) -> dict[str, list[str]]:
+    """Return the endpoints of each version of a model that has any."""
+    found: dict[str, list[str]] = {}
     for view in deployment_service.list_all(here):
         if view["model_name"] == model_name:
-            bound.setdefault(view["version"], []).append(view["endpoint_name"])
-    return {"model": found, "versions": found["versions"][::-1], "bound": bound}
+            found.setdefault(view["version"], []).append(view["endpoint_name"])
+    return found
 
 
 def open_endpoints(here: Services) -> list[DesiredDeployment]:
@@ -139,6 +155,14 @@ def open_endpoints(here: Services) -> list[DesiredDeployment]:
         serving = [each for each in deployments.desired(session) if each.intent is Intent.SERVE]
     caller = identity.current()
     return [each for each in serving if caller.may_use(each.endpoint_name)]
+
+
+def endpoint_names(here: Services) -> list[str]:
+    """Return the names of endpoints that jobs of the caller may have been for, also undeployed ones."""
+    with here.database.session() as session:
+        known = deployments.desired(session)
+    caller = identity.current()
+    return [each.endpoint_name for each in known if caller.may_use(each.endpoint_name)]
 
 
 def job(here: Services, job_id: str) -> View:
@@ -198,5 +222,6 @@ def _versions(here: Services, model_name: str) -> list[str]:
     return [each["version"] for each in model_service.show_model(here, model_name)["versions"]][::-1]
 
 
-def _takes_jobs(view: View) -> bool:
+def takes_jobs(view: View) -> bool:
+    """Tell whether a deployment takes new jobs."""
     return view["status"] not in (status.DRAINING, status.PARKED)

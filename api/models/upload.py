@@ -34,8 +34,7 @@ def registration(settings: ApiSettings) -> Iterator[tuple[IO[bytes], Registratio
     if request.mimetype != "multipart/form-data":
         raise MediaTypeWrong('Send multipart/form-data with two parts: "artifact" (the file) and "metadata" (JSON).')
     bodies.refuse_encoded()
-    request.max_content_length = settings.max_artifact_bytes + settings.max_body_bytes + _MULTIPART_OVERHEAD_BYTES
-    request.max_form_memory_size = settings.max_body_bytes
+    make_room(settings)
     with ExitStack() as closing:
         try:
             for files in request.files.listvalues():
@@ -43,13 +42,24 @@ def registration(settings: ApiSettings) -> Iterator[tuple[IO[bytes], Registratio
                     closing.callback(file.close)
             _check_parts()
             metadata = validated(Registration, json_text(_metadata_text(settings)), prefix="metadata.")
-            artifact = _artifact(settings)
+            artifact = sent_artifact(settings)
         except RequestEntityTooLarge as error:
-            raise RequestEntityTooLarge(
-                f"An artifact may have {settings.max_artifact_bytes} bytes (QUEUECAST_MAX_ARTIFACT_BYTES), "
-                f"its metadata {settings.max_body_bytes} (QUEUECAST_MAX_BODY_BYTES)."
-            ) from error
+            raise RequestEntityTooLarge(limits(settings)) from error
         yield artifact, metadata
+
+
+def make_room(settings: ApiSettings) -> None:
+    """Let the body of this request be as long as an artifact and its metadata; before any of it is read."""
+    request.max_content_length = settings.max_artifact_bytes + settings.max_body_bytes + _MULTIPART_OVERHEAD_BYTES
+    request.max_form_memory_size = settings.max_body_bytes
+
+
+def limits(settings: ApiSettings) -> str:
+    """Say how long an artifact and its metadata may be."""
+    return (
+        f"An artifact may have {settings.max_artifact_bytes} bytes (QUEUECAST_MAX_ARTIFACT_BYTES), "
+        f"its metadata {settings.max_body_bytes} (QUEUECAST_MAX_BODY_BYTES)."
+    )
 
 
 def _check_parts() -> None:
@@ -65,7 +75,13 @@ def _check_parts() -> None:
         raise RequestInvalid(problems)
 
 
-def _artifact(settings: ApiSettings) -> IO[bytes]:
+def sent_artifact(settings: ApiSettings) -> IO[bytes]:
+    """Return the file that this request has.
+
+    Raises:
+        RequestInvalid: it is empty.
+        RequestEntityTooLarge: it is larger than `max_artifact_bytes`.
+    """
     artifact = request.files[_ARTIFACT].stream
     size_bytes = _size_bytes(artifact)
     if size_bytes > settings.max_artifact_bytes:

@@ -1,15 +1,11 @@
-"""Routes about the service itself: health, metrics, the OpenAPI document and the page that shows it."""
+"""Routes about the service itself: health, metrics and the OpenAPI document."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib.resources import files
-
-from flask import Blueprint, Response, redirect, request, url_for
-from werkzeug.wrappers import Response as AnyResponse
+from flask import Blueprint, Response, request
 
 from api.http import responses
-from api.http.route import OPEN, Access, Operation
+from api.http.route import OPEN, Operation
 from api.openapi import document
 from api.operations import metrics, readiness
 from api.operations.schemas import Document, Live, Metrics, Ready
@@ -19,12 +15,6 @@ from registry.roles import Role
 health_blueprint = Blueprint("health", __name__, url_prefix="/health")
 metrics_blueprint = Blueprint("metrics", __name__)
 openapi_blueprint = Blueprint("openapi", __name__)
-docs_blueprint = Blueprint("docs", __name__)
-#: The documentation page may run its own script and call this API, and nothing else.
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 @health_blueprint.get("/live")
@@ -55,24 +45,3 @@ def show_metrics() -> Response:
 def openapi() -> Response:
     """Describe every route and every endpoint that takes predictions."""
     return responses.document(document.describe(services.current()), headers={"Cache-Control": "no-store"})
-
-
-@docs_blueprint.get("/docs")
-@Access(OPEN)
-def docs() -> Response:
-    """Show the documentation page."""
-    response = Response(_page(), mimetype="text/html")
-    response.headers["Content-Security-Policy"] = _POLICY
-    return response
-
-
-@docs_blueprint.get("/")
-@Access(OPEN)
-def home() -> AnyResponse:
-    """Lead a browser to the documentation."""
-    return redirect(url_for(".docs") if request.script_root else "docs")
-
-
-@lru_cache(maxsize=1)
-def _page() -> bytes:
-    return files("api.operations").joinpath("static", "docs.html").read_bytes()

@@ -1,4 +1,4 @@
-"""Writes docs/images/console-*.png: a service with example models, some load and a dead letter, seen in a browser.
+"""Writes docs/images/console-*.png: a service with keys, example models, load and what has failed, in a browser.
 
 python tests/browser/screenshots.py          (make screenshots)
 """
@@ -24,19 +24,29 @@ from tests.support import browser
 from tests.support.browser import Page
 from tests.support.calls import expect
 from tests.support.environment import REPOSITORY
-from tests.support.models import Mortal
+from tests.support.models import Echo, Mortal
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+from tests.support.webhook_receiver import Answer, WebhookReceiver
+from tests.support.webhook_receiver import environment as webhook_environment
 
 IMAGES = REPOSITORY / "docs" / "images"
-DESKTOP, PHONE = (1280, 800), (390, 844)
+DESKTOP, PHONE = (1440, 560), (390, 844)
 #: Those that docs/guides/console.md shows; others can be named: "jobs-phone", "models-dark".
 PICTURES = [
-    "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "swap-desktop", "try-it-desktop",
-    "try-it-phone", "dead-letter-desktop",
+    "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "settings-desktop", "change-desktop",
+    "swap-desktop", "try-it-desktop", "try-it-phone", "dead-letter-desktop", "model-desktop", "model-phone",
+    "register-desktop", "keys-desktop", "webhook-desktop", "jobs-desktop", "jobs-phone",
+    "docs-desktop",
 ]  # fmt: skip
 #: Long enough for a line to be seen.
 LOAD_S = int(os.environ.get("LOAD_S", "240"))
+#: What a page's fields hold, by their ids, before the picture.
+TYPED = {
+    "settings": {"hosts": "3", "max_batch_size": "auto"},
+    "register": {"name": "churn", "input_example": "[34, 2.5, 0, 1]", "metadata": '{"trained_by": "ml-team"}'},
+    "key-made": {"name": "mobile_app"},
+}
 EXAMPLES = {"classifier_prod": [0.5, 0.8, 0.2], "classifier_canary": [0.1, 0.4, 0.9], "quadratic": 2.5}
 
 
@@ -47,20 +57,41 @@ def main() -> int:
         print("Chromium is needed (Debian: apt-get install chromium)")
         return 1
     stopped = threading.Event()
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack") as stack:
-        letter = prepare(stack)
-        threading.Thread(target=work, args=(stack.url, stopped), daemon=True).start()
-        with Page(program, Path(folder)) as page:
-            page.open(f"{stack.url}/console")
+    with tempfile.TemporaryDirectory() as folder, WebhookReceiver(answer=at_the_second_try) as receiver:
+        stack = Stack(Path(folder) / "stack", env={"QUEUECAST_AUTH": "on", **webhook_environment()})
+        key = stack.queuecast("keys", "create", "ml-team", "--role", "admin").stdout.strip()
+        with stack, Page(program, Path(folder)) as page:
+            stack.api.headers["Authorization"] = f"Bearer {key}"
+            letter, told = prepare(stack, receiver)
+            threading.Thread(target=work, args=(stack.url, key, stopped), daemon=True).start()
             page.size(*DESKTOP)
+            log_in(page, stack.url, key)
             page.wait_for(f"performance.now() > {1_000 * LOAD_S}", 2 * LOAD_S + 10)
-            take(stack, page, letter)
+            take(stack, page, letter, told)
             stopped.set()
     return 0
 
 
-def prepare(stack: Stack) -> str:
-    """Deploy a few models, and lose a job; return its id."""
+def at_the_second_try(number: int) -> Answer:
+    """What a receiver of webhooks answers."""
+    return (204, {}) if number else (503, {})
+
+
+def log_in(page: Page, url: str, key: str) -> None:
+    """Log in with a key; come to the overview."""
+    page.go(f"{url}/console/login?next=/console")
+    page.value(f"(document.getElementById('key').value = {json.dumps(key)}, null)")
+    page.leave(lambda: page.value("(document.querySelector('main form button').click(), null)"))
+
+
+def prepare(stack: Stack, receiver: WebhookReceiver) -> tuple[str, str]:
+    """Make keys, deploy a few models, and lose a job; return the lost job's id, and one that a receiver was told."""
+    for key in (
+        {"name": "shop", "role": "client", "endpoint_names": ["classifier_prod"], "rate_limit_per_s": 50},
+        {"name": "reports", "role": "client", "endpoint_names": ["quadratic"]},
+        {"name": "on-call", "role": "operator"},
+    ):
+        expect(201, stack.api.post("/keys", json=key))
     stack.register_examples()
     artifact = io.BytesIO()
     joblib.dump(examples.build("binary_classifier").model, artifact)
@@ -75,14 +106,21 @@ def prepare(stack: Stack) -> str:
     stack.deploy("quadratic_predictor", endpoint_name="quadratic", hosts=2)
     stack.deploy("defects", endpoint_name="defects", max_attempts=2)
     stack.deploy("digits_classifier", endpoint_name="digits_gpu", worker_group="gpu", wait_s=0)
+    stack.register("churn", Echo(), EXAMPLES["classifier_prod"], runtime="sklearn")
+    stack.deploy("churn", endpoint_name="shop_churn", wait_s=0)
     letter = stack.submit("defects", "segfault")
     assert stack.job(letter, 60)["status"] == "failed"
-    return letter
+    stack.start_notifier()
+    job = {"input": EXAMPLES["classifier_prod"], "callback_url": receiver.url}
+    told = str(expect(202, stack.api.post("/predict/classifier_prod", json=job))["job_id"])
+    delivery = f"/webhooks/deliveries/{told}"
+    eventually(lambda: stack.api.get(delivery).json().get("status") == "delivered", 30)
+    return letter, told
 
 
-def work(url: str, stopped: threading.Event) -> None:
+def work(url: str, key: str, stopped: threading.Event) -> None:
     """Send jobs, now more and now fewer."""
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client:
         for step in itertools.count():
             if stopped.wait(0.3):
                 return
@@ -97,18 +135,26 @@ def shown(page: Page, url: str) -> bool:
     return page.value("document.querySelector('.queued, .running') === null") is True
 
 
-def take(stack: Stack, page: Page, letter: str) -> None:
+def take(stack: Stack, page: Page, letter: str, told: str) -> None:
     """Take each picture."""
     pages = {
         "overview": "/console",
         "deployment": "/console/deployments/classifier_prod",
         "swap": "/console/deploy?model_name=binary_classifier&version=2&endpoint_name=classifier_prod",
+        "settings": "/console/deployments/classifier_prod/settings",
+        "change": "/console/deployments/classifier_prod/settings",
         "undeploy": "/console/deployments/classifier_prod/undeploy",
         "try-it": "/console/try/classifier_prod",
         "jobs": "/console/jobs",
         "models": "/console/models",
         "model": "/console/models/binary_classifier",
         "deploy": "/console/models/binary_classifier/versions/2/deploy",
+        "register": "/console/register",
+        "keys": "/console/keys",
+        "key-made": "/console/keys/new",
+        "webhooks": "/console/webhooks",
+        "webhook": f"/console/webhooks/{told}",
+        "docs": "/console/api",
         "dead-letters": "/console/dead-letters",
         "dead-letter": f"/console/dead-letters/{letter}",
     }
@@ -116,10 +162,29 @@ def take(stack: Stack, page: Page, letter: str) -> None:
         name, _, look = picture.rpartition("-")
         page.size(*(PHONE if look == "phone" else DESKTOP), dark=look == "dark")
         eventually(lambda: shown(page, f"{stack.url}{pages[name]}"), 20)  # noqa: B023 - called at once
-        if name == "try-it":
-            page.leave(lambda: page.value("(document.querySelector('main form button').click(), null)"))
+        fill(stack, page, name)
         page.picture(IMAGES / f"console-{picture}.png")
         shrink(IMAGES / f"console-{picture}.png")
+
+
+def fill(stack: Stack, page: Page, name: str) -> None:
+    """Type what the picture shows, and go on to the page that it is of."""
+    for field, typed in TYPED.get("settings" if name == "change" else name, {}).items():
+        page.value(f"(document.getElementById({json.dumps(field)}).value = {json.dumps(typed)}, null)")
+    if name == "register":
+        artifact = Path(tempfile.gettempdir()) / "churn.onnx"
+        artifact.touch()
+        page.choose("#artifact", artifact)
+        page.value("(document.querySelector('details').open = true, null)")
+    if name == "docs":
+        key = str(stack.api.headers["Authorization"]).removeprefix("Bearer ")
+        page.value(f"(sessionStorage.setItem('queuecast-key', {json.dumps(key)}), null)")
+        page.go(f"{stack.url}/console/api")
+        page.wait_for("document.querySelectorAll('#operations details').length > 10")
+        page.value("(document.querySelector('#operations details').open = true, null)")
+        page.wait_for("document.querySelector('#operations .send') !== null")
+    if name in ("try-it", "change", "key-made"):
+        page.leave(lambda: page.value("(document.querySelector('main form button').click(), null)"))
 
 
 def shrink(path: Path) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import Page
-from tests.support.models import Echo, Fussy, Mortal
+from tests.support.models import Echo, Fussy, Mortal, dumped
 from tests.support.stack import Stack
+from tests.support.webhook_receiver import WebhookReceiver
+from tests.support.webhook_receiver import environment as webhook_environment
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,12 +24,21 @@ EXAMPLE = [1.0, 2.0]
 LOOKS_EVERY_MS = 200
 #: What the browser tells a page that somebody comes back to, or leaves.
 LOOK = "(document.dispatchEvent(new Event('visibilitychange')), null)"
+#: The texts of a page that are too faint, each with its contrast.
+TOO_FAINT = (Path(__file__).parent / "contrast.js").read_text()
+#: Fields, buttons and links that a screen reader has no name for.
+UNNAMED = """
+[...document.querySelectorAll("main a, main button, main input:not([type=hidden]), main select, main textarea")]
+  .filter((each) => !(each.innerText || "").trim() && !each.labels?.length && !each.getAttribute("aria-label"))
+  .map((each) => each.outerHTML)
+"""
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A service with keys, a worker, a model of two versions, and one that dies of some rows."""
-    made = Stack(tmp_path_factory.mktemp("stack"), env={"QUEUECAST_AUTH": "on"})
+    env = {"QUEUECAST_AUTH": "on", "QUEUECAST_SWEEP_INTERVAL_S": "0.3", **webhook_environment()}
+    made = Stack(tmp_path_factory.mktemp("stack"), env=env)
     key = made.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
     with made as running:
         running.api.headers["Authorization"] = f"Bearer {key}"
@@ -70,7 +81,7 @@ def log_in(page: Page, key: str) -> None:
 
 def click(page: Page, text: str) -> None:
     """Click the button or link in the page's main part that says this, and wait for the page that it leads to."""
-    clickable = "[...document.querySelectorAll('main button, main a, .tools button')]"
+    clickable = "[...document.querySelectorAll('main button, main a, .tools button, .tools a')]"
     found = f"{clickable}.find(each => each.innerText === {json.dumps(text)})"
     page.wait_for(f"{found} !== undefined")
     page.leave(lambda: page.value(f"({found}.click(), null)"))
@@ -78,6 +89,12 @@ def click(page: Page, text: str) -> None:
 
 def text(page: Page, selector: str = "main") -> str:
     return str(page.value(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+
+def press(page: Page, text: str) -> None:
+    """Click the button that says this, which leads to no other page."""
+    found = f"[...document.querySelectorAll('main button')].find(each => each.innerText === {json.dumps(text)})"
+    page.value(f"({found}.click(), null)")
 
 
 def shows(page: Page, selector: str, part: str) -> None:
@@ -109,7 +126,8 @@ def test_the_overview_follows_what_happens_and_keeps_the_focus(page: Page, stack
     assert page.value("document.activeElement.innerText") == "watched"
     for _ in range(3):
         stack.predict("watched", [1, 2])
-    page.wait_for("parseFloat(document.querySelector('#endpoint-watched [data-label=\"Jobs/s\"]').innerText) > 0")
+    rate = "document.querySelector('#endpoint-watched [data-label=\"Jobs/s (now)\"]').innerText"
+    page.wait_for(f"parseFloat({rate}) > 0")
     assert stack.workers[0].node_name in text(page, f"#worker-{stack.workers[0].node_name}".replace("@", "\\@"))
     stack.undeploy("watched", "reject", wait_s=0)
     page.wait_for("document.getElementById('endpoint-watched') === null")
@@ -227,6 +245,195 @@ def test_a_queue_is_emptied_after_a_question(page: Page, stack: Stack, tmp_path:
     gate.touch()
 
 
+def test_a_version_is_uploaded_with_its_progress_deployed_and_deleted(
+    page: Page, stack: Stack, tmp_path: Path
+) -> None:
+    artifact = tmp_path / "uploaded.pkl"
+    artifact.write_bytes(dumped(Echo("uploaded")))
+    page.go(f"{stack.url}/console/models")
+    click(page, "Register a version…")
+    page.value("(document.getElementById('name').value = 'uploaded', null)")
+    page.choose("#artifact", artifact)
+    page.value("(document.getElementById('runtime').value = 'python', null)")
+    page.value("(document.getElementById('metadata').value = '[]', null)")
+    press(page, "Register")
+    shows(page, "#problem-metadata", "input should be a valid dictionary")
+    assert page.value("document.activeElement.id") == "metadata"
+    page.value("(document.getElementById('metadata').value = '', null)")
+    page.value("(document.getElementById('input_example').value = '[1, 2', null)")
+    press(page, "Register")
+    shows(page, "#problem-input_example", "This is not JSON")
+    assert page.value("document.getElementById('problem-metadata')") is None
+    assert page.value("document.getElementById('artifact').files[0].name") == "uploaded.pkl"
+    page.value("(document.getElementById('input_example').value = '[1, 2]', null)")
+    click(page, "Register")
+    assert page.value("location.pathname") == "/console/models/uploaded"
+    assert "Registered." in text(page)
+    click(page, "Deploy…")
+    page.value("(document.getElementById('endpoint_name').value = 'uploaded', null)")
+    click(page, "Review")
+    click(page, "Deploy")
+    shows(page, "#deployment h1", "active")
+    assert stack.predict("uploaded", [1, 2])["prediction"][0] == "uploaded"
+    page.go(f"{stack.url}/console/models/uploaded")
+    shows(page, "#version-1", "uploaded")
+    click(page, "Delete…")
+    assert "It can't be deleted while it is deployed at uploaded" in text(page)
+    stack.undeploy("uploaded", "reject")
+    page.go(f"{stack.url}/console/models/uploaded/versions/1/delete")
+    click(page, "Delete the version")
+    assert "The version is deleted." in text(page)
+
+
+def test_a_large_upload_shows_how_much_is_sent(page: Page, stack: Stack, tmp_path: Path) -> None:
+    artifact = tmp_path / "large.onnx"
+    with artifact.open("wb") as file:
+        file.truncate(60_000_000)
+    page.go(f"{stack.url}/console/register?name=large")
+    page.value("(document.getElementById('input_example').value = '1', null)")
+    page.choose("#artifact", artifact)
+    page.value(
+        "(window.seen = [], new MutationObserver(() => window.seen.push(document.querySelector('.sending').innerText))"
+        ".observe(document.querySelector('.sending'), {subtree: true, childList: true}),"
+        " addEventListener('pagehide', () => sessionStorage.setItem('seen', window.seen.join('\\n'))), null)"
+    )
+    click(page, "Register")
+    assert page.value("location.pathname") == "/console/models/large"
+    seen = page.value("sessionStorage.getItem('seen')")
+    assert " of 60 MB sent" in seen
+    assert "It is being stored…" in seen
+    page.go(f"{stack.url}/console/register?name=large")
+    page.choose("#artifact", artifact)
+    page.value("(document.getElementById('artifact').dataset.mostBytes = '50000000', null)")
+    press(page, "Register")
+    shows(page, "#problem-artifact", "60 MB are more than the 50 MB that this service takes.")
+    assert page.value("[...document.querySelectorAll('button')].every(each => !each.disabled)")
+
+
+def test_settings_are_changed_in_place_and_the_version_stays(page: Page, stack: Stack) -> None:
+    stack.deploy("echo", version="1", endpoint_name="tuned")
+    page.go(f"{stack.url}/console/deployments/tuned")
+    click(page, "Settings…")
+    assert page.value("document.getElementById('hosts').max") == "64"
+    page.value("(document.getElementById('hosts').value = '99', null)")
+    assert page.value("document.getElementById('hosts').checkValidity()") is False
+    page.value("(document.getElementById('hosts').value = '2', null)")
+    click(page, "Review")
+    assert text(page, "table").split("\n")[-1].split("\t") == ["Hosts", "1", "2"]
+    click(page, "Change")
+    assert "with these settings" in text(page)
+    shows(page, "#deployment h1", "active")
+    shows(page, "#now .tiles", "2 ready")
+    assert stack.predict("tuned", [1, 2])["prediction"][0] == "one"
+
+
+def test_a_key_is_made_copied_used_and_revoked(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console/keys")
+    click(page, "Make a key…")
+    page.value("(document.getElementById('name').value = 'web_shop', null)")
+    click(page, "Make the key")
+    key = text(page, "#key-text")
+    press(page, "Copy")
+    page.wait_for("document.querySelector('[data-copied]').innerText !== ''")
+    told = text(page, "[data-copied]")
+    assert told == "Copied." or page.value("getSelection().toString().trim()") == key
+    assert stack.api.get("/jobs", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    click(page, "To the keys")
+    assert key not in text(page)
+    page.leave(lambda: page.value("([...document.querySelectorAll('tr')].find(each => each.innerText.includes("
+                                  "'web_shop')).querySelector('.button').click(), null)"))  # fmt: skip
+    assert "The key of web_shop" in text(page).replace("Revoke the", "The")
+    click(page, "Revoke the key")
+    assert "The key is revoked" in text(page)
+    assert "web_shop" not in text(page, "table")
+    assert stack.api.get("/jobs", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+
+
+def test_a_webhook_is_followed_to_its_receiver_and_sent_again(page: Page, stack: Stack) -> None:
+    answers = iter([(500, dict[str, str]()), (204, {}), (204, {})])
+    stack.start_notifier()
+    with WebhookReceiver(answer=lambda _number: next(answers)) as receiver:
+        stack.deploy("echo", version="1", endpoint_name="told", callback_url=receiver.url)
+        job_id = stack.submit("told", [1, 2])
+        page.go(f"{stack.url}/console/webhooks?endpoint_name=told")
+        page.wait_for(f"document.getElementById('delivery-{job_id}') !== null")
+        shows(page, f"#delivery-{job_id}", "delivered")
+        page.leave(lambda: page.value(f"(document.querySelector('#delivery-{job_id} a').click(), null)"))
+        assert "500" in text(page, "#delivery table")
+        click(page, "Send again")
+        assert "The webhook is sent again." in text(page)
+        page.wait_for("document.querySelectorAll('#delivery tbody tr').length === 3")
+        assert receiver.ids == [f"msg_{job_id}"] * 3
+
+
+def test_jobs_are_found_by_endpoint_and_state_with_the_version_that_ran(page: Page, stack: Stack) -> None:
+    stack.deploy("echo", version="2", endpoint_name="found")
+    job_id = stack.predict("found", [1, 2])["job_id"]
+    page.go(f"{stack.url}/console/jobs")
+    page.value("(document.querySelector('[name=endpoint_name]').value = 'found', null)")
+    page.value("(document.querySelector('[name=status]').value = 'succeeded', null)")
+    click(page, "Show")
+    rows = page.value("[...document.querySelectorAll('tbody tr')].map(each => each.innerText)")
+    assert [row.split("\t")[:4] for row in rows] == [[job_id[:8], "succeeded", "found", "2"]]
+    assert page.value("[...document.querySelectorAll('th')].filter(each => each.title).length") >= 4
+
+
+def test_what_failed_stands_first(page: Page, stack: Stack) -> None:
+    stack.register("unloadable", Echo(), EXAMPLE, runtime="sklearn")
+    stack.deploy("unloadable", endpoint_name="zzz", wait_s=0)
+    stack.deploy("echo", endpoint_name="aaa")
+    page.go(f"{stack.url}/console")
+    shows(page, "#endpoint-zzz", "failed")
+    assert page.value("document.querySelector('tbody tr').id") == "endpoint-zzz"
+    assert page.value("document.querySelector('tbody tr.reason').id") == "reason-zzz"
+    stack.undeploy("zzz", "reject", wait_s=0)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_one_reads_has_contrast_and_what_one_uses_has_a_name(page: Page, stack: Stack, *, dark: bool) -> None:
+    stack.deploy("echo", endpoint_name="seen")
+    page.size(1280, 800, dark=dark)
+    for address in ("", "/deployments/seen", "/deployments/seen/settings", "/models/echo", "/register", "/keys/new"):
+        page.go(f"{stack.url}/console{address}")
+        assert page.value(TOO_FAINT) == [], address
+        assert page.value(UNNAMED) == [], address
+    page.size(1280, 800)
+
+
+def test_everything_is_reached_by_keyboard_and_shows_that_it_is(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console/register")
+    reached = []
+    for _ in range(40):
+        page.tab()
+        if page.value("document.activeElement === document.body"):  # after the last one
+            break
+        here = page.value(
+            "[document.activeElement.innerText || document.activeElement.id,"
+            " getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert here[1] != "none", here
+        reached.append(here[0].strip())
+    assert reached[0] == "Skip to the content"
+    for each in ("Models", "Keys", "API", "name", "version", "artifact", "input_example", "Register"):
+        assert each in reached
+
+
+def test_the_api_is_described_and_tried_inside_the_console(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console")
+    click(page, "API")
+    assert page.value("[...document.querySelectorAll('header nav a')].length") >= 7
+    page.wait_for("document.querySelector('#key input') !== null")
+    page.value(f"(document.querySelector('#key input').value = {json.dumps(key_of(stack))}, null)")
+    page.leave(lambda: page.value("(document.querySelector('#key button').click(), null)"))
+    page.wait_for("document.querySelector('#Health details') !== null")
+    page.value("(document.querySelector('#Health details').open = true, null)")
+    page.wait_for("document.querySelector('#Health .send') !== null")
+    page.value("(document.querySelector('#Health .send').click(), null)")
+    page.wait_for("document.querySelector('#Health .answer').innerText.includes('200')")
+    page.go(f"{stack.url}/docs")
+    assert text(page, "header nav") == "Console"
+
+
 def test_a_service_that_is_away_is_said_and_a_hidden_page_asks_nothing(page: Page, stack: Stack) -> None:
     page.go(f"{stack.url}/console")
     page.value("(window.asked = window.fetch, window.fetch = () => Promise.reject(new TypeError('gone')), null)")
@@ -254,7 +461,8 @@ def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
     job_id = stack.predict(name, "x" * 300)["job_id"]
     page.size(390, 844)
     for address in (
-        "", f"/deployments/{name}", f"/deployments/{name}/undeploy", "/models", "/models/mortal",
+        "", f"/deployments/{name}", f"/deployments/{name}/settings", f"/deployments/{name}/undeploy", "/models",
+        "/models/mortal", "/models/mortal/versions/1/delete", "/register", "/keys", "/keys/new", "/webhooks",
         "/models/mortal/versions/1/deploy", f"/deploy?model_name=mortal&version=1&endpoint_name={name}",
         "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", f"/jobs/{lost}", "/dead-letters", f"/dead-letters/{lost}",
         f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login", "/elsewhere",
@@ -265,13 +473,23 @@ def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
     page.size(1280, 800)
 
 
-def test_everything_works_without_javascript(page: Page, stack: Stack) -> None:
+def test_everything_works_without_javascript(page: Page, stack: Stack, tmp_path: Path) -> None:
+    artifact = tmp_path / "plain.onnx"
+    artifact.write_bytes(b"not looked at before it is loaded")
     stack.deploy("echo", version="1", endpoint_name="plain")
     page.scripts(run=False)
     try:
         page.go(f"{stack.url}/console/try/plain")
         click(page, "Predict")
         assert '["one", [1.0, 2.0]]' in text(page, "#job .outcome")
+        page.go(f"{stack.url}/console/register?name=plain")
+        page.choose("#artifact", artifact)
+        click(page, "Register")
+        assert "Pass a signature, or an input_example" in text(page, "#problem-input_example")
+        page.value("(document.getElementById('input_example').value = '1', null)")
+        page.choose("#artifact", artifact)
+        click(page, "Register")
+        assert "Registered." in text(page)
         page.go(f"{stack.url}/console")
         # It comes again by itself; with a script there is no such element.
         assert page.value("document.querySelector('meta[http-equiv=refresh]').content") == "5"

@@ -98,6 +98,16 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def choose(self, selector: str, path: Path) -> None:
+        """Choose a file in a form's field for files."""
+        found = self._call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        self._call("DOM.setFileInputFiles", files=[str(path)], objectId=found["result"]["objectId"])
+
+    def tab(self) -> None:
+        """Press the tabulator key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+
     def wait_for(self, expression: str, timeout_s: float = 15.0) -> Any:
         """Wait until an expression is true; return its value."""
         return eventually(lambda: self.value(expression), timeout_s, message=expression)

@@ -8,11 +8,13 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth.sessions import for_role
-from api.console import forms, views
+from api.console import forms, settings, views
 from api.deployments import service as deployment_service
+from api.errors import EndpointNotDeployed
 from api.models import service as model_service
 from api.process import services
 from registry import names
+from registry.errors import SettingsInvalid
 from registry.roles import Role
 
 blueprint = Blueprint("deployments", __name__)
@@ -70,6 +72,50 @@ def undeploy(endpoint_name: str) -> AnyResponse:
     """Undeploy, unless the deployment has changed since it was shown."""
     deployment_service.undeploy(services.current(), forms.undeploy(endpoint_name), None)
     return redirect(url_for("console.overview.home", done="undeploy"), 303)
+
+
+@blueprint.get("/deployments/<endpoint_name>/settings")
+@for_role(Role.OPERATOR)
+def settings_form(endpoint_name: str) -> str:
+    """Ask for other settings of a deployment."""
+    return _settings_form(_serving(endpoint_name), {})
+
+
+@blueprint.post("/deployments/<endpoint_name>/settings/review")
+@for_role(Role.OPERATOR)
+def review_settings(endpoint_name: str) -> str | tuple[str, int]:
+    """Show what would change; a callback's token must not be in an address or log."""
+    view = _serving(endpoint_name)
+    sent = forms.send(lambda: settings.Change.read(view, request.form), "", {SettingsInvalid: ""})
+    if sent.made is None:
+        return _settings_form(view, settings.at_fields(sent.problems), request.form), sent.status
+    return render_template("console/settings_review.html", view=view, change=sent.made)
+
+
+@blueprint.post("/deployments/<endpoint_name>/settings")
+@for_role(Role.OPERATOR)
+def configure(endpoint_name: str) -> AnyResponse:
+    """Change settings, unless the deployment has changed since it was shown."""
+    settings.configure(services.current(), _serving(endpoint_name), request.form)
+    return redirect(url_for(".show_deployment", endpoint_name=endpoint_name, done="configure"), 303)
+
+
+def _serving(endpoint_name: str) -> views.View:
+    """Return a deployment that takes jobs; what is undeployed has no settings to change."""
+    view = deployment_service.show(services.current(), endpoint_name)
+    if not views.takes_jobs(view):
+        raise EndpointNotDeployed(
+            f"Endpoint {endpoint_name!r} is {view['status']}: deploy it to change its settings.",
+            {"endpoint_name": endpoint_name},
+        )
+    return view
+
+
+def _settings_form(view: views.View, problems: Mapping[str, str], typed: Mapping[str, str] | None = None) -> str:
+    values = settings.values(view) if typed is None else typed
+    return render_template(
+        "console/settings.html", view=view, entries=settings.ENTRIES, values=values, problems=problems
+    )
 
 
 def _review(given: Mapping[str, str]) -> str | tuple[str, int]:

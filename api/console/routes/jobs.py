@@ -27,7 +27,8 @@ def list_jobs() -> str:
     filters = {name: value for name in ("endpoint_name", "status") if (value := request.args.get(name))}
     wanted = validated(JobList, filters)
     found = query.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
-    return render_template("console/jobs.html", jobs=found, wanted=wanted, states=list(JobState))
+    endpoints = views.endpoint_names(services.current())
+    return render_template("console/jobs.html", jobs=found, wanted=wanted, states=list(JobState), endpoints=endpoints)
 
 
 @blueprint.get("/<job_id>")

@@ -18,7 +18,14 @@ from api.process import services
 from registry.roles import Role
 
 blueprint = Blueprint("overview", __name__)
-_MEDIA_TYPES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_MEDIA_TYPES = {
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "docs.css": "text/css",
+    "docs.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+    "upload.js": "text/javascript",
+}
 
 
 @blueprint.get("", strict_slashes=False)

@@ -99,3 +99,19 @@ for (const form of document.querySelectorAll("form")) {
 }
 // Back from another page: what was disabled is of use again.
 window.addEventListener("pageshow", () => document.querySelectorAll("button").forEach((each) => { each.disabled = false; }));
+
+// The text of a new key is shown once: it is copied by a button.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const source = document.getElementById(button.dataset.copy);
+  const told = document.querySelector("[data-copied=" + button.dataset.copy + "]");
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      told.textContent = "Copied.";
+    } catch { // over plain HTTP, or not allowed
+      getSelection().selectAllChildren(source);
+      told.textContent = "Selected: copy it with your keyboard.";
+    }
+  });
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -113,6 +114,17 @@ def test_no_form_does_anything_for_who_is_not_logged_in(app: Flask, client: Clie
         if "entrance" not in endpoint:
             answer = client.post(address.replace("none", "adding"), data=own)
             assert (answer.status_code, urlsplit(answer.headers["Location"]).path) == (303, "/console/login")
+
+
+@pytest.mark.parametrize(("role", "status"), [(None, 303), (Role.OPERATOR, 403), (Role.ADMIN, 413)])
+def test_an_upload_of_somebody_who_is_no_admin_is_not_read(
+    client: Client, enter: Enter, role: Role | None, status: int
+) -> None:
+    browser = client if role is None else enter(role=role)
+    # Too large, which is found only by who reads it.
+    form = {"form_mark": mark(browser), "artifact": (io.BytesIO(b"a" * (3 * MAX_BYTES)), "m.pkl")}
+    answer = browser.post("/console/register", data=form, content_type="multipart/form-data")
+    assert answer.status_code == status
 
 
 def test_the_cookie_is_for_the_console_alone(client: Client, enter: Enter, adding: View) -> None:

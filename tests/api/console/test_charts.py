@@ -7,7 +7,7 @@ import time
 
 from api.console import charts
 from tests.api.conftest import Client, View
-from tests.api.console.test_console import page
+from tests.api.console.pages import page
 from tests.api.stand_in_worker import StandInWorker
 from workers.engine.upkeep import minutes
 

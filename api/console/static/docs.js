@@ -1,75 +1,8 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Queuecast API</title>
-<link rel="icon" href="data:,">
-<style>
-:root {
-  color-scheme: light dark;
-  --paper: #fbfaf7; --card: #fff; --ink: #22252a; --soft: #6a6f78; --line: #e3e0d8; --accent: #0b6b62;
-  --code: #f3f1ea; --get: #2b6cb0; --post: #0b7a4b; --delete: #b3372f; --good: #0b7a4b; --bad: #b3372f; --wait: #96690a;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #15171a; --card: #1d2024; --ink: #e7e6e2; --soft: #9aa0a8; --line: #31353b; --accent: #5cc8ba;
-    --code: #14161a; --get: #7fb3ea; --post: #62cf9c; --delete: #f08a80; --good: #62cf9c; --bad: #f08a80; --wait: #e5b95c;
-  }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-header, main { max-width: 56rem; margin: 0 auto; padding: 0 1rem; }
-header { padding-top: 2rem; }
-h1 { margin: 0; font-size: 1.6rem; letter-spacing: -.01em; }
-h1 small { font-size: .85rem; font-weight: 400; color: var(--soft); }
-header p { margin: .3rem 0 0; color: var(--soft); }
-nav { display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin: 1rem 0 0; }
-a { color: var(--accent); }
-h2 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
-details { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .45rem 0; overflow: hidden; }
-summary { display: flex; flex-wrap: wrap; align-items: baseline; gap: .1rem .7rem; padding: .65rem .8rem; cursor: pointer; list-style: none; }
-summary::-webkit-details-marker { display: none; }
-summary:focus-visible, button:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
-summary .what { color: var(--soft); font-size: .92rem; }
-.method { font: 700 .74rem/1 ui-monospace, Menlo, Consolas, monospace; min-width: 3.4rem; }
-.GET { color: var(--get); } .POST { color: var(--post); } .DELETE { color: var(--delete); }
-code, pre, textarea, .path, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .87rem; }
-.path { overflow-wrap: anywhere; font-weight: 600; }
-.inside { border-top: 1px solid var(--line); padding: .8rem; }
-label { display: block; margin: 0 0 .6rem; font-size: .9rem; }
-label .hint, .hint { color: var(--soft); font-size: .85rem; }
-input, textarea { display: block; width: 100%; margin-top: .2rem; padding: .5rem .6rem; border: 1px solid var(--line); border-radius: .35rem; background: var(--code); color: var(--ink); font-size: 1rem; }
-textarea { min-height: 6.5rem; resize: vertical; font-size: .87rem; }
-.buttons { display: flex; flex-wrap: wrap; gap: .5rem; margin: .7rem 0; }
-button { font: inherit; font-size: .92rem; padding: .5rem 1rem; border-radius: .4rem; border: 1px solid var(--line); background: transparent; color: var(--ink); cursor: pointer; min-height: 2.6rem; }
-button.send { background: var(--accent); border-color: var(--accent); color: var(--card); font-weight: 600; }
-button:disabled { opacity: .5; cursor: progress; }
-pre { margin: .4rem 0; padding: .7rem; background: var(--code); border: 1px solid var(--line); border-radius: .35rem; overflow: auto; max-height: 26rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-.answer { margin-top: .6rem; }
-.good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
-.fields { margin: .2rem 0 .8rem; padding: 0; list-style: none; font-size: .9rem; }
-.fields li { padding: .25rem 0; border-top: 1px dotted var(--line); }
-.fields li:first-child { border-top: 0; }
-.fields .type { color: var(--soft); }
-h3 { font-size: .8rem; text-transform: uppercase; letter-spacing: .05em; color: var(--soft); margin: 1rem 0 .3rem; }
-.inside > h3:first-child { margin-top: 0; }
-footer { max-width: 56rem; margin: 0 auto; padding: 2rem 1rem 3rem; color: var(--soft); font-size: .85rem; }
-</style>
-</head>
-<body>
-<header>
-  <h1>Queuecast <small id="release"></small></h1>
-  <p id="about">Reading the API description…</p>
-  <nav id="sections" aria-label="Sections"></nav>
-</header>
-<main id="key" hidden></main>
-<main id="main"></main>
-<footer>This page needs nothing but this server. Programs read <a href="openapi.json">openapi.json</a>; people operate the service at the <a href="console">console</a>.</footer>
-<noscript><p style="padding:1rem">This page needs JavaScript; the description itself is at <a href="openapi.json">openapi.json</a>.</p></noscript>
-<script>
+// Shows the description of the API, sends what one types, and shows the answer.
 "use strict";
 const WIDTH = 80;
+// Relative, so that it holds behind a proxy that cuts a prefix off.
+const ROOT = new URL(document.getElementById("operations").dataset.root, location.href);
 let description;
 // For this tab alone, and gone with it.
 let key = sessionStorage.getItem("queuecast-key") || "";
@@ -121,7 +54,7 @@ function fields(schema) {
   const found = resolved(schema);
   const names = Object.entries(found.properties || {});
   if (!names.length) return null;
-  const list = make("ul", { class: "fields" });
+  const list = make("ul", { class: "members" });
   const isRequired = ([name]) => (found.required || []).includes(name);
   for (const [name, each] of [...names.filter(isRequired), ...names.filter((one) => !isRequired(one))]) {
     const required = isRequired([name]);
@@ -196,7 +129,7 @@ function form(method, path, operation) {
       headers["Content-Type"] = "application/json";
       body = text.value;
     }
-    return { url: new URL(url, new URL(".", location.href)), method, headers, body, multipart: Boolean(multipart) };
+    return { url: new URL(url, ROOT), method, headers, body, multipart: Boolean(multipart) };
   }
   return [node, request];
 }
@@ -265,7 +198,7 @@ async function send(request, answer, button) {
 }
 
 function follow(job, answer, button) {
-  const url = new URL(`jobs/${encodeURIComponent(job)}?wait=20`, new URL(".", location.href));
+  const url = new URL(`jobs/${encodeURIComponent(job)}?wait=20`, ROOT);
   return make("button", { type: "button", text: "Wait for this job", onclick: () => send({ url, method: "GET", headers: {} }, answer, button) });
 }
 
@@ -286,7 +219,7 @@ function fill(inside, method, path, operation) {
     if (list) inside.append(make("h3", { text: "Fields" }), list);
   }
   inside.append(make("h3", { text: "Answers" }));
-  const list = make("ul", { class: "fields" });
+  const list = make("ul", { class: "members" });
   for (const [status, each] of Object.entries(operation.responses || {})) {
     const item = make("li", {}, make("code", { class: status < 300 ? (status === "202" ? "wait" : "good") : "bad", text: status }), " ", each.description || "");
     const schema = status < 300 && Object.values(each.content || {})[0];
@@ -312,7 +245,7 @@ function show() {
   const cards = new Map(description.tags.map((tag) => [tag.name, []]));
   for (const [path, methods] of Object.entries(description.paths))
     for (const [method, operation] of Object.entries(methods)) cards.get(operation.tags[0]).push(card(method.toUpperCase(), path, operation));
-  const main = document.getElementById("main"), nav = document.getElementById("sections");
+  const main = document.getElementById("operations"), nav = document.getElementById("sections");
   if (key) nav.append(make("button", { type: "button", text: "Forget the key", onclick: () => useKey("") }));
   for (const [tag, found] of cards) {
     const empty = make("p", { class: "hint", text: "No endpoint takes predictions now: deploy a model below." });
@@ -324,7 +257,7 @@ function show() {
   if (first) first.open = true;
 }
 
-fetch("openapi.json", { headers: withKey({}) }).then(async (response) => {
+fetch(new URL("openapi.json", ROOT), { headers: withKey({}) }).then(async (response) => {
   const found = await response.json();
   if (response.status === 401) { askForKey(found.detail); return; }
   if (!response.ok) throw new Error(found.detail || response.status);
@@ -335,6 +268,3 @@ fetch("openapi.json", { headers: withKey({}) }).then(async (response) => {
   about.className = "bad";
   about.textContent = `The API description can't be read: ${error.message}`;
 });
-</script>
-</body>
-</html>
