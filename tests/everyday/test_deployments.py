@@ -64,7 +64,7 @@ def test_a_limit_that_is_too_low_is_refused_with_the_figures_while_it_serves(
     assert service.predict(house, "a")["prediction"] == ["1", "a"]
     began = time.monotonic()
     assert "house (house version 1) is active." in follow(PAGE, "take the limit back")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30, "no pause of before is waited out"
     assert service.view(house)["workers"][0]["pids"] == pids
 
 
