@@ -169,7 +169,7 @@ def test_kept_inputs_have_at_most_a_share_of_the_memory_of_redis(store: redis.Re
     finish = ending(store)
     store.hset(keys.LIMITS, ":bytes", 4 * 4 * (len(finish.letter) + BYTES_BESIDE_INPUT) - 16)
     assert kept(*end(with_redis, finish)) == []
-    store.hset(keys.LIMITS, ":bytes", 4 * 4 * (len(finish.letter) + BYTES_BESIDE_INPUT) + 16)
+    store.hset(keys.LIMITS, ":bytes", 4 * 4 * (len(finish.letter) + BYTES_BESIDE_INPUT + 60))
     assert kept(*end(with_redis, ending(store), ending(store)))
 
 
