@@ -105,7 +105,8 @@ def undeploy(endpoint_name: str) -> Undeploy:
 
 def rollback(form: Mapping[str, str]) -> Rollback:
     """Read a rollback from the fields of a form or link. Raises RequestInvalid."""
-    return validated(Rollback, {name: plain_value(form[name]) for name in ("to_revision", "revision") if form.get(name)})
+    named = [name for name in ("to_revision", "revision") if form.get(name)]
+    return validated(Rollback, {name: plain_value(form[name]) for name in named})
 
 
 def prediction(form: Mapping[str, str]) -> Prediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from api.client import AsyncClient, Client
+from api.client.errors import NotFound
 from tests.support.calls import Document
 from tests.support.stack import Stack
 
@@ -47,6 +50,23 @@ def test_versions_are_deleted_and_the_store_shrinks(service: Stack, follow: Foll
     assert "\nDeleted 1 file, 2.0 KiB." in said
     assert not place.exists()
     assert service.run("-m", "registry.checking").stdout.strip().endswith("artifacts are intact.")
+
+
+def test_programs_delete_and_prune_too(service: Stack) -> None:
+    with Client(service.url) as client:
+        added = client.register("from_a_program", b"#" * 100, runtime="python", input_example=1.0)
+        client.delete_version("from_a_program", added.version)
+        with pytest.raises(NotFound):
+            client.delete_version("from_a_program", added.version)
+        wait_an_hour(service)
+        planned = client.prune_artifacts(dry_run=True)
+    assert "from_a_program 1" in [name for each in planned["deleted"] for name in each["versions"]]
+
+    async def prune() -> Document:
+        async with AsyncClient(service.url) as client:
+            return await client.prune_artifacts()
+
+    assert asyncio.run(prune())["deleted"] == planned["deleted"]
 
 
 def test_a_version_that_is_served_is_not_deleted_and_the_endpoint_is_named(service: Stack) -> None:
