@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import sessions
-from api.console import docs, rates, text, tooltips
+from api.console import docs, headings, rates, text
 from api.console.routes import (
     artifacts,
     dead_letters,
@@ -72,7 +72,7 @@ def install(app: Flask) -> None:
     rates.install(app)
     app.register_blueprint(_made())
     app.register_blueprint(_docs())
-    app.jinja_env.filters.update(text.FILTERS, explained=tooltips.explained)
+    app.jinja_env.filters.update(text.FILTERS, meaning=headings.meaning)
 
 
 def _made() -> Blueprint:

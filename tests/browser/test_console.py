@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A service with keys, a worker, a model of two versions, and one that dies of some rows."""
     env = {"QUEUECAST_AUTH": "on", "QUEUECAST_SWEEP_INTERVAL_S": "0.3", **webhook_environment()}
     made = Stack(tmp_path_factory.mktemp("stack"), env=env)
-    key = made.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
+    key = made.queuecast("keys", "create", "me", "--role", "admin", "--new-registry").stdout.strip()
     with made as running:
         running.api.headers["Authorization"] = f"Bearer {key}"
         worker = running.start_worker(wait=False)
