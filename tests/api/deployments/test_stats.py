@@ -61,7 +61,7 @@ def test_an_unknown_endpoint_has_no_figures(client: Client) -> None:
     assert (answer.status_code, answer.json["code"]) == (404, "deployment_not_found")
 
 
-@pytest.mark.parametrize("since", ["", "1", "h", "25h", "59s", "1d", "-1h", "1.5h", "99999999h"])
+@pytest.mark.parametrize("since", ["", "1", "h", "0m", "25h", "1441m", "90s", "1d", "-1h", "1.5h", "1h\n", "99999999h"])
 def test_a_time_without_figures_is_refused(client: Client, adding: View, since: str) -> None:
     answer = client.get("/deployments/adding/stats", query_string={"since": since})
     assert (answer.status_code, answer.json["code"], answer.json["field"]) == (422, "request_invalid", "since")
