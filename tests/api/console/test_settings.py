@@ -61,6 +61,16 @@ def test_a_change_is_shown_as_before_and_after_and_posts_nothing_else(client: Cl
     assert (view["version"], view["revision"]) == ("1", 2)
 
 
+def test_a_change_of_settings_is_recorded_as_one_and_lets_the_endpoint_follow_its_alias(
+    client: Client, adding: View
+) -> None:
+    client.put("/models/adder/aliases/champion", json={"version": "1"})
+    client.deploy("adding", alias="champion", follow=True)
+    assert client.post(FORM, data=fields(review(client, hosts="2"))).status_code == 303
+    assert client.get("/deployments/adding").json["followed_alias"] == "champion"
+    assert client.get("/deployments/adding/history").json["changes"][0]["action"] == "configure"
+
+
 def test_an_emptied_field_goes_back_to_its_default(client: Client, adding: View) -> None:
     client.deploy(version="1", hosts=4, max_memory_mb=500)
     answer = review(client, hosts="", max_memory_mb="")
