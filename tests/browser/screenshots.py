@@ -181,7 +181,7 @@ def take(stack: Stack, page: Page, addresses: dict[str, str]) -> None:
         "cancel-queued": "/console/deployments/classifier_prod/cancel-queued",
         "prune": "/console/artifacts/prune",
         "alias": "/console/models/binary_classifier/aliases/champion",
-        "move": "/console/models/binary_classifier/aliases/champion/move?version=2&expected=1",
+        "move": "/console/models/binary_classifier/move-alias?alias=champion&version=2&expected=1",
         **addresses,
     }
     for picture in sys.argv[1:] or PICTURES:
