@@ -34,8 +34,8 @@ IMAGES = REPOSITORY / "docs" / "images"
 DESKTOP, PHONE = (1440, 560), (390, 844)
 #: Those that docs/guides/console.md shows; others can be named: "jobs-phone", "models-dark".
 PICTURES = [
-    "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "deployment-dark", "settings-desktop", "change-desktop",
-    "swap-desktop", "move-desktop", "job-desktop", "history-desktop", "models-desktop",
+    "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "deployment-dark", "settings-desktop",
+    "change-desktop", "swap-desktop", "move-desktop", "job-desktop", "history-desktop", "models-desktop",
     "try-it-desktop", "try-it-phone", "dead-letter-desktop", "model-desktop", "model-phone",
     "register-desktop", "keys-desktop", "webhook-desktop", "jobs-desktop", "jobs-phone",
     "docs-desktop",
