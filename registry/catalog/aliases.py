@@ -119,7 +119,8 @@ def find(session: Session, model_name: str, alias: str) -> Alias:
 
 
 def of_model(session: Session, model_name: str) -> list[Alias]:
-    """Return the aliases of a model, by name."""
+    """Return the aliases of a model, by name. Raises ModelNotFound."""
+    versions.get_model(session, model_name)
     query = select(AliasRow).where(AliasRow.model_name == model_name).order_by(AliasRow.alias)
     return [_view(session, row) for row in session.scalars(query)]
 

@@ -11,7 +11,7 @@ from api.auth.sessions import for_role
 from api.console import forms, views
 from api.models import service as model_service
 from api.process import services
-from registry.errors import VersionInUse
+from registry.errors import VersionAliased, VersionInUse
 from registry.roles import Role
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
@@ -43,7 +43,8 @@ def review_delete(model_name: str, version: str) -> str:
 def delete_version(model_name: str, version: str) -> AnyResponse | tuple[str, int]:
     """Delete a version; show why that can't be."""
     here = services.current()
-    sent = forms.send(lambda: model_service.delete_version(here, model_name, version), "", {VersionInUse: ""})
+    refusals = {VersionInUse: "", VersionAliased: ""}
+    sent = forms.send(lambda: model_service.delete_version(here, model_name, version), "", refusals)
     if sent.problems:
         return _delete_page(model_name, version, sent.problems), sent.status
     left = any(each["name"] == model_name for each in model_service.list_models(here))
