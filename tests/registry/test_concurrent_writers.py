@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from registry import deployments, versions
 from registry.artifacts.store import ArtifactStore
-from registry.catalog import aliases
+from registry.catalog import aliases, tags
 from registry.database import Database
 from registry.errors import AliasChanged, RegistryError, VersionExists, VersionInUse, VersionNotFound
 from tests.support.environment import REPOSITORY, clean_environment
@@ -261,3 +261,24 @@ def test_a_deploy_does_not_follow_an_alias_that_is_moved_at_the_same_time(
         eventually(lambda: waiting_for_a_lock(postgres_database) or deployed.done(), message="the deploy waits")
         session.commit()
         assert isinstance(deployed.result(20), AliasChanged)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("version", [None, "1"])
+def test_changes_of_the_same_tag_come_one_after_the_other(
+    postgres_database: Database, store: ArtifactStore, version: str | None
+) -> None:
+    Adding(postgres_database, store)()
+
+    def change(value: str) -> dict[str, str]:
+        with postgres_database.session() as session:
+            found = tags.change(session, "m", {"owner": value}, version=version)
+            session.commit()
+        return found
+
+    with ThreadPoolExecutor(1) as threads, postgres_database.session() as session:
+        tags.change(session, "m", {"owner": "risk"}, version=version)
+        changed = threads.submit(change, "sales")
+        eventually(lambda: waiting_for_a_lock(postgres_database) or changed.done(), message="the other waits")
+        session.commit()
+        assert changed.result(20) == {"owner": "sales"}
