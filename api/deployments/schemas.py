@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -242,11 +243,21 @@ class Deployments(Answer):
     deployments: list[DeploymentView]
 
 
+#: The same as `_within_a_day`, for the OpenAPI document: from 1m to 24h.
+_SINCE_PATTERN = (
+    r"^([1-9]|1[0-9]|2[0-4])h$"
+    r"|^([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m$"
+    r"|^([6-9][0-9]|[1-9][0-9]{2,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s$"
+)
+
+
 def _seconds_of(since: str) -> int:
     return int(since[:-1]) * _UNITS_S[since[-1]]
 
 
 def _within_a_day(since: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}[smh]", since):
+        raise ValueError("must be a number with the unit s, m or h, such as 10m")
     if not figures.MINUTE_S <= _seconds_of(since) <= figures.LONGEST_S:
         raise ValueError("must be from 1m to 24h")
     return since
@@ -257,7 +268,7 @@ class StatsQuery(RequestSchema):
 
     since: Annotated[str, AfterValidator(_within_a_day)] = Field(
         default="1h",
-        pattern=r"^[1-9][0-9]{0,4}[smh]$",
+        json_schema_extra={"pattern": _SINCE_PATTERN},
         description="How far back, from `1m` to `24h`: a number with the unit s, m or h. Up to `1h` each bucket is a "
         "minute, beyond it ten minutes.",
     )

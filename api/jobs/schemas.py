@@ -28,7 +28,7 @@ class JobCancel(RequestSchema):
 class CancelQueued(RequestSchema):
     """Which queued jobs to cancel."""
 
-    endpoint_name: EndpointName
+    endpoint_name: EndpointFilter
     older_than_s: float = Field(
         default=0, ge=0, allow_inf_nan=False, description="Only jobs that were submitted at least so long ago, in s."
     )
