@@ -79,7 +79,9 @@ def test_every_column_of_the_command_line_is_explained() -> None:
     assert rows("Columns of `queuecast`") == MEANINGS
 
 
-@pytest.mark.parametrize("command", ["status", "jobs list", "history", "models list", "models show", "webhooks list", "keys list"])
+@pytest.mark.parametrize(
+    "command", ["status", "jobs list", "history", "models list", "models show", "webhooks list", "keys list"]
+)
 def test_help_explains_the_columns_of_a_command(command: str) -> None:
     shown = CliRunner().invoke(queuecast, [*command.split(), "--help"]).stdout
     explained = dict(re.findall(r"^ +([A-Z0-9 ]+?) {2,}(.+)$", shown.partition("Columns:\n")[2], re.MULTILINE))

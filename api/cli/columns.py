@@ -40,7 +40,7 @@ MEANINGS = {
     "MOVED": "When the alias was moved last",
     "NAME": "The name of the key's user",
     "NEXT": "When the webhook is tried next",
-    "OUTCOME": "What came of it: active, failed, undeployed or parked; superseded by the next change; pending until then",
+    "OUTCOME": "What came of it: active, failed, undeployed, parked, superseded by the next; or pending",
     "OVER TIME": "One character for each step, the newest on the right; a dot where there is no value",
     "P50 MS": "Median of whole-job time (ms) in the step",
     "P95 15M": "95th percentile of whole-job time (ms) over the last 15 minutes",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.everyday.conftest import with_programs
 from tests.support.documentation import documented_commands
 from tests.support.postgres import PostgresCluster
 from tests.support.stack import Stack
@@ -20,6 +19,7 @@ PAGE = "moving-to-postgresql.md"
 @pytest.mark.postgres
 def test_the_registry_moves_and_the_service_goes_on(postgres_cluster: PostgresCluster, tmp_path: Path) -> None:
     url = postgres_cluster.create_database()
+    # A service of its own: its API stops, and its registry moves away.
     with Stack(tmp_path) as service:
         service.register_examples()
         worker = service.start_worker()
@@ -58,10 +58,9 @@ def put_away(registry: Path) -> None:
 
 def run(service: Stack, block: str, **env: str) -> str:
     """Run a block of the page, as the fixture `follow` does, beside this service."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     done = subprocess.run(
         ["/bin/bash", "-e", "-c", documented_commands(PAGE, block)],
-        cwd=service.folder, env={**service.env, "PATH": path, **env},
+        cwd=service.folder, env={**with_programs(service.env), **env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

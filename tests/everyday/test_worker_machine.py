@@ -6,12 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.everyday.conftest import with_programs
 from tests.support import s3
 from tests.support.documentation import documented_commands, text_of
 from tests.support.postgres import PostgresCluster
@@ -42,6 +42,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def test_a_second_machine_joins_a_service_of_one(
     postgres_cluster: PostgresCluster, bucket: S3Server, tmp_path: Path
 ) -> None:
+    # A service of its own: its Redis, registry and artifacts move to other servers, and a second worker joins.
     with Stack(tmp_path / "first") as service:
         service.register_examples()
         first = service.start_worker("first")
@@ -102,7 +103,7 @@ def redis_of_the_guide(service: Stack) -> Child:
 def second_machine(service: Stack, folder: Path) -> Child:
     """Start the worker of the guide in a folder of its own, with the shared variables alone."""
     folder.mkdir()
-    env = {name: value for name, value in environment(service).items() if name != "QUEUECAST_DATA_DIR"}
+    env = {name: value for name, value in with_programs(service.env).items() if name != "QUEUECAST_DATA_DIR"}
     command = ["/bin/bash", "-e", "-c", documented_commands(PAGE, "start the worker")]
     return Child(command, env=env, log_path=service.logs / "second.log", cwd=folder)
 
@@ -116,16 +117,11 @@ def workers_of(service: Stack) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def environment(service: Stack) -> dict[str, str]:
-    programs = str(Path(sys.executable).parent)
-    return {**service.env, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-
-
 def run(service: Stack, block: str, *, page: str = PAGE, **env: str) -> str:
     """Run a block of a page in the folder of the first machine."""
     done = subprocess.run(
         ["/bin/bash", "-e", "-c", documented_commands(page, block)],
-        cwd=service.folder, env={**environment(service), **env},
+        cwd=service.folder, env={**with_programs(service.env), **env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
