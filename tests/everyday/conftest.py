@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -78,22 +79,23 @@ def with_programs(env: Mapping[str, str]) -> dict[str, str]:
     return {**env, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
+def run_block(service: Stack, folder: Path, page: str, block: str, *, exit_code: int = 0, **env: str) -> str:
+    """Run a documented block in a folder, with `queuecast` on the PATH and the service as its target."""
+    done = subprocess.run(
+        ["/bin/bash", "-e", "-c", documented_commands(page, block)],
+        cwd=folder,
+        env={**with_programs(service.env), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == exit_code, done.stdout
+    return done.stdout
+
+
 @pytest.fixture
 def follow(service: Stack, tmp_path: Path) -> Follow:
-    """Run a documented block in an empty folder, with `queuecast` on the PATH and the service as its target."""
-
-    def run(page: str, block: str, *, exit_code: int = 0, **env: str) -> str:
-        done = subprocess.run(
-            ["/bin/bash", "-e", "-c", documented_commands(page, block)],
-            cwd=tmp_path,
-            env={**with_programs(service.env), **env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == exit_code, done.stdout
-        return done.stdout
-
-    return run
+    """Run a documented block of the shared service in an empty folder."""
+    return partial(run_block, service, tmp_path)

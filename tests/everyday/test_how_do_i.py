@@ -156,6 +156,14 @@ def test_every_command_of_the_page_is_one(command: str) -> None:
     commands.parse(command)
 
 
+def test_every_button_of_the_page_is_in_the_console() -> None:
+    templates = (REPOSITORY / "api/console/templates").rglob("*.html")
+    html = "\n".join(each.read_text(encoding="utf-8") for each in templates)
+    buttons = [label for each in TASKS.values() for label in re.findall(r"\*\*(.+?)\*\*", each.do)]
+    assert len(buttons) >= 4
+    assert [label for label in buttons if f">{label}<" not in html] == []
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_task_leads_to_the_section_with_its_blocks(number: int) -> None:
     way = WAYS[number]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.everyday.conftest import with_programs
+from tests.everyday.conftest import run_block, with_programs
 from tests.support import s3
 from tests.support.documentation import documented_commands, text_of
 from tests.support.postgres import PostgresCluster
@@ -54,7 +53,7 @@ def test_a_second_machine_joins_a_service_of_one(
 
         with redis_of_the_guide(service):
             database_url = postgres_cluster.create_database()
-            run(service, "copy the registry", page="moving-to-postgresql.md", NEW_URL=database_url)
+            run_block(service, service.folder, "moving-to-postgresql.md", "copy the registry", NEW_URL=database_url)
             shared = {
                 "DATABASE_URL": database_url,
                 "QUEUECAST_REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{service.redis.port}/0",
@@ -66,8 +65,8 @@ def test_a_second_machine_joins_a_service_of_one(
             assert set(documented) <= set(shared)
             assert {name for name in shared if not name.startswith("AWS_")} <= set(documented)
             service.env.update(shared)
-            run(service, "copy the artifacts to the bucket")
-            assert "3 of 3 artifacts are intact." in run(service, "check what is shared")
+            run_block(service, service.folder, PAGE, "copy the artifacts to the bucket")
+            assert "3 of 3 artifacts are intact." in run_block(service, service.folder, PAGE, "check what is shared")
 
             service.start_server()
             service.start_worker("first")
@@ -110,19 +109,8 @@ def second_machine(service: Stack, folder: Path) -> Child:
 
 def workers_of(service: Stack) -> list[str]:
     """Return the workers that serve the endpoint, as the guide looks at them, once there are two."""
-    shown = run(service, "see both workers")
+    shown = run_block(service, service.folder, PAGE, "see both workers")
     document = json.loads(shown[shown.index('{"deployments"') :])
     [view] = document["deployments"]
     found = [each["worker"] for each in view["workers"] if each["state"] == "ready"]
     return found if len(found) > 1 else []
-
-
-def run(service: Stack, block: str, *, page: str = PAGE, **env: str) -> str:
-    """Run a block of a page in the folder of the first machine."""
-    done = subprocess.run(
-        ["/bin/bash", "-e", "-c", documented_commands(page, block)],
-        cwd=service.folder, env={**with_programs(service.env), **env},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return done.stdout
