@@ -203,6 +203,7 @@ class DesiredState(Answer):
     worker_group: str = Field(description="The group of workers that serves it.")
     intent: str = Field(description="serve; or drain, reject or park if it was undeployed so.")
     settings: dict[str, Any] = Field(description="The value of every serving setting.")
+    followed_alias: str | None = Field(default=None, description="The alias whose moves swapped the endpoint.")
 
 
 class DeploymentChange(Answer):
