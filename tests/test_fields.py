@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from api.cli.columns import MEANINGS
 from api.cli.command import queuecast
+from api.console import headings
 from api.deployments.schemas import DeploymentFigures, DeploymentView
 from api.jobs.schemas import FailedAttempt, JobDocument, JobError
 from api.openapi import fields
@@ -43,7 +44,7 @@ def rows(title: str) -> dict[str, str]:
     [section] = re.findall(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     found = re.findall(r"^\| `?([^`|]+?)`? \| (.+) \|$", section, re.MULTILINE)
     assert len(found) == len(dict(found))
-    return {name: meaning for name, meaning in found if name not in {"field", "column", "metric"}}
+    return {name: meaning for name, meaning in found if name not in {"field", "column", "heading", "metric"}}
 
 
 @pytest.mark.parametrize("title", SCHEMAS)
@@ -82,6 +83,10 @@ def test_help_explains_the_columns_of_a_command(command: str) -> None:
     explained = dict(re.findall(r"^ +([A-Z0-9 ]+?) {2,}(.+)$", shown.partition("Columns:\n")[2], re.MULTILINE))
     assert len(explained) >= 4
     assert explained.items() <= MEANINGS.items()
+
+
+def test_every_heading_of_the_console_is_explained() -> None:
+    assert rows("Headings of the console") == headings.MEANINGS
 
 
 def test_every_metric_is_explained_with_its_help_text() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, render_template, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth.sessions import for_role
@@ -19,9 +19,12 @@ blueprint = Blueprint("models", __name__, url_prefix="/models")
 
 @blueprint.get("")
 @for_role(Role.OPERATOR)
-def list_models() -> str:
-    """List the models."""
-    return render_template("console/models.html", models=model_service.list_models(services.current()))
+def list_models() -> str | tuple[str, int]:
+    """List the models, perhaps only those that a search finds."""
+    sent = forms.send(lambda: model_service.list_models(services.current(), forms.model_search(request.args)), "q")
+    wanted = {name: value for name in ("q", "tag") if (value := request.args.get(name))}
+    page = render_template("console/models.html", models=sent.made or [], wanted=wanted, problems=sent.problems)
+    return page, sent.status
 
 
 @blueprint.get("/<model_name>")
@@ -43,7 +46,7 @@ def review_delete(model_name: str, version: str) -> str:
 def delete_version(model_name: str, version: str) -> AnyResponse | tuple[str, int]:
     """Delete a version; show why that can't be."""
     here = services.current()
-    refusals = {VersionInUse: "", VersionAliased: ""}
+    refusals: Mapping[type[Exception], str] = {VersionInUse: "", VersionAliased: ""}
     sent = forms.send(lambda: model_service.delete_version(here, model_name, version), "", refusals)
     if sent.problems:
         return _delete_page(model_name, version, sent.problems), sent.status
