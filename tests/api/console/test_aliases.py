@@ -99,9 +99,14 @@ def test_an_alias_is_deleted_unless_an_endpoint_follows_it(client: Client) -> No
 
 
 @pytest.mark.usefixtures("followed")
-def test_a_swap_to_a_version_says_that_it_ends_the_following(client: Client) -> None:
+def test_what_ends_the_following_says_so(client: Client) -> None:
     asked = page(client, "/deploy?model_name=adder&version=2&endpoint_name=adding")
     assert "It stops following the alias champion" in asked
+    client.patch("/deployments/adding", json={"hosts": 2})
+    asked = page(client, "/deployments/adding/rollback?to_revision=1")
+    assert "It stops following the alias champion" in asked
+    confirm(client, "/deployments/adding/rollback?to_revision=1", "/deployments/adding/rollback")
+    assert client.get("/deployments/adding").json["followed_alias"] is None
 
 
 def test_models_are_found_by_their_names_and_tags(client: Client, adding: View) -> None:
