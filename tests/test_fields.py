@@ -73,7 +73,7 @@ def columns(module: Path) -> Iterator[str]:
 
 
 def test_every_column_of_the_command_line_is_explained() -> None:
-    modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).glob("*.py")]
+    modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).rglob("*.py")]
     found = {column for module in modules for column in columns(module)}
     assert len(found) > 30
     assert found - MEANINGS.keys() == set()

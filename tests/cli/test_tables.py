@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.remote.stats import sparkline
+from api.cli.remote.deployments.stats import sparkline
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from registry import migrate, pruning, versions
+from registry import migrate, versions
 from registry.artifacts import s3
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
+from registry.upkeep import pruning
 from tests.support.s3 import BUCKET, S3Server
 from tests.support.waiting import eventually
 
