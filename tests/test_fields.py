@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 
+from api.aliases.schemas import AliasView
 from api.cli.columns import MEANINGS
 from api.cli.command import queuecast
 from api.console import headings
-from api.deployments.schemas import DeploymentFigures, DeploymentView
+from api.deployments.schemas import DeploymentChange, DeploymentFigures, DeploymentView
 from api.jobs.schemas import FailedAttempt, JobDocument, JobError
 from api.openapi import fields
 from api.predictions.schemas import Outcome, QueuePlace, Timing
@@ -28,6 +29,8 @@ PAGE = text_of("fields.md")
 SCHEMAS: dict[str, type[BaseModel]] = {
     "A deployment": DeploymentView,
     "Figures over time": DeploymentFigures,
+    "A change of a deployment": DeploymentChange,
+    "An alias": AliasView,
     "A job": JobDocument,
     "The queue position of a job": QueuePlace,
     "The error of a job": JobError,
@@ -70,14 +73,16 @@ def columns(module: Path) -> Iterator[str]:
 
 
 def test_every_column_of_the_command_line_is_explained() -> None:
-    modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).glob("*.py")]
+    modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).rglob("*.py")]
     found = {column for module in modules for column in columns(module)}
     assert len(found) > 30
     assert found - MEANINGS.keys() == set()
     assert rows("Columns of `queuecast`") == MEANINGS
 
 
-@pytest.mark.parametrize("command", ["status", "jobs list", "models list", "models show", "webhooks list", "keys list"])
+@pytest.mark.parametrize(
+    "command", ["status", "jobs list", "history", "models list", "models show", "webhooks list", "keys list"]
+)
 def test_help_explains_the_columns_of_a_command(command: str) -> None:
     shown = CliRunner().invoke(queuecast, [*command.split(), "--help"]).stdout
     explained = dict(re.findall(r"^ +([A-Z0-9 ]+?) {2,}(.+)$", shown.partition("Columns:\n")[2], re.MULTILINE))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from api.http.schema import Answer, RequestSchema, VersionName
-from registry.catalog.tags import MAX_TAGS
+from registry import names
+from registry.catalog.tags import MAX_TAGS, MAX_VALUE_LENGTH
 
 
 class AliasMove(RequestSchema):
@@ -21,11 +24,19 @@ class AliasMove(RequestSchema):
     )
 
 
+#: As the OpenAPI document describes it; the registry checks it.
+TagValue = Annotated[str, Field(json_schema_extra={"maxLength": MAX_VALUE_LENGTH})]
+_TAG_NAMES: JsonDict = {
+    "propertyNames": {"pattern": f"^{names.PATTERN}$", "minLength": 1, "maxLength": names.MAX_TAG_NAME_LENGTH}
+}
+
+
 class TagChanges(RequestSchema):
     """The tags to set and to remove."""
 
-    tags: dict[str, str | None] = Field(
+    tags: dict[str, TagValue | None] = Field(
         max_length=2 * MAX_TAGS,
+        json_schema_extra=_TAG_NAMES,
         description="Tag → its value; null removes the tag. Other tags stay. A name has letters, digits, `.`, `_` and "
         "`-`; a value has up to 1,000 characters.",
     )

@@ -6,16 +6,23 @@ import click
 
 #: docs/reference/fields.md has the same texts.
 MEANINGS = {
+    "ACTION": "What was done: deploy, swap, configure, undeploy or rollback",
+    "ALIAS": "The alias, a movable name for a version",
+    "ALIASES": "The aliases of the model, or of the version",
+    "ARTIFACT": "The artifact's digest, or the name of what an upload left",
     "ATTEMPTS": "Attempts that were lost (dead letters), or to deliver (webhooks)",
     "BATCH P95 MS": "95th percentile of recent batches (ms), from claim to answer",
+    "BY": "The name of the API key; anonymous without one",
     "CALLBACK URL": "Where the webhook goes",
+    "CHANGES": "What differs from before: field, old value, new value",
     "CREATED": "When the key was made",
     "ENDED": "When the job ended",
     "ENDPOINT": "The endpoint",
     "ENDPOINTS": "The only endpoints that the key may use",
     "ERROR": "Why the job failed",
     "FAILED": "Jobs that ended with an error",
-    "FROM": "When the step begins",
+    "FOLLOWED BY": "The endpoints that swap when the alias moves",
+    "FROM": "When the step begins (`stats`); the version before (`aliases history`)",
     "GIVEN UP": "When the job was given up",
     "HOSTS": "Model hosts that are ready, of those that there should be",
     "JOB": "The job's id",
@@ -30,8 +37,10 @@ MEANINGS = {
     "MEMORY MB": "Resident memory of the hosts together, in MB of a million bytes",
     "MODEL": "The model's name",
     "MOST OF A STEP": "The largest value of one step, which is the highest character of the chart",
+    "MOVED": "When the alias was moved last",
     "NAME": "The name of the key's user",
     "NEXT": "When the webhook is tried next",
+    "OUTCOME": "What came of it: active, failed, undeployed, parked, superseded by the next; or pending",
     "OVER TIME": "One character for each step, the newest on the right; a dot where there is no value",
     "P50 MS": "Median of whole-job time (ms) in the step",
     "P95 15M": "95th percentile of whole-job time (ms) over the last 15 minutes",
@@ -43,18 +52,25 @@ MEANINGS = {
     "QUEUED P95": "95th percentile of the time from submit to the start of the batch (ms) in the step",
     "RATE": "The most requests a second of the key",
     "REGISTERED": "When the model, or the version, was registered",
+    "REVISION": "A number that each change of the deployment raises",
     "REVOKED": "When the key was revoked",
     "ROLE": "What the key may do",
+    "ROWS": "How many rows were copied",
     "RUNTIME": "How the artifact is loaded",
     "SHA256": "The beginning of the artifact's digest",
     "SIZE": "The artifact's size",
     "STATE": "loading, ready, failed or stopping",
     "STATUS": "The status of the deployment, job or webhook",
     "SUBMITTED": "When the job was submitted",
+    "TABLE": "The table of the registry",
+    "TAGS": "Short texts that the model, or the version, carries",
+    "TO": "The version since then",
     "TOGETHER": "The value of the whole time",
     "TOOK": "From submit to end",
     "VERSION": "The model's version",
     "VERSIONS": "How many versions the model has",
+    "WHEN": "When it was done",
+    "WHY": "Why nothing needs it",
     "WITHDRAWN": "Jobs that were cancelled or expired",
     "WORKER": "The worker's name",
     "WORKERS": "Workers that have it loaded or load it",
@@ -63,22 +79,29 @@ MEANINGS = {
 _COLUMNS = {
     "status": ("ENDPOINT", "MODEL", "VERSION", "STATUS", "WORKERS", "JOBS", "QUEUED", "MEAN 15M", "P95 15M"),
     "jobs list": ("JOB", "ENDPOINT", "STATUS", "SUBMITTED", "TOOK", "ERROR"),
-    "models list": ("MODEL", "LATEST", "VERSIONS", "REGISTERED"),
-    "models show": ("VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED"),
+    "history": ("REVISION", "WHEN", "BY", "ACTION", "OUTCOME", "CHANGES"),
+    "aliases list": ("ALIAS", "VERSION", "MOVED", "FOLLOWED BY"),
+    "aliases history": ("WHEN", "BY", "FROM", "TO"),
+    "artifacts prune": ("ARTIFACT", "SIZE", "WHY"),
+    "models list": ("MODEL", "LATEST", "VERSIONS", "REGISTERED", "ALIASES", "TAGS"),
+    "models show": ("VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED", "ALIASES", "TAGS"),
     "dead-letters list": ("JOB", "ENDPOINT", "GIVEN UP", "ATTEMPTS", "LAST REASON"),
     "webhooks list": ("JOB", "ENDPOINT", "STATUS", "CALLBACK URL", "ENDED", "ATTEMPTS", "NEXT", "LAST ERROR"),
     "keys list": ("KEY", "NAME", "ROLE", "ENDPOINTS", "RATE", "CREATED", "LAST USED", "REVOKED"),
 }
 
 
-def explain(group: click.Group) -> None:
-    """Add the meanings of their columns to the help of all commands of a group."""
+def explain(name: str, command: click.Command) -> None:
+    """Add the meanings of their columns to the help of a command, and of the commands of a group."""
     for path, columns in _COLUMNS.items():
-        command: click.Command = group
-        for name in path.split():
-            assert isinstance(command, click.Group)  # noqa: S101 - the paths above are those of commands
-            command = command.commands[name]
-        command.epilog = "\n\n".join(filter(None, [command.epilog, described(columns)]))
+        first, *rest = path.split()
+        if first != name:
+            continue
+        shown = command
+        for each in rest:
+            assert isinstance(shown, click.Group)  # noqa: S101 - the paths above are those of commands
+            shown = shown.commands[each]
+        shown.epilog = "\n\n".join(filter(None, [shown.epilog, described(columns)]))
 
 
 def described(columns: tuple[str, ...]) -> str:

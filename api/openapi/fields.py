@@ -94,6 +94,7 @@ _MODELS = {
     "Upload.metadata": "What the version is, as JSON.",
     "artifact_sha256": "SHA-256 digest of the artifact.",
     "artifact_size_bytes": "Size of the artifact (bytes).",
+    "alias": "The name of the alias.",
 }
 
 _KEYS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry import examples
 from tests.everyday.conftest import Follow
+from tests.support.models import Echo
 from tests.support.stack import Stack
 
 PAGE = "aliases.md"
@@ -15,8 +15,7 @@ MODEL, ENDPOINT = "binary_classifier", "classifier_prod"
 @pytest.fixture(scope="module", autouse=True)
 def _second_version(service: Stack) -> None:
     if service.api.get(f"/models/{MODEL}/versions/2").status_code == 404:
-        service.run("-m", "registry.examples")
-    assert MODEL in examples.NAMES
+        assert service.register(MODEL, Echo(), [0.5, 0.8, 0.2])["version"] == "2"
 
 
 def test_the_guide_from_the_first_name_to_a_promotion(service: Stack, follow: Follow) -> None:

@@ -6,17 +6,15 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from api.client import AsyncClient, Client
 from api.client.errors import NotFound
+from tests.everyday.conftest import Follow
 from tests.support.calls import Document
 from tests.support.stack import Stack
-
-Follow = Callable[..., str]
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ def gate(tmp_path: Path) -> Path:
 @pytest.fixture
 def fussy(service: Stack, gate: Path) -> Iterator[Stack]:
     """The endpoint of the guide, with a model that fails at some inputs; one host, and no batches."""
-    service.register("fussy", Fussy(gate), GOOD)
-    service.deploy("fussy", endpoint_name=ENDPOINT, max_batch_size=1)
+    version = service.register("fussy", Fussy(gate), GOOD)["version"]
+    # An endpoint keeps its version over an undeploy, and another test's model has another gate.
+    service.deploy("fussy", version=version, endpoint_name=ENDPOINT, max_batch_size=1, reset=True)
     yield service
     gate.touch()
     service.undeploy(ENDPOINT, "reject")

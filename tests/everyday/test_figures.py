@@ -19,7 +19,7 @@ ENDPOINT = "binary_classifier-v1"
 @pytest.fixture(scope="module")
 def endpoint(service: Stack) -> str:
     """The endpoint of the guide, with some jobs of which one has failed."""
-    service.deploy("binary_classifier", endpoint_name=ENDPOINT)
+    service.deploy("binary_classifier", version="1", endpoint_name=ENDPOINT)
     for _ in range(30):
         service.predict(ENDPOINT, [0.5, 0.8, 0.2])
     eventually(lambda: summary(service)["jobs"] >= 30, message="all jobs are counted")
@@ -83,9 +83,9 @@ def test_ps_shows_which_endpoint_each_host_serves(service: Stack, endpoint: str,
     assert any("queuecast: forkserver of " in line for line in by_pid.values())
 
 
-def test_an_endpoint_is_shown_with_its_hosts_in_mb(service: Stack, endpoint: str) -> None:
+def test_an_endpoint_is_shown_with_its_hosts_in_mb(service: Stack, endpoint: str, follow: Follow) -> None:
     worker = service.view(ENDPOINT)["workers"][0]
-    shown = service.queuecast("deployments", ENDPOINT).stdout
+    shown = follow("operations.md", "see what the hosts take")
     header, row = shown.splitlines()[-2:]
     assert header.split()[:4] == ["WORKER", "VERSION", "STATE", "HOSTS"]
     assert row.split()[:7] == [worker["worker"], "1", "ready", "1", "of", "1", str(worker["pids"][0])]

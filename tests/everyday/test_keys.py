@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.stack import Stack
+import httpx
 
-Follow = Callable[..., str]
+from tests.everyday.conftest import Follow, KeyedApi
+from tests.support.stack import Stack
 
 
 def test_a_limited_key_is_limited_on_loopback_too(service: Stack, follow: Follow) -> None:
@@ -17,6 +17,12 @@ def test_a_limited_key_is_limited_on_loopback_too(service: Stack, follow: Follow
     assert "QUEUECAST_AUTH=on" in said
     answers = follow("security.md", "show the key").replace("}{", "}\n{").splitlines()
     assert [json.loads(each)["code"] for each in answers] == ["role_insufficient", "api_key_invalid"]
+
+
+def test_an_api_that_is_started_with_auth_on_asks_for_keys(keyed: KeyedApi) -> None:
+    """Its process was started by the block "ask for keys" of the guide."""
+    assert httpx.get(f"http://127.0.0.1:{keyed.port}/deployments").json()["code"] == "api_key_missing"
+    assert keyed.api.get("/deployments").status_code == 200
 
 
 def test_keys_create_in_another_folder_makes_no_registry(service: Stack, tmp_path: Path) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.documentation import documented_commands
+from tests.everyday.conftest import run_block
 from tests.support.postgres import PostgresCluster
 from tests.support.stack import Stack
 
@@ -20,6 +17,7 @@ PAGE = "moving-to-postgresql.md"
 @pytest.mark.postgres
 def test_the_registry_moves_and_the_service_goes_on(postgres_cluster: PostgresCluster, tmp_path: Path) -> None:
     url = postgres_cluster.create_database()
+    # A service of its own: its API stops, and its registry moves away.
     with Stack(tmp_path) as service:
         service.register_examples()
         worker = service.start_worker()
@@ -29,10 +27,10 @@ def test_the_registry_moves_and_the_service_goes_on(postgres_cluster: PostgresCl
         key = service.queuecast("keys", "create", "shop").stdout.strip()
 
         service.server.stop()
-        copied = run(service, "copy the registry", NEW_URL=url)
+        copied = run_block(service, tmp_path, PAGE, "copy the registry", NEW_URL=url)
         assert "model_versions  3" in copied
         assert "each was compared" in copied
-        checked = run(service, "check the new database", NEW_URL=url)
+        checked = run_block(service, tmp_path, PAGE, "check the new database", NEW_URL=url)
         assert "3 of 3 artifacts are intact." in checked
 
         worker.stop()
@@ -41,7 +39,7 @@ def test_the_registry_moves_and_the_service_goes_on(postgres_cluster: PostgresCl
         service.start_server()
         service.start_worker("another")
         service.wait_for_status("quadratic_predictor-v1", "active")
-        seen = run(service, "look at the result")
+        seen = run_block(service, tmp_path, PAGE, "look at the result")
         assert "binary_classifier-v1" in seen
         assert "0.68" in seen
         assert service.job(queued)["status"] == "succeeded"
@@ -54,15 +52,3 @@ def test_the_registry_moves_and_the_service_goes_on(postgres_cluster: PostgresCl
 def put_away(registry: Path) -> None:
     for path in registry.parent.glob("registry.db*"):
         path.rename(path.with_name(f"{path.name}.moved"))
-
-
-def run(service: Stack, block: str, **env: str) -> str:
-    """Run a block of the page, as the fixture `follow` does, beside this service."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    done = subprocess.run(
-        ["/bin/bash", "-e", "-c", documented_commands(PAGE, block)],
-        cwd=service.folder, env={**service.env, "PATH": path, **env},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return done.stdout

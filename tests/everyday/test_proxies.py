@@ -6,52 +6,31 @@ import json
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import httpx
 import pytest
 
+from tests.everyday.conftest import Follow, KeyedApi
 from tests.support.calls import expect
 from tests.support.documentation import text_of
 from tests.support.models import Gate, dumped
-from tests.support.processes import Child
 from tests.support.real_proxies import Caddy, Nginx, RealProxy
-from tests.support.stack import Stack
 
 MEBIBYTE = 1024 * 1024
 EVIL = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil", "X-Forwarded-For": "192.0.2.1"}
 
 
-class KeyedStack(Stack):
-    """A service that asks for keys; `key` is an admin's."""
-
-    key = ""
-
-    def start_server(self, *, ready: bool = True) -> Child:
-        self.key = self.key or self.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
-        return super().start_server(ready=ready)
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self.api.headers["Authorization"] = f"Bearer {self.key}"
-        return self
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedStack]:
-    env = {"QUEUECAST_AUTH": "on", "QUEUECAST_TRUSTED_PROXIES": "127.0.0.1"}
-    with KeyedStack(tmp_path_factory.mktemp("behind-proxies"), env=env) as running:
-        running.start_worker()
-        running.register("gate", Gate())
-        running.deploy("gate", endpoint_name="gate")
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def _endpoint(keyed: KeyedApi) -> None:
+    keyed.register("gate", Gate())
+    keyed.deploy("gate", endpoint_name="gate")
 
 
 @pytest.fixture(scope="module", params=[Nginx, Caddy], ids=lambda kind: kind.name)
 def proxy(
-    request: pytest.FixtureRequest, keyed: KeyedStack, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, keyed: KeyedApi, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealProxy]:
     kind: type[RealProxy] = request.param
     with kind(tmp_path_factory.mktemp(kind.name) / "proxy", keyed.port) as running:
@@ -59,7 +38,7 @@ def proxy(
 
 
 @pytest.fixture
-def client(proxy: RealProxy, keyed: KeyedStack) -> Iterator[httpx.Client]:
+def client(proxy: RealProxy, keyed: KeyedApi) -> Iterator[httpx.Client]:
     trust = ssl.create_default_context(cafile=str(proxy.certificate))
     with httpx.Client(base_url=proxy.url, verify=trust, timeout=60) as made:
         made.headers["Authorization"] = f"Bearer {keyed.key}"
@@ -125,7 +104,7 @@ def test_nginx_waits_longer_than_the_longest_wait() -> None:
 
 
 def test_one_logs_in_at_the_console_by_https_alone_and_another_sites_form_is_refused(
-    client: httpx.Client, proxy: RealProxy, keyed: KeyedStack
+    client: httpx.Client, proxy: RealProxy, keyed: KeyedApi
 ) -> None:
     del client.headers["Authorization"]
     page = client.get("/console/login")
@@ -139,8 +118,7 @@ def test_one_logs_in_at_the_console_by_https_alone_and_another_sites_form_is_ref
     assert client.get("/console/").status_code == 200
 
 
-def test_the_command_works_through_the_proxy(proxy: RealProxy, keyed: KeyedStack, follow: Callable[..., str]) -> None:
-    keyed.register_examples()
-    keyed.deploy("quadratic_predictor")
+def test_the_command_works_through_the_proxy(proxy: RealProxy, keyed: KeyedApi, follow: Follow) -> None:
+    keyed.deploy("quadratic_predictor", version="1")
     env = {"QUEUECAST_URL": proxy.url, "QUEUECAST_API_KEY": keyed.key, "SSL_CERT_FILE": str(proxy.certificate)}
     assert "0.68" in follow("behind-a-proxy.md", "look through the proxy", **env)

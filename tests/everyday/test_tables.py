@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.everyday.conftest import Follow
+import pytest
+
+from tests.everyday.conftest import Follow, run_block
 from tests.support.environment import REPOSITORY
 from tests.support.stack import Stack
 
@@ -17,14 +21,36 @@ PAGE = "csv.md"
 TABLES = "make a model and a table"
 
 
+class Table(NamedTuple):
+    """The table of the guide, and what its block has printed."""
+
+    rows: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def made(service: Stack, tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """Train, register and deploy the guide's model once: that is three processes."""
+    folder = tmp_path_factory.mktemp("tables")
+    printed = run_block(service, folder, PAGE, TABLES)
+    return Table(folder / "rows.csv", printed)
+
+
+@pytest.fixture
+def table(made: Table, tmp_path: Path) -> Table:
+    """The table, in the folder in which the other blocks run."""
+    return Table(Path(shutil.copy(made.rows, tmp_path)), made.printed)
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_a_table_is_predicted_with_one_command_and_its_wrong_rows_are_named(follow: Follow, tmp_path: Path) -> None:
-    made = follow(PAGE, TABLES)
-    assert "Its runtime is sklearn: the file is a pickle of sklearn.linear_model" in made
+def test_a_table_is_predicted_with_one_command_and_its_wrong_rows_are_named(
+    table: Table, follow: Follow, tmp_path: Path
+) -> None:
+    assert "Its runtime is sklearn: the file is a pickle of sklearn.linear_model" in table.printed
     shown = follow(PAGE, "predict the table")
     assert "Columns that the input has no place for: id." in shown
     assert "label,probabilities.0,probabilities.1,probabilities.2,error\n0,0.98" in shown
@@ -41,18 +67,17 @@ def test_a_table_is_predicted_with_one_command_and_its_wrong_rows_are_named(foll
     assert [bool(each["label"]) for each in rows_of(tmp_path / "predictions.csv")] == [True, False, False]
 
 
+@pytest.mark.usefixtures("table")
 def test_data_frames_and_parquet_files_are_predicted_alike(follow: Follow) -> None:
-    follow(PAGE, TABLES)
     assert "plant 1" in follow(PAGE, "predict a data frame")
     assert follow(PAGE, "predict a Parquet file").endswith("150\n")
 
 
 def test_a_killed_run_goes_on_with_the_documented_command_and_predicts_no_row_twice(
-    follow: Follow, service: Stack, tmp_path: Path
+    table: Table, follow: Follow, service: Stack, tmp_path: Path
 ) -> None:
-    follow(PAGE, TABLES)
-    header, *rows = (tmp_path / "rows.csv").read_text().splitlines()
-    (tmp_path / "rows.csv").write_text("\n".join([header, *rows * 200]) + "\n")
+    header, *rows = table.rows.read_text().splitlines()
+    table.rows.write_text("\n".join([header, *rows * 200]) + "\n")
     jobs = service.api.get("/deployments/flowers").json()["request_count"]
     killed = subprocess.Popen(
         [sys.executable, "-m", "api.cli", "predict", "flowers", "--csv", "rows.csv", "--output", "predictions.csv"],

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.everyday.conftest import run_block, with_programs
 from tests.support import s3
 from tests.support.documentation import documented_commands, text_of
 from tests.support.postgres import PostgresCluster
@@ -42,6 +41,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def test_a_second_machine_joins_a_service_of_one(
     postgres_cluster: PostgresCluster, bucket: S3Server, tmp_path: Path
 ) -> None:
+    # A service of its own: its Redis, registry and artifacts move to other servers, and a second worker joins.
     with Stack(tmp_path / "first") as service:
         service.register_examples()
         first = service.start_worker("first")
@@ -53,7 +53,7 @@ def test_a_second_machine_joins_a_service_of_one(
 
         with redis_of_the_guide(service):
             database_url = postgres_cluster.create_database()
-            run(service, "copy the registry", page="moving-to-postgresql.md", NEW_URL=database_url)
+            run_block(service, service.folder, "moving-to-postgresql.md", "copy the registry", NEW_URL=database_url)
             shared = {
                 "DATABASE_URL": database_url,
                 "QUEUECAST_REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{service.redis.port}/0",
@@ -65,8 +65,8 @@ def test_a_second_machine_joins_a_service_of_one(
             assert set(documented) <= set(shared)
             assert {name for name in shared if not name.startswith("AWS_")} <= set(documented)
             service.env.update(shared)
-            run(service, "copy the artifacts to the bucket")
-            assert "3 of 3 artifacts are intact." in run(service, "check what is shared")
+            run_block(service, service.folder, PAGE, "copy the artifacts to the bucket")
+            assert "3 of 3 artifacts are intact." in run_block(service, service.folder, PAGE, "check what is shared")
 
             service.start_server()
             service.start_worker("first")
@@ -102,31 +102,15 @@ def redis_of_the_guide(service: Stack) -> Child:
 def second_machine(service: Stack, folder: Path) -> Child:
     """Start the worker of the guide in a folder of its own, with the shared variables alone."""
     folder.mkdir()
-    env = {name: value for name, value in environment(service).items() if name != "QUEUECAST_DATA_DIR"}
+    env = {name: value for name, value in with_programs(service.env).items() if name != "QUEUECAST_DATA_DIR"}
     command = ["/bin/bash", "-e", "-c", documented_commands(PAGE, "start the worker")]
     return Child(command, env=env, log_path=service.logs / "second.log", cwd=folder)
 
 
 def workers_of(service: Stack) -> list[str]:
     """Return the workers that serve the endpoint, as the guide looks at them, once there are two."""
-    shown = run(service, "see both workers")
+    shown = run_block(service, service.folder, PAGE, "see both workers")
     document = json.loads(shown[shown.index('{"deployments"') :])
     [view] = document["deployments"]
     found = [each["worker"] for each in view["workers"] if each["state"] == "ready"]
     return found if len(found) > 1 else []
-
-
-def environment(service: Stack) -> dict[str, str]:
-    programs = str(Path(sys.executable).parent)
-    return {**service.env, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-
-
-def run(service: Stack, block: str, *, page: str = PAGE, **env: str) -> str:
-    """Run a block of a page in the folder of the first machine."""
-    done = subprocess.run(
-        ["/bin/bash", "-e", "-c", documented_commands(page, block)],
-        cwd=service.folder, env={**environment(service), **env},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return done.stdout

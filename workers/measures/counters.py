@@ -17,7 +17,7 @@ from typing import Any
 import redis
 
 from workers import keys
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 WINDOW_S = 300
 #: The current window and two complete ones.

@@ -10,7 +10,7 @@ from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import StandInWorker
 from workers import keys
 from workers.engine.upkeep import minutes
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues.naming import queue_name
 
 

@@ -40,6 +40,7 @@ ENDPOINTS: dict[str, Any] = {
 FIXED = {name.replace(".", "_"): operation for name, operation in operations_of(create_app()).items()}
 #: Their bodies are valid only together with what is registered and deployed.
 BEYOND_SCHEMAS = {
+    "aliases_move_alias",
     "keys_create_key",
     "deployments_configure_deployment",
     "deployments_deploy",
