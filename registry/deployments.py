@@ -100,6 +100,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     Raises:
         DeploymentChanged: it has another revision; nothing was changed.
         ModelNotFound, VersionNotFound, AliasNotFound: there is no such version.
+        AliasChanged: the alias to follow was moved at the same time.
         NameInvalid: the endpoint or the group can't have this name.
         SettingsInvalid: a setting is unknown, out of bounds, or has no effect beside the others.
     """
@@ -111,6 +112,8 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
         names.check_group_name(worker_group)
     checked = ServingSettings.parse(settings or {})
     versions.hold(session, model_name, bound.version)
+    if follow and alias is not None:
+        aliases.hold(session, model_name, alias, bound.version)
     wanted: dict[str, Any] = {
         "settings": checked.model_dump(exclude_none=True),
         "worker_group": worker_group or names.DEFAULT_WORKER_GROUP,

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from api.aliases.schemas import AliasView
 from api.cli.columns import MEANINGS
 from api.cli.command import queuecast
+from api.console import headings
 from api.deployments.schemas import DeploymentChange, DeploymentFigures, DeploymentView
 from api.jobs.schemas import FailedAttempt, JobDocument, JobError
 from api.openapi import fields
@@ -46,7 +47,7 @@ def rows(title: str) -> dict[str, str]:
     [section] = re.findall(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     found = re.findall(r"^\| `?([^`|]+?)`? \| (.+) \|$", section, re.MULTILINE)
     assert len(found) == len(dict(found))
-    return {name: meaning for name, meaning in found if name not in {"field", "column", "metric"}}
+    return {name: meaning for name, meaning in found if name not in {"field", "column", "heading", "metric"}}
 
 
 @pytest.mark.parametrize("title", SCHEMAS)
@@ -72,7 +73,7 @@ def columns(module: Path) -> Iterator[str]:
 
 
 def test_every_column_of_the_command_line_is_explained() -> None:
-    modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).glob("*.py")]
+    modules = [module for room in ("local", "remote") for module in (REPOSITORY / "api/cli" / room).rglob("*.py")]
     found = {column for module in modules for column in columns(module)}
     assert len(found) > 30
     assert found - MEANINGS.keys() == set()
@@ -87,6 +88,10 @@ def test_help_explains_the_columns_of_a_command(command: str) -> None:
     explained = dict(re.findall(r"^ +([A-Z0-9 ]+?) {2,}(.+)$", shown.partition("Columns:\n")[2], re.MULTILINE))
     assert len(explained) >= 4
     assert explained.items() <= MEANINGS.items()
+
+
+def test_every_heading_of_the_console_is_explained() -> None:
+    assert rows("Headings of the console") == headings.MEANINGS
 
 
 def test_every_metric_is_explained_with_its_help_text() -> None:

@@ -32,6 +32,10 @@ def loaded_by(statement: str) -> set[str]:
         ("from api.app import create_app; create_app()", MACHINE_LEARNING | ENGINE),
         ("import api.serve", MACHINE_LEARNING | ENGINE),
         ("import api.cli.command", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy"}),
+        (
+            "from api.cli.command import queuecast as q; q.get_command(q.context_class(q), 'jobs')",
+            MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy", "redis"},
+        ),
         ("import api.client", MACHINE_LEARNING | ENGINE | WEB | {"celery", "sqlalchemy", "workers", "registry"}),
         (
             "import workers.tasks, workers.jobs.query, workers.deployments.status, workers.jobs.on_loop.desk",

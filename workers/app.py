@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery, signals
 
 from workers.platform import logs
-from workers.platform.redis_client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from workers.platform.redis.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load
 

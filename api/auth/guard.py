@@ -33,8 +33,8 @@ from registry.errors import RegistryError, RegistryUnavailable
 from registry.roles import Role
 from workers.errors import QueueUnavailable
 from workers.jobs import tickets
-from workers.platform import rate_limits
 from workers.platform.loopback import is_loopback
+from workers.platform.redis import rate_limits
 
 _log = logging.getLogger(__name__)
 #: The longest body of a request that needs no key, and the longest time until all of it has come.

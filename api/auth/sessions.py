@@ -25,8 +25,8 @@ from api.process.services import Services
 from registry.access.api_keys import ApiKey
 from registry.roles import Role
 from workers import keys
-from workers.platform import rate_limits
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis import rate_limits
+from workers.platform.redis.client import records_client, translated_errors
 
 COOKIE = "queuecast_console"
 #: The field of every form that holds its token.

@@ -91,14 +91,17 @@ _COLUMNS = {
 }
 
 
-def explain(group: click.Group) -> None:
-    """Add the meanings of their columns to the help of all commands of a group."""
+def explain(name: str, command: click.Command) -> None:
+    """Add the meanings of their columns to the help of a command, and of the commands of a group."""
     for path, columns in _COLUMNS.items():
-        command: click.Command = group
-        for name in path.split():
-            assert isinstance(command, click.Group)  # noqa: S101 - the paths above are those of commands
-            command = command.commands[name]
-        command.epilog = "\n\n".join(filter(None, [command.epilog, described(columns)]))
+        first, *rest = path.split()
+        if first != name:
+            continue
+        shown = command
+        for each in rest:
+            assert isinstance(shown, click.Group)  # noqa: S101 - the paths above are those of commands
+            shown = shown.commands[each]
+        shown.epilog = "\n\n".join(filter(None, [shown.epilog, described(columns)]))
 
 
 def described(columns: tuple[str, ...]) -> str:

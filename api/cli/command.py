@@ -3,31 +3,62 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import click
 
 from api.cli import columns
-from api.cli.local.backup import backup, restore
-from api.cli.local.keys import keys
-from api.cli.local.registry import registry
-from api.cli.local.run import run
-from api.cli.remote.aliases import aliases
-from api.cli.remote.artifacts import artifacts
-from api.cli.remote.changes import configure, history, rollback
-from api.cli.remote.dead_letters import dead_letters
-from api.cli.remote.deployments import deploy, deployments, undeploy
-from api.cli.remote.jobs import jobs
-from api.cli.remote.models import models
-from api.cli.remote.predictions import predict
-from api.cli.remote.stats import stats
-from api.cli.remote.status import status
-from api.cli.remote.webhooks import webhooks
 
 _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_CONTEXT)
+#: The module of each command; where the command itself has another name than that, it is behind a colon.
+_MODULES = {
+    "aliases": "remote.models.aliases",
+    "artifacts": "remote.models.artifacts",
+    "backup": "local.backup",
+    "configure": "remote.deployments.changes",
+    "dead-letters": "remote.jobs.dead_letters:dead_letters",
+    "deploy": "remote.deployments.deployments",
+    "deployments": "remote.deployments.deployments",
+    "history": "remote.deployments.changes",
+    "jobs": "remote.jobs.jobs",
+    "keys": "local.keys",
+    "models": "remote.models.models",
+    "predict": "remote.jobs.predictions",
+    "registry": "local.registry",
+    "restore": "local.backup",
+    "rollback": "remote.deployments.changes",
+    "run": "local.run",
+    "stats": "remote.deployments.stats",
+    "status": "remote.status",
+    "undeploy": "remote.deployments.deployments",
+    "webhooks": "remote.webhooks",
+}
+
+
+@cache
+def _command(name: str) -> click.Command:
+    module, _, attribute = _MODULES[name].partition(":")
+    command = getattr(import_module(f"api.cli.{module}"), attribute or name)
+    assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
+    columns.explain(name, command)
+    return command
+
+
+class _Commands(click.Group):
+    """Imports a command when it is called: the libraries of all of them take longer to load than most run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        return _command(cmd_name) if cmd_name in _MODULES else None
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(package_name="queuecast", prog_name="queuecast")
 def queuecast() -> None:
     """Serve machine-learning models through queues.
@@ -46,13 +77,6 @@ def queuecast() -> None:
       1  refused, or the job failed 4  not done within --timeout
       2  wrong usage
     """
-
-
-_RUNNING = (run, status, keys, registry, artifacts, backup, restore)
-_CHANGING = (deploy, configure, rollback, undeploy, deployments, history)
-for _each in (models, aliases, *_CHANGING, stats, predict, jobs, dead_letters, webhooks, *_RUNNING):
-    queuecast.add_command(_each)
-columns.explain(queuecast)
 
 
 def main() -> None:

@@ -12,22 +12,11 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import sessions
-from api.console import docs, rates, text, tooltips
-from api.console.routes import (
-    artifacts,
-    dead_letters,
-    deployments,
-    emptying,
-    entrance,
-    history,
-    jobs,
-    keys,
-    models,
-    overview,
-    registering,
-    trying,
-    webhooks,
-)
+from api.console import docs, headings, rates, text
+from api.console.routes import entrance, keys, overview
+from api.console.routes.deployments import deployments, emptying, history
+from api.console.routes.jobs import dead_letters, jobs, trying, webhooks
+from api.console.routes.models import aliases, artifacts, models, registering
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
 from api.http import problem_documents, problems, request_ids
 from api.process import services
@@ -39,8 +28,8 @@ from workers.settings import load as worker_settings
 #: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
 _PAGES = (
-    *(overview, deployments, emptying, history, registering, models, artifacts, jobs, dead_letters, webhooks),
-    *(keys, trying, docs, entrance),
+    *(overview, deployments, emptying, history, registering, models, aliases, artifacts),
+    *(jobs, dead_letters, webhooks, keys, trying, docs, entrance),
 )
 #: The pages at the top: the least role, the part of the address, the name, and the page.
 _NAV = (
@@ -53,7 +42,7 @@ _NAV = (
     (Role.CLIENT, "try", "Try it", "console.trying.list_endpoints"),
 )
 #: Further addresses below a page at the top.
-_PARTS_OF = {"": ("deployments", "deploy"), "models": ("register",)}
+_PARTS_OF = {"": ("deployments", "deploy"), "models": ("register", "artifacts")}
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -72,7 +61,7 @@ def install(app: Flask) -> None:
     rates.install(app)
     app.register_blueprint(_made())
     app.register_blueprint(_docs())
-    app.jinja_env.filters.update(text.FILTERS, explained=tooltips.explained)
+    app.jinja_env.filters.update(text.FILTERS, meaning=headings.meaning)
 
 
 def _made() -> Blueprint:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from flask import request
 
+from api.aliases.schemas import AliasMove
 from api.deployments.schemas import Deploy, Rollback, Undeploy
 from api.errors import (
     CallbackRefused,
@@ -23,6 +24,7 @@ from api.errors import (
 )
 from api.http.reading import validated
 from api.jobs.schemas import Retry
+from api.models.schemas import ModelSearch
 from api.predictions import callbacks
 from api.predictions.schemas import Prediction
 from api.strict_json import json_text
@@ -107,6 +109,24 @@ def rollback(form: Mapping[str, str]) -> Rollback:
     """Read a rollback from the fields of a form or link. Raises RequestInvalid."""
     named = [name for name in ("to_revision", "revision") if form.get(name)]
     return validated(Rollback, {name: plain_value(form[name]) for name in named})
+
+
+def alias_move(values: Mapping[str, str]) -> AliasMove:
+    """Read a move of an alias from what was shown: from a version, or of an alias that doesn't exist yet.
+
+    Raises:
+        RequestInvalid: names each wrong field.
+    """
+    return validated(AliasMove, {"version": values.get("version"), "expected": values.get("expected") or None})
+
+
+def model_search(values: Mapping[str, str]) -> ModelSearch:
+    """Read a search for models: a part of the name, and a tag as `name=value`. Raises RequestInvalid."""
+    text, tag = values.get("q", "").strip(), values.get("tag", "").strip()
+    name, sign, value = tag.partition("=")
+    if tag and not (name.strip() and sign):
+        raise RequestInvalid.of("tag", "Type a tag as name=value, such as owner=risk.")
+    return validated(ModelSearch, {"q": text or None, **({f"tag.{name.strip()}": value.strip()} if tag else {})})
 
 
 def prediction(form: Mapping[str, str]) -> Prediction:

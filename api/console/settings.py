@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from api.console import forms, text
 from api.deployments import service as deployment_service
-from api.deployments.schemas import Deploy
+from api.deployments.schemas import Configure
 from api.errors import RequestInvalid
 from api.http.reading import validated
 from api.process.services import Services
@@ -141,17 +141,17 @@ def at_fields(problems: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def configure(here: Services, view: View, form: Mapping[str, str]) -> View:
+def configure(here: Services, endpoint_name: str, form: Mapping[str, str]) -> View:
     """Change the settings that a form names, and nothing else, if the deployment is as it was shown.
 
     Raises:
         RequestInvalid, SettingsInvalid: a setting can't be so.
-        DeploymentChanged: somebody else was faster.
+        DeploymentNotFound, DeploymentUndeployed: there is nothing to change.
+        DeploymentChanged: another operator has changed it meanwhile.
     """
     named = {entry.name: _typed(entry, form[entry.name]) for entry in ENTRIES if entry.name in form}
-    bound = {name: view[name] for name in ("endpoint_name", "model_name", "version")}
-    wanted = validated(Deploy, {**bound, **named, "revision": forms.plain_value(form.get("revision", ""))})
-    return deployment_service.deploy(here, wanted, None)
+    wanted = validated(Configure, {**named, "revision": forms.plain_value(form.get("revision", ""))})
+    return deployment_service.configure(here, endpoint_name, wanted, None)
 
 
 def _named(view: View, form: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.aliases import service as alias_service
 from api.auth import identity
 from api.console import charts, rates, text
 from api.console.rates import Rate
@@ -137,7 +138,12 @@ def change(here: Services, endpoint_name: str) -> View:
 def model(here: Services, model_name: str) -> View:
     """Return the data of a model's page. Raises ModelNotFound."""
     found = model_service.show_model(here, model_name)
-    return {"model": found, "versions": found["versions"][::-1], "bound": bound(here, model_name)}
+    return {
+        "model": found,
+        "versions": found["versions"][::-1],
+        "bound": bound(here, model_name),
+        "aliases": alias_service.list_all(here, model_name),
+    }
 
 
 def bound(here: Services, model_name: str) -> dict[str, list[str]]:

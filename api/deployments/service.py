@@ -37,6 +37,7 @@ def deploy(services: Services, wanted: Deploy, wait_s: float | None) -> View:
 
     Raises:
         ModelNotFound, VersionNotFound, AliasNotFound, NameInvalid, SettingsInvalid: the request can't be deployed.
+        AliasChanged: the alias to follow was moved at the same time.
         WebhooksNotSetUp, CallbackRefused: no webhook can be sent to its callback URL.
         DeploymentChanged: its revision is no longer the one in the request.
         DeploymentUnconfirmed: the row is written, but Redis can't be reached.

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from api.http.schema import Answer, RequestSchema
 from api.process.services import Services
-from registry import deployments, pruning
-from registry.pruning import DEFAULT_GRACE_S, Pruned, Reason, Unneeded, VersionName
+from registry import deployments
+from registry.upkeep import pruning
+from registry.upkeep.pruning import DEFAULT_GRACE_S, Pruned, Reason, Unneeded, VersionName
 from workers.deployments import status
 
 View = dict[str, Any]

@@ -60,7 +60,7 @@ _DEPLOYMENTS = {
     "workers": "What each worker reports of the deployment, one entry for each version that it has.",
     "worker_group": "The group of workers that serves it.",
     "settings": "The serving settings, defaults included.",
-    "deployed_at": "When the endpoint was first deployed.",
+    "deployed_at": "When the endpoint was last deployed, swapped or rolled back.",
     "updated_at": "When the deployment was last changed.",
     "request_count": "Jobs that have ended since the endpoint's first job, cancelled and expired ones included.",
     "succeeded_count": "Jobs that ended with an outcome since the endpoint's first job.",

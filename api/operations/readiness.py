@@ -11,7 +11,7 @@ from registry import versions
 from registry.errors import RegistryError
 from workers.broker import rabbitmq
 from workers.errors import QueueUnavailable, WorkerError
-from workers.platform import redis_client
+from workers.platform.redis import client as redis_client
 from workers.settings import load
 
 

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import lru_cache
-from typing import Any, ParamSpec, TypeVar
+from functools import lru_cache, partial
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from api.errors import ServerBusy
 from workers.jobs.on_loop.desk import Desk
@@ -24,6 +24,20 @@ _Arguments = ParamSpec("_Arguments")
 _CHECKS, _WORK = 16, 16
 #: How many wait for a thread, for each thread; more are refused.
 _WAITING_PER_THREAD = 64
+
+
+class _Call(Generic[_Result]):
+    """A function in a queue for a thread. Once nobody waits for it, it isn't called, and holds nothing any more."""
+
+    def __init__(self, function: Callable[[], _Result]) -> None:
+        self._function: Callable[[], _Result] | None = function
+
+    def __call__(self) -> _Result | None:
+        function = self._function
+        return None if function is None else function()
+
+    def give_up(self) -> None:
+        self._function = None
 
 
 class _Threads:
@@ -40,10 +54,18 @@ class _Threads:
         if self._taken >= self._most:
             raise ServerBusy
         self._taken += 1
+        call = _Call(partial(copy_context().run, function, *args, **named))
+        work = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        # Not before: whose client has gone keeps its thread, or its place in the pool's queue.
+        work.add_done_callback(self._ended)
         try:
-            return await blocking.in_pool(self._pool, function, *args, **named)
-        finally:
-            self._taken -= 1
+            return cast("_Result", await asyncio.shield(work))
+        except asyncio.CancelledError:
+            call.give_up()
+            raise
+
+    def _ended(self, _: object) -> None:
+        self._taken -= 1
 
 
 class JobLoop:

@@ -94,6 +94,20 @@ def move(  # noqa: PLR0913 - a move, by name
     return True
 
 
+def hold(session: Session, model_name: str, alias: str, version: str) -> None:
+    """Keep an alias from being moved or deleted until the caller commits, so that no move overlooks a new follower.
+
+    Raises:
+        ModelNotFound, AliasNotFound: it doesn't exist.
+        AliasChanged: it no longer names this version.
+    """
+    row = _locked(session, model_name, alias)
+    if row is None:
+        raise _missing(session, model_name, alias)
+    if row.version != version:
+        raise AliasChanged(model_name, alias, version, row.version)
+
+
 def delete(session: Session, model_name: str, alias: str, *, actor: str | None = None) -> None:
     """Delete an alias; its moves are kept.
 
@@ -119,7 +133,8 @@ def find(session: Session, model_name: str, alias: str) -> Alias:
 
 
 def of_model(session: Session, model_name: str) -> list[Alias]:
-    """Return the aliases of a model, by name."""
+    """Return the aliases of a model, by name. Raises ModelNotFound."""
+    versions.get_model(session, model_name)
     query = select(AliasRow).where(AliasRow.model_name == model_name).order_by(AliasRow.alias)
     return [_view(session, row) for row in session.scalars(query)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from registry import names, versions
-from registry.database.tables import TagRow
+from registry.database.tables import ModelRow, TagRow
 from registry.errors import TagsInvalid
 
 #: The most tags of one model, or of one version.
@@ -34,6 +34,7 @@ def change(
     _check(changes)
     if version is None:
         versions.get_model(session, model_name)
+        _hold(session, model_name)
     else:
         versions.hold(session, model_name, version)
     named = version or MODEL
@@ -57,6 +58,17 @@ def of_models(session: Session, model_names: Sequence[str]) -> dict[tuple[str, s
     for row in session.scalars(query.execution_options(populate_existing=True)):
         found.setdefault((row.model_name, row.version), {})[row.name] = row.value
     return found
+
+
+def _hold(session: Session, model_name: str) -> None:
+    """Lock a model until the caller commits, so that changes of its tags come one after the other."""
+    # An update that changes nothing is the lock that both databases know.
+    session.execute(
+        update(ModelRow)
+        .where(ModelRow.name == model_name)
+        .values(last_number=ModelRow.last_number)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _check(changes: Mapping[str, str | None]) -> None:

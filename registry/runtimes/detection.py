@@ -55,8 +55,11 @@ def detect(artifact: IO[bytes]) -> Detected:
 
 
 def _of_archive(artifact: IO[bytes]) -> Detected:
-    with zipfile.ZipFile(artifact) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise RuntimeUndetected("The file ends as an archive, but its table of contents can't be read.") from error
     if "schema.json" in names:
         return Detected("skops", "the file is an archive of skops")
     if any(each.rpartition("/")[2] == "MLmodel" for each in names):

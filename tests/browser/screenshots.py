@@ -24,7 +24,7 @@ from tests.support import browser
 from tests.support.browser import Page
 from tests.support.calls import expect
 from tests.support.environment import REPOSITORY
-from tests.support.models import Echo, Mortal
+from tests.support.models import Echo, Fussy, Mortal
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import Answer, WebhookReceiver
@@ -34,8 +34,9 @@ IMAGES = REPOSITORY / "docs" / "images"
 DESKTOP, PHONE = (1440, 560), (390, 844)
 #: Those that docs/guides/console.md shows; others can be named: "jobs-phone", "models-dark".
 PICTURES = [
-    "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "settings-desktop", "change-desktop",
-    "swap-desktop", "try-it-desktop", "try-it-phone", "dead-letter-desktop", "model-desktop", "model-phone",
+    "overview-desktop", "overview-phone", "overview-dark", "deployment-desktop", "deployment-dark", "settings-desktop",
+    "change-desktop", "swap-desktop", "move-desktop", "job-desktop", "history-desktop", "models-desktop",
+    "try-it-desktop", "try-it-phone", "dead-letter-desktop", "model-desktop", "model-phone",
     "register-desktop", "keys-desktop", "webhook-desktop", "jobs-desktop", "jobs-phone",
     "docs-desktop",
 ]  # fmt: skip
@@ -59,15 +60,15 @@ def main() -> int:
     stopped = threading.Event()
     with tempfile.TemporaryDirectory() as folder, WebhookReceiver(answer=at_the_second_try) as receiver:
         stack = Stack(Path(folder) / "stack", env={"QUEUECAST_AUTH": "on", **webhook_environment()})
-        key = stack.queuecast("keys", "create", "ml-team", "--role", "admin").stdout.strip()
+        key = stack.queuecast("keys", "create", "ml-team", "--role", "admin", "--new-registry").stdout.strip()
         with stack, Page(program, Path(folder)) as page:
             stack.api.headers["Authorization"] = f"Bearer {key}"
-            letter, told = prepare(stack, receiver)
+            addresses = prepare(stack, receiver)
             threading.Thread(target=work, args=(stack.url, key, stopped), daemon=True).start()
             page.size(*DESKTOP)
             log_in(page, stack.url, key)
             page.wait_for(f"performance.now() > {1_000 * LOAD_S}", 2 * LOAD_S + 10)
-            take(stack, page, letter, told)
+            take(stack, page, addresses)
             stopped.set()
     return 0
 
@@ -84,8 +85,8 @@ def log_in(page: Page, url: str, key: str) -> None:
     page.leave(lambda: page.value("(document.querySelector('main form button').click(), null)"))
 
 
-def prepare(stack: Stack, receiver: WebhookReceiver) -> tuple[str, str]:
-    """Make keys, deploy a few models, and lose a job; return the lost job's id, and one that a receiver was told."""
+def prepare(stack: Stack, receiver: WebhookReceiver) -> dict[str, str]:
+    """Make keys, deploy a few models, and let jobs fail; return the addresses of the jobs' pages by their pictures."""
     for key in (
         {"name": "shop", "role": "client", "endpoint_names": ["classifier_prod"], "rate_limit_per_s": 50},
         {"name": "reports", "role": "client", "endpoint_names": ["quadratic"]},
@@ -100,8 +101,12 @@ def prepare(stack: Stack, receiver: WebhookReceiver) -> tuple[str, str]:
     data = {"metadata": json.dumps({**about, **options})}
     expect(201, stack.api.post("/models", files={"artifact": artifact.getvalue()}, data=data))
     stack.register("defects", Mortal(), input_example="ok")
+    stack.register("prices", Fussy(), input_example=[0.4, 0.3])
     stack.start_worker("worker-1")
-    stack.deploy("binary_classifier", version="1", endpoint_name="classifier_prod")
+    catalog(stack)
+    stack.deploy("binary_classifier", alias="champion", follow=True, endpoint_name="classifier_prod")
+    stack.api.patch("/deployments/classifier_prod", json={"max_batch_size": 32, "hosts": 2})
+    stack.wait_for_status("classifier_prod", "active")
     stack.deploy("binary_classifier", version="2", endpoint_name="classifier_canary", max_batch_size=16)
     stack.deploy("quadratic_predictor", endpoint_name="quadratic", hosts=2)
     stack.deploy("defects", endpoint_name="defects", max_attempts=2)
@@ -110,12 +115,29 @@ def prepare(stack: Stack, receiver: WebhookReceiver) -> tuple[str, str]:
     stack.deploy("churn", endpoint_name="shop_churn", wait_s=0)
     letter = stack.submit("defects", "segfault")
     assert stack.job(letter, 60)["status"] == "failed"
+    stack.deploy("prices", endpoint_name="prices")
+    raised = stack.submit("prices", [1.5, 0.2])
+    assert stack.job(raised, 60)["status"] == "failed"
     stack.start_notifier()
     job = {"input": EXAMPLES["classifier_prod"], "callback_url": receiver.url}
     told = str(expect(202, stack.api.post("/predict/classifier_prod", json=job))["job_id"])
     delivery = f"/webhooks/deliveries/{told}"
     eventually(lambda: stack.api.get(delivery).json().get("status") == "delivered", 30)
-    return letter, told
+    return {
+        "job": f"/console/jobs/{raised}",
+        "dead-letter": f"/console/dead-letters/{letter}",
+        "webhook": f"/console/webhooks/{told}",
+    }
+
+
+def catalog(stack: Stack) -> None:
+    """Name and tag versions."""
+    for alias, version in (("champion", "2"), ("champion", "1"), ("challenger", "2")):
+        expect(200, stack.api.put(f"/models/binary_classifier/aliases/{alias}", json={"version": version}))
+    expect(200, stack.api.patch("/models/binary_classifier/tags", json={"tags": {"owner": "risk", "tier": "1"}}))
+    expect(200, stack.api.patch("/models/quadratic_predictor/tags", json={"tags": {"owner": "pricing"}}))
+    reviewed = {"tags": {"reviewed": "2026-11-29"}}
+    expect(200, stack.api.patch("/models/binary_classifier/versions/2/tags", json=reviewed))
 
 
 def work(url: str, key: str, stopped: threading.Event) -> None:
@@ -135,7 +157,7 @@ def shown(page: Page, url: str) -> bool:
     return page.value("document.querySelector('.queued, .running') === null") is True
 
 
-def take(stack: Stack, page: Page, letter: str, told: str) -> None:
+def take(stack: Stack, page: Page, addresses: dict[str, str]) -> None:
     """Take each picture."""
     pages = {
         "overview": "/console",
@@ -153,10 +175,15 @@ def take(stack: Stack, page: Page, letter: str, told: str) -> None:
         "keys": "/console/keys",
         "key-made": "/console/keys/new",
         "webhooks": "/console/webhooks",
-        "webhook": f"/console/webhooks/{told}",
         "docs": "/console/api",
         "dead-letters": "/console/dead-letters",
-        "dead-letter": f"/console/dead-letters/{letter}",
+        "history": "/console/deployments/classifier_prod/history",
+        "rollback": "/console/deployments/classifier_prod/rollback",
+        "cancel-queued": "/console/deployments/classifier_prod/cancel-queued",
+        "prune": "/console/artifacts/prune",
+        "alias": "/console/models/binary_classifier/aliases/champion",
+        "move": "/console/models/binary_classifier/move-alias?alias=champion&version=2&expected=1",
+        **addresses,
     }
     for picture in sys.argv[1:] or PICTURES:
         name, _, look = picture.rpartition("-")

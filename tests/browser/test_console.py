@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A service with keys, a worker, a model of two versions, and one that dies of some rows."""
     env = {"QUEUECAST_AUTH": "on", "QUEUECAST_SWEEP_INTERVAL_S": "0.3", **webhook_environment()}
     made = Stack(tmp_path_factory.mktemp("stack"), env=env)
-    key = made.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
+    key = made.queuecast("keys", "create", "me", "--role", "admin", "--new-registry").stdout.strip()
     with made as running:
         running.api.headers["Authorization"] = f"Bearer {key}"
         worker = running.start_worker(wait=False)
@@ -146,6 +146,31 @@ def test_a_swap_is_explained_confirmed_and_seen(page: Page, stack: Stack) -> Non
     shows(page, "#deployment", "echo, version 2")
     shows(page, "#deployment h1", "active")
     assert stack.predict("swapped", [1, 2])["prediction"][0] == "two"
+
+
+def test_an_alias_is_made_and_moved_and_its_followers_swap(page: Page, stack: Stack) -> None:
+    page.go(f"{stack.url}/console/models/echo")
+    click(page, "Name a version…")
+    page.value("(document.getElementById('alias').value = 'champion', null)")
+    page.value("(document.getElementById('version').value = '1', null)")
+    click(page, "Review")
+    assert "No endpoint follows it" in text(page)
+    click(page, "Make it")
+    assert "champion" in text(page, "#version-1")
+    stack.deploy("echo", alias="champion", follow=True, endpoint_name="led")
+    page.go(f"{stack.url}/console/models/echo")
+    assert "led" in text(page, "#alias-champion")
+    click(page, "Move…")
+    page.value("(document.getElementById('version').value = '2', null)")
+    click(page, "Review")
+    assert "led follows it, and swaps to version 2" in text(page)
+    click(page, "Move it")
+    assert "The alias is moved." in text(page)
+    assert "champion" in text(page, "#version-2")
+    page.go(f"{stack.url}/console/deployments/led")
+    shows(page, "#deployment", "echo, version 2, follows champion")
+    shows(page, "#deployment h1", "active")
+    assert stack.predict("led", [1, 2])["prediction"][0] == "two"
 
 
 def test_a_version_is_deployed_and_undeployed_from_its_models_page(page: Page, stack: Stack) -> None:
@@ -393,7 +418,10 @@ def test_what_failed_stands_first(page: Page, stack: Stack) -> None:
 def test_what_one_reads_has_contrast_and_what_one_uses_has_a_name(page: Page, stack: Stack, *, dark: bool) -> None:
     stack.deploy("echo", endpoint_name="seen")
     page.size(1280, 800, dark=dark)
-    for address in ("", "/deployments/seen", "/deployments/seen/settings", "/models/echo", "/register", "/keys/new"):
+    for address in (
+        *("", "/deployments/seen", "/deployments/seen/settings", "/deployments/seen/history", "/register", "/keys/new"),
+        *("/models/echo", "/models/echo/move-alias", "/models?q=o"),
+    ):
         page.go(f"{stack.url}/console{address}")
         assert page.value(TOO_FAINT) == [], address
         assert page.value(UNNAMED) == [], address
@@ -459,10 +487,14 @@ def test_every_page_fits_on_a_phone(page: Page, stack: Stack) -> None:
     lost = stack.submit(name, "kill")
     stack.job(lost, 60)
     job_id = stack.predict(name, "x" * 300)["job_id"]
+    stack.api.put("/models/mortal/aliases/an-alias", json={"version": "1"})
+    stack.api.patch("/models/mortal/tags", json={"tags": {"purpose": "of-a-rather-long-text-without-a-break"}})
     page.size(390, 844)
     for address in (
         "", f"/deployments/{name}", f"/deployments/{name}/settings", f"/deployments/{name}/undeploy", "/models",
-        "/models/mortal", "/models/mortal/versions/1/delete", "/register", "/keys", "/keys/new", "/webhooks",
+        "/models/mortal", "/models/mortal/move-alias", "/models?q=x", f"/deployments/{name}/history",
+        "/models/mortal/aliases/an-alias", "/models/mortal/move-alias?alias=an-alias&version=1&expected=1",
+        "/artifacts/prune", "/models/mortal/versions/1/delete", "/register", "/keys", "/keys/new", "/webhooks",
         "/models/mortal/versions/1/deploy", f"/deploy?model_name=mortal&version=1&endpoint_name={name}",
         "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/cancel", f"/jobs/{lost}", "/dead-letters", f"/dead-letters/{lost}",
         f"/dead-letters/{lost}/replay", "/try", f"/try/{name}", "/login", "/elsewhere",

@@ -25,7 +25,7 @@ def test_the_documented_page_watches_its_job_to_the_end_also_over_a_restart_of_t
     stack = Stack(
         tmp_path / "stack", env={"QUEUECAST_AUTH": "on", "QUEUECAST_EVENT_ORIGINS": f"http://127.0.0.1:{port}"}
     )
-    admin = stack.queuecast("keys", "create", "me", "--role", "admin").stdout.strip()
+    admin = stack.queuecast("keys", "create", "me", "--role", "admin", "--new-registry").stdout.strip()
     shop_key = stack.queuecast("keys", "create", "shop").stdout.strip()
     with stack:
         stack.register_examples()

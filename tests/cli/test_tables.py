@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.remote.stats import sparkline
+from api.cli.remote.deployments.stats import sparkline
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -51,11 +51,14 @@ def test_models_are_listed_with_their_latest_version(service: FakeService, comma
         "latest_version": "12",
         "version_count": 11,
         "created_at": "2026-11-24T10:00:00.123456+00:00",
+        "aliases": {"champion": "11"},
+        "tags": {"owner": "risk"},
     }
     service.on("GET", "/models", {"models": [model]})
     header, row = command("models", "list").stdout.splitlines()
-    assert header.split() == ["MODEL", "LATEST", "VERSIONS", "REGISTERED"]
+    assert header.split() == ["MODEL", "LATEST", "VERSIONS", "REGISTERED", "ALIASES", "TAGS"]
     assert row.split()[:3] == ["iris", "12", "11"]
+    assert row.split()[-2:] == ["champion=11", "owner=risk"]
 
 
 @pytest.mark.parametrize("arguments", [("deployments",), ("deployments", "prod")])

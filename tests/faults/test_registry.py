@@ -179,7 +179,9 @@ def test_a_damaged_artifact_fails_its_deploy_and_the_running_version_stays(servi
     damaged = service.register(name, Echo("2"))
     damage(service, damaged["artifact_sha256"])
     answer = service.api.post(
-        "/deployments/deploy", json={"model_name": name, "endpoint_name": name}, headers={"Prefer": "wait=30"}
+        "/deployments/deploy",
+        json={"model_name": name, "version": "2", "endpoint_name": name},
+        headers={"Prefer": "wait=30"},
     )
     assert answer.status_code == 409
     assert damaged["artifact_sha256"] in answer.json()["detail"]
@@ -197,7 +199,9 @@ def test_an_artifact_store_that_is_gone_fails_the_deploy_and_the_running_version
     away = store.rename(store.with_name("away"))
     try:
         answer = service.api.post(
-            "/deployments/deploy", json={"model_name": name, "endpoint_name": name}, headers={"Prefer": "wait=30"}
+            "/deployments/deploy",
+            json={"model_name": name, "version": "2", "endpoint_name": name},
+            headers={"Prefer": "wait=30"},
         )
         assert answer.status_code == 409
         assert "artifact" in answer.json()["detail"].lower()

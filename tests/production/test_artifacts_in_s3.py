@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from registry import migrate, pruning, versions
+from registry import migrate, versions
 from registry.artifacts import s3
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
+from registry.upkeep import pruning
 from tests.support.s3 import BUCKET, S3Server
 from tests.support.waiting import eventually
 
@@ -121,7 +122,8 @@ def test_what_nothing_needs_is_listed_with_its_age_and_pruned(
         session.commit()
     bucket.write(f"artifacts/incoming/{'a' * 32}", b"half")
     assert all(abs(time.time() - each.modified_at) < 60 for each in store.list_artifacts())
-    assert [each.size_bytes for each in store.list_uploads()] == [4]
+    # Other tests' uploads may be there, too: a server that went away has kept what it had.
+    assert 4 in [each.size_bytes for each in store.list_uploads()]
     found = pruning.prune(database, store)
     assert (found.deleted, len(found.too_young), found.needed_count) == ([], 1, 1)
     assert [each.versions for each in pruning.prune(database, store, grace_s=0).deleted] == [["house 2"]]

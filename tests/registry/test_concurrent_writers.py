@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from registry import deployments, versions
 from registry.artifacts.store import ArtifactStore
-from registry.catalog import aliases
+from registry.catalog import aliases, tags
 from registry.database import Database
 from registry.errors import AliasChanged, RegistryError, VersionExists, VersionInUse, VersionNotFound
 from tests.support.environment import REPOSITORY, clean_environment
@@ -209,3 +209,76 @@ def test_of_two_that_expect_the_same_version_one_moves_the_alias(
     with database.session() as session:
         assert aliases.find(session, "m", "champion").version == winner
         assert len(aliases.moves(session, "m", "champion")) == (1 if before is None else 2)
+
+
+@pytest.mark.postgres
+def test_a_move_waits_for_a_deploy_that_follows_the_alias(postgres_database: Database, store: ArtifactStore) -> None:
+    add = Adding(postgres_database, store)
+    add()
+    add()
+    with postgres_database.session() as session:
+        aliases.move(session, "m", "champion", "1")
+        session.commit()
+
+    def move() -> list[str]:
+        with postgres_database.session() as session:
+            aliases.move(session, "m", "champion", "2")
+            swapped = [each.endpoint_name for each in deployments.follow(session, "m", "champion")]
+            session.commit()
+        return swapped
+
+    with ThreadPoolExecutor(1) as threads, postgres_database.session() as session:
+        deployments.deploy(session, "m", alias="champion", follow=True, endpoint_name="e")
+        moved = threads.submit(move)
+        eventually(lambda: waiting_for_a_lock(postgres_database) or moved.done(), message="the move waits")
+        session.commit()
+        assert moved.result(20) == ["e"]
+
+
+@pytest.mark.postgres
+def test_a_deploy_does_not_follow_an_alias_that_is_moved_at_the_same_time(
+    postgres_database: Database, store: ArtifactStore
+) -> None:
+    add = Adding(postgres_database, store)
+    add()
+    add()
+    with postgres_database.session() as session:
+        aliases.move(session, "m", "champion", "1")
+        session.commit()
+
+    def deploy() -> AliasChanged | None:
+        try:
+            with postgres_database.session() as session:
+                deployments.deploy(session, "m", alias="champion", follow=True, endpoint_name="e")
+                session.commit()
+        except AliasChanged as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(1) as threads, postgres_database.session() as session:
+        aliases.move(session, "m", "champion", "2")
+        deployed = threads.submit(deploy)
+        eventually(lambda: waiting_for_a_lock(postgres_database) or deployed.done(), message="the deploy waits")
+        session.commit()
+        assert isinstance(deployed.result(20), AliasChanged)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("version", [None, "1"])
+def test_changes_of_the_same_tag_come_one_after_the_other(
+    postgres_database: Database, store: ArtifactStore, version: str | None
+) -> None:
+    Adding(postgres_database, store)()
+
+    def change(value: str) -> dict[str, str]:
+        with postgres_database.session() as session:
+            found = tags.change(session, "m", {"owner": value}, version=version)
+            session.commit()
+        return found
+
+    with ThreadPoolExecutor(1) as threads, postgres_database.session() as session:
+        tags.change(session, "m", {"owner": "risk"}, version=version)
+        changed = threads.submit(change, "sales")
+        eventually(lambda: waiting_for_a_lock(postgres_database) or changed.done(), message="the other waits")
+        session.commit()
+        assert changed.result(20) == {"owner": "sales"}

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from registry import copying, deployments, migrate, versions
+from registry import deployments, migrate, versions
 from registry.access import api_keys
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.database.tables import Table as OwnTable
 from registry.errors import CopyRefused, RegistryAbsent, RegistryUnavailable
+from registry.upkeep import copying
 from tests.support.environment import forget_cached_settings
 from tests.support.postgres import PostgresCluster
 

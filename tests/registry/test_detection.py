@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def test_functions_and_estimators_that_have_their_code_with_them_are_recognised(
         (pickle.dumps([1, 2]), "plain data"),
         (pickle.dumps(Path), "any object"),
         (b"PK\x05\x06" + bytes(18), "archive"),
+        (b"x" * 46 + b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, 1, 1, 46, 0, 0), "table of contents"),
         (b"a,b\n1,2\n", "no pickle"),
         (b"", "no pickle"),
         (b"\x80", "no pickle"),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from registry import backup
 from registry.artifacts import private_files
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.database.tables import Table
+from registry.upkeep import backup
 from tests.support.open_paths import mode_of, open_paths
 
 

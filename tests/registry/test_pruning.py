@@ -18,12 +18,13 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from registry import deployments, pruning, versions
+from registry import deployments, versions
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.database.tables import VersionRow
 from registry.errors import PruneRefused, RegistryUnavailable
-from registry.pruning import Reason
+from registry.upkeep import pruning
+from registry.upkeep.pruning import Reason
 from registry.versions import ModelVersion
 from tests.registry.test_artifacts import files, place_of
 from tests.support.waiting import eventually

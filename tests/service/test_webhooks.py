@@ -90,7 +90,10 @@ def test_every_end_is_told_once_to_whoever_asked(
     assert len(receiver.got) == len(receiver.ids) == len(ends)
     for each in receiver.got:
         assert each["type"] == f"job.{each['data']['status']}"
-        assert each["data"] == telling.job(each["data"]["job_id"])
+        job = telling.job(each["data"]["job_id"])
+        if job["error"] is not None:
+            job["error"].pop("traceback", None)  # for the owner of the job alone, who asks with a key
+        assert each["data"] == job
     delivery = telling.api.get(f"/webhooks/deliveries/{first}").json()
     assert (delivery["status"], len(delivery["attempts"])) == ("delivered", 1)
 

@@ -15,8 +15,8 @@ from workers import keys
 from workers.jobs import accept
 from workers.jobs.accept import Accepted
 from workers.jobs.job import JobOptions
-from workers.platform import async_redis
-from workers.platform.redis_client import records_client
+from workers.platform.redis import async_client as async_redis
+from workers.platform.redis.client import records_client
 from workers.queues import envelopes
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 from workers.errors import SettingsWrong
 from workers.flower import guard, launch
 from workers.platform.loopback import is_loopback
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.settings import WorkerSettings
 
 

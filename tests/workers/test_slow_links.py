@@ -20,7 +20,8 @@ from workers.engine.intake.leases import Leases
 from workers.engine.serving import finish
 from workers.errors import EndpointUndeployed
 from workers.jobs import records, transitions
-from workers.platform import async_redis, redis_client
+from workers.platform.redis import async_client as async_redis
+from workers.platform.redis import client as redis_client
 
 MEBIBYTE = 1024 * 1024
 #: Of one direction; what is sent takes several times as long as may be waited without a sign of life.

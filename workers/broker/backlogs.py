@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from workers import keys
 from workers.broker import rabbitmq
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import queue_client, records_client, translated_errors
+from workers.platform.redis.client import queue_client, records_client, translated_errors
 from workers.queues import delayed
 from workers.queues.delayed import Delayed
 from workers.queues.naming import queue_name, queue_names

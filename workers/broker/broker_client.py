@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from workers.app import app
 from workers.broker import rabbitmq
 from workers.broker.rabbitmq import SendUnconfirmed
-from workers.platform.redis_client import may_have_arrived
+from workers.platform.redis.client import may_have_arrived
 from workers.queues import envelopes
 from workers.queues.envelopes import Envelope
 from workers.settings import load

@@ -21,7 +21,7 @@ from amqp.exceptions import AMQPError, MessageNacked, NotFound, PreconditionFail
 from kombu.exceptions import OperationalError
 
 from workers.app import app
-from workers.platform.redis_client import CONNECT_TIMEOUT_S
+from workers.platform.redis.client import CONNECT_TIMEOUT_S
 from workers.settings import load
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from registry.signatures.signature import Signature
 from workers import keys
 from workers.deployments import status
 from workers.measures.reports import WorkerReport
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 _log = logging.getLogger(__name__)
 

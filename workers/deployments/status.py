@@ -16,7 +16,7 @@ from workers.jobs import records, weights
 from workers.jobs.query import JobView
 from workers.measures import counters, paces, reports
 from workers.measures.reports import EndpointReport, HostsState, SeenReport, VersionReport, WorkerReport
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 #: Statuses of a deployment's view.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"

@@ -23,7 +23,7 @@ from registry.artifacts import private_files
 from workers.embedded_redis import redis_binary
 from workers.errors import WorkerError
 from workers.platform.child_process import dies_with_parent
-from workers.platform.redis_client import connect
+from workers.platform.redis.client import connect
 
 HOST = "127.0.0.1"
 _ANSWER_DEADLINE_S = 20.0

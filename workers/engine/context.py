@@ -18,7 +18,7 @@ from workers.engine.supervision import persistently
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
 from workers.hosts.worker_side.launcher import HostLauncher
-from workers.platform.redis_client import refuses_for_good
+from workers.platform.redis.client import refuses_for_good
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)

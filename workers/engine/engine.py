@@ -38,7 +38,7 @@ from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, Settin
 from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import query, transitions
 from workers.measures import reports
-from workers.platform.async_redis import connect
+from workers.platform.redis.async_client import connect
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from workers.measures.positions import JobsAhead
 from workers.platform import fast_json
 from workers.platform.ids import new_id
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import may_have_arrived, records_client, translated_errors
+from workers.platform.redis.client import may_have_arrived, records_client, translated_errors
 from workers.queues import arguments, delayed, priorities
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority

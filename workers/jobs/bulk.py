@@ -43,7 +43,7 @@ from workers.jobs.accept import (
 )
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.platform.ids import new_id
-from workers.platform.redis_client import AWAY, is_wrong_type, records_client, translated_errors
+from workers.platform.redis.client import AWAY, is_wrong_type, records_client, translated_errors
 from workers.queues import delayed
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority

@@ -27,7 +27,7 @@ from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.job import Failure, JobOptions
 from workers.jobs.query import JobView
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 from workers.queues import arguments, envelopes
 from workers.queues.envelopes import EnvelopeUnreadable
 from workers.queues.priorities import Priority

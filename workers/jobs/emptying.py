@@ -14,7 +14,7 @@ from typing import cast
 from workers import keys
 from workers.jobs import query, records, transitions
 from workers.jobs.query import JobState, JobView
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 _PAGE = 200
 

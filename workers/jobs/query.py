@@ -25,7 +25,7 @@ from workers.measures import paces, positions
 from workers.measures.paces import QueuePosition
 from workers.platform import fast_json
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 from workers.queues.priorities import Priority
 from workers.settings import load
 

@@ -7,7 +7,7 @@ import secrets
 from typing import cast
 
 from workers import keys
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 _BYTES = 32
 

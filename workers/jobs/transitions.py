@@ -34,7 +34,7 @@ from workers.jobs import records
 from workers.jobs.job import JobFacts
 from workers.measures import counters, figures
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import is_wrong_type, records_client
+from workers.platform.redis.client import is_wrong_type, records_client
 from workers.queues.holder import HOLDER
 from workers.settings import load
 

@@ -17,7 +17,7 @@ from typing import Any
 import redis
 
 from workers import keys
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 WINDOW_S = 300
 #: The current window and two complete ones.
@@ -133,7 +133,8 @@ def read_histograms(endpoint_names: Sequence[str]) -> list[Histogram]:
             pipeline.hmget(keys.counts(name), [*BOUND_FIELDS, "latency_ms", "histogram_from_ms"])
         replies = pipeline.execute(raise_on_error=False)
     # The counts may have the type of another key.
-    values = [[0, 0] if isinstance(reply, Exception) else [each or 0 for each in reply] for reply in replies]
+    none = [0] * (len(BOUND_FIELDS) + 2)
+    values = [none if isinstance(reply, Exception) else [each or 0 for each in reply] for reply in replies]
     return [
         Histogram([int(each) for each in jobs], (float(sum_ms) - float(from_ms)) / 1000 if any(jobs) else 0.0)
         for *jobs, sum_ms, from_ms in values

@@ -16,7 +16,7 @@ from typing import cast
 from workers import keys
 from workers.measures import counters
 from workers.measures.counters import Kind
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 MINUTE_S, SPAN_S, DAY_S = 60, 600, 86_400
 #: Up to this, figures are those of minutes, and beyond it those of ten minutes.

@@ -17,7 +17,7 @@ from workers.measures import reports
 from workers.measures.positions import JobsAhead
 from workers.measures.reports import HostsState
 from workers.platform import blocking
-from workers.platform.redis_client import AWAY, records_client
+from workers.platform.redis.client import AWAY, records_client
 
 _log = logging.getLogger(__name__)
 

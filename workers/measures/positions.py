@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from workers import keys
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues.priorities import ORDERS, ROUND, Priority
 
 #: Clocks of clients differ by less. A job whose time is further in the future than this is delayed.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers import keys
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.settings import load
 
 

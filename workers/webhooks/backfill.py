@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from workers import keys
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 
 #: The scan of so many callbacks blocks Redis for half a millisecond.
 _SCANNED_AT_ONCE = 200

@@ -23,7 +23,7 @@ from workers import keys, settings
 from workers.app import configuration
 from workers.platform import logs
 from workers.platform.process_title import set_title
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues import unpacking
 from workers.queues.naming import DELIVER_TASK, WEBHOOKS_QUEUE
 from workers.webhooks import backfill, store

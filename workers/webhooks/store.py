@@ -26,7 +26,7 @@ from workers.jobs import records
 from workers.jobs.outbox import LIST_TTL_S, LISTED_OF_OWNER, without_secrets
 from workers.platform import fast_json
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 from workers.webhooks.settings import load
 
 #: Time between the lease of a delivery and its attempt. If the task's message is only late, the delivery is leased

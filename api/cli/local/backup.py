@@ -99,9 +99,9 @@ def backup(output: Output, folder: Path) -> None:
 
 def _make(folder: Path, output: Output) -> dict[str, Any]:
     """Copy in this order: jobs name deployments, deployments name artifacts, so what is named is copied later."""
-    from registry import backup as registry_backup
     from registry import migrate
     from registry.artifacts.store import checksum_of
+    from registry.upkeep import backup as registry_backup
     from workers.embedded_redis import snapshot
 
     registry_backup.database_file()  # refuses at once what can't be copied like this
@@ -145,7 +145,7 @@ def restore(output: Output, folder: Path, check: bool) -> None:
       queuecast restore /backups/2026-11-24
       queuecast run
     """
-    from registry import backup as registry_backup
+    from registry.upkeep import backup as registry_backup
     from workers.embedded_redis import snapshot
 
     contents = _read(folder)

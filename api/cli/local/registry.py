@@ -57,8 +57,8 @@ def copy(target: str, as_json: bool) -> None:
 
 def _copy(target: str, output: Output) -> dict[str, int]:
     # Late: the other commands need no database.
-    from registry import copying
     from registry.errors import RegistryError, SettingsWrong
+    from registry.upkeep import copying
 
     try:
         with output.progress("copying") as progress:

@@ -14,7 +14,7 @@ from api.cli.errors import CliError, RequestRefused, StartFailed
 from api.cli.local.supervisor import Supervisor
 from api.cli.settings import CliSettings
 from registry.artifacts import private_files
-from workers.platform.redis_client import connect
+from workers.platform.redis.client import connect
 
 _READY_LIMIT_S = 60.0
 _DEPLOY_LIMIT_S = 120.0

@@ -10,7 +10,7 @@ from api.cli.client import Client, Document
 from api.cli.errors import ExitCode, LimitExceeded
 from api.cli.options import calls_service
 from api.cli.output import Output
-from api.cli.remote.deployments import show_table
+from api.cli.remote.deployments.deployments import show_table
 
 #: What a deployment can be, as the API shows it.
 _STATUSES = ("deploying", "active", "degraded", "failed", "draining", "parked")

@@ -110,6 +110,7 @@ def test_what_can_not_be_followed_is_refused(client: Client, wanted: dict[str, A
 
 def test_refusals_name_what_is_wrong(client: Client) -> None:
     refused(move(client, "9"), 404, "version_not_found")
+    refused(client.get("/models/none/aliases"), 404, "model_not_found")
     refused(move(client, "1", alias="latest"), 422, "name_invalid")
     refused(client.get("/models/adder/aliases/champion"), 404, "alias_not_found")
     refused(client.get("/models/adder/aliases/champion/history"), 404, "alias_not_found")

@@ -26,7 +26,7 @@ from tests.api.stand_in_worker import StandInWorker
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from workers import keys as redis_keys
-from workers.platform.redis_client import connect, records_client
+from workers.platform.redis.client import connect, records_client
 
 #: What each route needs; `None` is open to all.
 ROLES: dict[str, Role | None] = {
@@ -60,6 +60,13 @@ ROLES: dict[str, Role | None] = {
     "dead_letters.discard_dead_letter": Role.OPERATOR,
     "models.list_models": Role.OPERATOR,
     "models.show_stats": Role.OPERATOR,
+    "aliases.list_aliases": Role.OPERATOR,
+    "aliases.show_alias": Role.OPERATOR,
+    "aliases.show_alias_history": Role.OPERATOR,
+    "aliases.move_alias": Role.OPERATOR,
+    "aliases.delete_alias": Role.OPERATOR,
+    "aliases.tag_model": Role.OPERATOR,
+    "aliases.tag_version": Role.OPERATOR,
     "models.show_model": Role.OPERATOR,
     "models.show_version": Role.OPERATOR,
     "models.register": Role.ADMIN,
@@ -114,6 +121,11 @@ ROLES: dict[str, Role | None] = {
     "console.deployments.review_undeploy": Role.OPERATOR,
     "console.deployments.undeploy": Role.OPERATOR,
     "console.models.list_models": Role.OPERATOR,
+    "console.aliases.show_alias": Role.OPERATOR,
+    "console.aliases.review_move": Role.OPERATOR,
+    "console.aliases.move": Role.OPERATOR,
+    "console.aliases.review_delete": Role.OPERATOR,
+    "console.aliases.delete": Role.OPERATOR,
     "console.models.show_model": Role.OPERATOR,
     "console.models.review_delete": Role.ADMIN,
     "console.models.delete_version": Role.ADMIN,
@@ -519,7 +531,7 @@ def test_without_redis_no_rate_is_limited_and_without_the_registry_known_keys_go
     known, strange = make("known", Role.OPERATOR, rate_limit_per_s=0.5), make("strange")
     assert client.get("/jobs", headers=known).status_code == 200
     monkeypatch.setattr(
-        "workers.platform.rate_limits.records_client", lambda: connect(f"redis://127.0.0.1:{free_port()}/0")
+        "workers.platform.redis.rate_limits.records_client", lambda: connect(f"redis://127.0.0.1:{free_port()}/0")
     )
     assert client.get("/jobs", headers=known).status_code == 200
     monkeypatch.setattr(services.of(app), "database", Database("postgresql://nobody@127.0.0.1:1/none"))
@@ -732,7 +744,7 @@ class TestToldToAskNobody:
 
 
 def test_the_clock_of_the_rate_is_exact_enough_for_short_intervals(redis_url: str) -> None:
-    from workers.platform import rate_limits
+    from workers.platform.redis import rate_limits
 
     assert [rate_limits.take("x", 1_000) for _ in range(1_000)].count(0) >= 999
     began = time.monotonic()

@@ -25,7 +25,7 @@ from tests.api.conftest import MAX_BYTES, Client, View
 from tests.api.described_client import PAGES
 from workers import keys
 from workers.embedded_redis.server import EmbeddedRedis
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 
 Enter = Callable[..., Client]
 

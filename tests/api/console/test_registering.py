@@ -140,3 +140,13 @@ def test_a_version_is_deleted_after_a_question_and_not_while_it_serves(client: C
     client.register("other")
     answer = client.post("/console/models/other/versions/1/delete", data=form)
     assert answer.headers["Location"] == "/console/models?done=delete"
+
+
+def test_a_version_that_an_alias_names_is_not_deleted(client: Client) -> None:
+    client.register()
+    client.put("/models/adder/aliases/champion", json={"version": "1"})
+    form = fields(client.get("/console/models/adder/versions/1/delete"))
+    answer = client.post("/console/models/adder/versions/1/delete", data=form)
+    assert answer.status_code == 409
+    assert "Version 1 of model 'adder' is named by champion" in text_of(answer)
+    assert "Delete the version" in text_of(answer)

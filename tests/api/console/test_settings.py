@@ -59,6 +59,16 @@ def test_a_change_is_shown_as_before_and_after_and_posts_nothing_else(client: Cl
     assert settings_of(client) == {**before, "hosts": 3, "expires_in_s": 1.5, "events": "off"}
     view = client.get("/deployments/adding").json
     assert (view["version"], view["revision"]) == ("1", 2)
+    changed = client.get("/deployments/adding/history").json["changes"][0]
+    assert (changed["action"], changed["changes"].keys()) == ("configure", {"hosts", "expires_in_s", "events"})
+
+
+def test_an_endpoint_that_follows_an_alias_still_does_after_a_change(client: Client, adding: View) -> None:
+    client.put("/models/adder/aliases/champion", json={"version": "1"})
+    client.deploy(alias="champion", follow=True)
+    assert client.post(FORM, data=fields(review(client, hosts="2"))).status_code == 303
+    view = client.get("/deployments/adding").json
+    assert (view["followed_alias"], view["settings"]["hosts"]) == ("champion", 2)
 
 
 def test_an_emptied_field_goes_back_to_its_default(client: Client, adding: View) -> None:

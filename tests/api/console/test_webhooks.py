@@ -15,7 +15,7 @@ from tests.api.console.pages import fields, page
 from tests.support.environment import forget_cached_settings
 from tests.support.webhook_receiver import SECRET
 from workers import keys
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 
 URL = "https://shop.example/ended?token=secret"
 

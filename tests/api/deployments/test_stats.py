@@ -8,8 +8,9 @@ import pytest
 
 from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import StandInWorker
+from workers import keys
 from workers.engine.upkeep import minutes
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues.naming import queue_name
 
 
@@ -61,7 +62,7 @@ def test_an_unknown_endpoint_has_no_figures(client: Client) -> None:
     assert (answer.status_code, answer.json["code"]) == (404, "deployment_not_found")
 
 
-@pytest.mark.parametrize("since", ["", "1", "h", "25h", "59s", "1d", "-1h", "1.5h", "99999999h"])
+@pytest.mark.parametrize("since", ["", "1", "h", "0m", "25h", "1441m", "90s", "1d", "-1h", "1.5h", "1h\n", "99999999h"])
 def test_a_time_without_figures_is_refused(client: Client, adding: View, since: str) -> None:
     answer = client.get("/deployments/adding/stats", query_string={"since": since})
     assert (answer.status_code, answer.json["code"], answer.json["field"]) == (422, "request_invalid", "since")
@@ -74,3 +75,11 @@ def test_metrics_have_a_histogram_of_whole_job_time(client: Client, adding: View
     assert f'{name}_bucket{{endpoint="adding",le="0.005"}} 3.0' in text
     assert f'{name}_bucket{{endpoint="adding",le="+Inf"}} 3.0' in text
     assert f'{name}_sum{{endpoint="adding"}} 0.006' in text
+
+
+def test_counts_of_the_wrong_type_hide_no_metrics_of_others(client: Client, adding: View) -> None:
+    client.deploy("spoilt")
+    records_client().set(keys.counts("spoilt"), "no hash")
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert 'queuecast_endpoint_job_duration_seconds_count{endpoint="spoilt"} 0.0' in answer.get_data(as_text=True)

@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 from workers import keys
 from workers.jobs import tickets
 from workers.jobs.on_loop.following import Follower, Following
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 
 ELSEWHERE = "https://shop.example"
 

@@ -13,7 +13,7 @@ from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
 from tests.support import desk
 from workers import keys, tasks
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 
 
 def polled(client: Client, job_id: str, end: Any) -> Answer:

@@ -16,7 +16,7 @@ from tests.api.stand_in_worker import StandInWorker
 from workers import keys
 from workers.errors import BulkInterrupted
 from workers.jobs import bulk, query
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority
 

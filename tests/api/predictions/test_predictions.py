@@ -15,7 +15,7 @@ from tests.api.described_client import Answer
 from tests.api.stand_in_worker import StandInWorker
 from tests.support.waiting import eventually
 from workers.jobs import query
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority
 

@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures.reports import HostsState
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority
 

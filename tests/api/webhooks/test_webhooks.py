@@ -16,7 +16,7 @@ from tests.api.conftest import Client, View
 from tests.support.environment import forget_cached_settings
 from tests.support.webhook_receiver import SECRET
 from workers import keys
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.webhooks import store as deliveries
 
 URL = "https://hooks.example.com/hook?token=secret"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.remote.changes import described
+from api.cli.remote.deployments.changes import described
 from registry.serving_settings import ServingSettings
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService

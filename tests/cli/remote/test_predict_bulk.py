@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.cli.remote import bulk, waiting
+from api.cli.remote.deployments import waiting
+from api.cli.remote.jobs import bulk
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 

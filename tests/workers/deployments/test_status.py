@@ -15,7 +15,7 @@ from workers.deployments import status
 from workers.errors import QueueUnavailable
 from workers.measures import reports
 from workers.measures.reports import HostsState, VersionReport
-from workers.platform.redis_client import connect
+from workers.platform.redis.client import connect
 
 LOADING, READY, FAILED, STOPPING = HostsState
 #: For what no worker reports anything of.

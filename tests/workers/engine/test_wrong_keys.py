@@ -28,7 +28,7 @@ from workers.jobs.transitions import Claim
 from workers.measures import reports
 from workers.measures.counters import Kind
 from workers.measures.reports import HostsState
-from workers.platform.redis_client import refuses_for_good
+from workers.platform.redis.client import refuses_for_good
 from workers.queues.naming import queue_name
 
 

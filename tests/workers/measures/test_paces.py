@@ -15,7 +15,7 @@ from workers.jobs.accept import Limits
 from workers.measures import paces, reports
 from workers.measures.paces import Pace, combined
 from workers.measures.reports import HostsState, PaceReport
-from workers.platform.redis_client import connect
+from workers.platform.redis.client import connect
 
 ONE_BY_ONE = Pace(hosts=1, batch_jobs=1, fixed_ms=1_000, job_ms=0, known_jobs=4)
 IN_BATCHES = Pace(hosts=2, batch_jobs=10, fixed_ms=1_000, job_ms=100, known_jobs=40)

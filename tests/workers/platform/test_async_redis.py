@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
-from workers.platform import async_redis
+from workers.platform.redis import async_client as async_redis
 
 COMMANDS: list[tuple[Any, ...]] = [
     ("PING",),

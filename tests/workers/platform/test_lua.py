@@ -16,7 +16,7 @@ from tests.support.scripts import Given
 from workers import keys
 from workers.errors import QueueStoreFull
 from workers.platform.lua import Lua, in_lua, script
-from workers.platform.redis_client import translated_errors
+from workers.platform.redis.client import translated_errors
 
 WORKERS = REPOSITORY / "workers"
 FILES = sorted(WORKERS.rglob("*.lua"))

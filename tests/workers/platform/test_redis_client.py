@@ -16,8 +16,8 @@ from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.errors import QueueUnavailable
-from workers.platform import redis_client
-from workers.platform.redis_client import connect, may_have_arrived, translated_errors
+from workers.platform.redis import client as redis_client
+from workers.platform.redis.client import connect, may_have_arrived, translated_errors
 
 
 @pytest.fixture

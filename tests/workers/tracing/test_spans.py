@@ -12,7 +12,7 @@ from tests.support.environment import REPOSITORY, clean_environment
 from tests.workers.stand_ins import queued_job
 from workers import keys
 from workers.jobs import accept, bulk
-from workers.platform.redis_client import records_client
+from workers.platform.redis.client import records_client
 from workers.queues import envelopes
 from workers.tracing import spans
 from workers.tracing.traced import Batch

@@ -21,7 +21,7 @@ from workers.engine.intake.protocol import JobSink
 from workers.jobs import records
 from workers.measures import positions
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import in_parts, refuses_for_good
+from workers.platform.redis.client import in_parts, refuses_for_good
 from workers.queues import delayed
 from workers.queues.holder import HOLDER
 from workers.settings import load

@@ -17,7 +17,7 @@ from workers.jobs.dead_letters import Kind as LetterKind
 from workers.jobs.records import Outcome
 from workers.jobs.transitions import Finish
 from workers.measures.counters import Kind
-from workers.platform.redis_client import in_parts
+from workers.platform.redis.client import in_parts
 
 #: One write blocks Redis, and a script can't take many more arguments.
 _WRITTEN_AT_ONCE = 1_000

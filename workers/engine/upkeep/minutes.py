@@ -15,7 +15,7 @@ from workers.broker import backlogs
 from workers.errors import QueueUnavailable
 from workers.measures import figures, reports
 from workers.measures.figures import DAY_S, LATE_S, MINUTE_S, MINUTES_OF_SPAN, SPAN_S, Figures
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 _log = logging.getLogger(__name__)
 

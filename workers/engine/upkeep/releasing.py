@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from workers import keys
 from workers.engine.intake.protocol import Source
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import refuses_for_good
+from workers.platform.redis.client import refuses_for_good
 from workers.queues.naming import queue_names
 
 _log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from workers.engine.upkeep.recount import recount
 from workers.engine.upkeep.releasing import Release
 from workers.jobs import query, records, transitions
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import refuses_for_good
+from workers.platform.redis.client import refuses_for_good
 from workers.queues.priorities import Priority
 from workers.settings import WorkerSettings
 

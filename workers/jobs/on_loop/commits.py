@@ -20,7 +20,7 @@ from workers.jobs.accept import Accepted, Idempotency, Limits, PreparedJob
 from workers.jobs.bulk import CHUNK_BYTES, CHUNK_JOBS
 from workers.jobs.on_loop import scripts
 from workers.jobs.on_loop.gathering import Gathering
-from workers.platform.redis_client import may_have_arrived
+from workers.platform.redis.client import may_have_arrived
 from workers.queues.priorities import Priority
 
 #: Groups that Redis is asked to store at once; while it does, the next ones grow.

@@ -19,10 +19,10 @@ from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
-from workers.platform import async_redis
 from workers.platform.blocking import beside, in_pool
 from workers.platform.ids import new_id
-from workers.platform.redis_client import translated_errors
+from workers.platform.redis import async_client as async_redis
+from workers.platform.redis.client import translated_errors
 from workers.settings import load
 from workers.tracing import spans
 

@@ -18,7 +18,7 @@ from workers.jobs import query
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits, Watch
 from workers.jobs.query import JobView
-from workers.platform.redis_client import translated_errors
+from workers.platform.redis.client import translated_errors
 
 _log = logging.getLogger(__name__)
 

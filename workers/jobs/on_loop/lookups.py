@@ -11,7 +11,7 @@ from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
 from workers.platform.blocking import beside
-from workers.platform.redis_client import translated_errors
+from workers.platform.redis.client import translated_errors
 
 #: More are refused: they are looked up one page after the other, while the caller waits.
 MAX_JOBS = 1_000

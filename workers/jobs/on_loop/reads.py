@@ -20,7 +20,7 @@ from workers.jobs.query import JobState, JobView
 from workers.measures import paces, positions
 from workers.measures.positions import JobsAhead
 from workers.platform.blocking import beside
-from workers.platform.redis_client import translated_errors
+from workers.platform.redis.client import translated_errors
 
 _GROUPS_UNDER_WAY = 4
 #: Reads that are not gathered, each on a connection of its own; further ones wait.

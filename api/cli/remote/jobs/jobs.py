@@ -13,7 +13,8 @@ from click.core import ParameterSource
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Duration, JsonValue, calls_service
 from api.cli.output import Output, local_time, place, seconds_between
-from api.cli.remote import emptying, waiting
+from api.cli.remote.deployments import waiting
+from api.cli.remote.jobs import emptying
 
 #: A change is shown at the latest after this long; the end of the job at once.
 _LOOK_INTERVAL_S = 1.0

@@ -10,7 +10,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, Example, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
-from api.cli.remote import aliases, mlflow_import
+from api.cli.remote.models import aliases, mlflow_import
 from api.client.errors import SettingsWrong
 
 

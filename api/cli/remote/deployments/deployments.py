@@ -9,7 +9,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, calls_service, waits
 from api.cli.output import Output, local_time, to_json
-from api.cli.remote import changes, waiting
+from api.cli.remote.deployments import changes, waiting
 from registry.serving_settings import ServingSettings
 
 _DEPLOY_TIMEOUT_S = 120.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workers import keys
 from workers.platform.lua import Lua, script
-from workers.platform.redis_client import records_client, translated_errors
+from workers.platform.redis.client import records_client, translated_errors
 
 _TAKE = Lua("workers.platform", "take_rate")
 

@@ -14,7 +14,7 @@ from api.cli.client import Client, Document
 from api.cli.errors import CliError, JobUnsuccessful, RequestRefused
 from api.cli.options import parsed
 from api.cli.output import Output, to_json
-from api.cli.remote import waiting
+from api.cli.remote.deployments import waiting
 from api.errors import JsonInvalid
 from api.strict_json import WHITESPACE, json_lines, json_text, without_mark
 

@@ -10,8 +10,8 @@ from click.core import ParameterSource
 from api.cli.client import Client, Document, path_of
 from api.cli.options import JsonValue, calls_service, waits
 from api.cli.output import Output, place, to_json
-from api.cli.remote import waiting
-from api.cli.remote.bulk import predict_all
+from api.cli.remote.deployments import waiting
+from api.cli.remote.jobs.bulk import predict_all
 from api.cli.remote.tables.options import TableOptions, takes_tables
 from api.cli.remote.tables.run import predict_table
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, render_template, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth.sessions import for_role
 from api.console import forms, views
 from api.models import service as model_service
 from api.process import services
-from registry.errors import VersionInUse
+from registry.errors import VersionAliased, VersionInUse
 from registry.roles import Role
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
@@ -19,9 +19,12 @@ blueprint = Blueprint("models", __name__, url_prefix="/models")
 
 @blueprint.get("")
 @for_role(Role.OPERATOR)
-def list_models() -> str:
-    """List the models."""
-    return render_template("console/models.html", models=model_service.list_models(services.current()))
+def list_models() -> str | tuple[str, int]:
+    """List the models, perhaps only those that a search finds."""
+    sent = forms.send(lambda: model_service.list_models(services.current(), forms.model_search(request.args)), "q")
+    wanted = {name: value for name in ("q", "tag") if (value := request.args.get(name))}
+    page = render_template("console/models.html", models=sent.made or [], wanted=wanted, problems=sent.problems)
+    return page, sent.status
 
 
 @blueprint.get("/<model_name>")
@@ -43,7 +46,8 @@ def review_delete(model_name: str, version: str) -> str:
 def delete_version(model_name: str, version: str) -> AnyResponse | tuple[str, int]:
     """Delete a version; show why that can't be."""
     here = services.current()
-    sent = forms.send(lambda: model_service.delete_version(here, model_name, version), "", {VersionInUse: ""})
+    refusals: Mapping[type[Exception], str] = {VersionInUse: "", VersionAliased: ""}
+    sent = forms.send(lambda: model_service.delete_version(here, model_name, version), "", refusals)
     if sent.problems:
         return _delete_page(model_name, version, sent.problems), sent.status
     left = any(each["name"] == model_name for each in model_service.list_models(here))

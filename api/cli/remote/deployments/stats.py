@@ -54,7 +54,7 @@ class _Limit(click.ParamType[tuple[str, float]]):
 
 @click.command()
 @click.argument("endpoint")
-@click.option("--since", default="1h", show_default=True, help="How far back, from 1m to 24h; a unit s, m or h.")
+@click.option("--since", default="1h", show_default=True, help="How far back, from 1m to 24h; a unit m or h.")
 @click.option(
     "--fail-over",
     "limits",

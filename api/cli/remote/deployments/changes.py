@@ -10,7 +10,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, calls_service, waits
 from api.cli.output import Output, local_time
-from api.cli.remote import waiting
+from api.cli.remote.deployments import waiting
 from registry.serving_settings import ServingSettings
 
 _TIMEOUT_S = 120.0

@@ -96,7 +96,8 @@ def review_settings(endpoint_name: str) -> str | tuple[str, int]:
 @for_role(Role.OPERATOR)
 def configure(endpoint_name: str) -> AnyResponse:
     """Change settings, unless the deployment has changed since it was shown."""
-    settings.configure(services.current(), _serving(endpoint_name), request.form)
+    _serving(endpoint_name)
+    settings.configure(services.current(), endpoint_name, request.form)
     return redirect(url_for(".show_deployment", endpoint_name=endpoint_name, done="configure"), 303)
 
 

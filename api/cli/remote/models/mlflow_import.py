@@ -10,7 +10,7 @@ import click
 from api.cli.client import Client, Document
 from api.cli.options import Assignment, JsonValue, calls_service
 from api.cli.output import Output
-from api.cli.remote.aliases import listed
+from api.cli.remote.models.aliases import listed
 from api.client import MLFLOW_SCHEME as SCHEME
 from api.client.errors import SettingsWrong
 

@@ -12,8 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
 
-from workers.platform import redis_client
-from workers.platform.redis_client import CONNECT_TIMEOUT_S, buffer_little, in_pieces
+from workers.platform.redis import client as redis_client
+from workers.platform.redis.client import CONNECT_TIMEOUT_S, buffer_little, in_pieces
 
 
 class _ReadInPieces(_AsyncHiredisParser):

@@ -1,0 +1,1 @@
+"""Commands that deploy, change, undeploy and show deployments."""

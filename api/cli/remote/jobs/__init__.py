@@ -1,0 +1,1 @@
+"""Commands that submit jobs, show, cancel and repeat them."""

@@ -1,0 +1,1 @@
+"""Commands that register, tag, name, show and delete versions of models."""

@@ -1,0 +1,1 @@
+"""Pages of models: versions, aliases, registration by upload, and the artifact store."""
