@@ -93,7 +93,7 @@ def test_the_history_page_leads_back_after_a_confirmation(service: Stack, house:
         page.picture(tmp_path / "history.png")
         page.size(390, 800)
         page.picture(tmp_path / "history-phone.png")
-        page.leave(lambda: page.value("(document.querySelector('.buttons .main').click(), null)"))
+        page.leave(lambda: page.value("(document.querySelector('.actions .main').click(), null)"))
         assert "house version 1 serves again" in page.value("document.querySelector('main').innerText")
         page.leave(lambda: page.value("(document.querySelector('button.main').click(), null)"))
         page.wait_for("document.querySelector('#deployment').innerText.includes('house, version 1')")
