@@ -36,7 +36,7 @@ def test_pages_show_the_meanings_with_their_window_of_time(client: Client, addin
     worker.report(adding)
     overview = client.get("/console").text
     assert f'<th scope="col" class="number" title="{MEANINGS["Queued"]}">Queued</th>' in overview
-    assert 'title="95th percentile of whole-job time over the last 15 minutes">p95 (15 min)<' in overview
+    assert 'title="95th percentile of whole-job time over the last 15 minutes">p95 (15\u00a0min)<' in overview
     shown = client.get("/console/deployments/adding").text
     assert f'<dt title="{MEANINGS["Queued"]}">Queued</dt>' in shown
     for page in (overview, shown):
