@@ -230,10 +230,21 @@ def rollback(
     row = _revise(session, endpoint_name, found[0].revision, updated_at=now, deployed_at=now)
     before = State.of(row)
     row.model_name, row.version, row.worker_group = state.model_name, state.version, state.worker_group
-    row.settings, row.intent, row.followed_alias = dict(state.settings), Intent.SERVE, None
+    row.settings, row.intent, row.followed_alias = dict(state.settings), Intent.SERVE, _still_followed(session, state)
     session.flush()
     history.record(session, row, Action.ROLLBACK, before, actor=actor, rolled_back_to=target)
     return _view(_read(session, endpoint_name))
+
+
+def _still_followed(session: Session, state: State) -> str | None:
+    """Return the alias that an earlier state followed, if that names the same version now; None otherwise."""
+    alias = state.followed_alias
+    if alias is None:
+        return None
+    try:
+        return alias if aliases.find(session, state.model_name, alias).version == state.version else None
+    except AliasNotFound:
+        return None
 
 
 def rollback_target(

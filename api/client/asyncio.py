@@ -262,9 +262,9 @@ class AsyncClient(BaseClient):
             imported = await self._driver.run(registration.import_mlflow(archive, described, timeout_s))
             return await self._driver.run(mlflow_registry.take_along(source, imported, self._ends_at(timeout_s)))
 
-    async def models(self) -> list[Model]:
+    async def models(self, text: str | None = None, *, tags: Mapping[str, str] | None = None) -> list[Model]:
         """As `Client.models`."""
-        return await self._driver.run(registration.list_models(self._ends_at()))
+        return await self._driver.run(registration.list_models(text, tags or {}, self._ends_at()))
 
     async def model(self, name: str) -> Model:
         """As `Client.model`."""

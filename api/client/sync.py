@@ -350,9 +350,9 @@ class Client(BaseClient):
             imported = self._driver.run(registration.import_mlflow(archive, described, timeout_s))
             return self._driver.run(mlflow_registry.take_along(source, imported, self._ends_at(timeout_s)))
 
-    def models(self) -> list[Model]:
-        """Return the models, by name, without their versions."""
-        return self._driver.run(registration.list_models(self._ends_at()))
+    def models(self, text: str | None = None, *, tags: Mapping[str, str] | None = None) -> list[Model]:
+        """Return the models, by name, without their versions: those with this text in their names, and these tags."""
+        return self._driver.run(registration.list_models(text, tags or {}, self._ends_at()))
 
     def model(self, name: str) -> Model:
         """Return a model and its versions. Raises NotFound."""

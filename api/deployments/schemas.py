@@ -33,7 +33,7 @@ class Deploy(ServingSettings):
     follow: bool = Field(
         default=False,
         description="With `alias` and `endpoint_name`: whether each move of the alias is a swap of the endpoint, until "
-        "a deploy names a version or another alias, or the endpoint is rolled back.",
+        "a deploy names a version or another alias, or the endpoint is rolled back to another version.",
     )
     endpoint_name: EndpointName | None = Field(default=None, description="`<model_name>-v<version>` by default.")
     worker_group: Name | None = Field(

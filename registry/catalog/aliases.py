@@ -120,6 +120,13 @@ def delete(session: Session, model_name: str, alias: str, *, actor: str | None =
         raise _missing(session, model_name, alias)
     if followed_by := followers(session, model_name, alias):
         raise AliasInUse(model_name, alias, followed_by)
+    # Undeployed ones must not follow another alias that gets this name later.
+    session.execute(
+        update(DeploymentRow)
+        .where(DeploymentRow.model_name == model_name, DeploymentRow.followed_alias == alias)
+        .values(followed_alias=None)
+        .execution_options(synchronize_session=False)
+    )
     session.delete(row)
     _record(session, model_name, alias, Move(row.version, None, actor, datetime.now(UTC)))
 

@@ -37,6 +37,7 @@ def copy(target_url: str, report_progress: ReportProgress = lambda _: None) -> d
         _refuse_other_release()
         if source.url == target.url:
             raise CopyRefused("The target is the registry itself.")
+        _refuse_filled(target)
         report_progress("Tables")
         migrate.upgrade(target_url)
         with translated_errors(), _snapshot(source) as original, target.engine.begin() as made:
@@ -93,6 +94,13 @@ def _refuse_unknown_tables(original: Connection, tables: list[Table]) -> None:
     found = set(inspect(original).get_table_names()) - {table.name for table in tables} - {_REVISIONS}
     if found and original.dialect.name == "sqlite":  # the file is the registry's alone
         raise CopyRefused(f"The registry has tables that this release doesn't know: {', '.join(sorted(found))}.")
+
+
+def _refuse_filled(target: Database) -> None:
+    """Refuse a target that has rows before its tables are changed."""
+    with translated_errors(), target.engine.connect() as connection:
+        existing = set(inspect(connection).get_table_names())
+        _refuse_rows(connection, [table for table in OwnTable.metadata.sorted_tables if table.name in existing])
 
 
 def _refuse_rows(made: Connection, tables: list[Table]) -> None:

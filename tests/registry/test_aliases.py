@@ -153,14 +153,23 @@ def test_a_version_or_a_rollback_ends_following(session: Session) -> None:
     assert (found.version, found.followed_alias) == ("1", None)
 
 
+def test_a_rollback_of_settings_alone_goes_on_following(session: Session) -> None:
+    following(session)
+    deployments.configure(session, "e", settings={"hosts": 2})
+    back = deployments.rollback(session, "e")
+    assert (back.settings.hosts, back.version, back.followed_alias) == (1, "1", "champion")
+
+
 def test_a_followed_alias_is_not_deleted(session: Session) -> None:
     following(session)
     with pytest.raises(AliasInUse, match="followed by e"):
         aliases.delete(session, "m", "champion")
     deployments.undeploy(session, "e")
     aliases.delete(session, "m", "champion")
-    # The next deploy keeps the version.
-    assert deployments.deploy(session, "m", endpoint_name="e").version == "1"
+    # The next deploy keeps the version, and follows nothing, not even another alias of that name.
+    aliases.move(session, "m", "champion", "2")
+    again = deployments.deploy(session, "m", endpoint_name="e")
+    assert (again.version, again.followed_alias) == ("1", None)
 
 
 def test_to_follow_needs_an_alias_and_a_name(session: Session) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from registry import deployments, migrate, versions
 from registry.access import api_keys
 from registry.artifacts.store import ArtifactStore
+from registry.catalog import aliases, tags
 from registry.database import Database
 from registry.database.tables import Table as OwnTable
 from registry.errors import CopyRefused, RegistryAbsent, RegistryUnavailable
@@ -53,6 +54,8 @@ def fill(url: str) -> None:
         deployments.deploy(session, "house", endpoint_name="prod", settings={"hosts": 2, "max_batch_size": "auto"})
         deployments.deploy(session, "other", endpoint_name="gone")
         deployments.undeploy(session, "gone", "park")
+        aliases.move(session, "house", "champion", "3")
+        tags.change(session, "house", {"owner": "risk"})
         api_keys.create(session, "shop", api_keys.Role.CLIENT, endpoint_names=["prod"], rate_limit_per_s=2.5)
         api_keys.create(session, "me", api_keys.Role.ADMIN)
         api_keys.revoke(session, "me")
@@ -106,6 +109,19 @@ def test_a_target_with_rows_is_refused_and_left_as_it_is(pair: tuple[str, str]) 
     with pytest.raises(CopyRefused, match=r"rows already, in .*models"):
         copying.copy(target)
     assert rows(target) == before
+
+
+@pytest.mark.postgres
+def test_a_target_of_an_earlier_release_with_rows_is_left_at_its_revision(pair: tuple[str, str]) -> None:
+    _, target = pair
+    migrate.upgrade(target, "0002")
+    database = Database(target)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO models (name, last_number, created_at) VALUES ('m', 0, '2026-01-01')")
+    database.close()
+    with pytest.raises(CopyRefused, match="rows already, in models"):
+        copying.copy(target)
+    assert migrate.current(target) == "0002"
 
 
 @pytest.mark.postgres

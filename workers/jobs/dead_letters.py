@@ -32,7 +32,8 @@ from workers.queues import arguments, envelopes
 from workers.queues.envelopes import EnvelopeUnreadable
 from workers.queues.priorities import Priority
 
-_PAGE = 500
+#: Letters in a round trip: each may have megabytes.
+_PAGE = 50
 #: What Redis needs for a kept input beside its letter, about.
 BYTES_BESIDE_INPUT = 512
 #: The share of the bytes of all kept inputs that one endpoint may have.

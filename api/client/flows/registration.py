@@ -96,9 +96,10 @@ def _is_same(version: Document, upload: Upload, described: Mapping[str, Any]) ->
     )
 
 
-def list_models(ends_at: float) -> Flow[list[Model]]:
-    """Return the models, by name, without their versions."""
-    found = yield from call(Request("GET", "/models"), ends_at)
+def list_models(text: str | None, tags: Mapping[str, str], ends_at: float) -> Flow[list[Model]]:
+    """Return the models with this text in their names and with these tags, by name, without their versions."""
+    query = {"q": text, **{f"tag.{name}": value for name, value in tags.items()}}
+    found = yield from call(Request("GET", "/models", query), ends_at)
     return [Model.of(each) for each in found["models"]]
 
 
