@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth.sessions import for_role
-from api.console import forms, views
+from api.console import forms
 from api.deployments import service as deployment_service
 from api.process import services
 from registry.history import KEPT_REVISIONS
@@ -27,11 +27,9 @@ def show_history(endpoint_name: str) -> str:
 @for_role(Role.OPERATOR)
 def review_rollback(endpoint_name: str) -> str:
     """Show the effect of a rollback to a revision, and ask for confirmation."""
-    here, wanted = services.current(), forms.rollback(request.args)
-    found = deployment_service.rollback_preview(here, endpoint_name, wanted.to_revision)
-    before = views.change(here, endpoint_name)["before"]
-    follows = None if before is None else before["followed_alias"]
-    return render_template("console/rollback.html", endpoint_name=endpoint_name, follows=follows, **found)
+    wanted = forms.rollback(request.args)
+    found = deployment_service.rollback_preview(services.current(), endpoint_name, wanted.to_revision)
+    return render_template("console/rollback.html", endpoint_name=endpoint_name, **found)
 
 
 @blueprint.post("/deployments/<endpoint_name>/rollback")
