@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -230,7 +230,7 @@ def rollback(
     row = _revise(session, endpoint_name, found[0].revision, updated_at=now, deployed_at=now)
     before = State.of(row)
     row.model_name, row.version, row.worker_group = state.model_name, state.version, state.worker_group
-    row.settings, row.intent, row.followed_alias = dict(state.settings), Intent.SERVE, _still_followed(session, state)
+    row.settings, row.intent, row.followed_alias = dict(state.settings), Intent.SERVE, state.followed_alias
     session.flush()
     history.record(session, row, Action.ROLLBACK, before, actor=actor, rolled_back_to=target)
     return _view(_read(session, endpoint_name))
@@ -250,7 +250,7 @@ def _still_followed(session: Session, state: State) -> str | None:
 def rollback_target(
     session: Session, endpoint_name: str, found: list[history.Change], to_revision: int | None
 ) -> tuple[int, State]:
-    """Return the revision to which a rollback goes, and its state.
+    """Return the revision to which a rollback goes, and the state that it brings.
 
     Raises:
         RevisionNotFound, RollbackRefused: as for `rollback`.
@@ -271,7 +271,7 @@ def rollback_target(
             "Choose another revision, or deploy another version."
         )
         raise RollbackRefused(endpoint_name, reason) from error
-    return target, state
+    return target, replace(state, followed_alias=_still_followed(session, state))
 
 
 def undeploy(
