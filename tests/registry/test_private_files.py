@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from registry import migrate
 from registry.artifacts import private_files
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.database.tables import Table
 from registry.upkeep import backup
+from tests.support.environment import forget_cached_settings
 from tests.support.open_paths import mode_of, open_paths
 
 
@@ -68,8 +70,9 @@ def test_who_shares_a_closed_folder_with_a_group_shares_what_comes_into_it(tmp_p
 
 def test_copies_in_a_backup_and_out_of_it_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "data" / "registry.db"
-    migrated(source).close()
-    monkeypatch.setattr(backup, "database_file", lambda: source)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{source}")
+    forget_cached_settings()
+    migrate.upgrade()
     backup.copy_database(tmp_path / "copy.db")
     backup.put_in_place(tmp_path / "copy.db", tmp_path / "back.db")
     assert mode_of(tmp_path / "copy.db") == mode_of(tmp_path / "back.db") == 0o600

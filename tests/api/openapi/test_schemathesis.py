@@ -48,6 +48,7 @@ BEYOND_SCHEMAS = {
     "models_register",
     "predictions_predict_endpoint",
     "predictions_predict_many",
+    "retries_retry_job",
     "predictions_predict_model",
     "v2_infer",
     "v2_infer_of_version",
