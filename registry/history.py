@@ -48,7 +48,7 @@ class Action(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What came of a change, as somebody saw it who looked at the deployment; not stored until then."""
+    """The outcome of a change; it is stored when a request first sees it."""
 
     #: The workers serve it.
     ACTIVE = "active"
@@ -58,7 +58,7 @@ class Outcome(StrEnum):
     UNDEPLOYED = "undeployed"
     #: Nothing of it runs any more, and its jobs wait.
     PARKED = "parked"
-    #: The next change came before anybody saw an outcome.
+    #: The next change came before a request saw an outcome.
     SUPERSEDED = "superseded"
 
 
@@ -119,7 +119,7 @@ class Change:
     after: State
     #: The revision to which a rollback went.
     rolled_back_to: int | None
-    #: None until somebody has seen one.
+    #: None until a request has seen one.
     outcome: str | None
     reason: str | None
     settled_at: datetime | None

@@ -20,7 +20,7 @@ def move(services: Services, model_name: str, alias: str, wanted: AliasMove) -> 
     Raises:
         NameInvalid, ModelNotFound, VersionNotFound: the alias can't have this name, or there is no such version.
         AliasChanged: it names another version than the expected one.
-        DeploymentChanged: somebody else has changed an endpoint that follows it at the same time.
+        DeploymentChanged: another request has changed an endpoint that follows it at the same time.
         DeploymentUnconfirmed: the registry has the change, but Redis can't be reached.
     """
     actor = identity.current().name

@@ -24,7 +24,7 @@ MEANINGS = {
     "FOLLOWED BY": "The endpoints that swap when the alias moves",
     "FROM": "When the step begins (`stats`); the version before (`aliases history`)",
     "GIVEN UP": "When the job was given up",
-    "HOSTS": "Model hosts that are ready, of those that there should be",
+    "HOSTS": "Ready model hosts, of the configured number",
     "JOB": "The job's id",
     "JOBS": "Jobs that have ended: since the endpoint's first job (`deployments`, `status`), or in the step (`stats`)",
     "KEY": "The first characters of the key's text",

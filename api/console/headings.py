@@ -31,7 +31,7 @@ MEANINGS = {
     "From, UTC": "When the step begins",
     "Given up": "When the job was given up",
     "Group": "The worker group",
-    "Hosts": "Model hosts that are ready; of those that there should be, if there are two figures",
+    "Hosts": "Ready model hosts; of the configured number, if there are two figures",
     "Job ended": "When the job ended",
     "Job": "The job's id; its first characters",
     "Jobs (total)": "Jobs that ended with an outcome or an error since the endpoint's first job",

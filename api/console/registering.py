@@ -29,7 +29,7 @@ _BY_SUFFIX = {
 }  # fmt: skip
 _TEXTS = ("name", "version")
 _DOCUMENTS = ("input_example", "runtime_options", "metadata", "signature")
-#: Codes of the errors of a registration that its sender can fix, and the fields at which they are said.
+#: Codes of the errors of a registration that its sender can fix, and the fields at which they appear.
 _FIELD_OF = {
     "version_exists": "version",
     "runtime_unknown": "runtime",

@@ -27,7 +27,7 @@ View = dict[str, Any]
 #: How many jobs an overview shows.
 _FEW_JOBS = 8
 _MANY_LETTERS = 100
-#: Statuses of deployments that need somebody, the worst first.
+#: Statuses of deployments that need attention, the worst first.
 _NEEDY = (status.FAILED, status.DEGRADED)
 
 
@@ -60,7 +60,7 @@ class Row:
 
     @property
     def place(self) -> tuple[int, str]:
-        """Where it stands in a list: what needs somebody first, then by name."""
+        """Where it stands in a list: what needs attention first, then by name."""
         state = self.view["status"]
         return _NEEDY.index(state) if state in _NEEDY else len(_NEEDY), self.view["endpoint_name"]
 

@@ -1,4 +1,4 @@
-"""Stores in the history what came of a change, once somebody sees that it is settled.
+"""Stores the outcome of a change in the history, when a request first sees that it is settled.
 
 The status of a deployment is computed at each look and stored nowhere, so an outcome is what the first look has seen
 after the workers were done: a waiting deploy, a command that polls, a page. Without such a look before the next change,

@@ -96,7 +96,7 @@ def configure_deployment(endpoint_name: str) -> Response:
 @blueprint.get("/<endpoint_name>/history")
 @Operation(Role.OPERATOR, "Deployments", {200: DeploymentHistory}, query=HistoryQuery, errors=(404, 503))
 def show_history(endpoint_name: str) -> Response:
-    """Show who changed a deployment, when, what, and what came of it, newest first."""
+    """Show the changes of a deployment, newest first: who made each, when, what changed, and the outcome."""
     return responses.document(service.history_of(services.current(), endpoint_name, query(HistoryQuery).limit))
 
 

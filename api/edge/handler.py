@@ -18,7 +18,7 @@ from api.http.route import Access, access_of
 from api.process import services
 from api.process.services import Services
 
-#: The status of a request whose client has gone before there was an answer, in metrics and logs; nobody receives it.
+#: The status in metrics and logs of a request whose client has gone before there was an answer; it is never sent.
 _CLIENT_GONE = 499
 _VARIABLE = re.compile(r"<(\w+)>")
 

@@ -27,7 +27,7 @@ _WAITING_PER_THREAD = 64
 
 
 class _Call(Generic[_Result]):
-    """A function in a queue for a thread. Once nobody waits for it, it isn't called, and holds nothing any more."""
+    """A function in a queue for a thread. Once its caller has gone, it isn't called, and holds nothing any more."""
 
     def __init__(self, function: Callable[[], _Result]) -> None:
         self._function: Callable[[], _Result] | None = function

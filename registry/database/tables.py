@@ -154,7 +154,7 @@ class DeploymentChangeRow(Table):
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any]] = mapped_column(JSON)
     rolled_back_to: Mapped[int | None] = mapped_column(Integer)
-    #: None until somebody has seen one.
+    #: None until a request has seen one.
     outcome: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

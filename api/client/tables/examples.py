@@ -23,7 +23,7 @@ def described(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a registration; a data frame or a series as `input_example` becomes a row of JSON.
 
     Raises:
-        SettingsWrong: the data frame has no rows, or columns of a type that can't be told.
+        SettingsWrong: the data frame has no rows, or columns of an unknown type.
     """
     found = dict(options)
     example = found.get("input_example")

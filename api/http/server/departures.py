@@ -1,4 +1,4 @@
-"""Gives up what is under way for clients that have closed their connections: nobody is there for the answer."""
+"""Gives up what is under way for clients that have closed their connections, and so can't receive an answer."""
 
 from __future__ import annotations
 

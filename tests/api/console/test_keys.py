@@ -68,7 +68,7 @@ def test_a_second_key_replaces_the_first_which_is_revoked_after_a_question(clien
 
 
 def test_a_service_that_asks_for_no_keys_says_so(client: Client) -> None:
-    assert "This service asks nobody for a key" in page(client, "/keys")
+    assert "This service asks for no key" in page(client, "/keys")
     assert "set QUEUECAST_AUTH=on" in text_of(make(client, name="shop"))
 
 

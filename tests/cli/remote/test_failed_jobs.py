@@ -73,7 +73,7 @@ def test_a_queue_is_emptied_with_a_document_for_programs(service: FakeService, c
         [],
         ["--endpoint", "prod"],
         ["--queued"],
-        ["--endpoint", "prod", "--queued"],  # there is nobody to ask
+        ["--endpoint", "prod", "--queued"],  # without a terminal there is no question
         ["--endpoint", "prod", "--queued", "--yes", "--force"],
         ["--endpoint", "prod", "--queued", "--yes", "--older-than", "soon"],
         ["j1", "--endpoint", "prod", "--queued"],

@@ -49,5 +49,9 @@ def test_a_title_that_is_too_long_is_cut_and_the_environment_stays() -> None:
     assert last == "whole"
 
 
+def test_a_title_that_is_too_long_is_cut_between_words() -> None:
+    assert shown_of("['web ' + 'x' * 100_000]")[0].rstrip(b"\0") == b"queuecast: web"
+
+
 def test_a_title_can_not_steer_a_terminal() -> None:
     assert shown("a\x1b[2Jb\nc")[0].rstrip(b"\0") == b"queuecast: a [2Jb c"

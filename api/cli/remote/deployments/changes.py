@@ -90,7 +90,7 @@ def rollback(
 )
 @calls_service
 def history(client: Client, output: Output, endpoint: str, limit: int) -> None:
-    """Show who changed ENDPOINT, when, what, and what came of it, newest first.
+    """Show the changes of ENDPOINT, newest first: who made each, when, what changed, and the outcome.
 
     \b
     Examples:

@@ -145,7 +145,7 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
     \b
     Columns of an endpoint's hosts:
       STATE             loading, ready, failed or stopping
-      HOSTS             model hosts that are ready, of those that there should be
+      HOSTS             ready model hosts, of the configured number
       MEMORY MB         resident memory of these hosts together
       LOAD MS           how long the model took to load
       BATCH P95 MS      95th percentile of recent batches, from claim to answer

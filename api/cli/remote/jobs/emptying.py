@@ -53,7 +53,7 @@ def cancel_queued(
 def _confirmed(output: Output, endpoint_name: str, step: Callable[[int], Document]) -> bool:
     """Tell how many jobs are meant, and ask; False if there are none. Raises click.Abort for a no."""
     if output.as_json or not sys.stdin.isatty():
-        raise click.UsageError("Add --yes: there is nobody to ask.")
+        raise click.UsageError("Add --yes: there is no terminal on which to ask.")
     count = _all_steps(step, "matched_count", lambda _so_far: None)
     if not count:
         output.line(f"{endpoint_name} has no such queued jobs.")
