@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from registry import history, names, versions
+from registry import candidates, history, names, versions
+from registry.candidates import Candidate
 from registry.catalog import aliases
 from registry.database.inserting import insert_if_absent
 from registry.database.tables import DeploymentRow
@@ -71,6 +72,28 @@ class DesiredDeployment:
     updated_at: datetime
     #: A move of this alias binds the endpoint to the alias's version.
     followed_alias: str | None = None
+    #: The version under judgement beside this one.
+    candidate: Candidate | None = None
+    #: It exists for an evaluation alone: its jobs have no webhooks, counters, journal or dead letters.
+    is_replay: bool = False
+
+    def of_candidate(self) -> DesiredDeployment | None:
+        """Return this deployment with the candidate in the place of its version; None without a candidate."""
+        candidate = self.candidate
+        if candidate is None:
+            return None
+        return replace(
+            self,
+            model_name=candidate.model_name,
+            version=candidate.version,
+            runtime=candidate.runtime,
+            runtime_options=candidate.runtime_options,
+            artifact_sha256=candidate.artifact_sha256,
+            artifact_size_bytes=candidate.artifact_size_bytes,
+            signature=candidate.signature,
+            input_example=candidate.input_example,
+            candidate=None,
+        )
 
 
 def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
@@ -471,4 +494,5 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         deployed_at=row.deployed_at,
         updated_at=row.updated_at,
         followed_alias=row.followed_alias,
+        candidate=candidates.view(row.candidate) if row.candidate else None,
     )

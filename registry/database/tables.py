@@ -133,6 +133,142 @@ class DeploymentRow(Table):
     followed_alias: Mapped[str | None] = mapped_column(String(MAX_ALIAS_NAME_LENGTH))
 
     bound_version: Mapped[VersionRow] = relationship(lazy="joined", innerjoin=True, viewonly=True)
+    candidate: Mapped[CandidateRow | None] = relationship(lazy="joined", uselist=False, viewonly=True)
+
+
+class CandidateRow(Table):
+    """The version under judgement beside the one that an endpoint serves: by a shadow or a rollout, which sets it."""
+
+    __tablename__ = "candidates"
+    __table_args__ = (
+        ForeignKeyConstraint(["model_name", "version"], ["model_versions.model_name", "model_versions.version"]),
+    )
+
+    endpoint_name: Mapped[str] = mapped_column(ForeignKey("deployments.endpoint_name"), primary_key=True)
+    #: The id of the shadow or the rollout.
+    trial_id: Mapped[str] = mapped_column(String(32))
+    model_name: Mapped[str] = mapped_column(String(MAX_MODEL_NAME_LENGTH))
+    version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    #: The share of jobs that it answers (0 to 1).
+    weight: Mapped[float] = mapped_column(Float)
+    #: The share of the other version's jobs that it predicts as well, after their ends (0 to 1).
+    shadow_share: Mapped[float] = mapped_column(Float)
+    #: Which jobs it answers depends on this text and their keys.
+    salt: Mapped[str] = mapped_column(String(32))
+    #: Where a job runs again that fails here: `stable`, or nowhere (`fail`).
+    on_failure: Mapped[str] = mapped_column(String(16))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    bound_version: Mapped[VersionRow] = relationship(lazy="joined", innerjoin=True, viewonly=True)
+
+
+class EvaluationRow(Table):
+    """A replay of an endpoint's jobs on a candidate version, and its report."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index(None, "endpoint_name"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    endpoint_name: Mapped[str] = mapped_column(String(MAX_ENDPOINT_NAME_LENGTH))
+    model_name: Mapped[str] = mapped_column(String(MAX_MODEL_NAME_LENGTH))
+    #: The candidate.
+    version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    #: The version that the endpoint serves when it is created.
+    stable_version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    worker_group: Mapped[str] = mapped_column(String(MAX_GROUP_NAME_LENGTH))
+    #: Which jobs: `since` and `until`, or the `dataset`.
+    source: Mapped[dict[str, Any]] = mapped_column(JSON)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[dict[str, Any]] = mapped_column(JSON)
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    #: None is a caller without an API key.
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: Grows by 1 with every change.
+    revision: Mapped[int]
+    #: The background process that works on it, and until when it has it alone.
+    holder: Mapped[str | None] = mapped_column(String(64))
+    held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ShadowRow(Table):
+    """A candidate that predicts jobs after their ends, and the report of it; the row stays when it is stopped."""
+
+    __tablename__ = "shadows"
+    __table_args__ = (Index(None, "endpoint_name"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    endpoint_name: Mapped[str] = mapped_column(String(MAX_ENDPOINT_NAME_LENGTH))
+    model_name: Mapped[str] = mapped_column(String(MAX_MODEL_NAME_LENGTH))
+    version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    stable_version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    share: Mapped[float] = mapped_column(Float)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    #: The state of the comparison (see `workers.judging`), from which the report is made.
+    comparison: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: Grows by 1 with every change.
+    revision: Mapped[int]
+
+
+class RolloutRow(Table):
+    """A canary in steps; the row stays at its end."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (Index(None, "endpoint_name"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    endpoint_name: Mapped[str] = mapped_column(String(MAX_ENDPOINT_NAME_LENGTH))
+    model_name: Mapped[str] = mapped_column(String(MAX_MODEL_NAME_LENGTH))
+    #: The candidate.
+    version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    stable_version: Mapped[str] = mapped_column(String(MAX_VERSION_NAME_LENGTH))
+    #: Weights in percent, growing.
+    steps: Mapped[list[float]] = mapped_column(JSON)
+    #: The index of the present step; -1 before the first.
+    step: Mapped[int]
+    min_jobs: Mapped[int]
+    step_s: Mapped[float] = mapped_column(Float)
+    rules: Mapped[dict[str, Any]] = mapped_column(JSON)
+    on_failure: Mapped[str] = mapped_column(String(16))
+    #: The evaluation that it begins with, if any.
+    evaluation_id: Mapped[str | None] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    #: What the last look at both versions has found.
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON)
+    #: The state of the comparison (see `workers.judging`).
+    comparison: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    step_started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: Grows by 1 with every change.
+    revision: Mapped[int]
+
+
+class RolloutEventRow(Table):
+    """What happened to a rollout: a step, a pause, its end."""
+
+    __tablename__ = "rollout_events"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    event: Mapped[str] = mapped_column(String(32))
+    #: None is the background process, or a caller without an API key.
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    reason: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    happened_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class DeploymentChangeRow(Table):

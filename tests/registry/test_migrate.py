@@ -24,6 +24,7 @@ from tests.support.ports import free_port
 TABLES = {
     *("models", "model_versions", "model_aliases", "alias_moves", "model_tags"),
     *("deployments", "deployment_changes", "api_keys"),
+    *("candidates", "evaluations", "shadows", "rollouts", "rollout_events"),
 }
 
 

@@ -12,11 +12,12 @@ import redis
 from tests.support.waiting import eventually
 from tests.workers.conftest import submit
 from workers import keys
+from workers.background.duties import DutyThread
 from workers.jobs import records
 from workers.jobs.job import Job
 from workers.webhooks import backfill
 from workers.webhooks import store as deliveries
-from workers.webhooks.notifier import Dispatcher
+from workers.webhooks.dispatcher import Dispatcher
 
 NAME = "adding"
 URL = "https://hooks.example.com/hook"
@@ -81,7 +82,7 @@ def test_all_callbacks_are_looked_through_a_few_at_a_time(store: redis.Redis) ->
 
 @contextmanager
 def dispatching(sent: list[str]) -> Iterator[None]:
-    dispatcher = Dispatcher(sent.append)
+    dispatcher = DutyThread(Dispatcher(sent.append))
     dispatcher.start()
     try:
         yield
@@ -90,7 +91,7 @@ def dispatching(sent: list[str]) -> Iterator[None]:
 
 
 def test_the_notifier_sends_them(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.webhooks.notifier._CHECK_INTERVAL_S", 0.05)
+    monkeypatch.setattr("workers.webhooks.dispatcher._CHECK_INTERVAL_S", 0.05)
     sent: list[str] = []
     with dispatching(sent):
         [job_id] = submitted()

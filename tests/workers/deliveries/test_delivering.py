@@ -17,13 +17,14 @@ from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver
 from tests.workers.conftest import WithRedis, submit
 from workers import keys
+from workers.background import app as background
 from workers.errors import DeliveryNotFound
 from workers.jobs import query, records, transitions
 from workers.jobs.job import Job
 from workers.jobs.transitions import Finish
 from workers.measures import counters
 from workers.queues.naming import WEBHOOKS_QUEUE
-from workers.webhooks import delivery, http, notifier
+from workers.webhooks import delivery, http
 from workers.webhooks import store as deliveries
 from workers.webhooks.delivery import deliver
 from workers.webhooks.store import Delivery, DeliveryStatus
@@ -89,11 +90,11 @@ def test_an_end_is_told_without_a_task_where_a_full_redis_takes_none(
 ) -> None:
     first, second = ended(with_redis, receiver.url, 2)
     assert set(deliveries.lease_due()) == {first, second}
-    notifier.send(first)
+    background.send(first)
     assert store.llen(WEBHOOKS_QUEUE) == 1
     assert receiver.jobs == []
     fill()
-    notifier.send(second)
+    background.send(second)
     assert receiver.jobs == [second]
 
 

@@ -1,0 +1,1 @@
+"""Evaluations: replays of jobs on a candidate version, and their reports."""

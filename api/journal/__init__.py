@@ -1,0 +1,1 @@
+"""The journal of a deployment over HTTP: export, feedback, quality."""

@@ -1,0 +1,1 @@
+"""Shadows and rollouts of candidate versions."""

@@ -1,0 +1,1 @@
+"""Judging versions: evaluations, shadows and rollouts."""

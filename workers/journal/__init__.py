@@ -1,0 +1,1 @@
+"""The journal: the kept inputs and outcomes of jobs, as Parquet files."""
