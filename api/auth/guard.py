@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from api.auth import cross_origin
 from api.auth.identity import ANYBODY, Identity
 from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
-from api.http import reading, requests
+from api.http import reading
 from api.http.exchange import Request
+from api.http.flask_app import requests
 from api.http.route import OPEN, Access, access_of
 from api.http.server import body
 from api.process import services

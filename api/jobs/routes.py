@@ -6,9 +6,9 @@ from flask import Blueprint, Response
 
 from api.auth import identity
 from api.edge.call import Call, Rest, hot
-from api.http import responses
 from api.http.exchange import Answer
-from api.http.requests import body, query
+from api.http.flask_app import responses
+from api.http.flask_app.requests import body, query
 from api.http.route import Operation
 from api.jobs import position
 from api.jobs.responses import job as job_answer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from api.http import requests
 from api.http.exchange import REQUEST_ID
+from api.http.flask_app import requests
 
 
 def current() -> str:

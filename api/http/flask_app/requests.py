@@ -9,8 +9,9 @@ from flask import g
 from flask import request as flask_request
 from pydantic import BaseModel
 
-from api.http import bodies, reading
+from api.http import reading
 from api.http.exchange import NO_ROUTE, Request
+from api.http.flask_app import bodies
 
 _Body = TypeVar("_Body", bound=BaseModel)
 

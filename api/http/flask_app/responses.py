@@ -10,7 +10,7 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from api.http.exchange import Answer
-from api.http.prefix import address
+from api.http.flask_app.prefix import address
 from workers.platform import fast_json
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from flask import Flask, Response
 from flask import request as flask_request
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
-from api.http import problem_documents, requests, responses
+from api.http import problem_documents
+from api.http.flask_app import requests, responses
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from flask import Flask, Response
 from flask import request as flask_request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from api.http import requests
 from api.http.exchange import Request
+from api.http.flask_app import requests
 from api.settings import ApiSettings
 from workers import metric_names as names
 from workers.platform import logs
