@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from registry.errors import RuntimeUndetected
-from registry.runtimes import detection
+from registry.runtimes.storage import detection
 
 
 class Own(BaseEstimator):  # type: ignore[misc] # it has no types

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry.runtimes import tracebacks
+from registry.runtimes.failures import tracebacks
 
 SECRET = "the value of a variable"
 

@@ -15,7 +15,7 @@ import cloudpickle
 import pytest
 
 from registry import migrate
-from registry.runtimes import pickling
+from registry.runtimes.storage import pickling
 from tests.registry import toys
 from tests.support.environment import REPOSITORY, clean_environment
 

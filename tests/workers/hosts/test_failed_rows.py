@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from registry.runtimes.tracebacks import LARGEST_BYTES
+from registry.runtimes.failures.tracebacks import LARGEST_BYTES
 from tests.workers.hosts import toys
 from tests.workers.hosts.acts.sizes import MEBIBYTE
 from tests.workers.hosts.conftest import Hosts

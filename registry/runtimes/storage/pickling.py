@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 #: Packages of this project, which exist wherever models run.
 _PROJECT_PACKAGES = frozenset({"registry", "workers", "api"})
-_PROJECT = Path(__file__).resolve().parents[2]
+_PROJECT = Path(__file__).resolve().parents[3]
 _SOURCE = (".py", ".pyc")
 #: First byte of a pickle of protocol 2 or later.
 _PICKLE = b"\x80"

@@ -10,7 +10,7 @@ import linecache
 import os
 from types import FrameType, TracebackType
 
-from registry.runtimes.failures import flat
+from registry.runtimes.failures.exceptions import type_and_message
 
 #: A record keeps the last lines, up to so many bytes.
 LARGEST_BYTES = 4_096
@@ -44,7 +44,7 @@ def _lines(error: BaseException, most_errors: int) -> list[str]:
     lines: list[str] = []
     if before is not None and most_errors > 1:
         lines = [*_lines(before, most_errors - 1), "", _CONTEXT if cause is None else _CAUSE, ""]
-    found = flat(error)
+    found = type_and_message(error)
     return [*lines, _HEAD, *_frames(error.__traceback__), f"{found['type']}: {found['message']}"]
 
 

@@ -9,12 +9,12 @@ _NAME_LIMIT = 200
 _TRACEBACK_LIMIT = 10_000
 
 
-def flat(error: BaseException) -> dict[str, str]:
+def type_and_message(error: BaseException) -> dict[str, str]:
     """Return the type and message of an exception as short texts, for another process."""
     return {"type": _safe(type(error).__name__, _NAME_LIMIT), "message": _message(error)}
 
 
-def trace(error: BaseException) -> str:
+def with_traceback(error: BaseException) -> str:
     """Return an exception with its traceback, for this process's log."""
     try:
         return _safe("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
