@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from tests.support.environment import REPOSITORY
-from tests.support.secured_redis import USERS_FILE
+from tests.support.servers.secured_redis import USERS_FILE
+from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.platform.lua import Lua
 

@@ -13,8 +13,8 @@ from api.auth import guard
 from api.auth.identity import Identity
 from registry.roles import Role
 from tests.api.conftest import Client, View
-from tests.support.environment import forget_cached_settings
-from tests.support.webhook_receiver import SECRET
+from tests.support.servers.webhook_receiver import SECRET
+from tests.support.service.environment import forget_cached_settings
 from workers import keys
 from workers.platform.redis.client import records_client
 from workers.webhooks import store as deliveries

@@ -13,7 +13,7 @@ from celery import Celery
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from tests.workers.jobs.conftest import LoopDesk
 from workers import keys

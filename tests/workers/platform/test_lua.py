@@ -11,8 +11,8 @@ import pytest
 import redis
 from hypothesis import strategies
 
-from tests.support.environment import REPOSITORY
 from tests.support.scripts import Given
+from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.errors import QueueStoreFull
 from workers.platform.lua import Lua, in_lua, script

@@ -10,7 +10,7 @@ import pytest
 import redis
 from celery import Celery, group
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.workers.conftest import WithRedis, message_of, submit
 from tests.workers.stand_ins import queued_job
 from workers import keys, tasks

@@ -103,7 +103,7 @@ def test_an_odd_message_is_not_in_the_way_of_those_fetched_with_it(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUECAST_MESSAGE_KEY", "k" * 32)
-    from tests.support.environment import forget_cached_settings
+    from tests.support.service.environment import forget_cached_settings
 
     forget_cached_settings()
     odd = [json.dumps({**json.loads(PACKED), **more}).encode() for more in _odd_bodies()]

@@ -12,7 +12,7 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.support.waiting import until
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from workers import keys
