@@ -34,12 +34,12 @@ def of(answer: Answer) -> Response:
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """Return JSON as an answer; a NaN in it is an error here, not at the client."""
-    return _json_answer(fast_json.strict(content), status, headers)
+    return _json_answer(fast_json.dumps_strict(content), status, headers)
 
 
 def own_json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return JSON without anything of a client's or a model's in it, as an answer: `fast_json.own`."""
-    return _json_answer(fast_json.own(content), status, headers)
+    """Return JSON without anything of a client's or a model's in it, as an answer: `fast_json.dumps_plain`."""
+    return _json_answer(fast_json.dumps_plain(content), status, headers)
 
 
 def _json_answer(content: bytes, status: int, headers: Mapping[str, str] | None) -> Answer:

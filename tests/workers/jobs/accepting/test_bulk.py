@@ -230,7 +230,7 @@ def test_another_call_under_the_same_key_is_a_conflict(store: redis.Redis) -> No
 
 
 def test_normal_jobs_need_no_set_of_priorities(store: redis.Redis) -> None:
-    store.set(keys.levels("adding"), "no sorted set")
+    store.set(keys.prioritized("adding"), "no sorted set")
     assert len(bulk.submit("adding", rows(3))) == 3
     with pytest.raises(QueueUnavailable):
         bulk.submit("adding", [NewJob({"input": 1}, JobOptions(priority=Priority.HIGH))])
@@ -395,10 +395,10 @@ def test_a_repeated_call_waits_while_the_first_is_being_sent(store: redis.Redis,
         bulk.submit("adding", rows(3), idempotency=ONCE)
 
 
-@pytest.mark.parametrize("spoilt", [queue_name("adding", level) for level in Priority])
+@pytest.mark.parametrize("spoilt", [queue_name("adding", priority) for priority in Priority])
 def test_nothing_is_stored_if_one_of_several_queues_is_of_the_wrong_type(store: redis.Redis, spoilt: str) -> None:
     store.set(spoilt, "no list")
-    several = [NewJob({"input": number}, JobOptions(priority=level)) for number, level in enumerate(Priority)]
+    several = [NewJob({"input": number}, JobOptions(priority=priority)) for number, priority in enumerate(Priority)]
     with pytest.raises(QueueUnavailable, match="nothing was stored"):
         bulk.submit("adding", several)
     assert store.keys("celery-task-meta-*") == store.keys(keys.message("*")) == []

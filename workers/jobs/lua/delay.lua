@@ -1,16 +1,16 @@
--- Sets aside delayed jobs: stores each in `delayed` with its record and a copy of its message, and ends its lease in
+-- Delays jobs that are not due: stores each in `delayed` with its record and a copy of its message, and ends its lease in
 -- the same step.
 --
--- KEYS: delayed, unfinished, levels, recent, endpoints, expiring, leased.
+-- KEYS: delayed, unfinished, prioritized, recent, endpoints, expiring, leased.
 -- ARGV: endpoint, holder, length of `recent`, how the keys of records begin, how those of copies begin; then of each job
 -- its id, tag ("" if its lease is not in this Redis), when it is due (s), record, message ("" if it is in `leased`),
--- seconds to live, when it was submitted (s), expires at ("" for never), sign of its score in `levels` ("" for a normal
+-- seconds to live, when it was submitted (s), expires at ("" for never), sign of its score in `prioritized` ("" for a normal
 -- job).
--- Returns for each job: 'parked'; 'due' if it can run; 'ended'; 'lost' if its lease was lost. Last, why some of the
+-- Returns for each job: 'delayed'; 'due' if it can run; 'ended'; 'lost' if its lease was lost. Last, why some of the
 -- bookkeeping failed ("" if none did).
---@ parts platform/even_if_full platform/now jobs/status platform/aside queues/holders
+--@ parts platform/even_if_full platform/now jobs/status platform/try_call queues/leases
 
-local delayed, unfinished, levels, recent, endpoints, expiring, leased = unpack(KEYS)
+local delayed, unfinished, prioritized, recent, endpoints, expiring, leased = unpack(KEYS)
 local endpoint, holder, most_recent, record_prefix, copy_prefix = unpack(ARGV, 1, 5)
 
 local function message_of(tag)
@@ -19,7 +19,7 @@ local function message_of(tag)
 end
 
 -- The first message under an id counts: a later message with the same id does not change the job.
-local function park(job_id, tag, not_before, record, message, ttl, submitted_at, expires_at, level)
+local function delay(job_id, tag, not_before, record, message, ttl, submitted_at, expires_at, priority)
   redis.call('ZADD', delayed, 'NX', not_before, job_id)
   not_before = redis.call('ZSCORE', delayed, job_id)
   redis.call('SET', copy_prefix .. job_id, message ~= '' and message or message_of(tag), 'EX', ttl, 'NX')
@@ -28,18 +28,18 @@ local function park(job_id, tag, not_before, record, message, ttl, submitted_at,
     redis.call('EXPIRE', record_prefix .. job_id, ttl)
   else
     redis.call('SET', record_prefix .. job_id, record, 'EX', ttl)
-    aside('ZADD', recent, 'NX', submitted_at, job_id)
-    aside('ZREMRANGEBYRANK', recent, 0, -1 - tonumber(most_recent))
-    aside('EXPIRE', recent, ttl)
+    try_call('ZADD', recent, 'NX', submitted_at, job_id)
+    try_call('ZREMRANGEBYRANK', recent, 0, -1 - tonumber(most_recent))
+    try_call('EXPIRE', recent, ttl)
   end
   -- The score is when it is due, so that the sweeper does not mistake it for lost before.
-  aside('ZADD', unfinished, not_before, job_id)
-  aside('SADD', endpoints, endpoint)
-  if level ~= '' then aside('ZADD', levels, level * not_before, job_id) end
-  if expires_at ~= '' then aside('ZADD', expiring, 'NX', expires_at, job_id) end
+  try_call('ZADD', unfinished, not_before, job_id)
+  try_call('SADD', endpoints, endpoint)
+  if priority ~= '' then try_call('ZADD', prioritized, priority * not_before, job_id) end
+  if expires_at ~= '' then try_call('ZADD', expiring, 'NX', expires_at, job_id) end
 end
 
-local tags, answers, parked = {}, {}, {}
+local tags, answers = {}, {}
 for at = 6, #ARGV, 9 do tags[#tags + 1] = ARGV[at + 1] end
 local held = states(holder, tags)
 for i, tag in ipairs(tags) do
@@ -53,10 +53,10 @@ for i, tag in ipairs(tags) do
   elseif not_before <= now or status == 'STARTED' then
     answers[i] = 'due'
   else
-    park(unpack(ARGV, at, at + 8))
-    answers[i] = 'parked'
+    delay(unpack(ARGV, at, at + 8))
+    answers[i] = 'delayed'
   end
-  if tag ~= '' and (answers[i] == 'ended' or answers[i] == 'parked') then end_leases({tag}) end
+  if tag ~= '' and (answers[i] == 'ended' or answers[i] == 'delayed') then end_leases({tag}) end
 end
 answers[#tags + 1] = refused
 return answers

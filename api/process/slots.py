@@ -10,8 +10,8 @@ from threading import Lock
 from workers.jobs import weights
 
 
-class HeldPlaces:
-    """A fixed number of places; safe to use from many threads."""
+class Slots:
+    """A fixed number of slots; safe to use from many threads."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -20,9 +20,9 @@ class HeldPlaces:
 
     @contextmanager
     def holding(self, name: str | None, *, shared: bool) -> Iterator[bool]:
-        """Yield whether this client gets a place; it keeps the place until the block ends.
+        """Yield whether this client gets a slot; it keeps the slot until the block ends.
 
-        `workers.jobs.weights` says who may take a `shared` place; all clients without a name count as one.
+        `workers.jobs.weights` says who may take a `shared` slot; all clients without a name count as one.
         """
         if not self._take(name, shared=shared):
             yield False
@@ -37,7 +37,7 @@ class HeldPlaces:
     def _take(self, name: str | None, *, shared: bool) -> bool:
         with self._lock:
             free = self.count - self._held.total()
-            has_place = weights.may_take(self._held[name], free) if shared else free > 0
-            if has_place:
+            has_slot = weights.may_take(self._held[name], free) if shared else free > 0
+            if has_slot:
                 self._held[name] += 1
-            return has_place
+            return has_slot

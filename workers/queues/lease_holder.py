@@ -1,8 +1,8 @@
-"""This process as a holder of leases."""
+"""The id under which this process holds leases."""
 
 from __future__ import annotations
 
 import secrets
 
 #: Another one each time the process starts.
-HOLDER = secrets.token_hex(8)
+LEASE_HOLDER = secrets.token_hex(8)

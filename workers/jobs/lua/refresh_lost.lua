@@ -1,6 +1,6 @@
 -- KEYS: the record, the copy of its message, unfinished, callbacks. ARGV: job id, now (s).
--- Dates the job anew if it is unfinished, and returns its message; forgets a job that has ended or has no record, and
--- where its end was to be told if there is none to tell.
+-- Refreshes the job's timestamp if it is unfinished, and returns its message; forgets a job that has ended or has no
+-- record, and with it its webhook target.
 -- (There is no copy of a message that came straight from a Celery program. Its lease keeps it, under a tag of
 -- its own.)
 --@ parts platform/even_if_full jobs/status

@@ -1,4 +1,4 @@
-"""Jobs that are fetched before they are due are set aside, and use no credit of their endpoint."""
+"""Jobs that are fetched before they are due are delayed, and use no credit of their endpoint."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.workers.conftest import WithRedis, submit
 from tests.workers.engine.intake.test_redis import running
 from tests.workers.stand_ins import queued_job
 from workers import keys
+from workers.engine.intake.delays import Delays
 from workers.engine.intake.leases import Leases
 from workers.engine.intake.messages import QueuedJob, parse
-from workers.engine.intake.parking import Parking
 from workers.engine.intake.rabbitmq_leases import AmqpSource
 from workers.jobs import query
 from workers.jobs.query import JobState
@@ -45,7 +45,7 @@ def take_until_empty(store: redis.Redis, with_redis: WithRedis) -> list[str]:
     return with_redis(take)
 
 
-def parked(store: redis.Redis) -> list[str]:
+def delayed_ids(store: redis.Redis) -> list[str]:
     return [each.decode() for each in store.zrange(keys.delayed(NAME), 0, -1)]  # type: ignore[union-attr]
 
 
@@ -55,7 +55,7 @@ def test_messages_of_a_bare_program_are_put_aside_however_many_and_the_next_job_
     later = [bare(bare_app, LATER_S + number) for number in range(30)]
     now = submit().job_id
     assert take_until_empty(store, with_redis) == [now]
-    assert parked(store) == later
+    assert delayed_ids(store) == later
     assert store.hlen(keys.LEASED) == store.hlen(keys.HOLDERS) == 1
 
 
@@ -69,12 +69,12 @@ def test_what_is_put_aside_is_a_job_that_can_be_seen_cancelled_and_expires(
     assert (job.state, job.is_delayed, job.priority) == (JobState.QUEUED, True, Priority.LOW)
     assert [each.job_id for each in query.recent(NAME)] == [job_id]
     assert store.zscore(keys.unfinished(NAME), job_id) == store.zscore(keys.delayed(NAME), job_id) == job.not_before
-    assert store.zscore(keys.levels(NAME), job_id) == job.not_before
+    assert store.zscore(keys.prioritized(NAME), job_id) == job.not_before
     assert store.zscore(keys.EXPIRING, job_id) == job.expires_at
     assert parse("", NAME, store.get(keys.message(job_id))).rows == [1]  # type: ignore[arg-type]
     assert NAME.encode() in store.smembers(keys.ENDPOINTS)
     query.cancel(job_id)
-    assert parked(store) == []
+    assert delayed_ids(store) == []
 
 
 def test_what_an_earlier_release_has_queued_is_put_aside_under_its_time(
@@ -87,7 +87,7 @@ def test_what_an_earlier_release_has_queued_is_put_aside_under_its_time(
     store.zadd(keys.unfinished(NAME), {job_id: time.time()})
     store.lpush(QUEUE, store.get(keys.message(job_id)))  # type: ignore[arg-type]
     take_until_empty(store, with_redis)
-    assert parked(store) == [job_id]
+    assert delayed_ids(store) == [job_id]
     assert store.zscore(keys.unfinished(NAME), job_id) == due_at
 
 
@@ -104,7 +104,7 @@ def test_an_endpoint_that_rejects_gets_jobs_whatever_their_time(
             await until(lambda: sink.ids == [job_id])
 
     with_redis(take)
-    assert parked(store) == []
+    assert delayed_ids(store) == []
 
 
 def test_a_key_of_the_wrong_type_is_the_endpoints_trouble_and_the_messages_come_again(
@@ -116,12 +116,12 @@ def test_a_key_of_the_wrong_type_is_the_endpoints_trouble_and_the_messages_come_
     async def take(client: Redis) -> None:
         async with running(client, lease_s=0.2, adding=2) as now:
             sink = now.sinks[NAME]
-            await until(lambda: "WRONGTYPE" in (sink.unparked or ""))
+            await until(lambda: "WRONGTYPE" in (sink.undelayed or ""))
             other = await asyncio.to_thread(submit)
             now.intake.ring(NAME)
             await until(lambda: other.job_id in sink.ids)
             store.delete(keys.delayed(NAME))
-            await until(lambda: parked(store) == [later] and sink.unparked is None)
+            await until(lambda: delayed_ids(store) == [later] and sink.undelayed is None)
 
     with_redis(take)
 
@@ -139,10 +139,10 @@ def test_a_message_that_was_put_aside_and_comes_again_changes_nothing(
     message = store.lindex(QUEUE, 0)
     for _ in range(2):
         job = fetched(store, with_redis)
-        park = lambda client, job=job: Parking(client, leases_are_beside_records=beside).park(NAME, [job])  # noqa: E731
-        assert with_redis(park) == ([], [job])
+        delay = lambda client, job=job: Delays(client, leases_are_beside_records=beside).delay(NAME, [job])  # noqa: E731
+        assert with_redis(delay) == ([], [job])
         store.lpush(QUEUE, message)  # type: ignore[arg-type]
-    assert parked(store) == [job_id]
+    assert delayed_ids(store) == [job_id]
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -152,8 +152,8 @@ def test_redis_says_whether_a_time_has_come(
     bare(bare_app)
     job = fetched(store, with_redis)
     job.not_before = time.time() - 0.01
-    park = lambda client: Parking(client, leases_are_beside_records=beside).park(NAME, [job])  # noqa: E731
-    assert with_redis(park) == ([job], [])
+    delay = lambda client: Delays(client, leases_are_beside_records=beside).delay(NAME, [job])  # noqa: E731
+    assert with_redis(delay) == ([job], [])
     assert store.zcard(keys.LEASES) == 1
 
 
@@ -164,9 +164,9 @@ def test_a_job_that_has_ended_is_settled_and_one_whose_lease_was_lost_is_left_to
     store.set(keys.record(ended), b'{"status": "SUCCESS"}')
     found = [fetched(store, with_redis), fetched(store, with_redis)]
     store.hset(keys.HOLDERS, found[1].tag, "another 1")
-    parked_now = with_redis(lambda client: Parking(client, leases_are_beside_records=True).park(NAME, found))
-    assert parked_now == ([], found[:1])
-    assert parked(store) == []
+    delayed_now = with_redis(lambda client: Delays(client, leases_are_beside_records=True).delay(NAME, found))
+    assert delayed_now == ([], found[:1])
+    assert delayed_ids(store) == []
     assert not query.recent(NAME)
     assert lost
 

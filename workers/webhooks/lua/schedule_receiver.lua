@@ -1,6 +1,6 @@
--- A Lua function: note of a receiver when there will be something to do for it.
+-- Lua function: schedules a receiver for its next attempt, at `not_before` at the earliest.
 --@ constants workers.keys webhooks_due WEBHOOK_RECEIVERS
-local function look_at(receiver, not_before)
+local function schedule_receiver(receiver, not_before)
   local first = tonumber(redis.call('ZRANGE', webhooks_due_prefix .. receiver, 0, 0, 'WITHSCORES')[2])
   if first then
     redis.call('ZADD', WEBHOOK_RECEIVERS, math.max(first, not_before), receiver)

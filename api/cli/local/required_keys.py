@@ -14,7 +14,7 @@ _PATH = "/v2"
 _HOW = "To have it ask for keys, set QUEUECAST_AUTH=on and start the API again; workers go on meanwhile."
 
 
-def keys_asked_for(settings: CliSettings) -> tuple[bool, str]:
+def keys_required(settings: CliSettings) -> tuple[bool, str]:
     """Return whether keys are asked for, and a sentence that says so and what to do."""
     asks = _running_service_asks(settings.service_url)
     if asks is None:
