@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import breakdown
 from bench.figures import (
     backlogs,
     curves,
@@ -20,6 +19,7 @@ from bench.figures import (
 )
 from bench.figures.measurement import Measurement
 from bench.scale import Scale
+from bench.studies import breakdown
 from bench.systems.base import System
 
 SideBySide = Callable[[System, Scale], Iterator[Measurement]]

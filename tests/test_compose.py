@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.environment import REPOSITORY
-from tests.support.stack import procfile_command
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.stack import procfile_command
 from tests.test_readme import settings
 
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))

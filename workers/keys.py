@@ -100,7 +100,7 @@ def delayed(endpoint_name: str) -> str:
     return f"queuecast:delayed:{endpoint_name}"
 
 
-def levels(endpoint_name: str) -> str:
+def prioritized(endpoint_name: str) -> str:
     """Zset of unfinished jobs of high or low priority: job id -> its score in `unfinished`, negative if high."""
     return f"queuecast:levels:{endpoint_name}"
 

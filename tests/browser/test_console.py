@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import Page
 from tests.support.models import Echo, Fussy, Mortal, dumped
-from tests.support.stack import Stack
-from tests.support.webhook_receiver import WebhookReceiver
-from tests.support.webhook_receiver import environment as webhook_environment
+from tests.support.servers.browser import Page
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.servers.webhook_receiver import environment as webhook_environment
+from tests.support.service.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

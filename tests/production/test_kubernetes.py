@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.settings import ApiSettings
 from registry.settings import RegistrySettings
 from tests.support.calls import expect
-from tests.support.environment import REPOSITORY
 from tests.support.models import Gate
-from tests.support.stack import Stack
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers.settings import WorkerSettings
 from workers.webhooks.settings import WebhookSettings

@@ -21,16 +21,16 @@ import httpx
 import pytest
 
 from tests.faults.audit import leftovers
-from tests.support import webhook_receiver
 from tests.support.calls import Calls, expect, predictions
-from tests.support.environment import REPOSITORY
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Recorder
-from tests.support.ports import free_port
-from tests.support.processes import Child
-from tests.support.stack import START_TIMEOUT_S, Stack, Worker, assert_running
+from tests.support.servers import webhook_receiver
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
+from tests.support.service.stack import START_TIMEOUT_S, Stack, Worker, assert_running
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 WORKERS = REPOSITORY / "workers"
 #: Modules and rooms that the API and other programs import.

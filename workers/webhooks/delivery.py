@@ -37,11 +37,11 @@ def build_body(job_id: str, record: bytes) -> bytes:
     job = query.parse(job_id, record)
     data = job.document()
     document = {"type": f"job.{job.state.value}", "timestamp": records.iso(job.finished_at), "data": data}
-    text = fast_json.finite(document)
+    text = fast_json.dumps_finite(document)
     if len(text) <= LARGEST_BODY_BYTES:
         return text
     data |= {"outcome": None, "outcome_omitted": True, "url": f"/jobs/{job_id}"}
-    return fast_json.strict(document)
+    return fast_json.dumps_strict(document)
 
 
 def deliver(job_id: str) -> None:

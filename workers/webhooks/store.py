@@ -361,7 +361,7 @@ def end_attempt(running: RunningAttempt, result: AttemptResult) -> bool:
     names = [keys.delivery(running.job_id), keys.WEBHOOKS_PENDING, keys.WEBHOOKS_ENDED]
     names += [keys.WEBHOOKS_FAILING, keys.WEBHOOK_COUNTS]
     values: list[bytes | str | float] = [running.job_id, running.name]
-    values += [fast_json.strict(attempts), running.tries + 1]
+    values += [fast_json.dumps_strict(attempts), running.tries + 1]
     values += [result.status.value, result.next_in_s, running.body or b"", int(result.receiver_fails)]
     values += [settings.webhook_log_ttl_s, settings.webhook_log_length]
     return bool(script(records_client(), _END)(names, values))

@@ -13,8 +13,8 @@ from api.auth import guard
 from api.auth.identity import Identity
 from registry.roles import Role
 from tests.api.conftest import Client, View
-from tests.support.environment import forget_cached_settings
-from tests.support.webhook_receiver import SECRET
+from tests.support.servers.webhook_receiver import SECRET
+from tests.support.service.environment import forget_cached_settings
 from workers import keys
 from workers.platform.redis.client import records_client
 from workers.webhooks import store as deliveries
@@ -40,7 +40,7 @@ def role_of(monkeypatch: pytest.MonkeyPatch) -> SetRole:
     """Sets what the caller of the requests from now on may do."""
 
     def set_role(role: Role) -> None:
-        monkeypatch.setattr(guard, "ANYBODY", Identity("shop", role))
+        monkeypatch.setattr(guard, "ANONYMOUS", Identity("shop", role))
 
     return set_role
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.environment import forget_cached_settings
-from tests.support.ports import free_port
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.service.environment import forget_cached_settings
+from tests.support.service.ports import free_port
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver
 from tests.workers.conftest import WithRedis, submit
 from workers import keys
 from workers.background import app as background

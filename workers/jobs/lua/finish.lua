@@ -1,5 +1,5 @@
 -- KEYS: the records, then the copies of the messages, then unfinished, expiring, the endpoint's counts,
--- its latencies of this window, levels, weights, its figures of this minute.
+-- its latencies of this window, prioritized, weights, its figures of this minute.
 -- ARGV: seconds to live of a record, of the latencies, of the minute, endpoint, holder, most bytes of kept inputs, how many
 -- are to be kept; then id, record, kind, latency ms, owner, the buckets of its latency, its wait and its prediction, and
 -- its bound in the histogram, of each job (a bucket is "" if it is unknown); then the number of a job and its letter for
@@ -7,10 +7,10 @@
 -- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
 -- beside that.
 -- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
---@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify jobs/keep_inputs queues/holders jobs/unweigh jobs/count_kind
+--@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/keep_inputs queues/leases jobs/unweigh jobs/count_ended
 
 local jobs = (#KEYS - 7) / 2
-local unfinished, expiring, counts, latencies, levels, weights, minute = unpack(KEYS, 2 * jobs + 1)
+local unfinished, expiring, counts, latencies, prioritized, weights, minute = unpack(KEYS, 2 * jobs + 1)
 local ttl, latencies_ttl, minute_ttl, endpoint, holder, kept_bytes, kept_count = unpack(ARGV, 1, 7)
 local FIXED, OF_JOB = 7, 9
 local after_jobs = FIXED + OF_JOB * jobs
@@ -47,24 +47,24 @@ for i = 1, jobs do
 end
 if #ids > 0 then
   redis.call('DEL', unpack(copies))
-  aside('ZREM', unfinished, unpack(ids))
-  aside('ZREM', expiring, unpack(ids))
+  try_call('ZREM', unfinished, unpack(ids))
+  try_call('ZREM', expiring, unpack(ids))
   unweigh(weights, ids)
-  if redis.call('EXISTS', levels) == 1 then aside('ZREM', levels, unpack(ids)) end
+  if redis.call('EXISTS', prioritized) == 1 then try_call('ZREM', prioritized, unpack(ids)) end
 end
-for kind, number in pairs(of_kind) do count_kind(counts, minute, minute_ttl, kind, number) end
-for bucket, number in pairs(of_bucket) do aside('HINCRBY', latencies, bucket, number) end
-for bucket, number in pairs(of_total) do aside('HINCRBY', minute, 't' .. bucket, number) end
-for bucket, number in pairs(of_queued) do aside('HINCRBY', minute, 'q' .. bucket, number) end
-for bucket, number in pairs(of_predict) do aside('HINCRBY', minute, 'p' .. bucket, number) end
+for kind, number in pairs(of_kind) do count_ended(counts, minute, minute_ttl, kind, number) end
+for bucket, number in pairs(of_bucket) do try_call('HINCRBY', latencies, bucket, number) end
+for bucket, number in pairs(of_total) do try_call('HINCRBY', minute, 't' .. bucket, number) end
+for bucket, number in pairs(of_queued) do try_call('HINCRBY', minute, 'q' .. bucket, number) end
+for bucket, number in pairs(of_predict) do try_call('HINCRBY', minute, 'p' .. bucket, number) end
 for bound, number in pairs(of_bound) do
-  if aside('HINCRBY', counts, bound, number) == number then
+  if try_call('HINCRBY', counts, bound, number) == number then
     -- Jobs of releases without a histogram are in `latency_ms` too.
-    aside('HSETNX', counts, 'histogram_from_ms', aside('HGET', counts, 'latency_ms') or 0)
+    try_call('HSETNX', counts, 'histogram_from_ms', try_call('HGET', counts, 'latency_ms') or 0)
   end
 end
-if total_ms > 0 then aside('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
-aside('EXPIRE', latencies, latencies_ttl)
+if total_ms > 0 then try_call('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
+try_call('EXPIRE', latencies, latencies_ttl)
 end_mine(holder, tags)
 local is_notified, why = pcall(notify, endpoint, ended, records, owners)
 if not is_notified then refused = type(why) == 'table' and why.err or tostring(why) end
@@ -77,6 +77,6 @@ if kept_count ~= '0' then
   local is_kept, whynot = pcall(keep_inputs, endpoint, kept_ids, letters, ttl, kept_bytes)
   if not is_kept then refused = type(whynot) == 'table' and whynot.err or tostring(whynot) end
 end
-tell_ended(ended)
+publish_ended(ended)
 written[jobs + 1] = refused
 return written
