@@ -15,7 +15,7 @@ from workers.platform.lua import Lua
 #: Scripts that workers run and no API.
 _OF_WORKERS = {
     *("claim", "claim_again", "requeue", "finish", "park", "release", "take_due", "released", "lost"),
-    *("keep_dead_letter", "keep_inputs", "write_report"),
+    *("keep_dead_letter", "keep_inputs", "keep_journal", "write_report"),
 }
 
 
