@@ -41,6 +41,8 @@ class WorkerSettings(BaseSettings):
     failed_inputs_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
     #: Most bytes of ended jobs that wait in Redis to be moved to the journal's files; more are left out and counted.
     journal_stream_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    #: Ended jobs are moved to the journal's files after this time, or earlier if they are many.
+    journal_interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
     #: The key of the hashes in the place of the fields that `journal_exclude` names; without one they become null.
     journal_hash_key: SecretStr = SecretStr("")
     #: How many jobs of each endpoint `GET /jobs` remembers.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from uuid import uuid4
 
 from registry.artifacts import private_files
@@ -57,11 +57,28 @@ class NamedFiles(ArtifactStore):
             return None
         return content
 
+    @contextmanager
+    def reading(self, name: str) -> Iterator[IO[bytes] | None]:
+        """Open a file, to read parts of it; yields None if there is no such file. Raises ArtifactStoreUnavailable."""
+        try:
+            with self._translated_errors(name):
+                files, root = self._file_system_and_root
+                opened: IO[bytes] = files.open(f"{root}/{name}", "rb")
+        except ArtifactMissing:
+            yield None
+            return
+        with opened, self._translated_errors(name):
+            yield opened
+
     def remove(self, name: str) -> None:
-        """Delete a file if it exists. Raises ArtifactStoreUnavailable."""
+        """Delete a file if it exists, and its folder if that is empty then. Raises ArtifactStoreUnavailable."""
         with suppress(ArtifactMissing), self._translated_errors(name):
             files, root = self._file_system_and_root
-            files.rm_file(f"{root}/{name}")
+            path = f"{root}/{name}"
+            files.rm_file(path)
+            if _LOCAL in protocols_of(files):
+                with suppress(OSError):  # it has other files
+                    Path(path).parent.rmdir()
 
     def find(self, folder: str) -> Iterator[NamedFile]:
         """Yield the files below a folder, as they are when the listing begins. Raises ArtifactStoreUnavailable."""

@@ -37,6 +37,7 @@ class JournalFile(NamedTuple):
     day: date
     range: PositionRange
     size_bytes: int = 0
+    modified_at: float = 0.0
 
     @property
     def name(self) -> str:
@@ -68,7 +69,9 @@ def parse(found: NamedFile) -> JournalFile | None:
     with suppress(ValueError):
         first_ms, first, last_ms, last = (int(each) for each in match["range"].split("-"))
         covered = PositionRange(Position(first_ms, first), Position(last_ms, last))
-        return JournalFile(match["endpoint"], date.fromisoformat(match["day"]), covered, found.size_bytes)
+        return JournalFile(
+            match["endpoint"], date.fromisoformat(match["day"]), covered, found.size_bytes, found.modified_at
+        )
     return None
 
 
@@ -79,6 +82,11 @@ def files(endpoint_name: str | None = None) -> list[JournalFile]:
         ArtifactStoreUnavailable: the store can't be reached.
     """
     found = store().find(ROOT if endpoint_name is None else folder(endpoint_name))
+    return in_order(found)
+
+
+def in_order(found: Iterable[NamedFile]) -> list[JournalFile]:
+    """Return the files of the journal among those of a listing, in the order of `files`."""
     return sorted(
         (each for each in map(parse, found) if each is not None),
         key=lambda each: (

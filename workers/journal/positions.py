@@ -17,6 +17,13 @@ class Position(NamedTuple):
         ms, number = text.split("-")
         return cls(int(ms), int(number))
 
+    @property
+    def before(self) -> Position | None:
+        """The position right before this one; None if there is none."""
+        if self.number > 0:
+            return Position(self.ms, self.number - 1)
+        return Position(self.ms - 1, 2**64 - 1) if self.ms > 0 else None
+
     def __str__(self) -> str:
         return f"{self.ms}-{self.number}"
 

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from workers import keys
-from workers.jobs.journal import BYTES_BESIDE
+from workers.jobs.journal import BYTES, BYTES_BESIDE
 from workers.journal import rows
 from workers.journal.positions import Position
 
@@ -33,6 +33,11 @@ class StreamEntry:
         """Its bytes, as the script that added it counted them."""
         return BYTES_BESIDE + sum(map(len, self.fields.values()))
 
+    @property
+    def job_count(self) -> int:
+        """How many jobs it has, without reading them."""
+        return (self.fields.get(b"jobs", b"").count(b"\n") + 1) // 3
+
     def rows(self) -> list[rows.Row]:
         """Return the jobs. Raises ValueError if the entry can't be read."""
         try:
@@ -54,3 +59,24 @@ def last(client: redis.Redis) -> Position | None:
     """Return the position of the newest entry; None if there is none. Raises redis.RedisError."""
     found: Any = client.xrevrange(keys.JOURNAL, count=1)
     return Position.parse(found[0][0].decode()) if found else None
+
+
+def first(client: redis.Redis) -> Position | None:
+    """Return the position of the oldest entry; None if there is none. Raises redis.RedisError."""
+    found: Any = client.xrange(keys.JOURNAL, count=1)
+    return Position.parse(found[0][0].decode()) if found else None
+
+
+def size_bytes(client: redis.Redis) -> int:
+    """Return the bytes of all entries, as they are counted. Raises redis.RedisError."""
+    found: Any = client.hget(keys.JOURNAL_COUNTS, BYTES)
+    return max(0, int(found or 0))
+
+
+def lag_s(client: redis.Redis) -> float:
+    """Return how long the oldest entry has been there; 0 if there is none. Raises redis.RedisError."""
+    oldest = first(client)
+    if oldest is None:
+        return 0.0
+    seconds, microseconds = client.time()  # type: ignore[misc, unused-ignore]
+    return max(0.0, seconds + microseconds / 1e6 - oldest.ms / 1000)
