@@ -175,27 +175,27 @@ def processor(stack: Stack, worker: Worker) -> None:
 
 
 def webhooks(stack: Stack) -> None:
-    """Print what the notifier costs; it is suspended until the jobs have ended, so that theirs is not counted."""
+    """Print what the background process costs; it is suspended until the jobs have ended."""
     name = EXAMPLES[0]
     value = example_of(stack, name)
-    notifier = psutil.Process(stack.start_notifier().pid)
+    background = psutil.Process(stack.start_background().pid)
     with WebhookReceiver() as receiver:
         submit_bulk(stack, name, value, 20, callback_url=receiver.url)
         eventually(lambda: len(receiver.jobs) == 20, 60, message="the first webhooks have come")
-        idle = mib([notifier])
-        notifier.suspend()
+        idle = mib([background])
+        background.suspend()
         done = stack.view(name)["request_count"] + WEBHOOKS
         submit_bulk(stack, name, value, WEBHOOKS, callback_url=receiver.url)
         eventually(lambda: stack.view(name)["request_count"] >= done, 60, message="jobs have ended")
-        meter = CpuMeter({"notifier": (notifier.pid, False), "Redis": (stack.redis.pid or 0, False)})
-        notifier.resume()
+        meter = CpuMeter({"background": (background.pid, False), "Redis": (stack.redis.pid or 0, False)})
+        background.resume()
         eventually(lambda: len(receiver.got) >= WEBHOOKS + 20, 300, message="all webhooks have come")
     used = {role: ms / WEBHOOKS for role, ms in meter.used_ms().items()}
     heads("process", "PSS, MiB", "RSS, MiB")
-    row("notifier, after its first webhooks", *idle)
-    row(f"… after {WEBHOOKS:,}", *mib([notifier]))
-    heads("1,000 webhooks", "notifier, s", "Redis, s", "all, s")
-    row("to one receiver", *(f"{each:.2f}" for each in (used["notifier"], used["Redis"], sum(used.values()))))
+    row("background process, after its first webhooks", *idle)
+    row(f"… after {WEBHOOKS:,}", *mib([background]))
+    heads("1,000 webhooks", "background, s", "Redis, s", "all, s")
+    row("to one receiver", *(f"{each:.2f}" for each in (used["background"], used["Redis"], sum(used.values()))))
 
 
 def submit_each(port: int, endpoint: str, encoded: str) -> None:

@@ -118,7 +118,7 @@ def prepare(stack: Stack, receiver: WebhookReceiver) -> dict[str, str]:
     stack.deploy("prices", endpoint_name="prices")
     raised = stack.submit("prices", [1.5, 0.2])
     assert stack.job(raised, 60)["status"] == "failed"
-    stack.start_notifier()
+    stack.start_background()
     job = {"input": EXAMPLES["classifier_prod"], "callback_url": receiver.url}
     told = str(expect(202, stack.api.post("/predict/classifier_prod", json=job))["job_id"])
     delivery = f"/webhooks/deliveries/{told}"

@@ -376,7 +376,7 @@ def test_a_key_is_made_copied_used_and_revoked(page: Page, stack: Stack) -> None
 
 def test_a_webhook_is_followed_to_its_receiver_and_sent_again(page: Page, stack: Stack) -> None:
     answers = iter([(500, dict[str, str]()), (204, {}), (204, {})])
-    stack.start_notifier()
+    stack.start_background()
     with WebhookReceiver(answer=lambda _number: next(answers)) as receiver:
         stack.deploy("echo", version="1", endpoint_name="told", callback_url=receiver.url)
         job_id = stack.submit("told", [1, 2])

@@ -116,7 +116,7 @@ def test_the_extra_is_loaded_only_by_a_worker_that_takes_jobs_from_rabbitmq(serv
 
 
 def test_the_ends_of_jobs_are_told_by_way_of_rabbitmq(service: Stack, echo: str) -> None:
-    service.start_notifier(webhook_receiver.environment())
+    service.start_background(webhook_receiver.environment())
     with WebhookReceiver() as receiver:
         service.deploy(echo, endpoint_name=echo, callback_url=receiver.url)
         job_id = service.submit(echo, "a")

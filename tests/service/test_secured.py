@@ -165,7 +165,7 @@ def test_a_limited_client_works_as_its_own_user_too(service: SecuredStack) -> No
 
 @pytest.mark.servers
 def test_webhooks_are_sent_as_the_workers_user_and_a_client_sees_its_own(service: SecuredStack) -> None:
-    service.start_notifier()
+    service.start_background()
     made = [service.api.post("/keys", json={"name": name, "role": "client"}).json()["key"] for name in ("one", "two")]
     mine, theirs = ({"Authorization": f"Bearer {key}"} for key in made)
     with WebhookReceiver(answer=lambda number: (204 if number else 500, {})) as receiver:

@@ -236,7 +236,7 @@ def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) 
     workers = {each.node_name for each in both.workers}
     eventually(lambda: both.serving("telling") == workers, message="both workers serve")
     with WebhookReceiver() as receiver:
-        notifier, ids = both.start_notifier(), list[str]()
+        background, ids = both.start_background(), list[str]()
 
         def done_by_both() -> bool:
             answer = both.api.post("/predict/telling", json={"input": "a", "callback_url": receiver.url})
@@ -245,7 +245,7 @@ def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) 
 
         eventually(done_by_both)
         eventually(lambda: set(receiver.jobs) == set(ids), message="all ends are told")
-        assert notifier.terminate() == 0
+        assert background.terminate() == 0
 
 
 def _on_both(service: Stack, job_ids: list[str]) -> list[str]:

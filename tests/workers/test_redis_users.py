@@ -15,7 +15,7 @@ from workers.platform.lua import Lua
 #: Scripts that workers run and no API.
 _OF_WORKERS = {
     *("claim", "claim_again", "requeue", "finish", "delay", "release", "take_due", "mark_released", "refresh_lost"),
-    *("keep_dead_letter", "keep_inputs", "write_report"),
+    *("keep_dead_letter", "keep_inputs", "keep_journal", "write_report"),
 }
 
 

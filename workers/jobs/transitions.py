@@ -32,6 +32,7 @@ from redis.asyncio import Redis
 from workers import keys
 from workers.jobs import records
 from workers.jobs.job import JobFacts
+from workers.jobs.journal import NOTHING_KEPT, JournalPart
 from workers.measures import counters, figures
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import is_wrong_type, records_client
@@ -268,11 +269,13 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     result_ttl_s: int | None,
     leases: Sequence[str] = (),
     refused: Refused = _ignore,
+    journal: JournalPart = NOTHING_KEPT,
 ) -> list[bool]:
     """Write terminal records and count them; return for each whether the job had not ended before (`now`: s, epoch).
 
-    There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, and ends the
-    leases of the first jobs, if they are in this Redis. A job that another worker holds stays unchanged.
+    There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, adds jobs to
+    the journal's stream, and ends the leases of the first jobs, if they are in this Redis. A job that another worker
+    holds stays unchanged.
     """
     settings = load()
     letters = [(number, each.letter) for number, each in enumerate(finishes, 1) if each.letter]
@@ -284,11 +287,16 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
         LEASE_HOLDER,
         settings.failed_inputs_bytes,
         len(letters),
+        settings.journal_stream_bytes,
+        journal.answered_by,
+        len(journal.jobs),
     ]
     for each in finishes:
         arguments += (each.job_id, each.record, *each.figures())
     for number, letter in letters:
         arguments += (number, letter)
+    for number, beside in journal.jobs:
+        arguments += (number, beside)
     arguments += leases
     names = [keys.record(each.job_id) for each in finishes]
     names += [keys.message(each.job_id) for each in finishes]

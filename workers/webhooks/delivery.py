@@ -26,7 +26,7 @@ _LONGEST_RETRY_AFTER_S = 86_400
 #: Retries are spread over this fraction of the wait.
 _JITTER = 0.2
 _EXCERPT_CHARACTERS = 500
-_INTERNAL_ERROR = "Internal error of the notifier; its log has the details."
+_INTERNAL_ERROR = "Internal error of the background process; its log has the details."
 
 #: Receivers and their proxies refuse large bodies; clients can fetch a large outcome.
 LARGEST_BODY_BYTES = 65_536

@@ -34,7 +34,7 @@ from workers.webhooks.settings import load
 LEASE_S = 10.0
 #: Time that an attempt may take beyond its time limit.
 ATTEMPT_SLACK_S = 5.0
-#: Threads of a notifier that one receiver may occupy, however slow; a failing receiver may occupy one.
+#: Threads of a background process that one receiver may occupy, however slow; a failing receiver may occupy one.
 LEASES_PER_RECEIVER = 4
 LEASED_AT_ONCE = 100
 _RECEIVERS_AT_ONCE = 100

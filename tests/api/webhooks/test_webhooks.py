@@ -156,7 +156,7 @@ def test_the_page_of_a_clients_job_doesnt_show_the_deployments_receiver(
 
 
 def ended(job_id: str, status: str, **attempt: Any) -> None:
-    """What the notifier writes at the end of a delivery."""
+    """What the background process writes at the end of a delivery."""
     attempts = [{"at": 1e9, "status_code": None, "error": None, "duration_ms": 12.0, "answer": None, **attempt}]
     records_client().hset(keys.delivery(job_id), items=["status", status, "attempts", json.dumps(attempts)])
 

@@ -38,7 +38,7 @@ def held() -> Iterator[WebhookReceiver]:
 
 @pytest.fixture(scope="module")
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A service of its own, whose Redis and notifier are restarted; with one endpoint."""
+    """A service of its own, whose Redis and background process are restarted; with one endpoint."""
     env = environment(retries_s="0.3 0.3 0.3 0.3 0.3 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1") | QUICK
     with Stack(tmp_path_factory.mktemp("webhooks"), env=env) as running:
         running.start_worker()
@@ -48,9 +48,9 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def notifier(telling: Stack) -> list[Child]:
+def background(telling: Stack) -> list[Child]:
     """The one that runs is the last."""
-    return [telling.start_notifier()]
+    return [telling.start_background()]
 
 
 def submit(telling: Stack, row: str, url: str, **more: object) -> str:
@@ -66,7 +66,7 @@ def refuses(url: str) -> bool:
 
 
 def test_every_end_is_told_once_to_whoever_asked(
-    telling: Stack, notifier: list[Child], receiver: WebhookReceiver, tmp_path: Path
+    telling: Stack, background: list[Child], receiver: WebhookReceiver, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     first = submit(telling, str(gate), receiver.url)
@@ -99,7 +99,7 @@ def test_every_end_is_told_once_to_whoever_asked(
 
 
 def test_a_deployment_tells_of_the_jobs_of_bare_celery_programs_and_of_dead_letters(
-    telling: Stack, notifier: list[Child], receiver: WebhookReceiver
+    telling: Stack, background: list[Child], receiver: WebhookReceiver
 ) -> None:
     with WebhookReceiver() as own:
         telling.deploy(NAME, endpoint_name=NAME, callback_url=receiver.url, max_attempts=1)
@@ -113,8 +113,8 @@ def test_a_deployment_tells_of_the_jobs_of_bare_celery_programs_and_of_dead_lett
         telling.deploy(NAME, endpoint_name=NAME, callback_url=None)
 
 
-def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(
-    telling: Stack, notifier: list[Child], held: WebhookReceiver
+def test_nothing_is_lost_with_a_receiver_a_background_process_or_a_redis_that_dies(
+    telling: Stack, background: list[Child], held: WebhookReceiver
 ) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
@@ -124,12 +124,12 @@ def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(
     held.answer = lambda number: (held.let_go.wait(0 if number else 20), (204, {}))[1]
     killed = submit(telling, "killed", held.url)
     eventually(lambda: held.ids)
-    notifier[-1].kill()
+    background[-1].kill()
     held.let_go.set()
     ids += [submit(telling, "while nobody tells", url)]
     telling.ended(ids)
     eventually(lambda: telling.api.get("/metrics").status_code == 200)
-    notifier.append(telling.start_notifier())
+    background.append(telling.start_background())
     telling.redis.stop()
     telling.redis.start()
     with WebhookReceiver(port) as back:
@@ -138,18 +138,18 @@ def test_nothing_is_lost_with_a_receiver_a_notifier_or_a_redis_that_dies(
             redelivered = telling.queuecast("webhooks", "redeliver", job_id, "--json") if job_id == ids[0] else None
             assert redelivered is None or '"pending"' in redelivered.stdout
         eventually(lambda: back.ids.count(f"msg_{ids[0]}") >= 2, message="it is sent again")
-    eventually(lambda: held.ids.count(f"msg_{killed}") >= 2, message="what a killed notifier was sending is sent again")
+    eventually(lambda: held.ids.count(f"msg_{killed}") >= 2, message="what a killed process was sending is sent again")
     listed = telling.queuecast("webhooks", "list", "--endpoint", NAME).stdout
     assert all(job_id in listed for job_id in ids)
-    notifier[-1].send(signal.SIGTERM)
-    assert notifier[-1].wait() == 0
+    background[-1].send(signal.SIGTERM)
+    assert background[-1].wait() == 0
 
 
 def test_the_documented_receiver_checks_and_says_what_it_hears(telling: Stack, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET + "\n")
     program, port = tmp_path / "receiver.py", free_port()
     program.write_text(documented_file("webhooks.md", "receiver.py"))
-    notifier, env = telling.start_notifier(), {**telling.env, "PORT": str(port)}
+    background, env = telling.start_background(), {**telling.env, "PORT": str(port)}
     log_path = tmp_path / "receiver.log"
     with Child(["python", str(program), str(tmp_path / "secret")], env=env, log_path=log_path) as documented:
         url = f"http://127.0.0.1:{port}/"
@@ -160,4 +160,4 @@ def test_the_documented_receiver_checks_and_says_what_it_hears(telling: Stack, t
     with Client(telling.url) as client, WebhookReceiver() as receiver:
         job = client.submit(NAME, "row", callback_url=receiver.url)
         eventually(lambda: receiver.jobs == [job.job_id])
-    assert notifier.running
+    assert background.running

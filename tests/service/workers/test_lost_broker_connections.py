@@ -19,8 +19,8 @@ _UNACKED = "unacked"
 _UNACKED_INDEX = "unacked_index"
 
 
-def test_a_worker_and_a_notifier_outlive_their_redis_and_get_again_what_they_held(stack: Stack) -> None:
-    children = [stack.start_worker(), stack.start_notifier()]
+def test_a_worker_and_a_background_process_outlive_their_redis_and_get_again_what_they_held(stack: Stack) -> None:
+    children = [stack.start_worker(), stack.start_background()]
     due = datetime.now(UTC) + timedelta(hours=1)
     stack.celery.send_task(_OF_EVERY_WORKER, queue=CONTROL_QUEUE, eta=due)
     stack.celery.send_task(DELIVER_TASK, ["no-such-job"], queue=WEBHOOKS_QUEUE, eta=due)

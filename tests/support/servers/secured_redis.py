@@ -132,9 +132,9 @@ class SecuredStack(Stack):
         own = {"QUEUECAST_REDIS_URL": self.redis.url_of("queuecast-worker"), **(env or {})}
         return super().start_worker(name, group, own, wait=wait, command=command)
 
-    def start_notifier(self, env: Mapping[str, str] | None = None) -> Child:
+    def start_background(self, env: Mapping[str, str] | None = None) -> Child:
         """Start what sends webhooks as the workers' user."""
-        return super().start_notifier({"QUEUECAST_REDIS_URL": self.redis.url_of("queuecast-worker"), **(env or {})})
+        return super().start_background({"QUEUECAST_REDIS_URL": self.redis.url_of("queuecast-worker"), **(env or {})})
 
     def _flower_place(self) -> tuple[str, dict[str, str]]:
         url, env = super()._flower_place()

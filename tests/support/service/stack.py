@@ -161,13 +161,13 @@ class Stack(Calls):
         self._closing.callback(worker.stop)
         return worker.wait_until_ready() if wait else worker
 
-    def start_notifier(self, env: Mapping[str, str] | None = None) -> Child:
-        """Start what sends webhooks, as the Procfile does; return when it consumes."""
-        command = ["/bin/sh", "-c", f"exec {procfile_command('notifier')}"]
+    def start_background(self, env: Mapping[str, str] | None = None) -> Child:
+        """Start the background process, as the Procfile does; return when it consumes."""
+        command = ["/bin/sh", "-c", f"exec {procfile_command('background')}"]
         env = {**self.env, "PATH": _path_with_programs(), **(env or {})}
-        notifier = self._started(Child(command, env=env, log_path=self.logs / "notifier.log"))
-        notifier.wait_for_log(" ready.", START_TIMEOUT_S)
-        return notifier
+        background = self._started(Child(command, env=env, log_path=self.logs / "background.log"))
+        background.wait_for_log(" ready.", START_TIMEOUT_S)
+        return background
 
     @contextmanager
     def flower(self, worker: Worker, auth: tuple[str, str] | None = None) -> Iterator[str]:
