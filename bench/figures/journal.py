@@ -53,7 +53,7 @@ def _moved(mine: Queuecast, jobs: int) -> Iterator[Measurement]:
 
 def _bytes(mine: Queuecast, jobs: int) -> Measurement:
     """Measure jobs whose inputs differ; those of a drain are all the same, and take next to nothing."""
-    draw = random.Random(1)  # noqa: S311 - inputs, no secret
+    draw = random.Random(1)
     mine.stack.deploy(QUADRATIC, endpoint_name=_VARIED, journal=1.0)
     for start in range(0, jobs, _AT_ONCE):
         body = [{"input": draw.uniform(-100, 100)} for _ in range(min(_AT_ONCE, jobs - start))]

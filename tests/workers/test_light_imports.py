@@ -12,7 +12,10 @@ from tests.support.environment import REPOSITORY, clean_environment
 
 WORKERS = REPOSITORY / "workers"
 #: Modules and rooms that the API and other programs import.
-LIGHT = ["app", "settings", "tasks", "broker", "deployments", "jobs", "measures", "platform", "queues", "webhooks", "journal"]
+LIGHT = [
+    *("app", "settings", "tasks", "broker", "deployments", "jobs", "journal", "measures", "platform", "queues"),
+    "webhooks",
+]
 HEAVY = {"flask", "numpy", "pyarrow", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
 
 
