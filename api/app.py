@@ -11,6 +11,7 @@ from api.deployments import routes as deployments
 from api.http.flask_app import bodies, prefix, problems, request_ids, telemetry
 from api.jobs import dead_letter_routes, event_routes, retry_routes
 from api.jobs import routes as jobs
+from api.journal import routes as journal
 from api.keys import routes as keys
 from api.models import artifact_routes
 from api.models import routes as models
@@ -35,6 +36,7 @@ _BLUEPRINTS = (
     event_routes.blueprint,
     retry_routes.blueprint,
     dead_letter_routes.blueprint,
+    journal.blueprint,
     webhooks.blueprint,
     keys.blueprint,
     operations.health_blueprint,
@@ -50,6 +52,7 @@ _TAGS = (
     "Dead letters",
     "Webhooks",
     "Deployments",
+    "Journal",
     "Models",
     v2.TAG,
     "Keys",

@@ -384,6 +384,7 @@ STATUS: Mapping[type[Exception], int] = {
     worker_errors.InputNotKept: 409,
     worker_errors.JobArgumentsWrong: 422,
     worker_errors.TargetRefused: 422,
+    worker_errors.JournalBusy: 503,
     worker_errors.QueueUnavailable: 503,
 }
 

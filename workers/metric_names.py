@@ -116,6 +116,19 @@ WEBHOOKS_OVERDUE = Metric(
     "queuecast_webhooks_overdue_seconds",
     "For how long the webhook that is due first has been; 0 if none is.",
 )
+JOURNAL_JOBS = Metric(
+    "queuecast_journal_jobs_total",
+    "Ended jobs that the journal has taken, or dropped because too many waited to be written.",
+    (ENDPOINT, OUTCOME),
+)
+JOURNAL_BYTES = Metric(
+    "queuecast_journal_stream_bytes",
+    "Bytes of ended jobs that wait to be written to the journal's files.",
+)
+JOURNAL_LAG = Metric(
+    "queuecast_journal_lag_seconds",
+    "For how long the first of these jobs has waited; 0 if none waits.",
+)
 UP = Metric(
     "queuecast_up",
     "Whether the API reaches redis and the registry.",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from api.cli.errors import KeyNeeded, RequestRefused, ServiceUnreachable, TimedOut
 from api.client import Client as ServiceClient
@@ -69,6 +69,13 @@ class Client:
         """Yield the predictions of inputs, as the Python client does; what passes is waited out. Raises TimedOut."""
         with _errors_of_commands():
             yield from self._client.map(endpoint_name, inputs, **options)
+
+    def export_journal(
+        self, endpoint_name: str, since: str, until: str | None, form: Literal["ndjson", "parquet"]
+    ) -> Iterator[bytes]:
+        """Yield the pages of an endpoint's journal."""
+        with _errors_of_commands():
+            yield from self._client.export_journal(endpoint_name, since=since, until=until, format=form)
 
     def register(self, name: str, artifact: Path, runtime: str | None, **options: Unpack[RegisterOptions]) -> Document:
         """Register a file as a version. Raises errors.SettingsWrong for an example that says too little."""

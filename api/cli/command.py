@@ -25,6 +25,7 @@ _MODULES = {
     "deployments": "remote.deployments.deployments",
     "history": "remote.deployments.changes",
     "jobs": "remote.jobs.jobs",
+    "journal": "remote.journal",
     "keys": "local.keys",
     "models": "remote.models.models",
     "predict": "remote.jobs.predictions",

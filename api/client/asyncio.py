@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Self, Unpack, overload
+from typing import IO, Any, Literal, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion, Stats
+from api.client.documents import Alias, Deployment, DeploymentChange, JournalKept, Model, ModelVersion, Stats
 from api.client.flows import (
     catalog,
     deployment,
     folders,
+    journal,
     map_options,
     mapping,
     mlflow_registry,
@@ -19,6 +20,7 @@ from api.client.flows import (
     registration,
 )
 from api.client.flows.catalog import ANY_VERSION
+from api.client.flows.journal import FORGET_TIMEOUT_S, Moment
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -293,6 +295,40 @@ class AsyncClient(BaseClient):
     ) -> Mapping[str, str]:
         """As `Client.tag`."""
         return await self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
+
+    def journal(
+        self, endpoint_name: str, *, since: Moment = "24h", until: Moment | None = None
+    ) -> AsyncIterator[Document]:
+        """As `Client.journal`."""
+        flow = journal.entries(endpoint_name, since, until, self.timeout_s)
+        return self._driver.stream(flow, ())
+
+    def export_journal(
+        self,
+        endpoint_name: str,
+        *,
+        since: Moment = "24h",
+        until: Moment | None = None,
+        format: Literal["ndjson", "parquet"] = "ndjson",  # noqa: A002 - what the API calls it
+    ) -> AsyncIterator[bytes]:
+        """As `Client.export_journal`."""
+        return self._driver.stream(journal.pages(endpoint_name, since, until, format, self.timeout_s), ())
+
+    async def journal_kept(self, endpoint_name: str) -> JournalKept:
+        """As `Client.journal_kept`."""
+        return await self._driver.run(journal.kept(endpoint_name, self._ends_at()))
+
+    async def forget_journal(
+        self,
+        endpoint_name: str | None = None,
+        *,
+        job_id: str | None = None,
+        owner: str | None = None,
+        before: Moment | None = None,
+    ) -> int:
+        """As `Client.forget_journal`."""
+        which = {"job": job_id, "owner": owner, "before": before}
+        return await self._driver.run(journal.forget(endpoint_name, which, self._ends_at(FORGET_TIMEOUT_S)))
 
     async def delete_version(self, name: str, version: str) -> None:
         """As `Client.delete_version`."""

@@ -197,3 +197,24 @@ class Stats(_Shown):
     def buckets(self) -> list[Figures]:
         """The figures of each step, oldest first; the last one is not over yet."""
         return [Figures.of(each) for each in self.document.get("buckets") or []]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalKept(_Shown):
+    """How much of an endpoint's jobs the journal keeps."""
+
+    endpoint_name: str
+    #: The share of jobs that are kept now.
+    journal: float = 0.0
+    journal_retention_days: int = 0
+    #: Jobs in files.
+    job_count: int = 0
+    file_count: int = 0
+    size_bytes: int = 0
+    #: When the first and the last of them ended, ISO 8601.
+    first_at: str | None = None
+    last_at: str | None = None
+    #: Jobs that are not in files yet.
+    waiting_count: int = 0
+    #: Jobs that were left out because too many waited.
+    dropped_count: int = 0

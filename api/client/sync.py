@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Self, Unpack, overload
+from typing import IO, Any, Literal, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Alias, Deployment, DeploymentChange, Model, ModelVersion, Stats
+from api.client.documents import Alias, Deployment, DeploymentChange, JournalKept, Model, ModelVersion, Stats
 from api.client.flows import (
     catalog,
     deployment,
     folders,
+    journal,
     map_options,
     mapping,
     mlflow_registry,
@@ -19,6 +20,7 @@ from api.client.flows import (
     registration,
 )
 from api.client.flows.catalog import ANY_VERSION
+from api.client.flows.journal import FORGET_TIMEOUT_S, Moment
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -388,6 +390,43 @@ class Client(BaseClient):
     ) -> Mapping[str, str]:
         """Set tags of a model, or of one version; None removes one. Return all that it has. Raises NotFound."""
         return self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
+
+    def journal(
+        self, endpoint_name: str, *, since: Moment = "24h", until: Moment | None = None
+    ) -> Iterator[Document]:
+        """Yield the jobs that the journal keeps, with inputs and outcomes, oldest first, as they are asked for.
+
+        `since` and `until` are a time ago (`24h`, `30d`), a time in ISO 8601 or a datetime. Raises NotFound.
+        """
+        flow = journal.entries(endpoint_name, since, until, self.timeout_s)
+        return self._driver.stream(flow, ())
+
+    def export_journal(
+        self,
+        endpoint_name: str,
+        *,
+        since: Moment = "24h",
+        until: Moment | None = None,
+        format: Literal["ndjson", "parquet"] = "ndjson",  # noqa: A002 - what the API calls it
+    ) -> Iterator[bytes]:
+        """Yield the same jobs a page at a time: lines of JSON, or a whole Parquet file a page. Raises NotFound."""
+        return self._driver.stream(journal.pages(endpoint_name, since, until, format, self.timeout_s), ())
+
+    def journal_kept(self, endpoint_name: str) -> JournalKept:
+        """Return how many jobs of an endpoint the journal keeps, their bytes, and of which time. Raises NotFound."""
+        return self._driver.run(journal.kept(endpoint_name, self._ends_at()))
+
+    def forget_journal(
+        self,
+        endpoint_name: str | None = None,
+        *,
+        job_id: str | None = None,
+        owner: str | None = None,
+        before: Moment | None = None,
+    ) -> int:
+        """Delete the jobs of an endpoint's journal, or of all, to which all that is given applies; return how many."""
+        which = {"job": job_id, "owner": owner, "before": before}
+        return self._driver.run(journal.forget(endpoint_name, which, self._ends_at(FORGET_TIMEOUT_S)))
 
     def delete_version(self, name: str, version: str) -> None:
         """Delete a version that no endpoint serves; its artifact goes with the next `prune_artifacts`.

@@ -30,10 +30,12 @@ from workers.broker import backlogs
 from workers.deployments import status
 from workers.errors import QueueUnavailable
 from workers.jobs import dead_letters
+from workers.journal import kept
 from workers.measures import counters
 from workers.measures.counters import Kind
 from workers.measures.reports import HostsState, SeenReport
 from workers.metric_names import Metric
+from workers.platform.redis.client import translated_errors
 from workers.webhooks import store as deliveries
 from workers.webhooks.store import DeliveryStatus, Figures
 
@@ -53,6 +55,7 @@ class ServiceCollector(Collector):
             workers = status.live_workers()
             yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
             yield from _webhooks(deliveries.figures())
+            yield from _journal()
             views = deployment_service.list_all(self._services)
         except QueueUnavailable:
             redis_up = False
@@ -75,6 +78,18 @@ def _webhooks(figures: Figures) -> Iterator[Family]:
     yield CounterMetricFamily(failures.name, failures.text, value=figures.failed_attempts)
     yield _gauge(names.WEBHOOKS_PENDING, [((), figures.pending)])
     yield _gauge(names.WEBHOOKS_OVERDUE, [((), figures.overdue_s)])
+
+
+def _journal() -> Iterator[Family]:
+    with translated_errors():
+        found = kept.stream_figures()
+    jobs = CounterMetricFamily(names.JOURNAL_JOBS.name, names.JOURNAL_JOBS.text, labels=names.JOURNAL_JOBS.labels)
+    for outcome, counts in (("taken", found.added), ("dropped", found.dropped)):
+        for endpoint_name, count in sorted(counts.items()):
+            jobs.add_metric([endpoint_name, outcome], count)
+    yield jobs
+    yield _gauge(names.JOURNAL_BYTES, [((), found.size_bytes)])
+    yield _gauge(names.JOURNAL_LAG, [((), found.lag_s)])
 
 
 def _unfinished(views: Sequence[Mapping[str, Any]], groups: Iterable[str]) -> Iterator[Family]:

@@ -64,6 +64,11 @@ def check(app: Flask, answer: TestResponse) -> None:
         check_described(rule.endpoint, answer)
 
 
+#: Each line is held against the schema.
+LINES = "application/x-ndjson"
+BINARY = ("application/octet-stream", "application/vnd.apache.parquet")
+
+
 def check_page(answer: TestResponse) -> None:
     """Fail unless this may run nothing but our own script, and is kept nowhere."""
     policy = answer.headers["Content-Security-Policy"]
@@ -93,11 +98,15 @@ def check_described(endpoint: str, answer: TestResponse) -> None:
     """Fail unless the route's description has this status, this kind of body, and this body's schema."""
     described = _operations()[endpoint]["responses"].get(str(answer.status_code))
     assert described, f"{endpoint} answered {answer.status}, which /openapi.json doesn't describe: {answer.text}"
+    if answer.mimetype == LINES:
+        for line in answer.data.splitlines():
+            _validator(endpoint, answer.status_code, LINES).validate(json.loads(line))
+        return
     if not answer.data:
         assert "content" not in described
         return
     assert answer.mimetype in described["content"], (endpoint, answer.status, answer.mimetype)
-    if answer.mimetype != "application/octet-stream":
+    if answer.mimetype not in BINARY:
         body = json.loads(answer.text) if str(answer.mimetype).endswith("json") else answer.text
         _validator(endpoint, answer.status_code, answer.mimetype).validate(body)
 

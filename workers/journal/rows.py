@@ -66,6 +66,7 @@ _TYPES = {
     "batch_size": "int32",
     "attempts": "int32",
 }
+_TIMES = tuple(name for name, kind in _TYPES.items() if kind == "time")
 _REQUIRED = ("stream_id", "job_id", "model_name", "version", "status", "inputs", "many", "finished_at", "attempts")
 
 
@@ -172,7 +173,7 @@ def entry(endpoint_name: str, row: Row) -> JournalEntry:
     del values["stream_id"]
     values["inputs"] = fast_json.loads(row.inputs)
     values["predictions"] = None if row.predictions is None else fast_json.loads(row.predictions)
-    for name in ("submitted_at", "started_at", "finished_at"):
+    for name in _TIMES:
         values[name] = None if values[name] is None else values[name] / _MICROSECONDS
     return JournalEntry(endpoint_name=endpoint_name, **values)
 
@@ -221,3 +222,28 @@ def _values(column: Any) -> list[Any]:
     is_time = pa.types.is_timestamp(column.type)
     found: list[Any] = (column.cast(pa.int64()) if is_time else column).to_pylist()
     return found
+
+
+def line(endpoint_name: str, row: Row) -> bytes:
+    """Return a row as one line of NDJSON: as `JournalEntry`, with times in ISO 8601."""
+    values: dict[str, Any] = {"endpoint_name": endpoint_name, **row._asdict()}
+    del values["stream_id"]
+    values["inputs"] = Raw(row.inputs.encode())
+    values["predictions"] = None if row.predictions is None else Raw(row.predictions.encode())
+    for name in _TIMES:
+        values[name] = None if values[name] is None else _iso(values[name])
+    return msgspec.json.encode(values) + b"\n"
+
+
+def _iso(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / _MICROSECONDS, UTC).isoformat(timespec="microseconds")
+
+
+def exported_table(endpoint_name: str, rows: Sequence[Row]) -> Any:
+    """Return rows as a table for other programs, with the endpoint, which the path of a file says otherwise."""
+    import pyarrow as pa
+
+    found = table(rows).drop_columns(["stream_id"])
+    return found.add_column(
+        0, pa.field("endpoint_name", pa.string()), pa.array([endpoint_name] * len(rows), pa.string())
+    )

@@ -41,6 +41,8 @@ FIXED = {name.replace(".", "_"): operation for name, operation in operations_of(
 #: Their bodies are valid only together with what is registered and deployed.
 BEYOND_SCHEMAS = {
     "aliases_move_alias",
+    "journal_forget_jobs",
+    "journal_forget_jobs_of_endpoint",
     "keys_create_key",
     "deployments_configure_deployment",
     "deployments_deploy",
@@ -59,8 +61,8 @@ BEYOND_SCHEMAS = {
 NEVER_INVALID = {name for name, operation in FIXED.items() if not (operation.body or operation.query)}
 #: These wait for a worker, and there is none that does anything.
 UNANSWERED = {"v2_infer", "v2_infer_of_version", "v2_load"}
-#: These are taken apart into events before they are held against the schema, which is one of texts.
-STREAMS = {"events_stream_events"}
+#: These are taken apart into events or lines before they are held against the schema.
+STREAMS = {"events_stream_events", "journal_read_journal"}
 bounded = bounded_by(
     max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
