@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.http import responses
-from api.http.requests import query
+from api.http.flask_app import responses
+from api.http.flask_app.requests import query
 from api.http.route import Operation
 from api.journal import service
 from api.journal.schemas import Forget, Forgotten, JournalJob, JournalKept, JournalQuery

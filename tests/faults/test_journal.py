@@ -13,7 +13,7 @@ import pytest
 
 from api.client import Client
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 QUICK = {"QUEUECAST_JOURNAL_INTERVAL_S": "0.1"}

@@ -13,7 +13,7 @@ import pytest
 from api.client import AsyncClient, Client
 from tests.support.calls import expect
 from tests.support.models import Same
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from workers.queues.naming import queue_name
 
 VECTOR = {"kind": "vector", "dtype": "float", "shape": [None]}
