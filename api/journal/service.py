@@ -13,7 +13,8 @@ from api.process.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentNotFound
-from workers.journal import dataset, forgetting, kept, reading, rows
+from workers.journal import forgetting, reading, rows
+from workers.journal.files import dataset, kept
 from workers.journal.forgetting import Which
 from workers.journal.positions import Position
 from workers.journal.rows import Row

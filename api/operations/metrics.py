@@ -30,7 +30,7 @@ from workers.broker import backlogs
 from workers.deployments import status
 from workers.errors import QueueUnavailable
 from workers.jobs import dead_letters
-from workers.journal import kept
+from workers.journal.files import kept
 from workers.measures import counters
 from workers.measures.counters import Kind
 from workers.measures.reports import HostsState, SeenReport

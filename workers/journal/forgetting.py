@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from workers.journal import dataset, moving
-from workers.journal.writer import Writer, writing
+from workers.journal import moving
+from workers.journal.files import dataset
+from workers.journal.files.writer import Writer, writing
 
 #: How long to wait until another process has finished writing.
 _WAIT_S = 30.0

@@ -8,8 +8,9 @@ import time
 
 from registry.errors import RegistryError
 from workers.errors import JournalBusy
-from workers.journal import dataset, moving, upkeep
-from workers.journal.writer import Writer, writing
+from workers.journal import moving
+from workers.journal.files import dataset, upkeep
+from workers.journal.files.writer import Writer, writing
 from workers.platform.redis.client import records_client
 from workers.settings import load
 

@@ -16,11 +16,12 @@ import redis
 from workers import keys
 from workers.errors import JournalBusy
 from workers.jobs.journal import MOVED, UNREADABLE
-from workers.journal import dataset, stream
+from workers.journal import stream
+from workers.journal.files import dataset
+from workers.journal.files.writer import Writer
 from workers.journal.positions import Position, PositionRange
 from workers.journal.rows import Row
 from workers.journal.stream import StreamEntry
-from workers.journal.writer import Writer
 from workers.platform.lua import Lua, script
 
 _log = logging.getLogger(__name__)

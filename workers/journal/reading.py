@@ -9,8 +9,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from workers.journal import dataset, rows, stream
+from workers.journal import rows, stream
 from workers.journal.entry import JournalEntry
+from workers.journal.files import dataset
 from workers.journal.positions import Position
 from workers.platform.redis.client import records_client
 

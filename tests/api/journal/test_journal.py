@@ -12,8 +12,9 @@ import pytest
 from tests.api.conftest import Client, View
 from workers import keys
 from workers.jobs.journal import BYTES
-from workers.journal import dataset, moving
-from workers.journal.writer import Writer, writing
+from workers.journal import moving
+from workers.journal.files import dataset
+from workers.journal.files.writer import Writer, writing
 from workers.platform.redis.client import records_client
 
 AT = 1_795_780_800.0

@@ -17,9 +17,10 @@ from tests.workers.journal.conftest import NOON, End
 from tests.workers.stand_ins import deployment
 from workers import keys
 from workers.errors import JournalBusy
-from workers.journal import dataset, kept, moving, reading, stream
+from workers.journal import moving, reading, stream
+from workers.journal.files import dataset, kept
+from workers.journal.files.writer import Writer, writing
 from workers.journal.mover import JournalMover
-from workers.journal.writer import Writer, writing
 
 
 class Killed(BaseException):

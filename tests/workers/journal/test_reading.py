@@ -10,8 +10,9 @@ import redis
 from tests.workers.journal.conftest import NOON, End
 from tests.workers.stand_ins import deployment
 from workers import keys
-from workers.journal import dataset, reading, stream
+from workers.journal import reading, stream
 from workers.journal.entry import JournalEntry
+from workers.journal.files import dataset
 from workers.journal.positions import PositionRange
 from workers.queues import dealing
 from workers.queues.priorities import Priority

@@ -13,9 +13,10 @@ from tests.workers.journal.conftest import NOON, End
 from tests.workers.journal.test_moving import Killed, ids, in_files, lose_lease, move
 from tests.workers.stand_ins import deployment
 from workers import keys
-from workers.journal import dataset, forgetting, upkeep
+from workers.journal import forgetting
+from workers.journal.files import dataset, upkeep
+from workers.journal.files.writer import writing
 from workers.journal.forgetting import Which
-from workers.journal.writer import writing
 
 DAY_S = 86_400
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from workers import keys
 from workers.jobs.journal import ADDED, DROPPED, MOVED, UNREADABLE
-from workers.journal import dataset, stream
+from workers.journal import stream
+from workers.journal.files import dataset
 from workers.platform.redis.client import records_client
 
 _TIME = "finished_at"

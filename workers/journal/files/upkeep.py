@@ -16,10 +16,11 @@ from registry import deployments
 from registry.artifacts.named_files import PARTIAL
 from registry.database import default_database
 from registry.serving_settings import ServingSettings
-from workers.journal import dataset, stream
-from workers.journal.dataset import JournalFile
+from workers.journal import stream
+from workers.journal.files import dataset
+from workers.journal.files.dataset import JournalFile
+from workers.journal.files.writer import Writer
 from workers.journal.positions import PositionRange
-from workers.journal.writer import Writer
 
 _log = logging.getLogger(__name__)
 
