@@ -385,6 +385,7 @@ STATUS: Mapping[type[Exception], int] = {
     worker_errors.JobArgumentsWrong: 422,
     worker_errors.TargetRefused: 422,
     worker_errors.JournalBusy: 503,
+    worker_errors.JournalFull: 503,
     worker_errors.QueueUnavailable: 503,
 }
 

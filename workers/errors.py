@@ -267,6 +267,12 @@ class HostStartFailed(WorkerError):
     code = "host_start_failed"
 
 
+class JournalFull(QueueUnavailable):
+    """The stream of the journal has no room for feedback."""
+
+    code = "journal_full"
+
+
 class JournalBusy(WorkerError):
     """Another process writes the journal's files."""
 

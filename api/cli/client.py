@@ -70,6 +70,16 @@ class Client:
         with _errors_of_commands():
             yield from self._client.map(endpoint_name, inputs, **options)
 
+    def give_feedback(self, job_id: str, truth: Any, *, weight: float) -> None:
+        """Say what is right for a job."""
+        with _errors_of_commands():
+            self._client.give_feedback(job_id, truth, weight=weight)
+
+    def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
+        """Say what is right for many jobs; return the ids that are unknown."""
+        with _errors_of_commands():
+            return self._client.give_much_feedback(feedback)
+
     def export_journal(
         self, endpoint_name: str, since: str, until: str | None, form: Literal["ndjson", "parquet"]
     ) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_
 #: The module of each command; where the command itself has another name than that, it is behind a colon.
 _MODULES = {
     "aliases": "remote.models.aliases",
+    "feedback": "remote.feedback",
     "artifacts": "remote.models.artifacts",
     "backup": "local.backup",
     "configure": "remote.deployments.changes",

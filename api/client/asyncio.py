@@ -330,6 +330,14 @@ class AsyncClient(BaseClient):
         which = {"job": job_id, "owner": owner, "before": before}
         return await self._driver.run(journal.forget(endpoint_name, which, self._ends_at(FORGET_TIMEOUT_S)))
 
+    async def give_feedback(self, job_id: str, truth: Any, *, weight: float = 1.0) -> None:
+        """As `Client.give_feedback`."""
+        await self._driver.run(journal.give_feedback(job_id, truth, weight, self._ends_at()))
+
+    async def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
+        """As `Client.give_much_feedback`."""
+        return await self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
     async def delete_version(self, name: str, version: str) -> None:
         """As `Client.delete_version`."""
         await self._driver.run(registration.delete_version(name, version, self._ends_at()))

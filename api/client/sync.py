@@ -428,6 +428,14 @@ class Client(BaseClient):
         which = {"job": job_id, "owner": owner, "before": before}
         return self._driver.run(journal.forget(endpoint_name, which, self._ends_at(FORGET_TIMEOUT_S)))
 
+    def give_feedback(self, job_id: str, truth: Any, *, weight: float = 1.0) -> None:
+        """Say what is right for a job that the journal keeps; the latest feedback on a job counts. Raises NotFound."""
+        self._driver.run(journal.give_feedback(job_id, truth, weight, self._ends_at()))
+
+    def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
+        """Say what is right for many jobs: pairs of a job's id and its truth; return the ids that are unknown."""
+        return self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
     def delete_version(self, name: str, version: str) -> None:
         """Delete a version that no endpoint serves; its artifact goes with the next `prune_artifacts`.
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.http.flask_app import responses
-from api.http.flask_app.requests import query
+from api.auth import identity
+from api.http.flask_app import bodies, requests, responses
+from api.http.flask_app.requests import body, query
+from api.http.ndjson import elements
 from api.http.route import Operation
-from api.journal import service
-from api.journal.schemas import Forget, Forgotten, JournalJob, JournalKept, JournalQuery
+from api.journal import feedback, service
+from api.journal.schemas import (
+    FeedbackOfJob,
+    Forget,
+    Forgotten,
+    GivenFeedback,
+    JournalJob,
+    JournalKept,
+    JournalQuery,
+    ManyGiven,
+    NewFeedback,
+)
 from api.process import services
 from registry.roles import Role
+
+#: The most feedback in one call, and the most jobs of it that are named as unknown.
+MOST_FEEDBACK, MOST_UNKNOWN_SHOWN = 100_000, 1_000
 
 blueprint = Blueprint("journal", __name__)
 
@@ -55,3 +70,38 @@ def forget_jobs_of_endpoint(endpoint_name: str) -> Response:
 def forget_jobs() -> Response:
     """Forget jobs of all endpoints, by id, owner or time."""
     return responses.document({"forgotten_count": service.forget(services.current(), None, query(Forget))})
+
+
+@blueprint.post("/jobs/<job_id>/feedback")
+@Operation(
+    Role.CLIENT,
+    "Journal",
+    {202: GivenFeedback},
+    body=NewFeedback,
+    errors=(404, 503),
+    example={"truth": "malignant"},
+)
+def give_feedback(job_id: str) -> Response:
+    """Say what is right for a job that the journal keeps; the latest feedback on a job counts."""
+    endpoint_name = feedback.give(services.current(), identity.current(), job_id, body(NewFeedback))
+    return responses.document({"job_id": job_id, "endpoint_name": endpoint_name}, status=202)
+
+
+@blueprint.post("/feedback")
+@Operation(
+    Role.CLIENT,
+    "Journal",
+    {202: ManyGiven},
+    body=FeedbackOfJob,
+    errors=(503,),
+    max_elements=MOST_FEEDBACK,
+    example=[{"job_id": "82776c54-76a5-4b79-b99d-501c4a52d575", "truth": "malignant"}],
+)
+def give_much_feedback() -> Response:
+    """Say what is right for many jobs: a JSON array, or one JSON object a line."""
+    given = feedback.give_many(
+        services.current(), identity.current(), elements(bodies.content(), requests.current().media_type)
+    )
+    unknown = given.unknown[:MOST_UNKNOWN_SHOWN]
+    counts = {"accepted_count": given.accepted, "unknown_count": len(given.unknown), "unknown_job_ids": unknown}
+    return responses.document(counts, status=202)

@@ -125,3 +125,34 @@ class JournalKept(Answer):
     last_at: datetime | None = Field(description="When the last job in files ended.")
     waiting_count: int = Field(description="Jobs that are not in files yet.")
     dropped_count: int = Field(description="Jobs that were left out because too many waited.")
+
+
+class NewFeedback(RequestSchema):
+    """What is right for a job."""
+
+    truth: Any = Field(
+        description="What is right: a label or a number; an object whose one field names a field of the prediction; of "
+        "a job with several inputs, a list with one truth for each."
+    )
+    weight: float = Field(default=1.0, gt=0, le=1e9, allow_inf_nan=False, description="How much it counts.")
+
+
+class FeedbackOfJob(NewFeedback):
+    """What is right for one of many jobs."""
+
+    job_id: str = Field(min_length=1, max_length=255, description="The job.")
+
+
+class GivenFeedback(Answer):
+    """Feedback that is stored; the latest on a job counts."""
+
+    job_id: str = Field(description="The job.")
+    endpoint_name: str = Field(description="Its endpoint.")
+
+
+class ManyGiven(Answer):
+    """What became of feedback on many jobs."""
+
+    accepted_count: int = Field(description="Stored.")
+    unknown_count: int = Field(description="Left out: the journal doesn't have these jobs, or they are another key's.")
+    unknown_job_ids: list[str] = Field(description="The first 1,000 of these jobs.")

@@ -44,16 +44,22 @@ def forget(which: Which) -> int:
     """
     with writing(_WAIT_S) as writer:
         moving.move_all(writer)
-        files, covered = dataset.current(dataset.files(which.endpoint_name))
-        for each in covered:
-            writer.check()
-            dataset.remove(each)
-        return sum(_forget_in(writer, each, which) for each in files)
+        counts = {root: _forget(writer, root, which) for root in (dataset.ROOT, dataset.FEEDBACK)}
+        return counts[dataset.ROOT]
+
+
+def _forget(writer: Writer, root: str, which: Which) -> int:
+    files, covered = dataset.current(dataset.files(which.endpoint_name, root))
+    for each in covered:
+        writer.check()
+        dataset.remove(each)
+    return sum(_forget_in(writer, each, which) for each in files)
 
 
 def _forget_in(writer: Writer, file: dataset.JournalFile, which: Which) -> int:
-    found = dataset.read(file, ("job_id", "owner", "finished_at"))
-    kept = _kept(found, which)
+    # Feedback was given by the owner of its job, and comes after the job's end.
+    columns = ("job_id", "owner", "finished_at" if file.root == dataset.ROOT else "received_at")
+    kept = _kept(dataset.read(file, columns), which, columns)
     count: int = kept.count(False)
     if not count:
         return 0
@@ -68,11 +74,11 @@ def _forget_in(writer: Writer, file: dataset.JournalFile, which: Which) -> int:
     return count
 
 
-def _kept(table: Any, which: Which) -> list[bool]:
+def _kept(table: Any, which: Which, names: Sequence[str]) -> list[bool]:
     """Return for each row whether it is kept."""
     ids = frozenset(which.job_ids)
     before = None if which.before is None else datetime.fromtimestamp(which.before, UTC)
-    columns = (table.column(name).to_pylist() for name in ("job_id", "owner", "finished_at"))
+    columns = (table.column(name).to_pylist() for name in names)
     return [
         not (
             (not ids or job_id in ids)

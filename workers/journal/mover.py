@@ -57,7 +57,7 @@ class JournalMover:
                 self._keep_order(writer)
 
     def _keep_order(self, writer: Writer) -> None:
-        if not dataset.files():
+        if not (dataset.files() or dataset.files(root=dataset.FEEDBACK)):
             return  # without a journal, the process needs neither registry nor pyarrow
         try:
             upkeep.delete_old(writer, upkeep.retention_days(), upkeep.today())

@@ -17,6 +17,7 @@ from workers import keys
 from workers.errors import JournalBusy
 from workers.jobs.journal import MOVED, UNREADABLE
 from workers.journal import stream
+from workers.journal.feedback_rows import FeedbackRow
 from workers.journal.files import dataset
 from workers.journal.files.writer import Writer
 from workers.journal.positions import Position, PositionRange
@@ -44,7 +45,7 @@ def is_due(client: redis.Redis, interval_s: float) -> bool:
 
 
 def move_all(writer: Writer) -> int:
-    """Move all entries that are in the stream now; return how many jobs. Raises as `move`."""
+    """Move all entries that are in the stream now; return how many jobs and feedbacks. Raises as `move`."""
     count, last = 0, stream.last(writer.client)
     while last is not None and (first := stream.first(writer.client)) is not None and first <= last:
         count += move(writer)
@@ -52,7 +53,7 @@ def move_all(writer: Writer) -> int:
 
 
 def move(writer: Writer) -> int:
-    """Move the next entries, or those whose move has not ended; return how many jobs.
+    """Move the next entries, or those whose move has not ended; return how many jobs and feedbacks.
 
     Raises:
         JournalBusy: another process moves them.
@@ -72,12 +73,16 @@ def move(writer: Writer) -> int:
     for endpoint_name, some in rows.items():
         writer.check()
         dataset.write_rows(endpoint_name, covered, some)
+    feedback = _feedback(entries)
+    for endpoint_name, given in feedback.items():
+        writer.check()
+        dataset.write_feedback(endpoint_name, covered, given)
     size_bytes = sum(entry.size_bytes for entry in entries)
     values: list[str | int] = [writer.token, str(covered), size_bytes, len(counts)]
     values += chain.from_iterable(counts.items())
     if not script(client, _END)([], [*values, *(str(entry.position) for entry in entries)]):
         raise JournalBusy("Another process moves the journal's stream.")
-    return sum(map(len, rows.values()))
+    return sum(map(len, rows.values())) + sum(map(len, feedback.values()))
 
 
 def _claimed(client: redis.Redis) -> PositionRange | None:
@@ -105,6 +110,19 @@ def _entries(client: redis.Redis, covered: PositionRange) -> list[StreamEntry]:
     return entries
 
 
+def _feedback(entries: Sequence[StreamEntry]) -> dict[str, list[FeedbackRow]]:
+    """Return the feedback by endpoint; what can't be read is left out."""
+    found = dict[str, list[FeedbackRow]]()
+    for entry in entries:
+        try:
+            some = entry.feedback()
+        except ValueError as error:
+            _log.error("feedback %s of the journal's stream is left out: it can't be read (%s)", entry.position, error)
+            continue
+        found.setdefault(entry.endpoint_name, []).extend(some)
+    return {endpoint_name: some for endpoint_name, some in found.items() if some}
+
+
 def _rows(entries: Sequence[StreamEntry]) -> tuple[dict[str, list[Row]], Counter[str]]:
     """Return the rows by endpoint, and what to count; an entry that can't be read is counted and left out."""
     rows, counts = dict[str, list[Row]](), Counter[str]()
@@ -115,6 +133,7 @@ def _rows(entries: Sequence[StreamEntry]) -> tuple[dict[str, list[Row]], Counter
             _log.error("entry %s of the journal's stream is left out: it can't be read (%s)", entry.position, error)
             counts[UNREADABLE + entry.endpoint_name] += entry.job_count
             continue
-        rows.setdefault(entry.endpoint_name, []).extend(some)
-        counts[MOVED + entry.endpoint_name] += len(some)
+        if some:
+            rows.setdefault(entry.endpoint_name, []).extend(some)
+            counts[MOVED + entry.endpoint_name] += len(some)
     return rows, counts

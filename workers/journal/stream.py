@@ -10,7 +10,7 @@ import redis
 
 from workers import keys
 from workers.jobs.journal import BYTES, BYTES_BESIDE
-from workers.journal import rows
+from workers.journal import feedback_rows, rows
 from workers.journal.positions import Position
 
 _PAGE_ENTRIES = 200
@@ -38,8 +38,19 @@ class StreamEntry:
         """How many jobs it has, without reading them."""
         return (self.fields.get(b"jobs", b"").count(b"\n") + 1) // 3
 
+    @property
+    def is_feedback(self) -> bool:
+        """Whether it has feedback, and no jobs."""
+        return feedback_rows.FIELD in self.fields
+
+    def feedback(self) -> list[feedback_rows.FeedbackRow]:
+        """Return the feedback. Raises ValueError if the entry can't be read."""
+        return feedback_rows.of_stream(str(self.position), self.fields.get(feedback_rows.FIELD, b""))
+
     def rows(self) -> list[rows.Row]:
         """Return the jobs. Raises ValueError if the entry can't be read."""
+        if self.is_feedback:
+            return []
         try:
             return rows.of_stream(str(self.position), self.fields)
         except (KeyError, AttributeError, TypeError) as error:

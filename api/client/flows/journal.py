@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
+from api.client import arrays
 from api.client.documents import JournalKept
 from api.client.flows.calls import answered, call
 from api.client.steps import Answer, Emit, Flow, Repeat, Request, path_of
@@ -19,6 +21,9 @@ _JOBS_OF_PAGE = 5_000
 _PAGE_WAIT_S = 60.0
 #: Files are read and written again.
 FORGET_TIMEOUT_S = 600.0
+
+_FEEDBACK_AT_ONCE = 5_000
+_JSON = {"Content-Type": "application/json"}
 
 Moment = str | datetime
 
@@ -70,6 +75,24 @@ def forget(endpoint_name: str | None, which: Mapping[str, Moment | None], ends_a
     request = Request("DELETE", path, query, repeat=Repeat.ALWAYS, wait_s=FORGET_TIMEOUT_S)
     count: int = (yield from call(request, ends_at))["forgotten_count"]
     return count
+
+
+def give_feedback(job_id: str, truth: Any, weight: float, ends_at: float) -> Flow[None]:
+    """Say what is right for a job."""
+    content = arrays.to_json({"truth": truth, "weight": weight})
+    path = path_of("jobs", job_id, "feedback")
+    yield from call(Request("POST", path, headers=_JSON, content=content, repeat=Repeat.ALWAYS), ends_at)
+
+
+def give_much_feedback(feedback: Iterable[tuple[str, Any]], timeout_s: float) -> Flow[list[str]]:
+    """Say what is right for many jobs, in calls of a bounded size; return the ids of those that are unknown."""
+    unknown, left = list[str](), iter(feedback)
+    while some := list(islice(left, _FEEDBACK_AT_ONCE)):
+        content = b"\n".join(arrays.to_json({"job_id": job_id, "truth": truth}) for job_id, truth in some)
+        headers = {"Content-Type": "application/x-ndjson"}
+        request = Request("POST", path_of("feedback"), headers=headers, content=content, repeat=Repeat.ALWAYS)
+        unknown += (yield from call(request, _ends_at(timeout_s)))["unknown_job_ids"]
+    return unknown
 
 
 def _ends_at(timeout_s: float) -> float:

@@ -1,9 +1,11 @@
 """The files of the journal in the artifact store: where they are, and which entries of the stream each has.
 
     journal/endpoint_name=<endpoint>/day=<YYYY-MM-DD>/<first stream id>-<last stream id>.parquet
+    feedback/endpoint_name=…
 
-The day is that of the jobs' ends (UTC). A file has all rows of its endpoint and day whose stream ids are in its range,
-so that a range is moved again under the same name, and a compacted file covers those that it was made from.
+The day is that of the jobs' ends, or that on which feedback was received (UTC). A file has all rows of its endpoint
+and day whose stream ids are in its range, so that a range is moved again under the same name, and a compacted file
+covers those that it was made from.
 """
 
 from __future__ import annotations
@@ -14,18 +16,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from registry import settings
 from registry.artifacts.named_files import NamedFile, NamedFiles
-from workers.journal import rows
+from workers.journal import feedback_rows, rows
+from workers.journal.feedback_rows import FeedbackRow
 from workers.journal.positions import Position, PositionRange
 
-ROOT = "journal"
+ROOT, FEEDBACK = "journal", "feedback"
 _NAME = re.compile(
-    rf"{ROOT}/endpoint_name=(?P<endpoint>[^/]+)/day=(?P<day>\d{{4}}-\d\d-\d\d)/"
+    rf"(?P<root>{ROOT}|{FEEDBACK})/endpoint_name=(?P<endpoint>[^/]+)/day=(?P<day>\d{{4}}-\d\d-\d\d)/"
     r"(?P<range>(\d{1,19})-(\d{1,19})-(\d{1,19})-(\d{1,19}))\.parquet"
 )
+_Row = TypeVar("_Row", rows.Row, FeedbackRow)
 #: Inputs and predictions are texts that repeat themselves: zstd takes a third of Snappy's bytes.
 _COMPRESSION = "zstd"
 
@@ -38,12 +42,13 @@ class JournalFile(NamedTuple):
     range: PositionRange
     size_bytes: int = 0
     modified_at: float = 0.0
+    root: str = ROOT
 
     @property
     def name(self) -> str:
         """Its path below the root of the artifact store."""
         first, last = self.range
-        return f"{folder(self.endpoint_name)}/day={self.day.isoformat()}/{first}-{last}.parquet"
+        return f"{folder(self.endpoint_name, self.root)}/day={self.day.isoformat()}/{first}-{last}.parquet"
 
 
 @lru_cache(maxsize=4)
@@ -56,9 +61,9 @@ def store() -> NamedFiles:
     return _store(settings.load().artifacts_url)
 
 
-def folder(endpoint_name: str) -> str:
+def folder(endpoint_name: str, root: str = ROOT) -> str:
     """Return the folder of an endpoint's files."""
-    return f"{ROOT}/endpoint_name={endpoint_name}"
+    return f"{root}/endpoint_name={endpoint_name}"
 
 
 def parse(found: NamedFile) -> JournalFile | None:
@@ -70,18 +75,23 @@ def parse(found: NamedFile) -> JournalFile | None:
         first_ms, first, last_ms, last = (int(each) for each in match["range"].split("-"))
         covered = PositionRange(Position(first_ms, first), Position(last_ms, last))
         return JournalFile(
-            match["endpoint"], date.fromisoformat(match["day"]), covered, found.size_bytes, found.modified_at
+            match["endpoint"],
+            date.fromisoformat(match["day"]),
+            covered,
+            found.size_bytes,
+            found.modified_at,
+            match["root"],
         )
     return None
 
 
-def files(endpoint_name: str | None = None) -> list[JournalFile]:
+def files(endpoint_name: str | None = None, root: str = ROOT) -> list[JournalFile]:
     """Return the files of an endpoint, or of all; in the order of days and positions, and of these the longer first.
 
     Raises:
         ArtifactStoreUnavailable: the store can't be reached.
     """
-    found = store().find(ROOT if endpoint_name is None else folder(endpoint_name))
+    found = store().find(root if endpoint_name is None else folder(endpoint_name, root))
     return in_order(found)
 
 
@@ -140,11 +150,21 @@ def encoded(table: Any) -> bytes:
 
 def write_rows(endpoint_name: str, covered: PositionRange, found: Iterable[rows.Row]) -> None:
     """Write rows of an endpoint as a file for each day; their stream ids are in the range that the files cover."""
-    of_day = dict[date, list[rows.Row]]()
+    for day, some in sorted(_by_day(found).items()):
+        write(JournalFile(endpoint_name, day, covered), rows.table(some))
+
+
+def write_feedback(endpoint_name: str, covered: PositionRange, found: Iterable[FeedbackRow]) -> None:
+    """Write feedback in the same way, by the day on which it was received."""
+    for day, some in sorted(_by_day(found).items()):
+        write(JournalFile(endpoint_name, day, covered, root=FEEDBACK), feedback_rows.table(some))
+
+
+def _by_day(found: Iterable[_Row]) -> dict[date, list[_Row]]:
+    of_day = dict[date, list[_Row]]()
     for row in found:
         of_day.setdefault(row.day, []).append(row)
-    for day, some in sorted(of_day.items()):
-        write(JournalFile(endpoint_name, day, covered), rows.table(some))
+    return of_day
 
 
 def remove(file: JournalFile) -> None:

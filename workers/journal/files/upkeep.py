@@ -50,7 +50,7 @@ def delete_old(writer: Writer, days_of: Mapping[str, int], today: date) -> int:
     """
     default = ServingSettings().journal_retention_days
     count = 0
-    for file in dataset.files():
+    for file in (*dataset.files(), *dataset.files(root=dataset.FEEDBACK)):
         if file.day < today - timedelta(days=days_of.get(file.endpoint_name, default)):
             writer.check()
             dataset.remove(file)
@@ -63,9 +63,13 @@ def compact(writer: Writer, today: date) -> int:
 
     Raises as `delete_old`.
     """
+    return sum(_compact(writer, root, today) for root in (dataset.ROOT, dataset.FEEDBACK))
+
+
+def _compact(writer: Writer, root: str, today: date) -> int:
     # A file that covers others must have all of their rows: no entry in its range may still be moved.
     first = stream.first(writer.client)
-    found = list(dataset.store().find(dataset.ROOT))
+    found = list(dataset.store().find(root))
     files, covered = dataset.current(dataset.in_order(found))
     left = [each.name for each in found if each.name.endswith(PARTIAL) and _is_old(each.modified_at)]
     for name in (*(each.name for each in covered), *left):
