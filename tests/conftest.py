@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import redis
+from sqlalchemy import create_engine
 
 from tests.support.servers import postgres
 from tests.support.service.environment import forget_cached_settings, ours
@@ -79,6 +82,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.servers)
 
 
+class SharedStatements(dict[Any, Any]):
+    """Compiled statements of all SQLite engines of a process, whose dialects are alike."""
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: tuple[Any, ...], value: Any) -> None:
+        super().__setitem__((type(key[0]), *key[1:]), value)
+
+
 def _fixtures(item: pytest.Item) -> Sequence[str]:
     return getattr(item, "fixturenames", ())
 
@@ -118,6 +131,16 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     forget_cached_settings()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_statements() -> Iterator[None]:
+    """SQLAlchemy compiles a statement once for each engine, and each test has an engine of its own: share them."""
+    compiled = SharedStatements()
+    with pytest.MonkeyPatch.context() as patch:
+        shared = partial(create_engine, execution_options={"compiled_cache": compiled})
+        patch.setattr("registry.database.sqlite.create_engine", shared)
+        yield
+
+
 @pytest.fixture(scope="session")
 def redis_server(_own_environment: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """One Redis for all tests, at the URL that this process's settings name."""
@@ -125,11 +148,17 @@ def redis_server(_own_environment: int, tmp_path_factory: pytest.TempPathFactory
         yield server
 
 
-@pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> str:
-    """The URL of that Redis, empty now."""
+@pytest.fixture(scope="session")
+def _emptying_client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """One for all tests: to connect takes ten times as long as to empty."""
     with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis, _emptying_client: redis.Redis) -> str:
+    """The URL of that Redis, empty now."""
+    _emptying_client.flushall()
     paces.default_paces.cache_clear()
     return redis_server.url
 
