@@ -14,6 +14,7 @@ import pytest
 import redis
 from sqlalchemy import create_engine
 
+from tests.support import slower_tests
 from tests.support.servers import postgres
 from tests.support.service.environment import forget_cached_settings, ours
 from tests.support.service.ports import free_port
@@ -60,6 +61,17 @@ LONG = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make slower-tests`."""
+    parser.addoption("--write-slower", action="store_true", help="write tests/slower_tests.txt from this run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure if that is asked for, in the process that hears of all tests."""
+    if config.getoption("write_slower") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(slower_tests.Measuring())
+
+
 def pytest_sessionstart() -> None:
     """Look for no garbage while thousands of tests are collected: all of it stays."""
     gc.disable()
@@ -75,7 +87,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what speaks with Redis directly: `make test-servers` tries it with others. Begin with what is long."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=_rank)
+    slower = slower_tests.listed()
     for item in items:
+        if slower_tests.name_of(item.nodeid) in slower:
+            item.add_marker(pytest.mark.slower)
         if item.nodeid.startswith(LONG) and not ("how_do_i" in item.nodeid and "service" not in _fixtures(item)):
             item.add_marker(pytest.mark.long)
         if "redis_server" in _fixtures(item) and item.path.stem in ASK_THE_SERVER:

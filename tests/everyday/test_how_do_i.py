@@ -104,7 +104,7 @@ class Module(NamedTuple):
 @cache
 def modules() -> tuple[Module, ...]:
     """Return the modules of everyday and browser tests, without this one's table of ways."""
-    paths = [each for room in ("everyday", "browser") for each in (REPOSITORY / "tests" / room).glob("*.py")]
+    paths = [each for room in ("everyday", "browser") for each in (REPOSITORY / "tests" / room).rglob("*.py")]
     return tuple(module(path) for path in paths)
 
 
