@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 
 from tests.support import slower_tests
 from tests.support.servers import postgres
+from tests.support.service import stack as stack_module
 from tests.support.service.environment import forget_cached_settings, ours
 from tests.support.service.ports import free_port
 from tests.support.service.shared_stack import FAILED
@@ -161,6 +162,15 @@ def redis_server(_own_environment: int, tmp_path_factory: pytest.TempPathFactory
     """One Redis for all tests, at the URL that this process's settings name."""
     with EmbeddedRedis(_own_environment, tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The folder that the processes of this run share: with several, each has a folder of its own within it."""
+    own = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stack_module, "RUN_FOLDER", own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+        yield
 
 
 @pytest.fixture(scope="session")
