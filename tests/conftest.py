@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import inspect
 import os
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -117,6 +119,16 @@ def _rank(item: pytest.Item) -> tuple[int, int]:
     if folder not in LONG_FOLDERS:
         return len(LONG_FOLDERS), 0
     return LONG_FOLDERS.index(folder), LONG_FILES.index(file) if file in LONG_FILES else len(LONG_FILES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine on an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    fixtures = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    asyncio.run(pyfuncitem.obj(**fixtures))
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
