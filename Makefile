@@ -16,7 +16,7 @@ AT_ONCE := --dist loadfile --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=
 # The peer of the bench: its libraries have other versions than ours.
 MLSERVER := .venv-mlserver
-FAST := not slow and not postgres and not rabbitmq and not browser
+LIGHT := not slow and not postgres and not rabbitmq and not browser
 
 .PHONY: help
 help: ## show this list
@@ -51,7 +51,11 @@ test-servers: $(VENV)/.installed-dev ## run what depends on the Redis server wit
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
-	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m "$(FAST)"
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 2 -m "$(LIGHT) and not slower"
+
+.PHONY: slower-tests
+slower-tests: $(VENV)/.installed-dev ## measure which tests `make test-fast` leaves out; writes tests/slower_tests.txt (2 minutes, on an idle machine)
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 2 -m "$(LIGHT)" --write-slower
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## check style, types and the direction of imports

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import inspect
 import os
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import redis
+from sqlalchemy import create_engine
 
+from tests.support import slower_tests
 from tests.support.servers import postgres
+from tests.support.service import stack as stack_module
 from tests.support.service.environment import forget_cached_settings, ours
 from tests.support.service.ports import free_port
 from tests.support.service.shared_stack import FAILED
@@ -57,6 +64,17 @@ LONG = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make slower-tests`."""
+    parser.addoption("--write-slower", action="store_true", help="write tests/slower_tests.txt from this run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure if that is asked for, in the process that hears of all tests."""
+    if config.getoption("write_slower") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(slower_tests.Measuring())
+
+
 def pytest_sessionstart() -> None:
     """Look for no garbage while thousands of tests are collected: all of it stays."""
     gc.disable()
@@ -72,11 +90,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what speaks with Redis directly: `make test-servers` tries it with others. Begin with what is long."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=_rank)
+    slower = slower_tests.listed()
     for item in items:
+        if slower_tests.name_of(item.nodeid) in slower:
+            item.add_marker(pytest.mark.slower)
         if item.nodeid.startswith(LONG) and not ("how_do_i" in item.nodeid and "service" not in _fixtures(item)):
             item.add_marker(pytest.mark.long)
         if "redis_server" in _fixtures(item) and item.path.stem in ASK_THE_SERVER:
             item.add_marker(pytest.mark.servers)
+
+
+class SharedStatements(dict[Any, Any]):
+    """Compiled statements of all SQLite engines of a process, whose dialects are alike."""
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: tuple[Any, ...], value: Any) -> None:
+        super().__setitem__((type(key[0]), *key[1:]), value)
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
@@ -88,6 +119,16 @@ def _rank(item: pytest.Item) -> tuple[int, int]:
     if folder not in LONG_FOLDERS:
         return len(LONG_FOLDERS), 0
     return LONG_FOLDERS.index(folder), LONG_FILES.index(file) if file in LONG_FILES else len(LONG_FILES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine on an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    fixtures = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    asyncio.run(pyfuncitem.obj(**fixtures))
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -118,6 +159,16 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     forget_cached_settings()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_statements() -> Iterator[None]:
+    """SQLAlchemy compiles a statement once for each engine, and each test has an engine of its own: share them."""
+    compiled = SharedStatements()
+    with pytest.MonkeyPatch.context() as patch:
+        shared = partial(create_engine, execution_options={"compiled_cache": compiled})
+        patch.setattr("registry.database.sqlite.create_engine", shared)
+        yield
+
+
 @pytest.fixture(scope="session")
 def redis_server(_own_environment: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """One Redis for all tests, at the URL that this process's settings name."""
@@ -125,11 +176,26 @@ def redis_server(_own_environment: int, tmp_path_factory: pytest.TempPathFactory
         yield server
 
 
-@pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> str:
-    """The URL of that Redis, empty now."""
+@pytest.fixture(scope="session", autouse=True)
+def _run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The folder that the processes of this run share: with several, each has a folder of its own within it."""
+    own = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stack_module, "RUN_FOLDER", own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _emptying_client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """One for all tests: to connect takes ten times as long as to empty."""
     with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis, _emptying_client: redis.Redis) -> str:
+    """The URL of that Redis, empty now."""
+    _emptying_client.flushall()
     paces.default_paces.cache_clear()
     return redis_server.url
 

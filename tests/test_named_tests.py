@@ -43,7 +43,8 @@ def file_of(path: str) -> Path:
 def names_in(file: Path) -> list[str]:
     """Return the names of the tests in a file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [each.name for each in functions if each.name.startswith("test_")]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

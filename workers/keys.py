@@ -9,7 +9,7 @@ TRACEPARENT_HEADER = "traceparent"
 TRACESTATE_HEADER = "tracestate"
 #: Message header: the name of the API key that the job was submitted with; null for a job of a Celery program.
 OWNER_HEADER = "queuecast_owner"
-#: Message header: what only those who know QUEUECAST_MESSAGE_KEY can write (see `signing`).
+#: Message header: the signature made with QUEUECAST_MESSAGE_KEY (see `signing`).
 SIGNATURE_HEADER = "queuecast_signature"
 
 #: Zset: delivery tag -> time (s, Redis clock) at which its lease runs out. On RabbitMQ the tag is the job's id.
@@ -18,7 +18,7 @@ LEASES = "queuecast:leases"
 HEADS = "queuecast:heads"
 #: Hash: delivery tag -> queue name, newline, message; what a lease gives back when it runs out.
 LEASED = "queuecast:leased"
-#: Hash: delivery tag -> who holds its lease, a space, and when that runs out (s, as in the zset).
+#: Hash: delivery tag -> the holder of its lease, a space, and when the lease runs out (s, as in the zset).
 HOLDERS = "queuecast:holders"
 #: Hash: "readers of " and delivery tag -> workers that began to read this message and have not finished, with blanks
 #: in between.
@@ -47,21 +47,21 @@ ENDED_SEPARATOR = "\n"
 ENDPOINTS = "queuecast:endpoints"
 #: Hash: endpoint -> most unfinished jobs; endpoint and ":bytes" -> most bytes of them; ":bytes" -> default (`weights`).
 LIMITS = "queuecast:limits"
-#: Hash: job id -> where its end is to be told (see `jobs.outbox`), until it has ended.
+#: Hash: job id -> target of its webhook (see `jobs.outbox`), until the job has ended.
 CALLBACKS = "queuecast:callbacks"
-#: Hash: endpoint -> where the ends of its jobs are to be told that have no place of their own.
+#: Hash: endpoint -> target of the webhooks of its jobs that have no `callback_url` of their own.
 ENDPOINT_CALLBACKS = "queuecast:endpoint-callbacks"
-#: Zset: job id -> time (s) of its end, which is still to be told.
+#: Zset: job id -> time (s) of its end, of jobs whose webhook is not delivered yet.
 WEBHOOKS_PENDING = "queuecast:webhooks:pending"
-#: Zset: job id -> time (s) at which its end was told, or given up to be.
+#: Zset: job id -> time (s) at which its webhook was delivered, or given up.
 WEBHOOKS_ENDED = "queuecast:webhooks:ended"
-#: Zset: receiver (host and port) -> time (s) at which there is something to do for it.
+#: Zset: receiver (host and port) -> time (s) of the next attempt for it.
 WEBHOOK_RECEIVERS = "queuecast:webhooks:receivers"
 #: Hash: receiver -> how many attempts in a row have failed there.
 WEBHOOKS_FAILING = "queuecast:webhooks:failing"
-#: Hash: what became of deliveries and attempts -> how many of them.
+#: Hash: outcome of deliveries and attempts -> how many of them.
 WEBHOOK_COUNTS = "queuecast:webhooks:counts"
-#: Channel: there is something to tell, now.
+#: Channel: a webhook is due now.
 WEBHOOKS_CHANNEL = "queuecast:webhooks:new"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
@@ -144,7 +144,7 @@ def sending(scope: str) -> str:
 
 
 def rate(name: str) -> str:
-    """When whoever has this name will have used up what it may do (s, Redis clock)."""
+    """Time (s, Redis clock) until which this name has used up its rate."""
     return f"queuecast:rate:{name}"
 
 
@@ -154,7 +154,7 @@ def ticket(digest: str) -> str:
 
 
 def session(digest: str) -> str:
-    """The id of the API key that somebody has logged in with at the console (`digest` is of their cookie)."""
+    """The id of the API key of a session of the console (`digest` is of its cookie)."""
     return f"queuecast:session:{digest}"
 
 
@@ -199,7 +199,7 @@ def sampled(day: int) -> str:
 
 
 def delivery(job_id: str) -> str:
-    """Hash: what is to be told of a job's end, where, and what became of it."""
+    """Hash: a job's webhook: its content, its target and its attempts."""
     return f"queuecast:webhook:{job_id}"
 
 
@@ -214,10 +214,10 @@ def webhooks_of_complete(owner: str) -> str:
 
 
 def webhooks_due(receiver: str) -> str:
-    """Zset: job id -> time (s) at which its end is to be told next, of what is told to one receiver."""
+    """Zset: job id -> time (s) of the next attempt of its webhook, for one receiver."""
     return f"queuecast:webhooks:due:{receiver}"
 
 
 def webhooks_leased(receiver: str) -> str:
-    """Zset: job id -> time (s) until which somebody is telling its end to this receiver."""
+    """Zset: job id -> time (s) until which a notifier attempts to deliver its webhook to this receiver."""
     return f"queuecast:webhooks:leased:{receiver}"

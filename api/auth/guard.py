@@ -97,10 +97,10 @@ def identify(here: Services, request: Request, access: Access) -> Identity:
     if here.settings.asks_for_keys:
         return _holder(here, request, access)
     deny_other_machines(here.settings, request, has_tickets=access.takes_ticket)
-    return _anybody_or_holder(here, request, access)
+    return _anonymous_or_key_holder(here, request, access)
 
 
-def _anybody_or_holder(here: Services, request: Request, access: Access) -> Identity:
+def _anonymous_or_key_holder(here: Services, request: Request, access: Access) -> Identity:
     """Return the caller where no keys are asked for: the holder of the key that the request shows nevertheless.
 
     A key that is shown counts, with its role and its limits: a program that is tested on loopback is then refused what
@@ -146,7 +146,7 @@ def _let_in_without_keys() -> None:
     deny_other_machines(here.settings, request, has_tickets=access is not None and access.takes_ticket)
     g.identity = ANONYMOUS  # also for a page that says why the request is denied
     if access is not None:
-        g.identity = _anybody_or_holder(here, request, access)
+        g.identity = _anonymous_or_key_holder(here, request, access)
 
 
 def _refuse_forwarded(settings: ApiSettings, request: Request, *, has_tickets: bool) -> None:

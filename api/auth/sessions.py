@@ -87,7 +87,7 @@ def key_of(here: Services) -> ApiKey:
         QueueUnavailable: Redis can't be reached.
     """
     with translated_errors():
-        key_id = cast("bytes | None", records_client().get(_place()))
+        key_id = cast("bytes | None", records_client().get(_session_key()))
     if key_id is None:
         raise LoginNeeded
     try:
@@ -119,14 +119,14 @@ def log_in(here: Services, text: str) -> bool:
         return False
     log_out()
     with translated_errors():
-        records_client().set(_place(), key.key_id, ex=LIFE_S)
+        records_client().set(_session_key(), key.key_id, ex=LIFE_S)
     return True
 
 
 def log_out() -> None:
     """End this browser's session, and give it another cookie. Raises QueueUnavailable."""
     with translated_errors():
-        records_client().delete(_place())
+        records_client().delete(_session_key())
     g.console_token = secrets.token_urlsafe(_TOKEN_BYTES)
 
 
@@ -145,5 +145,5 @@ def _cookie() -> str:
     return f"{COOKIE}_{port}" if port.isdecimal() and port.isascii() else COOKIE
 
 
-def _place() -> str:
+def _session_key() -> str:
     return keys.session(hashlib.sha256(token().encode()).hexdigest())

@@ -143,7 +143,7 @@ def seconds_between(start: str | None, end: str | None) -> str | None:
     return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.3f} s"
 
 
-def place(job: Mapping[str, Any]) -> str | None:
+def queue_position(job: Mapping[str, Any]) -> str | None:
     """Return the queue position of a job, e.g. "12 ahead, about 3 s"; None without one."""
     queue = job.get("queue")
     if queue is None:

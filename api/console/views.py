@@ -61,7 +61,7 @@ class Row:
         return self.view["failed_count"] / self.ended if self.ended else 0.0
 
     @property
-    def place(self) -> tuple[int, str]:
+    def sort_key(self) -> tuple[int, str]:
         """Where it stands in a list: what needs attention first, then by name."""
         state = self.view["status"]
         return _NEEDY.index(state) if state in _NEEDY else len(_NEEDY), self.view["endpoint_name"]
@@ -100,7 +100,8 @@ class WorkerRow:
 
 def overview(here: Services) -> View:
     """Return the data of the first page."""
-    rows, workers = sorted(_rows(here), key=lambda row: row.place), [WorkerRow(each) for each in status.live_workers()]
+    rows = sorted(_rows(here), key=lambda row: row.sort_key)
+    workers = [WorkerRow(each) for each in status.live_workers()]
     known = [row.rate.jobs_per_s for row in rows if row.rate.jobs_per_s is not None]
     return {
         "rows": rows,

@@ -64,12 +64,12 @@ def validated(model: type[_Body], document: Any, *, prefix: str = "") -> _Body:
     """
     if not isinstance(document, dict):
         found = type(document).__name__ if document is not None else "null"
-        raise RequestInvalid([FieldProblem(_place(prefix, ()), f"must be a JSON object, not {found}")])
+        raise RequestInvalid([FieldProblem(_field_path(prefix, ()), f"must be a JSON object, not {found}")])
     try:
         return model.model_validate(document)
     except ValidationError as error:
         problems = [
-            FieldProblem(_place(prefix, each["loc"]), _message(each, model))
+            FieldProblem(_field_path(prefix, each["loc"]), _message(each, model))
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise RequestInvalid(problems) from error
@@ -112,7 +112,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _place(prefix: str, location: tuple[int | str, ...]) -> str:
+def _field_path(prefix: str, location: tuple[int | str, ...]) -> str:
     """The name of a field; of the whole without one."""
     if not location:
         return prefix.rstrip(".: ")

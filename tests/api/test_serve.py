@@ -129,53 +129,47 @@ async def held(served: Served, job_id: str, number: int) -> tuple[list[Caller], 
     return callers, polls
 
 
-def test_hundreds_of_held_polls_keep_no_submit_waiting_and_wake_together(
+async def test_hundreds_of_held_polls_keep_no_submit_waiting_and_wake_together(
     serve: Callable[..., Served], many_files: None
 ) -> None:
     # A soft limit below what is needed is raised by the server itself.
     served = serve(limit="-S -n 256")
     job_id = served.submit()
 
-    async def run() -> None:
-        callers, polls = await held(served, job_id, POLLERS)
-        submits = [await Caller(served.port).connect() for _ in range(8)]
-        for _ in range(5):
-            asking = [each.ask("POST", "/predict/adding", {"input": [1, 2]}) for each in submits]
-            answers = await asyncio.wait_for(asyncio.gather(*asking), 30)
-            assert [status for status, _ in answers] == [202] * len(submits)
-        assert not any(poll.done() for poll in polls)
-        assert (await submits[0].ask("DELETE", f"/jobs/{job_id}"))[0] == 200
-        answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
-        assert {(status, job["status"]) for status, job in answers} == {(200, "cancelled")}
-        for each in (*callers, *submits):
-            each.close()
-
-    asyncio.run(run())
+    callers, polls = await held(served, job_id, POLLERS)
+    submits = [await Caller(served.port).connect() for _ in range(8)]
+    for _ in range(5):
+        asking = [each.ask("POST", "/predict/adding", {"input": [1, 2]}) for each in submits]
+        answers = await asyncio.wait_for(asyncio.gather(*asking), 30)
+        assert [status for status, _ in answers] == [202] * len(submits)
+    assert not any(poll.done() for poll in polls)
+    assert (await submits[0].ask("DELETE", f"/jobs/{job_id}"))[0] == 200
+    answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
+    assert {(status, job["status"]) for status, job in answers} == {(200, "cancelled")}
+    for each in (*callers, *submits):
+        each.close()
 
 
-def test_sigterm_answers_all_that_is_held_and_ends_with_0(serve: Callable[..., Served], many_files: None) -> None:
+async def test_sigterm_answers_all_that_is_held_and_ends_with_0(serve: Callable[..., Served], many_files: None) -> None:
     served = serve()
     job_id = served.submit()
 
-    async def run() -> None:
-        callers, polls = await held(served, job_id, POLLERS)
-        others = [await Caller(served.port).connect() for _ in range(3)]
-        prefer = f"wait={WAIT_S}"
-        waits = [
-            asyncio.create_task(others[0].ask("POST", "/predict/adding", {"input": [1, 2]}, prefer)),
-            asyncio.create_task(others[1].ask("POST", "/deployments/deploy", {"model_name": "adder"}, prefer)),
-        ]
-        await asyncio.to_thread(eventually, lambda: len(served.client.get("/jobs").json()["jobs"]) == 2)
-        await asyncio.to_thread(eventually, lambda: len(served.client.get("/deployments").json()["deployments"]) == 2)
-        assert not any(each.done() for each in (*polls, *waits))
-        served.child.send(signal.SIGTERM)
-        answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
-        assert {(status, job["status"]) for status, job in answers} == {(200, "queued")}
-        assert [status for status, _ in await asyncio.wait_for(asyncio.gather(*waits), 30)] == [202, 202]
-        for each in (*callers, *others):
-            each.close()
-
-    asyncio.run(run())
+    callers, polls = await held(served, job_id, POLLERS)
+    others = [await Caller(served.port).connect() for _ in range(3)]
+    prefer = f"wait={WAIT_S}"
+    waits = [
+        asyncio.create_task(others[0].ask("POST", "/predict/adding", {"input": [1, 2]}, prefer)),
+        asyncio.create_task(others[1].ask("POST", "/deployments/deploy", {"model_name": "adder"}, prefer)),
+    ]
+    await asyncio.to_thread(eventually, lambda: len(served.client.get("/jobs").json()["jobs"]) == 2)
+    await asyncio.to_thread(eventually, lambda: len(served.client.get("/deployments").json()["deployments"]) == 2)
+    assert not any(each.done() for each in (*polls, *waits))
+    served.child.send(signal.SIGTERM)
+    answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
+    assert {(status, job["status"]) for status, job in answers} == {(200, "queued")}
+    assert [status for status, _ in await asyncio.wait_for(asyncio.gather(*waits), 30)] == [202, 202]
+    for each in (*callers, *others):
+        each.close()
     assert served.child.wait() == 0
     assert refuses_connections(served.port)
     assert "Traceback" not in served.child.log()
@@ -207,43 +201,37 @@ def test_a_second_signal_gives_up_what_is_still_being_answered(serve: Callable[.
         assert time.monotonic() - began < api_serve._LAST_ANSWERS_S - 1
 
 
-def test_more_polls_than_may_be_held_are_answered_at_once(serve: Callable[..., Served]) -> None:
+async def test_more_polls_than_may_be_held_are_answered_at_once(serve: Callable[..., Served]) -> None:
     served = serve(QUEUECAST_MAX_HELD_WAITS="3", QUEUECAST_REQUEST_THREADS="2")
     job_id = served.submit()
 
-    async def run() -> None:
-        callers, polls = await held(served, job_id, 3)
-        for _ in range(4):
-            answer = await asyncio.to_thread(served.client.get, f"/jobs/{job_id}", params={"wait": WAIT_S})
-            assert answer.json()["status"] == "queued"
-        assert served.submit()
-        assert not any(poll.done() for poll in polls)
-        served.client.delete(f"/jobs/{job_id}")
-        answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
-        assert {job["status"] for _, job in answers} == {"cancelled"}
-        for each in callers:
-            each.close()
-
-    asyncio.run(run())
+    callers, polls = await held(served, job_id, 3)
+    for _ in range(4):
+        answer = await asyncio.to_thread(served.client.get, f"/jobs/{job_id}", params={"wait": WAIT_S})
+        assert answer.json()["status"] == "queued"
+    assert served.submit()
+    assert not any(poll.done() for poll in polls)
+    served.client.delete(f"/jobs/{job_id}")
+    answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
+    assert {job["status"] for _, job in answers} == {"cancelled"}
+    for each in callers:
+        each.close()
 
 
-def test_a_client_that_leaves_gives_its_place_to_another(serve: Callable[..., Served]) -> None:
+async def test_a_client_that_leaves_gives_its_place_to_another(serve: Callable[..., Served]) -> None:
     served = serve(QUEUECAST_MAX_HELD_WAITS="1")
     job_id = served.submit()
 
-    async def run() -> None:
-        [leaving], [poll] = await held(served, job_id, 1)
-        leaving.close()
-        await asyncio.gather(poll, return_exceptions=True)
-        counted = 'route="/jobs/<job_id>",status="499"'
-        await asyncio.to_thread(eventually, lambda: counted in served.client.get("/metrics").text)
-        [staying], [poll] = await held(served, job_id, 1)
-        assert not (await asyncio.wait([poll], timeout=1))[0]
-        served.client.delete(f"/jobs/{job_id}")
-        assert (await asyncio.wait_for(poll, 30))[1]["status"] == "cancelled"
-        staying.close()
-
-    asyncio.run(run())
+    [leaving], [poll] = await held(served, job_id, 1)
+    leaving.close()
+    await asyncio.gather(poll, return_exceptions=True)
+    counted = 'route="/jobs/<job_id>",status="499"'
+    await asyncio.to_thread(eventually, lambda: counted in served.client.get("/metrics").text)
+    [staying], [poll] = await held(served, job_id, 1)
+    assert not (await asyncio.wait([poll], timeout=1))[0]
+    served.client.delete(f"/jobs/{job_id}")
+    assert (await asyncio.wait_for(poll, 30))[1]["status"] == "cancelled"
+    staying.close()
     assert "Traceback" not in served.child.log()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,45 +72,45 @@ def server(answers: type[Answers] = Answers) -> Iterator[int]:
             thread.join()
 
 
-def test_a_closed_loop_sends_as_many_requests_as_it_is_told() -> None:
+async def test_a_closed_loop_sends_as_many_requests_as_it_is_told() -> None:
     with server() as port:
-        load = asyncio.run(closed_loop(port, request("GET", "/"), clients=3, seconds=30, status=200, requests=20))
+        load = await closed_loop(port, request("GET", "/"), clients=3, seconds=30, status=200, requests=20)
     assert (len(load.latencies_s), load.errors) == (20, 0)
     assert load.check().quantile_ms(99) >= load.quantile_ms(50) > 0
 
 
-def test_a_client_that_polls_looks_until_its_job_has_ended() -> None:
+async def test_a_client_that_polls_looks_until_its_job_has_ended() -> None:
     job = Polled(request("POST", "/"), lambda answer: request("GET", f"/jobs/{answer.decode()}"), b"done".__eq__)
     Jobs.looks = 0
     with server(Jobs) as port:
-        load = asyncio.run(closed_loop(port, job, clients=1, seconds=30, status=200, requests=4))
+        load = await closed_loop(port, job, clients=1, seconds=30, status=200, requests=4)
     assert (len(load.latencies_s), load.errors, Jobs.looks) == (4, 0, 12)
 
 
-def test_a_job_that_is_gone_is_an_error_of_its_look() -> None:
+async def test_a_job_that_is_gone_is_an_error_of_its_look() -> None:
     job = Polled(request("POST", "/"), lambda _: request("GET", "/jobs/8"), b"done".__eq__)
     with server(Jobs) as port:
-        load = asyncio.run(closed_loop(port, job, clients=1, seconds=30, status=200, requests=1))
+        load = await closed_loop(port, job, clients=1, seconds=30, status=200, requests=1)
     assert (load.errors, load.first_error[:8]) == (1, "HTTP 404")
 
 
-def test_an_open_loop_sends_at_its_rate_and_waits_for_the_answers() -> None:
+async def test_an_open_loop_sends_at_its_rate_and_waits_for_the_answers() -> None:
     with server() as port:
-        load = asyncio.run(open_loop(port, request("GET", "/"), rate_per_s=100, seconds=0.2, status=200))
+        load = await open_loop(port, request("GET", "/"), rate_per_s=100, seconds=0.2, status=200)
     assert (load.answers, load.errors) == (20, 0)
 
 
-def test_a_wrong_status_is_an_error_and_too_many_of_them_are_raised() -> None:
+async def test_a_wrong_status_is_an_error_and_too_many_of_them_are_raised() -> None:
     with server() as port:
-        load = asyncio.run(closed_loop(port, request("GET", "/lost"), clients=1, seconds=30, status=200, requests=3))
+        load = await closed_loop(port, request("GET", "/lost"), clients=1, seconds=30, status=200, requests=3)
     with pytest.raises(RuntimeError, match="3 of 3 requests went wrong, such as: HTTP 404"):
         load.check()
 
 
-def test_nobody_who_listens_is_an_error() -> None:
+async def test_nobody_who_listens_is_an_error() -> None:
     with server() as port:
         pass
-    load = asyncio.run(closed_loop(port, request("GET", "/"), clients=2, seconds=1, status=200))
+    load = await closed_loop(port, request("GET", "/"), clients=2, seconds=1, status=200)
     assert load.errors == 2
     with pytest.raises(RuntimeError, match="Connect call failed"):
         load.check()

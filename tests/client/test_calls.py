@@ -311,21 +311,18 @@ def test_the_port_of_a_service_here_comes_from_the_environment(
         assert client.models() == []
 
 
-def test_requests_belong_to_the_trace_of_a_program_that_traces_itself(service: FakeService) -> None:
+async def test_requests_belong_to_the_trace_of_a_program_that_traces_itself(service: FakeService) -> None:
     trace = pytest.importorskip("opentelemetry.trace")
     span = trace.NonRecordingSpan(trace.SpanContext(0xABC, 0xDEF, False, trace.TraceFlags(1)))
     service.on("GET", "/jobs", {"jobs": []})
-
-    async def ask() -> None:
-        async with AsyncClient(service.url) as awaited:
-            with trace.use_span(span):
-                await awaited.jobs()
 
     with Client(service.url) as blocking:
         blocking.jobs()
         with trace.use_span(span):
             blocking.jobs()
-    asyncio.run(ask())
+    async with AsyncClient(service.url) as awaited:
+        with trace.use_span(span):
+            await awaited.jobs()
     theirs = f"00-{0xABC:032x}-{0xDEF:016x}-01"
     assert [each.headers.get("traceparent") for each in service.received] == [None, theirs, theirs]
 

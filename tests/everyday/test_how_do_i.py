@@ -104,13 +104,13 @@ class Module(NamedTuple):
 @cache
 def modules() -> tuple[Module, ...]:
     """Return the modules of everyday and browser tests, without this one's table of ways."""
-    paths = [each for room in ("everyday", "browser") for each in (REPOSITORY / "tests" / room).glob("*.py")]
+    paths = [each for room in ("everyday", "browser") for each in (REPOSITORY / "tests" / room).rglob("*.py")]
     return tuple(module(path) for path in paths)
 
 
 def module(path: Path) -> Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    tests = frozenset(each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))
+    tests = frozenset(each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
     read = (each for statement in tree.body if not is_table(statement) for each in ast.walk(statement))
     texts = (each.value for each in read if isinstance(each, ast.Constant) and isinstance(each.value, str))
     return Module(tests, frozenset(text.removeprefix("guides/") for text in texts))

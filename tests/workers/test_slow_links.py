@@ -59,29 +59,23 @@ def test_a_long_command_and_a_long_answer_take_longer_than_silence_may(slow_link
 
 
 @pytest.mark.slow
-def test_the_engines_commands_and_answers_take_as_long(slow_link: Proxy) -> None:
-    async def both() -> None:
-        async with async_redis.connect(url_of(slow_link)) as client:
-            assert await client.set("key", LARGE)
-            assert await client.get("key") == LARGE.encode()
-
-    asyncio.run(both())
+async def test_the_engines_commands_and_answers_take_as_long(slow_link: Proxy) -> None:
+    async with async_redis.connect(url_of(slow_link)) as client:
+        assert await client.set("key", LARGE)
+        assert await client.get("key") == LARGE.encode()
 
 
 @pytest.mark.parametrize("size", [1, len(LARGE)], ids=["small", "large"])
-def test_a_link_on_which_nothing_moves_is_given_up(slow_link: Proxy, size: int) -> None:
-    async def stuck() -> None:
-        async with async_redis.connect(url_of(slow_link)) as client:
-            assert await client.ping()
-            slow_link.stall()
-            began = time.monotonic()
-            with pytest.raises(redis.TimeoutError):
-                await client.set("key", LARGE[:size])
-            assert PATIENCE_S <= time.monotonic() - began < 10 * PATIENCE_S
-
+async def test_a_link_on_which_nothing_moves_is_given_up(slow_link: Proxy, size: int) -> None:
     client = redis_client.connect(url_of(slow_link))
     assert client.ping()
-    asyncio.run(stuck())
+    async with async_redis.connect(url_of(slow_link)) as engines:
+        assert await engines.ping()
+        slow_link.stall()
+        began = time.monotonic()
+        with pytest.raises(redis.TimeoutError):
+            await engines.set("key", LARGE[:size])
+        assert PATIENCE_S <= time.monotonic() - began < 10 * PATIENCE_S
     with pytest.raises(redis.TimeoutError):
         client.set("key", LARGE[:size])
     client.close()
@@ -89,33 +83,30 @@ def test_a_link_on_which_nothing_moves_is_given_up(slow_link: Proxy, size: int) 
 
 
 @pytest.mark.slow
-def test_a_job_that_takes_longer_than_its_lease_to_arrive_is_fetched_once(
+async def test_a_job_that_takes_longer_than_its_lease_to_arrive_is_fetched_once(
     link: Proxy, store: redis.Redis, redis_url: str
 ) -> None:
     lease_s, link.bytes_per_s, row = 0.8, MEBIBYTE // 2, LARGE[:MEBIBYTE]
     job_id = submit(row=row).job_id
 
-    async def take() -> None:
-        async with (
-            async_redis.connect(redis_url) as other,
-            async_redis.connect(url_of(link)) as client,
-            running(client, lease_s=lease_s, adding=1) as now,
-        ):
-            # Other workers look for leases that have run out.
-            began, others = time.monotonic(), Leases(other, lease_s, "another")
-            while not now.sinks["adding"].jobs:
-                with suppress(redis.TimeoutError):  # a busy machine: the next look will do
-                    assert await others.expire() == 0
-                await asyncio.sleep(lease_s / 8)
-            assert time.monotonic() - began > redis_client.ANSWER_TIMEOUT_S > lease_s
-            assert now.sinks["adding"].ids == now.intake.held == [job_id]
-            assert now.sinks["adding"].jobs[0].rows == [row]
-
-    asyncio.run(take())
+    async with (
+        async_redis.connect(redis_url) as other,
+        async_redis.connect(url_of(link)) as client,
+        running(client, lease_s=lease_s, adding=1) as now,
+    ):
+        # Other workers look for leases that have run out.
+        began, others = time.monotonic(), Leases(other, lease_s, "another")
+        while not now.sinks["adding"].jobs:
+            with suppress(redis.TimeoutError):  # a busy machine: the next look will do
+                assert await others.expire() == 0
+            await asyncio.sleep(lease_s / 8)
+        assert time.monotonic() - began > redis_client.ANSWER_TIMEOUT_S > lease_s
+        assert now.sinks["adding"].ids == now.intake.held == [job_id]
+        assert now.sinks["adding"].jobs[0].rows == [row]
     assert store.zcard(keys.LEASES) == 1
 
 
-def test_outcomes_are_written_in_parts_of_so_many_bytes_and_at_least_one(
+async def test_outcomes_are_written_in_parts_of_so_many_bytes_and_at_least_one(
     store: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
@@ -128,15 +119,12 @@ def test_outcomes_are_written_in_parts_of_so_many_bytes_and_at_least_one(
     monkeypatch.setattr(transitions, "finish", recorded)
     monkeypatch.setattr(finish, "_WRITTEN_AT_ONCE_BYTES", 100_000)
 
-    async def write() -> None:
-        async with async_redis.connect(redis_url) as client:
-            shared = context(client, intake=RecordingIntake())
-            ends = [
-                finish.failed(shared, queued_job(f"job-{number}"), EndpointUndeployed("x" * size), None, 2.0)
-                for number, size in enumerate([30_000, 15_000, 15_000, 150_000, 150_000, 10])
-            ]
-            await finish.write(shared, deployment(), ends)
-
-    asyncio.run(write())
+    async with async_redis.connect(redis_url) as client:
+        shared = context(client, intake=RecordingIntake())
+        ends = [
+            finish.failed(shared, queued_job(f"job-{number}"), EndpointUndeployed("x" * size), None, 2.0)
+            for number, size in enumerate([30_000, 15_000, 15_000, 150_000, 150_000, 10])
+        ]
+        await finish.write(shared, deployment(), ends)
     assert sizes == [2, 1, 1, 1, 1]
     assert all(records.is_terminal(store.get(keys.record(f"job-{number}")) or b"") for number in range(6))  # type: ignore[arg-type]

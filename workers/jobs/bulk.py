@@ -43,7 +43,7 @@ from workers.jobs.accept import (
 )
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.platform.ids import new_id
-from workers.platform.redis.client import AWAY, is_wrong_type, records_client, translated_errors
+from workers.platform.redis.client import UNREACHABLE, is_wrong_type, records_client, translated_errors
 from workers.queues import delayed
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority
@@ -215,7 +215,7 @@ class _Bulk:
             except redis.RedisError as error:
                 wrong_type = is_wrong_type(error)  # nothing is stored then, nor will be at another try
                 if wrong_type and not chunk.start:
-                    raise QueueUnavailable(AWAY) from error
+                    raise QueueUnavailable(UNREACHABLE) from error
                 if wrong_type or not left:
                     unknown = [] if wrong_type else self.job_ids[chunk.start : chunk.stop]
                     raise BulkInterrupted(len(self.job_ids), self.job_ids[: chunk.start], unknown) from error

@@ -282,7 +282,7 @@ def _parse(job_id: str, record: bytes) -> JobView:
         state = JobState.EXPIRED
     error = found.get("error")
     if state is JobState.FAILED and error is None:
-        error = _celerys_error(found.get("result"))
+        error = _celery_error(found.get("result"))
     return JobView(
         job_id,
         _text(found.get("endpoint_name")) or "",
@@ -339,7 +339,7 @@ def shown(job_id: str, record: bytes) -> JobView:
     return job
 
 
-def _celerys_error(result: Any) -> dict[str, Any]:
+def _celery_error(result: Any) -> dict[str, Any]:
     """What a failed task of Celery's own says of its exception."""
     said = result if isinstance(result, dict) else {"exc_message": result}
     message = said.get("exc_message")

@@ -17,7 +17,7 @@ from workers.measures import reports
 from workers.measures.positions import JobsAhead
 from workers.measures.reports import HostsState
 from workers.platform import blocking
-from workers.platform.redis.client import AWAY, records_client
+from workers.platform.redis.client import UNREACHABLE, records_client
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Paces:
     def check_reachable(self) -> None:
         """Raise QueueUnavailable if Redis could not be reached when the reports were read last."""
         if self._connection_error is not None:
-            raise QueueUnavailable(AWAY) from self._connection_error
+            raise QueueUnavailable(UNREACHABLE) from self._connection_error
 
     def expire(self) -> None:
         """Read the reports again on the next use, because they have changed."""

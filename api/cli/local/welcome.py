@@ -26,12 +26,12 @@ def welcome(settings: CliSettings, client: Client) -> str:
     try:
         views = client.get("/deployments")["deployments"]
     except RequestRefused as refusal:
-        return f"{_places(settings, 'only those with a key may know')}\nCalls need a key: {refusal}"
+        return f"{_addresses(settings, 'only those with a key may know')}\nCalls need a key: {refusal}"
     endpoints = ", ".join(f"{view['endpoint_name']} ({view['status']})" for view in views) or "nothing yet"
-    return f"{_places(settings, endpoints)}\n" + "\n".join(_calls(settings, client, views))
+    return f"{_addresses(settings, endpoints)}\n" + "\n".join(_calls(settings, client, views))
 
 
-def _places(settings: CliSettings, endpoints: str) -> str:
+def _addresses(settings: CliSettings, endpoints: str) -> str:
     lines = [
         "Queuecast is ready. Ctrl-C stops it.",
         "",

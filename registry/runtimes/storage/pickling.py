@@ -114,7 +114,7 @@ def _is_own(module: ModuleType, installed: tuple[str, ...]) -> bool:
         files = list(attributes.get("__path__") or ())  # a folder without __init__.py
     return bool(files) and not any(
         each.startswith(installed)
-        or str(Path(each).resolve()).startswith(installed)
+        or str(_resolved(each)).startswith(installed)
         or _is_of_project(module, each)
         or _is_installed_editable(module, each)
         for each in files
@@ -123,7 +123,13 @@ def _is_own(module: ModuleType, installed: tuple[str, ...]) -> bool:
 
 def _is_of_project(module: ModuleType, place: str) -> bool:
     top = module.__name__.partition(".")[0]
-    return top in _PROJECT_PACKAGES and Path(place).resolve().is_relative_to(_PROJECT / top)
+    return top in _PROJECT_PACKAGES and _resolved(place).is_relative_to(_PROJECT / top)
+
+
+@lru_cache(maxsize=10_000)
+def _resolved(place: str) -> Path:
+    """Return a path without links. Programs have thousands of modules, and register several models."""
+    return Path(place).resolve()
 
 
 @lru_cache(maxsize=1)
@@ -152,6 +158,6 @@ def _is_installed_editable(module: ModuleType, place: str) -> bool:
         spec = finder.find_spec(top, None)
         found = [] if spec is None else [*filter(None, [spec.origin]), *(spec.submodule_search_locations or ())]
         roots = [Path(each).resolve() for each in found]
-        if any(Path(place).resolve().is_relative_to(root) for root in roots):
+        if any(_resolved(place).is_relative_to(root) for root in roots):
             return True
     return False

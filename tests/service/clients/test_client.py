@@ -111,25 +111,22 @@ def test_arrays_come_back_as_arrays(client: Client, name: str) -> None:
     assert client.predict(name, [1.0, 2.0]) == [1.0, 2.0]
 
 
-def test_asyncio_programs_have_the_same(service: Stack, client: Client, name: str) -> None:
+async def test_asyncio_programs_have_the_same(service: Stack, client: Client, name: str) -> None:
     register(client, name, Echo("m"))
 
     async def numbers() -> AsyncIterator[str]:
         for number in range(300):
             yield str(number)
 
-    async def run() -> None:
-        async with AsyncClient(service.url, timeout_s=30) as asking:
-            await asking.deploy(name, endpoint_name=name)
-            predictions = await asyncio.gather(*(asking.predict(name, str(number)) for number in range(30)))
-            assert predictions == [["m", str(number)] for number in range(30)]
-            job = await asking.submit(name, "x")
-            assert (await job.wait()).result == ["m", "x"]
-            assert [each async for each in asking.map(name, numbers())] == [["m", str(n)] for n in range(300)]
-            assert len([each async for each in asking.map_unordered(name, ["a", "b"])]) == 2
-            assert (await asking.model(name)).latest_version == "1"
-
-    asyncio.run(run())
+    async with AsyncClient(service.url, timeout_s=30) as asking:
+        await asking.deploy(name, endpoint_name=name)
+        predictions = await asyncio.gather(*(asking.predict(name, str(number)) for number in range(30)))
+        assert predictions == [["m", str(number)] for number in range(30)]
+        job = await asking.submit(name, "x")
+        assert (await job.wait()).result == ["m", "x"]
+        assert [each async for each in asking.map(name, numbers())] == [["m", str(n)] for n in range(300)]
+        assert len([each async for each in asking.map_unordered(name, ["a", "b"])]) == 2
+        assert (await asking.model(name)).latest_version == "1"
 
 
 def test_the_examples_of_the_documentation_run_and_print_what_they_say(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,30 +172,27 @@ def test_probabilities_are_one_tensor_whose_columns_are_named(client: Any, quadr
     assert result.as_numpy("probabilities").sum() == pytest.approx(1)
 
 
-def test_the_asyncio_client_does_all_of_it_too(service: Stack, same: str) -> None:
+async def test_the_asyncio_client_does_all_of_it_too(service: Stack, same: str) -> None:
     sent = RNG.normal(size=(500, 4)).astype(np.float32)
 
-    async def talk() -> None:
-        async with triton_aio.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
-            assert await client.is_server_live()
-            assert await client.is_server_ready()
-            assert await client.is_model_ready(f"{same}-float", "1")
-            assert (await client.get_server_metadata())["name"] == "queuecast"
-            assert (await client.get_model_metadata(f"{same}-float"))["outputs"][0]["name"] == "output"
-            assert (await client.get_model_config(f"{same}-float"))["max_batch_size"] == 64
-            assert await client.get_model_repository_index()
-            assert await client.get_inference_statistics()
-            for algorithm in ENCODINGS:
-                compression = {
-                    "request_compression_algorithm": algorithm,
-                    "response_compression_algorithm": algorithm,
-                }
-                result = await client.infer(f"{same}-float", [tensor(sent)], **compression)
-                assert (result.as_numpy("output") == sent).all()
-            with pytest.raises(InferenceServerException, match="is not loaded"):
-                await client.infer("nope", [tensor(sent)])
-
-    asyncio.run(talk())
+    async with triton_aio.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
+        assert await client.is_server_live()
+        assert await client.is_server_ready()
+        assert await client.is_model_ready(f"{same}-float", "1")
+        assert (await client.get_server_metadata())["name"] == "queuecast"
+        assert (await client.get_model_metadata(f"{same}-float"))["outputs"][0]["name"] == "output"
+        assert (await client.get_model_config(f"{same}-float"))["max_batch_size"] == 64
+        assert await client.get_model_repository_index()
+        assert await client.get_inference_statistics()
+        for algorithm in ENCODINGS:
+            compression = {
+                "request_compression_algorithm": algorithm,
+                "response_compression_algorithm": algorithm,
+            }
+            result = await client.infer(f"{same}-float", [tensor(sent)], **compression)
+            assert (result.as_numpy("output") == sent).all()
+        with pytest.raises(InferenceServerException, match="is not loaded"):
+            await client.infer("nope", [tensor(sent)])
 
 
 def test_a_wait_that_runs_out_raises_with_the_jobs_id_which_ends_later(

@@ -15,7 +15,7 @@ from registry import examples
 from tests.support.calls import Document, expect, predictions
 from tests.support.service.stack import Stack
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parents[1] / "programs"
 #: Every so many rows one that is asked alone.
 SAMPLE_STEP = 40
 #: Of a data set with more rows than this, only so many or somewhat more become jobs of their own.

@@ -18,6 +18,7 @@ import kombu.pools
 from celery import Celery
 
 from tests.support.calls import Calls
+from tests.support.service import prepared_examples
 from tests.support.service.environment import REPOSITORY, clean_environment
 from tests.support.service.ports import free_port
 from tests.support.service.processes import Child
@@ -25,6 +26,8 @@ from tests.support.waiting import eventually
 from workers.embedded_redis.server import EmbeddedRedis
 
 START_TIMEOUT_S = 30.0
+#: A folder that all processes of a test run share; None outside of test runs.
+RUN_FOLDER: Path | None = None
 #: The first registry at its newest revision, once there is one: to migrate takes a process and a second.
 _migrated_files: list[bytes] = []
 
@@ -226,8 +229,11 @@ class Stack(Calls):
         return self.run("-m", "api.cli", *arguments, check=check)
 
     def register_examples(self) -> None:
-        """Register the example models, each as version 1."""
-        self.run("-m", "registry.examples")
+        """Register the example models, each as version 1; on SQLite copies of those that are fitted once a run."""
+        if RUN_FOLDER is None or {"DATABASE_URL", "QUEUECAST_ARTIFACTS_URL"} & set(self.env):
+            self.run("-m", "registry.examples")
+        else:
+            prepared_examples.register(RUN_FOLDER, self.env)
 
     def last_logs(self, lines: int = 60) -> str:
         """Return the end of every process's log: for a test that failed."""

@@ -23,7 +23,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [redis.ConnectionError("away"), redis.TimeoutError("slow"), OSError("odd")])
-def test_what_must_be_done_is_tried_until_it_is(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_must_be_done_is_tried_until_it_is(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     tries = 0
 
     async def call() -> str:
@@ -34,17 +34,17 @@ def test_what_must_be_done_is_tried_until_it_is(error: Exception, caplog: pytest
         return "done"
 
     with caplog.at_level(logging.WARNING):
-        assert asyncio.run(persistently("write it", call)) == "done"
+        assert await persistently("write it", call) == "done"
     assert tries == 5
     assert caplog.text.count("failed to write it") == 4
 
 
-def test_an_error_of_our_own_is_not_tried_again() -> None:
+async def test_an_error_of_our_own_is_not_tried_again() -> None:
     async def call() -> None:
         raise KeyError("a")
 
     with pytest.raises(KeyError):
-        asyncio.run(persistently("write it", call))
+        await persistently("write it", call)
 
 
 def test_settling_waits_for_everything_in_the_background_and_what_it_begins(
@@ -86,7 +86,7 @@ def test_jobs_are_given_back_by_their_tags(store: redis.Redis, with_redis: WithR
     assert with_redis(run) == ["a", "b"]
 
 
-def test_a_task_that_forgets_its_cancellation_is_cancelled_again() -> None:
+async def test_a_task_that_forgets_its_cancellation_is_cancelled_again() -> None:
     forgotten = 0
 
     async def forgetful() -> None:
@@ -99,15 +99,12 @@ def test_a_task_that_forgets_its_cancellation_is_cancelled_again() -> None:
                 if forgotten == 3:
                     raise
 
-    async def run() -> None:
-        tasks = [asyncio.create_task(forgetful()), asyncio.create_task(asyncio.sleep(1_000))]
-        await asyncio.sleep(0)
-        async with asyncio.timeout(20):
-            await cancelled(tasks)
-        assert all(task.cancelled() for task in tasks)
-        await cancelled([])
-
-    asyncio.run(run())
+    tasks = [asyncio.create_task(forgetful()), asyncio.create_task(asyncio.sleep(1_000))]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await cancelled(tasks)
+    assert all(task.cancelled() for task in tasks)
+    await cancelled([])
     assert forgotten == 3
 
 

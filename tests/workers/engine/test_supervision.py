@@ -16,7 +16,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
 
 
-def test_work_that_fails_is_logged_and_restarted_until_it_returns(caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_that_fails_is_logged_and_restarted_until_it_returns(caplog: pytest.LogCaptureFixture) -> None:
     errors = [OSError(24, "Too many open files"), KeyError("x"), None]
 
     async def work() -> None:
@@ -24,18 +24,15 @@ def test_work_that_fails_is_logged_and_restarted_until_it_returns(caplog: pytest
             raise error
 
     with caplog.at_level(logging.ERROR):
-        asyncio.run(supervised("sweeping", work))
+        await supervised("sweeping", work)
     assert errors == []
     assert [record.getMessage().partition(";")[0] for record in caplog.records] == ["sweeping failed"] * 2
     assert "Too many open files" in caplog.text
 
 
-def test_work_that_is_cancelled_ends() -> None:
-    async def run() -> None:
-        task = asyncio.create_task(supervised("sweeping", asyncio.Event().wait))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(run())
+async def test_work_that_is_cancelled_ends() -> None:
+    task = asyncio.create_task(supervised("sweeping", asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -212,11 +212,8 @@ def test_closing_from_another_thread_while_hosts_are_started_leaves_none(own_hos
     assert not psutil.pid_exists(forkserver.pid)
 
 
-def test_launcher_that_started_nothing_can_be_closed() -> None:
-    async def make_and_close() -> None:
-        HostLauncher(1).close()
-
-    asyncio.run(make_and_close())
+async def test_launcher_that_started_nothing_can_be_closed() -> None:
+    HostLauncher(1).close()
 
 
 @pytest.fixture

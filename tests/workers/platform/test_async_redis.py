@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -21,14 +20,10 @@ COMMANDS: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command[0]))
-def test_commands_are_written_as_redis_py_writes_them(redis_url: str, command: tuple[Any, ...]) -> None:
-    async def packed() -> tuple[bytes, bytes]:
-        async with async_redis.connect(redis_url) as client, redis.asyncio.Redis.from_url(redis_url) as plain:
-            ours, theirs = (each.connection_pool.make_connection() for each in (client, plain))  # type: ignore[no-untyped-call]
-            return b"".join(ours.pack_command(*command)), b"".join(theirs.pack_command(*command))
-
-    ours, theirs = asyncio.run(packed())
-    assert ours == theirs
+async def test_commands_are_written_as_redis_py_writes_them(redis_url: str, command: tuple[Any, ...]) -> None:
+    async with async_redis.connect(redis_url) as client, redis.asyncio.Redis.from_url(redis_url) as plain:
+        ours, theirs = (each.connection_pool.make_connection() for each in (client, plain))  # type: ignore[no-untyped-call]
+        assert b"".join(ours.pack_command(*command)) == b"".join(theirs.pack_command(*command))
 
 
 @pytest.mark.parametrize(

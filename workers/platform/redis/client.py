@@ -32,7 +32,7 @@ _MAX_CONNECTIONS = 20_000
 _NOT_CONNECTED = re.compile("Error .*connecting to |Timeout connecting to ")
 _EARLIER_TRY = "an earlier try may have reached the server"
 _OUT_OF_MEMORY = "OOM command not allowed"
-AWAY = "The job queue can't be reached; nothing was stored. Try again shortly."
+UNREACHABLE = "The job queue can't be reached; nothing was stored. Try again shortly."
 
 
 class _Retry(Retry):
@@ -195,22 +195,22 @@ def _translate(error: BaseException, *, changes: bool) -> None:
         # Before 7.0 the error of a script has its code in the middle.
         if isinstance(error, redis.OutOfMemoryError) or _OUT_OF_MEMORY in str(error):
             raise QueueStoreFull from error
-        raise QueueUnavailable(AWAY) from error
+        raise QueueUnavailable(UNREACHABLE) from error
     if isinstance(error, (redis.RedisError, OperationalError, OSError)):
         if changes and may_have_arrived(error):
             message = "The job queue did not answer; what was asked of it may have been done. Try again shortly."
             raise QueueUnavailable(message) from error
-        raise QueueUnavailable(AWAY) from error
+        raise QueueUnavailable(UNREACHABLE) from error
 
 
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 
 
 def in_parts(
-    things: Sequence[_Thing], bytes_of: Callable[[_Thing], int], most: int, most_bytes: int
-) -> Iterator[list[_Thing]]:
+    things: Sequence[_Item], bytes_of: Callable[[_Item], int], most: int, most_bytes: int
+) -> Iterator[list[_Item]]:
     """Yield as many at once as may be, in their order, and at least one."""
-    part: list[_Thing] = []
+    part: list[_Item] = []
     size_bytes = 0
     for thing in things:
         own_bytes = bytes_of(thing)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from api.cli.client import Client, Document, path_of
 from api.cli.errors import DeploymentFailed, JobUnsuccessful, RequestRefused, TimedOut
-from api.cli.output import Output, place
+from api.cli.output import Output, queue_position
 
 #: A poll ends with the job; one that is held answers at least this often, to show how it goes.
 _POLL_S = 5.0
@@ -33,7 +33,7 @@ def job_end(client: Client, output: Output, job_id: str, timeout_s: float) -> Do
 
 
 def _progress(job: Document) -> str:
-    where = place(job)
+    where = queue_position(job)
     return f"job {job['job_id']}: {job['status']}" + (f", {where}" if where else "")
 
 

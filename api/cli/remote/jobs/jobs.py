@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Duration, JsonValue, calls_service
-from api.cli.output import Output, local_time, place, seconds_between
+from api.cli.output import Output, local_time, queue_position, seconds_between
 from api.cli.remote.deployments import waiting
 from api.cli.remote.jobs import emptying
 
@@ -174,7 +174,7 @@ class _Changes:
         if self._output.as_json:
             self._output.document(job)
         elif status == "queued":
-            self._line(None, status, place(job))
+            self._line(None, status, queue_position(job))
         else:
             if self._status != "running" and job["started_at"]:  # it was so between two looks, or is now
                 self._line(job["started_at"], "running", f"attempt {job['attempts']}" if job["attempts"] > 1 else None)
@@ -195,7 +195,7 @@ def _show_facts(output: Output, job: Document) -> None:
             "job": job["job_id"],
             "endpoint": job["endpoint_name"],
             "status": job["status"],
-            "queue": place(job),
+            "queue": queue_position(job),
             "priority": job.get("priority"),
             "submitted": local_time(job["submitted_at"]),
             "took": seconds_between(job["submitted_at"], job["finished_at"]),

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from api.cli.client import Client, Document, path_of
 from api.cli.options import JsonValue, calls_service, waits
-from api.cli.output import Output, place, to_json
+from api.cli.output import Output, queue_position, to_json
 from api.cli.remote.deployments import waiting
 from api.cli.remote.jobs.bulk import predict_all
 from api.cli.remote.tables.options import TableOptions, takes_tables
@@ -136,5 +136,5 @@ def _show_submitted(output: Output, job: Document) -> None:
         output.document(job)
         return
     output.line(job["job_id"])
-    where = place(job)
+    where = queue_position(job)
     output.note((f"{where}. " if where else "") + f"Look at it with: queuecast jobs show {job['job_id']} --wait")

@@ -30,17 +30,17 @@ class Progress:
     header: Sequence[str] | None = None
 
 
-def _place(output: Path) -> Path:
+def _progress_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.run")
 
 
 def begin(output: Path, run: Mapping[str, Any]) -> Progress:
     """Note that a run begins. Raises click.UsageError if another one, into the same file, is not finished."""
-    place = _place(output)
-    if place.exists():
-        raise click.UsageError(f"{output} is not finished: add --resume to go on, or delete {place} to begin again.")
+    path = _progress_path(output)
+    if path.exists():
+        raise click.UsageError(f"{output} is not finished: add --resume to go on, or delete {path} to begin again.")
     key = str(uuid.uuid4())
-    place.write_text(json.dumps({**run, "key": key}), encoding="utf-8")
+    path.write_text(json.dumps({**run, "key": key}), encoding="utf-8")
     return Progress(key)
 
 
@@ -50,10 +50,10 @@ def found(output: Path, errors: Path | None, delimiter: str, run: Mapping[str, A
     Raises:
         click.UsageError: the run was another one.
     """
-    place = _place(output)
-    if not place.exists():
+    path = _progress_path(output)
+    if not path.exists():
         return None
-    before = json.loads(place.read_text(encoding="utf-8"))
+    before = json.loads(path.read_text(encoding="utf-8"))
     key = before.pop("key")
     for name, value in run.items():
         if before.get(name) != value:
@@ -93,4 +93,4 @@ def _cut_errors(errors: Path, delimiter: str, rows: int) -> int:
 
 def finish(output: Path) -> None:
     """Note that the run is finished."""
-    _place(output).unlink(missing_ok=True)
+    _progress_path(output).unlink(missing_ok=True)

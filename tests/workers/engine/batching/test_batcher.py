@@ -207,23 +207,20 @@ def test_what_was_taken_back_is_not_counted_among_those_that_gather() -> None:
     run(emptied)
 
 
-def test_a_host_that_waits_serves_a_single_job_at_once_unless_more_are_about_to_come() -> None:
-    async def wait() -> None:
-        waiting = batcher()
-        assert not waiting.serves_at_once, "no host waits"
-        ready = asyncio.create_task(waiting.ready())
-        await until(lambda: waiting.serves_at_once)
-        waiting.put([queued_job("a"), queued_job("b")])
-        assert not waiting.serves_at_once, "others go first"
-        await until_done(ready)
-        waiting.take()
-        ready = asyncio.create_task(waiting.ready())
-        await asyncio.sleep(0)
-        assert not waiting.serves_at_once, "the clients of the last batch are about to send again"
-        waiting.settings = ServingSettings(max_batch_delay_ms=0)
-        await until(lambda: waiting.serves_at_once)
-        ready.cancel()
-        await asyncio.wait([ready])
-        assert not waiting.serves_at_once
-
-    asyncio.run(wait())
+async def test_a_host_that_waits_serves_a_single_job_at_once_unless_more_are_about_to_come() -> None:
+    waiting = batcher()
+    assert not waiting.serves_at_once, "no host waits"
+    ready = asyncio.create_task(waiting.ready())
+    await until(lambda: waiting.serves_at_once)
+    waiting.put([queued_job("a"), queued_job("b")])
+    assert not waiting.serves_at_once, "others go first"
+    await until_done(ready)
+    waiting.take()
+    ready = asyncio.create_task(waiting.ready())
+    await asyncio.sleep(0)
+    assert not waiting.serves_at_once, "the clients of the last batch are about to send again"
+    waiting.settings = ServingSettings(max_batch_delay_ms=0)
+    await until(lambda: waiting.serves_at_once)
+    ready.cancel()
+    await asyncio.wait([ready])
+    assert not waiting.serves_at_once

@@ -129,7 +129,7 @@ def test_silence_is_no_reason_to_connect_anew(
     with_redis(listen)
 
 
-def test_a_server_that_does_not_answer_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_does_not_answer_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener_module, "_SILENCE_S", 0.1)
     monkeypatch.setattr(listener_module, "_PAUSE_S", 0.01)
     connections: list[object] = []
@@ -144,21 +144,15 @@ def test_a_server_that_does_not_answer_any_more_is_given_up(monkeypatch: pytest.
                 writer.write(b"+OK\r\n" * data.count(b"CLIENT"))
         writer.close()
 
-    async def listen() -> None:
-        server = await asyncio.start_server(answer_once, "127.0.0.1")
-        port = server.sockets[0].getsockname()[1]
-        async with server, Redis(port=port, protocol=2) as client, listening(client) as heard:
-            await until(lambda: heard.connections >= 2)
-        assert len(connections) >= 2
-
-    asyncio.run(listen())
+    server = await asyncio.start_server(answer_once, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    async with server, Redis(port=port, protocol=2) as client, listening(client) as heard:
+        await until(lambda: heard.connections >= 2)
+    assert len(connections) >= 2
 
 
-def test_the_one_private_name_of_redis_py_is_still_there(redis_url: str) -> None:
-    async def look() -> None:
-        connection = Connection(port=int(redis_url.rpartition(":")[2].partition("/")[0]))
-        await connection.connect()  # type: ignore[no-untyped-call]
-        assert isinstance(connection._reader, asyncio.StreamReader)
-        await connection.disconnect()
-
-    asyncio.run(look())
+async def test_the_one_private_name_of_redis_py_is_still_there(redis_url: str) -> None:
+    connection = Connection(port=int(redis_url.rpartition(":")[2].partition("/")[0]))
+    await connection.connect()  # type: ignore[no-untyped-call]
+    assert isinstance(connection._reader, asyncio.StreamReader)
+    await connection.disconnect()
