@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import redis
 
+from tests.workers.conftest import submit
 from tests.workers.journal.conftest import NOON, End
 from tests.workers.stand_ins import deployment
 from workers import keys
+from workers.jobs import weights
 from workers.journal import dataset, reading, stream
 from workers.journal.entry import JournalEntry
 from workers.journal.positions import PositionRange
@@ -177,3 +179,10 @@ def test_excluded_fields_are_hashed_before_they_reach_the_stream(
     inputs = b"".join(line for entry in stream.page(store) for line in entry.fields[b"jobs"].split(b"\n")[2::3])
     assert b"a@b.c" not in inputs
     assert b"DE1" not in inputs
+
+
+def test_the_sums_of_a_queue_are_right_after_jobs_that_the_journal_keeps(end: End, store: redis.Redis) -> None:
+    accepted = submit("adding", 1.0)
+    assert int(store.hget(keys.weights("adding"), weights.BYTES) or 0) > 0
+    end([accepted.job_id])
+    assert not int(store.hget(keys.weights("adding"), weights.BYTES) or 0)
