@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import msgspec
 
 #: Redis's own bytes for an entry, approximately.
-BYTES_BESIDE = 200
+BYTES_BESIDE_ENTRY = 200
 #: Most entries of the stream.
 MOST_ENTRIES = 1_000_000
 #: The stream may have this share of what an endpoint's queue may have (see `keys.LIMITS`), an eighth of Redis's memory.
-SHARE_OF_QUEUE_BYTES = 0.5
+STREAM_SHARE_OF_QUEUE_BYTES = 0.5
 #: Fields of `keys.JOURNAL_COUNTS`: the bytes of the stream, and prefixes of numbers of jobs, before an endpoint's name.
-BYTES = "bytes"
-ADDED, DROPPED, MOVED, UNREADABLE = "added:", "dropped:", "moved:", "unreadable:"
+STREAM_BYTES = "bytes"
+ADDED_PREFIX, DROPPED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX = "added:", "dropped:", "moved:", "unreadable:"
 
 
 class AnsweredBy(msgspec.Struct):

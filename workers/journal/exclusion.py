@@ -21,7 +21,11 @@ class Exclusion:
         self._key = key.encode()
 
     def applied(self, row: Any) -> Any:
-        """Return a row with the excluded fields replaced; paths that the row doesn't have are ignored."""
+        """Return a row with the excluded fields replaced; members and elements that it doesn't have are ignored.
+
+        A value that a path leads into, although it has no such fields, is replaced as a whole: a text in the place of
+        an object may be what is to be hidden.
+        """
         for path in self._paths:
             row = self._replaced(row, path)
         return row
@@ -33,10 +37,10 @@ class Exclusion:
         if isinstance(value, dict):
             names = value if step == _ALL else [step] if step in value else []
             return {**value, **{name: self._replaced(value[name], rest) for name in names}}
-        if isinstance(value, list):
-            wanted = range(len(value)) if step == _ALL else [int(step)] if step.isdecimal() else []
+        if isinstance(value, list) and (step == _ALL or step.isdecimal()):
+            wanted = range(len(value)) if step == _ALL else [int(step)]
             return [self._replaced(each, rest) if at in wanted else each for at, each in enumerate(value)]
-        return value
+        return self._hash(value)
 
     def _hash(self, value: Any) -> str | None:
         if value is None or not self._key:

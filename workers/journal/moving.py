@@ -15,7 +15,7 @@ import redis
 
 from workers import keys
 from workers.errors import JournalBusy
-from workers.jobs.journal import MOVED, UNREADABLE
+from workers.jobs.journal import MOVED_PREFIX, UNREADABLE_PREFIX
 from workers.journal import stream
 from workers.journal.feedback_rows import FeedbackRow
 from workers.journal.files import dataset
@@ -131,9 +131,9 @@ def _rows(entries: Sequence[StreamEntry]) -> tuple[dict[str, list[Row]], Counter
             some = entry.rows()
         except ValueError as error:
             _log.error("entry %s of the journal's stream is left out: it can't be read (%s)", entry.position, error)
-            counts[UNREADABLE + entry.endpoint_name] += entry.job_count
+            counts[UNREADABLE_PREFIX + entry.endpoint_name] += entry.job_count
             continue
         if some:
             rows.setdefault(entry.endpoint_name, []).extend(some)
-            counts[MOVED + entry.endpoint_name] += len(some)
+            counts[MOVED_PREFIX + entry.endpoint_name] += len(some)
     return rows, counts

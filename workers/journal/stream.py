@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from workers import keys
-from workers.jobs.journal import BYTES, BYTES_BESIDE
+from workers.jobs.journal import BYTES_BESIDE_ENTRY, STREAM_BYTES
 from workers.journal import feedback_rows, rows
 from workers.journal.positions import Position
 
@@ -31,7 +31,7 @@ class StreamEntry:
     @property
     def size_bytes(self) -> int:
         """Its bytes, as the script that added it counted them."""
-        return BYTES_BESIDE + sum(map(len, self.fields.values()))
+        return BYTES_BESIDE_ENTRY + sum(map(len, self.fields.values()))
 
     @property
     def job_count(self) -> int:
@@ -80,7 +80,7 @@ def first(client: redis.Redis) -> Position | None:
 
 def size_bytes(client: redis.Redis) -> int:
     """Return the bytes of all entries, as they are counted. Raises redis.RedisError."""
-    found: Any = client.hget(keys.JOURNAL_COUNTS, BYTES)
+    found: Any = client.hget(keys.JOURNAL_COUNTS, STREAM_BYTES)
     return max(0, int(found or 0))
 
 

@@ -76,7 +76,9 @@ def _collect(part: str, parts: dict[str, str], constants: dict[str, str]) -> Non
                 _collect(each, parts, constants)
         else:
             module_name, *names = values.split()
-            constants.update(_constants(module_name, names))
+            for name, value in _constants(module_name, names):
+                if constants.setdefault(name, value) != value:
+                    raise ValueError(f"{part}: another part of the script has a constant {name} of another value")
     parts[part] = _DIRECTIVE.sub("", text)
 
 

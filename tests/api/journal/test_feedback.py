@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.conftest import Client, View
 from workers import keys
-from workers.jobs.journal import BYTES
+from workers.jobs.journal import STREAM_BYTES
 from workers.journal import feedback, forgetting, moving
 from workers.journal.files import dataset
 from workers.journal.files.writer import writing
@@ -88,11 +88,11 @@ def test_many_are_given_in_one_call(client: Client, keep: Keep) -> None:
 
 def test_a_full_stream_refuses_feedback_and_loses_none(client: Client, keep: Keep) -> None:
     keep(["a"])
-    records_client().hset(keys.JOURNAL_COUNTS, BYTES, 10**12)
+    records_client().hset(keys.JOURNAL_COUNTS, STREAM_BYTES, 10**12)
     answer = client.post("/jobs/a/feedback", json={"truth": 1})
     assert (answer.status_code, answer.json["code"]) == (503, "journal_full")
     assert "Retry-After" in answer.headers
-    records_client().hdel(keys.JOURNAL_COUNTS, BYTES)
+    records_client().hdel(keys.JOURNAL_COUNTS, STREAM_BYTES)
     assert client.post("/jobs/a/feedback", json={"truth": 1}).status_code == 202
 
 

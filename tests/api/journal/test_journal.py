@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.conftest import Client, View
 from workers import keys
-from workers.jobs.journal import BYTES
+from workers.jobs.journal import STREAM_BYTES
 from workers.journal import moving
 from workers.journal.files import dataset
 from workers.journal.files.writer import Writer, writing
@@ -135,7 +135,7 @@ def test_forgetting_waits_for_the_process_that_writes(
 def test_the_journal_has_metrics(client: Client, keep: Keep) -> None:
     keep(["a", "b"])
     store: Any = records_client()
-    store.hset(keys.JOURNAL_COUNTS, mapping={BYTES: 4_711, "dropped:adding": 3})
+    store.hset(keys.JOURNAL_COUNTS, mapping={STREAM_BYTES: 4_711, "dropped:adding": 3})
     text = client.get("/metrics").text
     assert 'queuecast_journal_jobs_total{endpoint="adding",outcome="taken"} 2.0' in text
     assert 'queuecast_journal_jobs_total{endpoint="adding",outcome="dropped"} 3.0' in text

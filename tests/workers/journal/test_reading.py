@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import redis
 
+from tests.workers.conftest import submit
 from tests.workers.journal.conftest import NOON, End
 from tests.workers.stand_ins import deployment
 from workers import keys
+from workers.jobs import weights
 from workers.journal import reading, stream
 from workers.journal.entry import JournalEntry
+from workers.journal.exclusion import Exclusion
 from workers.journal.files import dataset
 from workers.journal.positions import PositionRange
 from workers.queues import dealing
@@ -178,3 +181,26 @@ def test_excluded_fields_are_hashed_before_they_reach_the_stream(
     inputs = b"".join(line for entry in stream.page(store) for line in entry.fields[b"jobs"].split(b"\n")[2::3])
     assert b"a@b.c" not in inputs
     assert b"DE1" not in inputs
+
+
+@pytest.mark.parametrize(
+    ("paths", "row", "expected"),
+    [
+        (["*"], "Ada", None),
+        (["*"], ["Ada", 3], [None, None]),
+        (["name"], {"age": 3}, {"age": 3}),
+        (["who.name"], {"who": "Ada", "age": 3}, {"who": None, "age": 3}),
+        (["name"], ["Ada", 3], None),
+        (["1", "7"], ["a", "b"], ["a", None]),
+        (["*.name"], {"x": {"name": "Ada", "age": 3}}, {"x": {"name": None, "age": 3}}),
+    ],
+)
+def test_what_a_path_excludes_of_rows_of_any_form(paths: list[str], row: object, expected: object) -> None:
+    assert Exclusion(paths, "").applied(row) == expected
+
+
+def test_the_sums_of_a_queue_are_right_after_jobs_that_the_journal_keeps(end: End, store: redis.Redis) -> None:
+    accepted = submit("adding", 1.0)
+    assert int(store.hget(keys.weights("adding"), weights.BYTES) or 0) > 0
+    end([accepted.job_id])
+    assert not int(store.hget(keys.weights("adding"), weights.BYTES) or 0)

@@ -15,14 +15,14 @@ from tests.support.scripts import Given
 from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.errors import QueueStoreFull
-from workers.platform.lua import Lua, in_lua, script
+from workers.platform.lua import Lua, _collect, in_lua, script
 from workers.platform.redis.client import translated_errors
 
 WORKERS = REPOSITORY / "workers"
 FILES = sorted(WORKERS.rglob("*.lua"))
 #: The rooms that have scripts, top to ground; a script takes nothing from a room above its own.
 FLOORS = (
-    ("engine/intake", "engine/upkeep"), ("webhooks",),
+    ("engine/intake", "engine/upkeep"), ("journal",), ("webhooks",),
     ("jobs",), ("broker",), ("measures",), ("queues",), ("platform",),
 )  # fmt: skip
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -48,6 +48,13 @@ def test_a_script_that_needs_memory_says_that_redis_is_full(store: redis.Redis, 
     fill()
     with pytest.raises(QueueStoreFull), translated_errors():
         script(store, Given("", "redis.call('SET', KEYS[1], '1')"))(["something"])
+
+
+def test_parts_with_different_constants_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.jobs.journal.STREAM_BYTES", "another")
+    constants = {"STREAM_BYTES": "'bytes'"}
+    with pytest.raises(ValueError, match="STREAM_BYTES"):
+        _collect("jobs/keep_journal", {}, constants)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")

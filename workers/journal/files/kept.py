@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from workers import keys
-from workers.jobs.journal import ADDED, DROPPED, MOVED, UNREADABLE
+from workers.jobs.journal import ADDED_PREFIX, DROPPED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX
 from workers.journal import stream
 from workers.journal.files import dataset
 from workers.platform.redis.client import records_client
@@ -53,7 +53,7 @@ def kept(endpoint_name: str) -> Kept:
     """Return what the journal has of an endpoint. Raises redis.RedisError, ArtifactStoreUnavailable."""
     files, _ = dataset.current(dataset.files(endpoint_name))
     summaries = [each for each in map(_summary, files) if each is not None and each.rows]
-    fields = [prefix + endpoint_name for prefix in (ADDED, MOVED, UNREADABLE, DROPPED)]
+    fields = [prefix + endpoint_name for prefix in (ADDED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX, DROPPED_PREFIX)]
     found: Any = records_client().hmget(keys.JOURNAL_COUNTS, fields)
     added, moved, unreadable, dropped = (int(each or 0) for each in found)
     return Kept(
@@ -76,7 +76,7 @@ def stream_figures() -> StreamFigures:
     def of(prefix: str) -> dict[str, int]:
         return {name.removeprefix(prefix): number for name, number in by_name.items() if name.startswith(prefix)}
 
-    return StreamFigures(stream.size_bytes(client), stream.lag_s(client), of(ADDED), of(DROPPED))
+    return StreamFigures(stream.size_bytes(client), stream.lag_s(client), of(ADDED_PREFIX), of(DROPPED_PREFIX))
 
 
 @lru_cache(maxsize=20_000)

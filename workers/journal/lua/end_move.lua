@@ -3,7 +3,7 @@
 -- right to write by now: that one writes the same files again, and ends the move.
 --@ parts platform/even_if_full journal/holds_writer
 --@ constants workers.keys JOURNAL JOURNAL_COUNTS JOURNAL_MOVING
---@ constants workers.jobs.journal BYTES
+--@ constants workers.jobs.journal STREAM_BYTES
 local token, range, bytes, fields = unpack(ARGV, 1, 4)
 if not holds_writer(token) or redis.call('GET', JOURNAL_MOVING) ~= range then return 0 end
 for at = 5, 4 + 2 * fields, 2 do redis.call('HINCRBY', JOURNAL_COUNTS, ARGV[at], ARGV[at + 1]) end
@@ -12,9 +12,9 @@ for at = 5 + 2 * fields, #ARGV, AT_ONCE do
   redis.call('XDEL', JOURNAL, unpack(ARGV, at, math.min(at + AT_ONCE - 1, #ARGV)))
 end
 if redis.call('XLEN', JOURNAL) == 0 then
-  redis.call('HDEL', JOURNAL_COUNTS, BYTES)
+  redis.call('HDEL', JOURNAL_COUNTS, STREAM_BYTES)
 else
-  redis.call('HINCRBY', JOURNAL_COUNTS, BYTES, -bytes)
+  redis.call('HINCRBY', JOURNAL_COUNTS, STREAM_BYTES, -bytes)
 end
 redis.call('DEL', JOURNAL_MOVING)
 return 1
