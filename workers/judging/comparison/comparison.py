@@ -71,7 +71,7 @@ class Comparison:
         report = Report(
             verdict=verdict,
             reason=reason,
-            notes=verdicts.notes(errors, truths, noise, times),
+            notes=verdicts.notes(reason, errors, truths, noise, times),
             stable_version=self._versions.get("stable"),
             candidate_version=self._versions.get("candidate"),
             jobs=self._jobs,

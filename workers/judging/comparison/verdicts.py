@@ -30,13 +30,17 @@ def decide(agreement: Agreement, noise: Noise | None, errors: Errors, truths: Tr
     """Return the verdict and its reason."""
     if not agreement.rows:
         return Verdict.INCONCLUSIVE, "No row was compared."
-    answers = _of_answers(agreement, noise, margin)
-    return _of_errors(errors) or _of_truths(truths, margin) or _with_gone_errors(answers, errors)
+    failing, graded = _of_errors(errors), _of_truths(truths, margin)
+    if failing is not None:
+        worse_too = graded is not None and graded[0] is Verdict.WORSE
+        return failing[0], f"{failing[1]} {graded[1]}" if worse_too and graded else failing[1]
+    return graded or _with_gone_errors(_of_answers(agreement, noise, margin), errors)
 
 
-def notes(errors: Errors, truths: Truths | None, noise: Noise | None, times: PredictTimes) -> list[str]:
-    """Return what else to know, in words."""
-    return [*_notes(errors, truths, noise), *_times_note(times)]
+def notes(reason: str, errors: Errors, truths: Truths | None, noise: Noise | None, times: PredictTimes) -> list[str]:
+    """Return what else to know besides the reason, in words."""
+    found = [*_notes(errors, truths, noise), *_times_note(times)]
+    return [each for each in found if not reason.startswith(each.removesuffix("."))]
 
 
 def percent(share: float) -> str:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.signatures.output_columns import ONLY_OUTPUT
@@ -93,16 +93,22 @@ def _class(truth: Any, prediction: Any, options: ComparisonOptions) -> Any:
 def _grade_object(prediction: Mapping[str, Any], truth: Any, options: ComparisonOptions) -> Grade | None:
     if isinstance(truth, Mapping):
         shared = [name for name in prediction if name in truth]
-        return _combined(grade(prediction[name], truth[name], options, name) for name in shared)
+        found = _combined(grade(prediction[name], truth[name], options, name) for name in shared)
+        name = _label_name(prediction)
+        return _with_confidence(found, prediction, name) if name in truth and name is not None else found
     name = _label_name(prediction)
     if name is None:
         numbers = [each for each in prediction if is_number(prediction[each])]
         return grade(prediction[numbers[0]], truth, options, numbers[0]) if len(numbers) == 1 else None
-    graded = grade(prediction[name], truth, options, name)
-    confidence = _confidence(prediction, name)
-    if graded is None or graded.right is None or confidence is None:
+    return _with_confidence(grade(prediction[name], truth, options, name), prediction, name)
+
+
+def _with_confidence(graded: Grade | None, prediction: Mapping[str, Any], label_name: str) -> Grade | None:
+    """Return the grade of a label with the probability that stands beside it."""
+    confidence = _confidence(prediction, label_name)
+    if graded is None or graded.right is None or graded.probability is not None or confidence is None:
         return graded
-    return Grade(graded.right, graded.error, graded.is_integer, confidence, graded.right)
+    return replace(graded, probability=confidence, is_true=graded.right)
 
 
 def _label_name(prediction: Mapping[str, Any]) -> str | None:
