@@ -76,7 +76,7 @@ def _of_labels(truths: Truths, margin: float) -> Decision | None:
     better = labels.difference.estimate > 0
     return Verdict.BETTER if better else Verdict.WORSE, (
         f"The candidate is right in {percent(labels.candidate_share)} of {labels.rows} rows with a truth, the stable "
-        f"version in {percent(labels.stable_share)}: {_between(labels.difference)}."
+        f"version in {percent(labels.stable_share)} (difference, {_between(labels.difference)})."
     )
 
 
