@@ -78,6 +78,7 @@ def queuecast() -> None:
       0  done                       3  the service can't be reached or isn't ready
       1  refused, or the job failed 4  not done within --timeout
       2  wrong usage
+    Of an evaluation: 0 the same or better, 5 it differs, 6 it is worse, 7 too few jobs to decide
     """
 
 

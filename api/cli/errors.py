@@ -20,6 +20,12 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 3
     #: What was waited for did not happen in `--timeout`; it may still.
     TIMED_OUT = 4
+    #: An evaluation shows that the candidate answers differently.
+    DIFFERS = 5
+    #: An evaluation shows that the candidate is worse.
+    WORSE = 6
+    #: An evaluation had too few jobs to decide.
+    INCONCLUSIVE = 7
 
 
 class CliError(Exception):

@@ -1,0 +1,1 @@
+"""Commands about evaluations of candidates."""
