@@ -388,7 +388,7 @@ class HostPool:
         """Return these hosts' part of the worker's report."""
         hosts = [slot.host for slot in self._slots if slot.host is not None]
         batches = self._size.p95()
-        return {
+        report: VersionReport = {
             "model_name": self.desired.model_name,
             "version": self.desired.version,
             "revision": self.desired.revision,
@@ -404,8 +404,10 @@ class HostPool:
             "batch_rows": batches.rows if batches else None,
             "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
-            **({"arm": self.side.arm.value} if self.side is not None and self.side.arm is Arm.CANDIDATE else {}),
         }
+        if self.side is not None and self.side.arm is Arm.CANDIDATE:
+            report["arm"] = Arm.CANDIDATE.value
+        return report
 
     def _changed(self) -> None:
         self._context.changed.set()

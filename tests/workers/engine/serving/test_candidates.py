@@ -112,6 +112,12 @@ def version_of(job_id: str) -> str:
     return str(outcome["version"])
 
 
+def pairs_in(store: redis.Redis) -> list[dict[str, Any]]:
+    """The pairs of answers in the stream."""
+    entries: Any = store.xrange(keys.PAIRS)
+    return [json.loads(fields[b"pair"]) for _, fields in entries]
+
+
 def test_a_candidate_answers_the_jobs_that_are_dealt_to_it(store: redis.Redis, with_redis: WithRedis) -> None:
     async def deal(now: Running) -> None:
         await now.begin(weight=0.5)
@@ -311,7 +317,7 @@ def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis,
         await until(lambda: arms.read(TRIAL).shadow[arms.COPIES_PREDICTED] == 3)
         await now.settled()
         assert {version_of(each) for each in "abc"} == {"1"}
-        pairs = [json.loads(fields[b"pair"]) for _, fields in store.xrange(keys.PAIRS)]
+        pairs = pairs_in(store)
         assert sorted(pair["job_id"] for pair in pairs) == ["a", "b", "c"]
         assert {(pair["stable"]["version"], pair["candidate"]["version"]) for pair in pairs} == {("1", "2")}
         assert pairs[0]["stable"]["predictions"] == pairs[0]["candidate"]["predictions"] == [1.0]
@@ -326,8 +332,7 @@ def test_the_candidates_jobs_are_copied_to_idle_stable_hosts(store: redis.Redis,
         await now.run("a")
         await until(lambda: arms.read(TRIAL).shadow[arms.COPIES_PREDICTED] == 1)
         await now.settled()
-        [(_, fields)] = store.xrange(keys.PAIRS)
-        pair = json.loads(fields[b"pair"])
+        [pair] = pairs_in(store)
         assert (pair["stable"]["version"], pair["candidate"]["version"]) == ("1", "2")
         assert version_of("a") == "2"
 
