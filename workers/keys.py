@@ -9,6 +9,8 @@ TRACEPARENT_HEADER = "traceparent"
 TRACESTATE_HEADER = "tracestate"
 #: Message header: the name of the API key that the job was submitted with; null for a job of a Celery program.
 OWNER_HEADER = "queuecast_owner"
+#: Message header: the key by which a rollout deals the job to one of two versions; null for the job's id.
+STICKY_KEY_HEADER = "queuecast_sticky_key"
 #: Message header: the signature made with QUEUECAST_MESSAGE_KEY (see `signing`).
 SIGNATURE_HEADER = "queuecast_signature"
 
@@ -86,6 +88,9 @@ JOURNAL_COUNTS = "queuecast:journal:counts"
 JOURNAL_WRITER = "queuecast:journal:writer"
 #: String: first and last id of the entries that are being moved to files, with a blank in between.
 JOURNAL_MOVING = "queuecast:journal:moving"
+
+#: Stream: what two versions answered to the same job (see `measures.arms`).
+PAIRS = "queuecast:pairs"
 
 
 def record(job_id: str) -> str:
@@ -219,5 +224,10 @@ def webhooks_due(receiver: str) -> str:
 
 
 def webhooks_leased(receiver: str) -> str:
-    """Zset: job id -> time (s) until which a notifier attempts to deliver its webhook to this receiver."""
+    """Zset: job id -> time (s) until which a background process attempts to deliver its webhook to this receiver."""
     return f"queuecast:webhooks:leased:{receiver}"
+
+
+def arms(trial_id: str) -> str:
+    """Hash: what the two versions of a shadow or a rollout have done (see `measures.arms`)."""
+    return f"queuecast:arms:{trial_id}"
