@@ -14,7 +14,7 @@ from api.deployments import service as deployment_service
 from api.jobs import position, replays
 from api.models import service as model_service
 from api.process.services import Services
-from registry import deployments
+from registry import deployments, names
 from registry.deployments import DesiredDeployment, Intent
 from workers.deployments import status
 from workers.errors import DeliveryNotFound, PoisonJob
@@ -84,7 +84,7 @@ class WorkerRow:
     @property
     def endpoints(self) -> list[str]:
         """What it serves."""
-        return sorted(self.report["endpoints"])
+        return sorted(name for name in self.report["endpoints"] if not names.is_replay(name))
 
     @property
     def held(self) -> int:
