@@ -87,7 +87,7 @@ def could_exist(name: object) -> bool:
 
 
 def replay_endpoint_name(evaluation_id: str, arm: str) -> str:
-    """Return the name of the endpoint on which an evaluation replays jobs: on the `candidate` or the `stable` version."""
+    """Return the name of the endpoint of an evaluation's replays on the `candidate` or the `stable` version."""
     return f"replay@{evaluation_id}@{arm}"
 
 

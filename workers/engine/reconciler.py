@@ -104,7 +104,7 @@ class Reconciler:
         return winds_down
 
     async def _drop_queues(self, desired: Iterable[DesiredDeployment]) -> None:
-        """Delete the queues of endpoints that were undeployed more than `unused_queue_ttl_s` ago, and of ended replays."""
+        """Delete the queues of ended replays, and of endpoints undeployed more than `unused_queue_ttl_s` ago."""
         self._dropped -= self._endpoints.keys()
         latest = datetime.now(UTC) - timedelta(seconds=self._context.settings.unused_queue_ttl_s)
         unused = (each for each in desired if each.intent in _UNDEPLOYED)

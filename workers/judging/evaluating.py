@@ -94,7 +94,7 @@ class Evaluator:
             _log.info("%s", error)  # it was cancelled, or another process goes on
         except (redis.RedisError, RegistryError, WorkerError, OSError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - another try would end in the same way
             _log.exception("evaluation %s failed", found.evaluation_id)
             _fail(mine, f"Unexpected error: {type(error).__name__}. See the log of the background process.")
         finally:
@@ -309,7 +309,8 @@ class _Run:
         replays.forget(all_ids)
         lost = self._progress["lost"]
         if lost >= _MOST_LOST_JOBS and 2 * lost > self._progress["replayed"]:
-            self._progress["stopped"] = f"The candidate killed its hosts with {lost} of {self._progress['replayed']} jobs."
+            replayed = self._progress["replayed"]
+            self._progress["stopped"] = f"The candidate killed its hosts with {lost} of {replayed} jobs."
             return False
         return True
 

@@ -1,7 +1,7 @@
-"""The jobs that an evaluation replays: chosen once and kept in a file of the artifact store, so that a restart goes on.
+"""The jobs that an evaluation replays, chosen once and kept in a file of the artifact store: a restart has the same.
 
-Of the journal's jobs it takes a uniform sample: those with the smallest hashes of evaluation and job. So each client and
-each hour has its share, and the intervals of the report hold. The newest jobs would be those of the last minutes alone.
+Of the journal's jobs it takes a uniform sample: those with the smallest hashes of evaluation and job. So each client
+and each hour has its share, and the report's intervals hold. The newest jobs would be those of the last minutes alone.
 
     evaluations/<evaluation id>.ndjson.gz      one job a line; it is deleted after the evaluation
 """
