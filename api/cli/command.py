@@ -23,6 +23,8 @@ _MODULES = {
     "dead-letters": "remote.jobs.dead_letters:dead_letters",
     "deploy": "remote.deployments.deployments",
     "deployments": "remote.deployments.deployments",
+    "evaluate": "remote.evaluations",
+    "evaluations": "remote.evaluations",
     "history": "remote.deployments.changes",
     "jobs": "remote.jobs.jobs",
     "journal": "remote.journal",
@@ -77,6 +79,7 @@ def queuecast() -> None:
       0  done                       3  the service can't be reached or isn't ready
       1  refused, or the job failed 4  not done within --timeout
       2  wrong usage
+      5  differs, 6  worse, 7  inconclusive: the verdict of `evaluate`
     """
 
 

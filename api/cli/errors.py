@@ -20,6 +20,10 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 3
     #: What was waited for did not happen in `--timeout`; it may still.
     TIMED_OUT = 4
+    #: The verdicts of an evaluation other than `same` and `better`.
+    DIFFERS = 5
+    WORSE = 6
+    INCONCLUSIVE = 7
 
 
 class CliError(Exception):
@@ -76,6 +80,12 @@ class LimitExceeded(CliError):
     """A figure is over the limit, or a deployment has the status, that the command was asked to fail on."""
 
     code = "limit_exceeded"
+
+
+class EvaluationFailed(CliError):
+    """The evaluation has no report: a version can't be loaded, or it was cancelled."""
+
+    code = "evaluation_failed"
 
 
 class TimedOut(CliError):

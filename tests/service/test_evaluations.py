@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.service.conftest import StartWorker
 from tests.support.calls import Document, expect
@@ -17,7 +18,6 @@ from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 JOBS = 120
-SECRET_KEYS = ("callbacks", "dead-letters")
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +67,18 @@ def ended(service: Stack, evaluation_id: str, timeout_s: float = 60.0) -> Docume
 
 
 def keys_of(service: Stack, evaluation_id: str) -> list[bytes]:
-    with service.redis.client() as client:
+    with redis.Redis.from_url(service.redis.url) as client:
         members = [each for each in client.smembers("queuecast:endpoints") if evaluation_id.encode() in each]
         return [*client.scan_iter(f"*replay@{evaluation_id}*", count=10_000), *members]
 
 
 def wait_until_cleared(service: Stack, evaluation_id: str) -> None:
-    eventually(
-        lambda: not keys_of(service, evaluation_id),
-        30,
-        message=f"nothing is left of {evaluation_id}",
-    )
+    def cleared() -> bool:
+        left = keys_of(service, evaluation_id)
+        assert not left
+        return True
+
+    eventually(cleared, 30)
 
 
 def test_a_candidate_that_flips_labels_differs_by_their_share(service: Stack, deployed: str) -> None:
@@ -120,7 +121,7 @@ def test_errors_and_lost_hosts_of_a_candidate_are_in_the_report(service: Stack, 
 def test_a_candidate_that_no_worker_can_load_fails_the_evaluation_with_the_reason(
     service: Stack, deployed: str
 ) -> None:
-    service.register(deployed, Unloadable(), input_example=None, version="unloadable")
+    service.register(deployed, Unloadable(), version="unloadable")
     evaluation_id = evaluate(service, deployed, "unloadable")
     view = ended(service, evaluation_id)
     assert view["state"] == "failed"
@@ -134,9 +135,10 @@ def test_a_running_evaluation_shows_in_no_list_and_leaves_nothing_once_it_is_can
     service.register(deployed, Labels(seconds=0.3), input_example=1, version="slow")
     evaluation_id = evaluate(service, deployed, "slow")
 
-    def replaying() -> None:
+    def replaying() -> bool:
         view = shown(service, evaluation_id)
         assert view["state"] == "replaying", view
+        return True
 
     eventually(replaying, 30)
     deployments = expect(200, service.api.get("/deployments"))["deployments"]
@@ -149,8 +151,8 @@ def test_a_running_evaluation_shows_in_no_list_and_leaves_nothing_once_it_is_can
     assert expect(200, service.api.delete(f"/evaluations/{evaluation_id}"))["state"] == "cancelled"
     wait_until_cleared(service, evaluation_id)
 
-    def deleted() -> None:
-        assert service.api.delete(f"/evaluations/{evaluation_id}").status_code == 204
+    def deleted() -> bool:
+        return service.api.delete(f"/evaluations/{evaluation_id}").status_code == 204
 
     eventually(deleted, 15)
     assert service.api.get(f"/evaluations/{evaluation_id}").status_code == 404
@@ -160,21 +162,20 @@ def test_hosts_of_replays_have_a_low_priority(service: Stack, deployed: str) -> 
     service.register(deployed, Labels(seconds=0.2), input_example=1, version="polite")
     evaluation_id = evaluate(service, deployed, "polite")
 
-    def nice_values() -> None:
+    def nice_values() -> bool:
         reports = [json.loads(each) for each in service_reports(service)]
-        replays = [
-            each["versions"] for report in reports for name, each in report["endpoints"].items() if evaluation_id in name
-        ]
+        served = [item for report in reports for item in report["endpoints"].items()]
+        replays = [each["versions"] for endpoint, each in served if evaluation_id in endpoint]
         pids = [pid for versions in replays for version in versions for pid in version["pids"]]
         assert pids
-        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids} == {10}
+        return {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids} == {10}
 
     eventually(nice_values, 30)
     service.api.delete(f"/evaluations/{evaluation_id}")
 
 
 def service_reports(service: Stack) -> list[bytes]:
-    with service.redis.client() as client:
+    with redis.Redis.from_url(service.redis.url) as client:
         return list(client.hvals("queuecast:reports"))
 
 
@@ -195,8 +196,8 @@ def test_each_job_counts_once_when_background_process_and_worker_are_killed(
     doomed = service.start_background()
     evaluation_id = evaluate(service, name, "next", control=0.5)
 
-    def partly() -> None:
-        assert shown(service, evaluation_id)["state"] == "replaying"
+    def partly() -> bool:
+        return bool(shown(service, evaluation_id)["state"] == "replaying")
 
     eventually(partly, 30)
     doomed.kill()
