@@ -37,7 +37,7 @@ ASK_THE_SERVER = {
         "test_turns",
     ),
     *("test_accept", "test_bulk", "test_dead_letters", "test_transitions", "test_outbox", "test_backfill"),
-    *("test_positions", "test_reports", "test_redis_client", "test_reconciler", "test_embedded_redis"),
+    *("test_moving", "test_positions", "test_reports", "test_redis_client", "test_reconciler", "test_embedded_redis"),
 }
 #: Folders whose files take longest, and within them the longest files: several processes begin with these, so that none
 #: is left with a long one at the end. Files of a folder stay together, for they share a service.

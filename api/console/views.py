@@ -12,10 +12,12 @@ from api.console import charts, rates, text
 from api.console.rates import Rate
 from api.deployments import service as deployment_service
 from api.jobs import position, replays
+from api.journal import service as journal_service
 from api.models import service as model_service
 from api.process.services import Services
 from registry import deployments, names
 from registry.deployments import DesiredDeployment, Intent
+from registry.errors import ArtifactStoreUnavailable
 from workers.deployments import status
 from workers.errors import DeliveryNotFound, PoisonJob
 from workers.jobs import dead_letters, query
@@ -120,7 +122,18 @@ def deployment(here: Services, endpoint_name: str, *, with_charts: bool) -> View
         "jobs": query.recent(endpoint_name, limit=_FEW_JOBS),
         "takes_jobs": takes_jobs(view),
         "panels": charts.panels(endpoint_name) if with_charts else [],
+        "journal": _journal(here, view) if with_charts else None,
     }
+
+
+def _journal(here: Services, view: View) -> View | None:
+    """Return how much of a deployment's jobs is kept; None if none are, or if the files can't be looked at now."""
+    if not view["settings"].get("journal"):
+        return None
+    try:
+        return journal_service.show(here, view["endpoint_name"])
+    except ArtifactStoreUnavailable:
+        return None
 
 
 def change(here: Services, endpoint_name: str) -> View:

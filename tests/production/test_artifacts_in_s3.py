@@ -13,6 +13,7 @@ import pytest
 
 from registry import migrate, versions
 from registry.artifacts import s3
+from registry.artifacts.named_files import NamedFiles
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
@@ -43,6 +44,25 @@ def test_an_artifact_is_one_object_named_by_its_checksum(store: ArtifactStore, b
     assert store.put(CONTENT).sha256 == store.put(BytesIO(CONTENT)).sha256 == SHA256
     assert bucket.objects("artifacts/") == [PLACE]
     assert bucket.read(PLACE) == store.get(SHA256) == CONTENT
+
+
+def test_a_named_file_is_put_as_a_whole_replaced_listed_and_deleted(store: ArtifactStore, bucket: S3Server) -> None:
+    files = NamedFiles(store.url)
+    assert list(files.find("journal")) == []
+    files.write("journal/day=1/a.parquet", b"first")
+    files.write("journal/day=1/a.parquet", CONTENT)
+    [found] = files.find("journal")
+    assert (found.name, found.size_bytes) == ("journal/day=1/a.parquet", len(CONTENT))
+    assert bucket.read(f"artifacts/{found.name}") == files.read(found.name) == CONTENT
+    with files.reading(found.name) as opened:
+        assert opened is not None
+        opened.seek(1)
+        assert opened.read() == CONTENT[1:]
+    files.remove(found.name)
+    files.remove(found.name)
+    assert files.read(found.name) is None
+    with files.reading(found.name) as absent:
+        assert absent is None
 
 
 def test_a_large_artifact_is_stored_in_parts(store: ArtifactStore) -> None:

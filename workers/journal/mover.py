@@ -8,7 +8,7 @@ import time
 
 from registry.errors import RegistryError
 from workers.errors import JournalBusy
-from workers.journal import moving, upkeep
+from workers.journal import dataset, moving, upkeep
 from workers.journal.writer import Writer, writing
 from workers.platform.redis.client import records_client
 from workers.settings import load
@@ -51,10 +51,13 @@ class JournalMover:
             while is_due and not stopping.is_set() and moving.move(writer):
                 is_due = moving.is_due(writer.client, self._interval_s)
             if keeps_order:
-                self._keep_order(writer)
+                # Also after an error: the store is not asked every second.
                 self._upkeep_at = time.monotonic() + _UPKEEP_INTERVAL_S
+                self._keep_order(writer)
 
     def _keep_order(self, writer: Writer) -> None:
+        if not dataset.files():
+            return  # without a journal, the process needs neither registry nor pyarrow
         try:
             upkeep.delete_old(writer, upkeep.retention_days(), upkeep.today())
         except RegistryError as error:

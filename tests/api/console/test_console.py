@@ -329,6 +329,14 @@ def test_what_can_not_be_run_again_is_said_beside_what_was_typed(
     assert f"{html.escape(typed)}</textarea>".replace("&quot;", "&#34;") in answer.text
 
 
+def test_a_deployment_shows_how_much_the_journal_keeps(client: Client, adding: View) -> None:
+    assert "It keeps" not in page(client, "/deployments/adding")
+    client.deploy(journal=1)
+    shown = page(client, "/deployments/adding")
+    assert "Journal It keeps 100 % of the jobs for 30 days: 0 jobs" in shown
+    assert "queuecast journal export adding" in shown
+
+
 def test_the_queued_jobs_of_a_deployment_are_cancelled_after_a_question(client: Client, adding: View) -> None:
     ids = [client.submit() for _ in range(3)]
     assert "Cancel queued jobs" in page(client, "/deployments/adding")
