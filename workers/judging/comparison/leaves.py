@@ -27,6 +27,8 @@ from workers.judging.comparison.pairs import ComparisonOptions
 
 _MAX_DEPTH = 8
 _LARGEST = 1e150
+#: Larger integers are probably numbers.
+_LARGEST_LABEL = 50
 #: How far the sum of probabilities may be from 1: those of ten classes may be rounded to three digits.
 _SUM_TOLERANCE = 0.01
 _NAMES_OF_PROBABILITIES = frozenset({"probability", "probabilities", "proba", "prob", "p", "confidence", "score"})
@@ -86,7 +88,7 @@ class Leaf:
             return max(abs(one - other) for one, other in zip(_values(first), _values(second), strict=True))
         if self.kind is LeafKind.PROBABILITY:
             return float(abs(first - second))
-        if self.kind is LeafKind.NUMBER:
+        if self.kind is LeafKind.NUMBER or (self.kind is LeafKind.INTEGER and max(first, second) > _LARGEST_LABEL):
             return min(1.0, relative_difference(first, second))
         return 0.0 if first == second else 1.0
 

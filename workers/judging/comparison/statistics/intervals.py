@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from workers.judging.comparison.special_functions import (
+from workers.judging.comparison.statistics.special_functions import (
     beta_quantile,
     binomial_half_two_sided,
     chi_square_1_tail,
@@ -37,16 +37,18 @@ class Interval:
         return Interval(1 - self.estimate, 1 - self.high, 1 - self.low)
 
 
-def share_interval(hits: float, trials: float) -> Interval:
+def share_interval(hits: float, trials: float, *, one_sided: bool = False) -> Interval:
     """Return the exact interval of Clopper and Pearson (1934) for a binomial share.
 
     It covers the share in at least 95 % of cases for every share and size, which Wilson's interval doesn't for shares
-    near 0 and 1, where agreement is. `trials` may be an effective size, which is no whole number.
+    near 0 and 1, where agreement is. `trials` may be an effective size, which is no whole number. `one_sided`: each
+    bound alone holds in 95 % of cases.
     """
     if trials <= 0:
         return Interval(0.0, 0.0, 1.0)
-    low = beta_quantile(_TAIL, hits, trials - hits + 1) if hits > 0 else 0.0
-    high = beta_quantile(1 - _TAIL, hits + 1, trials - hits) if hits < trials else 1.0
+    tail = 1 - CONFIDENCE if one_sided else _TAIL
+    low = beta_quantile(tail, hits, trials - hits + 1) if hits > 0 else 0.0
+    high = beta_quantile(1 - tail, hits + 1, trials - hits) if hits < trials else 1.0
     return Interval(hits / trials, low, high)
 
 
@@ -113,12 +115,12 @@ class ShareTally:
         between = spread * self.jobs / (self.jobs - 1) / self.rows**2
         return max(1.0, between * self.rows / (share * (1 - share)))
 
-    def interval(self) -> Interval:
+    def interval(self, *, one_sided: bool = False) -> Interval:
         """Return the share of rows with the property, with its interval."""
         if not self.rows:
             return Interval(0.0, 0.0, 1.0)
         effect = self.design_effect
-        return share_interval(self.hits / effect, self.rows / effect)
+        return share_interval(self.hits / effect, self.rows / effect, one_sided=one_sided)
 
     def state(self) -> dict[str, Any]:
         """Return the sums as JSON."""

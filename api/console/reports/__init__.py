@@ -1,0 +1,1 @@
+"""Reports of comparisons as parts of the console's pages."""

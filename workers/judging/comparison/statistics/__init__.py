@@ -1,0 +1,1 @@
+"""Intervals, tests, distributions and samples, without numpy."""

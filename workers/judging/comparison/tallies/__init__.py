@@ -1,0 +1,1 @@
+"""Sums of pairs of answers, each for one part of the report."""
