@@ -8,6 +8,7 @@ from api.aliases import routes as aliases
 from api.auth import guard
 from api.console import blueprint as console
 from api.deployments import routes as deployments
+from api.evaluations import routes as evaluations
 from api.http.flask_app import bodies, prefix, problems, request_ids, telemetry
 from api.jobs import dead_letter_routes, event_routes, retry_routes
 from api.jobs import routes as jobs
@@ -37,6 +38,7 @@ _BLUEPRINTS = (
     retry_routes.blueprint,
     dead_letter_routes.blueprint,
     journal.blueprint,
+    evaluations.blueprint,
     webhooks.blueprint,
     keys.blueprint,
     operations.health_blueprint,
@@ -53,6 +55,7 @@ _TAGS = (
     "Webhooks",
     "Deployments",
     "Journal",
+    "Evaluations",
     "Models",
     v2.TAG,
     "Keys",

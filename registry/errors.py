@@ -95,6 +95,21 @@ class VersionInUse(RegistryError):
         self.endpoint_names = endpoint_names
 
 
+class VersionEvaluated(RegistryError):
+    """An evaluation that has not ended needs the version, so it can't be deleted."""
+
+    code = "version_evaluated"
+
+    def __init__(self, model_name: str, version: str, evaluation_ids: list[str]) -> None:
+        super().__init__(
+            f"Version {version!r} of model {model_name!r} is being evaluated: {', '.join(evaluation_ids)}. "
+            "Wait for the end of the evaluation, or cancel it."
+        )
+        self.model_name = model_name
+        self.version = version
+        self.evaluation_ids = evaluation_ids
+
+
 class DeploymentNotFound(RegistryError):
     """There is no deployment of this name."""
 
@@ -411,3 +426,42 @@ class BackupImpossible(RegistryError):
     """A backup can't be made or restored; the message contains the reason and the remedy."""
 
     code = "backup_impossible"
+
+
+class EvaluationNotFound(RegistryError):
+    """There is no evaluation with this id, or it was deleted."""
+
+    code = "evaluation_not_found"
+
+    def __init__(self, evaluation_id: str) -> None:
+        super().__init__(f"There is no evaluation {evaluation_id!r}.")
+        self.evaluation_id = evaluation_id
+
+
+class EvaluationRefused(RegistryError):
+    """An evaluation can't begin; the message says what is missing."""
+
+    code = "evaluation_refused"
+
+
+class EvaluationUnfinished(RegistryError):
+    """The evaluation has not ended, or its hosts and queues are still being removed."""
+
+    code = "evaluation_unfinished"
+
+    def __init__(self, evaluation_id: str, state: str) -> None:
+        what = "its hosts and queues are being removed" if state in ("succeeded", "failed", "cancelled") else state
+        super().__init__(f"Evaluation {evaluation_id} can't be deleted yet: {what}. Try again in some seconds.")
+        self.evaluation_id = evaluation_id
+        self.state = state
+
+
+class EvaluationChanged(RegistryError):
+    """The evaluation is not in the expected state any more, or another process works on it."""
+
+    code = "evaluation_changed"
+
+    def __init__(self, evaluation_id: str, transition: str, state: str) -> None:
+        super().__init__(f"Evaluation {evaluation_id} is {state} and can't {transition}.")
+        self.evaluation_id = evaluation_id
+        self.state = state

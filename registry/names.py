@@ -20,6 +20,8 @@ DEFAULT_WORKER_GROUP = "default"
 #: Regular expression that every name matches as a whole.
 PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _ALLOWED = re.compile(PATTERN)
+#: The endpoints of evaluations; `@` is in no name that a user can give.
+_REPLAY = re.compile(r"replay@[0-9a-f]{1,32}@(candidate|stable)")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 #: Other routes: `/models/stats`, `/v2/models/stats` and `/deployments/deploy`.
 _RESERVED_MODEL_NAMES = frozenset({"stats"})
@@ -82,6 +84,16 @@ def default_endpoint_name(model_name: str, version: str) -> str:
 def could_exist(name: object) -> bool:
     """Whether the name is valid; an invalid name needs no database query."""
     return isinstance(name, str) and len(name) <= MAX_ENDPOINT_NAME_LENGTH and bool(_ALLOWED.fullmatch(name))
+
+
+def replay_endpoint_name(evaluation_id: str, arm: str) -> str:
+    """Return the name of the endpoint of an evaluation's replays on the `candidate` or the `stable` version."""
+    return f"replay@{evaluation_id}@{arm}"
+
+
+def is_replay(name: object) -> bool:
+    """Whether a name is that of an endpoint of an evaluation, which is shown nowhere as a deployment."""
+    return isinstance(name, str) and bool(_REPLAY.fullmatch(name))
 
 
 def number_of(version: str) -> int | None:

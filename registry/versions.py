@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import IO, Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from registry import names, runtimes
@@ -16,11 +16,12 @@ from registry.artifacts.store import ArtifactStore, StoredArtifact
 from registry.database import artifact_lock
 from registry.database.inserting import insert_if_absent
 from registry.database.json_documents import checked_metadata
-from registry.database.tables import AliasRow, DeploymentRow, ModelRow, VersionRow
+from registry.database.tables import AliasRow, DeploymentRow, EvaluationRow, ModelRow, VersionRow
 from registry.errors import (
     ModelNotFound,
     SignatureInvalid,
     VersionAliased,
+    VersionEvaluated,
     VersionExists,
     VersionInUse,
     VersionNotFound,
@@ -196,6 +197,7 @@ def delete_version(session: Session, name: str, version: str) -> None:
         ModelNotFound, VersionNotFound: it doesn't exist.
         VersionInUse: an endpoint serves it.
         VersionAliased: an alias names it.
+        VersionEvaluated: an evaluation that has not ended needs it.
     """
     hold(session, name, version)
     row = _find(session, name, version)
@@ -211,8 +213,17 @@ def delete_version(session: Session, name: str, version: str) -> None:
     named = select(AliasRow.alias).where(AliasRow.model_name == name, AliasRow.version == version)
     if aliases := list(session.scalars(named.order_by(AliasRow.alias))):
         raise VersionAliased(name, version, aliases)
+    if evaluation_ids := _evaluating(session, name, version):
+        raise VersionEvaluated(name, version, evaluation_ids)
     row.deleted_at = datetime.now(UTC)
     session.flush()
+
+
+def _evaluating(session: Session, name: str, version: str) -> list[str]:
+    """Return the ids of evaluations that need a version and have not ended."""
+    row = EvaluationRow
+    mine = row.model_name == name, or_(row.version == version, row.stable_version == version)
+    return list(session.scalars(select(row.id).where(*mine, row.finished_at.is_(None)).order_by(row.id)))
 
 
 def hold(session: Session, name: str, version: str) -> None:

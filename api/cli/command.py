@@ -24,6 +24,8 @@ _MODULES = {
     "dead-letters": "remote.jobs.dead_letters:dead_letters",
     "deploy": "remote.deployments.deployments",
     "deployments": "remote.deployments.deployments",
+    "evaluate": "remote.evaluations",
+    "evaluations": "remote.evaluations",
     "history": "remote.deployments.changes",
     "jobs": "remote.jobs.jobs",
     "journal": "remote.journal",

@@ -84,6 +84,12 @@ class LimitExceeded(CliError):
     code = "limit_exceeded"
 
 
+class EvaluationFailed(CliError):
+    """The evaluation has no report: a version can't be loaded, or it was cancelled."""
+
+    code = "evaluation_failed"
+
+
 class TimedOut(CliError):
     """What was waited for did not happen in time; it goes on without us."""
 

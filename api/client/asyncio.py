@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Alias, Deployment, DeploymentChange, JournalKept, Model, ModelVersion, Stats
+from api.client.documents import (
+    Alias,
+    Deployment,
+    DeploymentChange,
+    Evaluation,
+    JournalKept,
+    Model,
+    ModelVersion,
+    Stats,
+)
 from api.client.flows import (
     catalog,
     deployment,
     folders,
     journal,
+    judging,
     map_options,
     mapping,
     mlflow_registry,
@@ -20,7 +30,8 @@ from api.client.flows import (
     registration,
 )
 from api.client.flows.catalog import ANY_VERSION
-from api.client.flows.journal import FORGET_TIMEOUT_S, Moment
+from api.client.flows.journal import FORGET_TIMEOUT_S, Moment, moment_text
+from api.client.flows.judging import EVALUATE_TIMEOUT_S, Dataset
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -337,6 +348,49 @@ class AsyncClient(BaseClient):
     async def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
         """As `Client.give_much_feedback`."""
         return await self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
+    async def evaluate(
+        self,
+        endpoint_name: str,
+        version: str,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        dataset: Dataset | None = None,
+        max_jobs: int | None = None,
+        control: float | None = None,
+        tolerance: float | None = None,
+        margin: float | None = None,
+        wait: bool = True,
+        timeout_s: float = EVALUATE_TIMEOUT_S,
+        on_progress: Callable[[Evaluation], object] | None = None,
+    ) -> Evaluation:
+        """As `Client.evaluate`."""
+        wanted = {
+            "endpoint_name": endpoint_name,
+            "version": version,
+            "since": None if since is None else moment_text(since),
+            "until": None if until is None else moment_text(until),
+            "dataset": dataset,
+            "max_jobs": max_jobs,
+            "control": control,
+            "tolerance": tolerance,
+            "margin": margin,
+        }
+        flow = judging.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)
+        return await self._driver.run(flow)
+
+    async def evaluations(self, endpoint_name: str | None = None) -> list[Evaluation]:
+        """As `Client.evaluations`."""
+        return await self._driver.run(judging.evaluations(endpoint_name, self._ends_at()))
+
+    async def evaluation(self, evaluation_id: str) -> Evaluation:
+        """As `Client.evaluation`."""
+        return await self._driver.run(judging.show(evaluation_id, self._ends_at()))
+
+    async def remove_evaluation(self, evaluation_id: str) -> None:
+        """As `Client.remove_evaluation`."""
+        await self._driver.run(judging.remove(evaluation_id, self._ends_at()))
 
     async def delete_version(self, name: str, version: str) -> None:
         """As `Client.delete_version`."""

@@ -200,6 +200,32 @@ class Stats(_Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation(_Shown):
+    """A replay of an endpoint's jobs on a candidate version."""
+
+    evaluation_id: str
+    endpoint_name: str = ""
+    model_name: str = ""
+    #: The candidate, and the version that the endpoint served when it was created.
+    version: str = ""
+    stable_version: str = ""
+    #: waiting, loading, replaying, succeeded, failed or cancelled.
+    state: str = ""
+    #: same, differs, inconclusive, better or worse; None without a report.
+    verdict: str | None = None
+    #: Why it failed.
+    error: str | None = None
+    #: jobs, replayed, control, errors, stopped and eta_s.
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, kw_only=True)
 class JournalKept(_Shown):
     """How much of an endpoint's jobs the journal keeps."""
 

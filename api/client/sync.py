@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, Self, Unpack, overload
 
 from api.client.base import DEPLOY_TIMEOUT_S, EMPTY_TIMEOUT_S, REGISTER_TIMEOUT_S, BaseClient
-from api.client.documents import Alias, Deployment, DeploymentChange, JournalKept, Model, ModelVersion, Stats
+from api.client.documents import (
+    Alias,
+    Deployment,
+    DeploymentChange,
+    Evaluation,
+    JournalKept,
+    Model,
+    ModelVersion,
+    Stats,
+)
 from api.client.flows import (
     catalog,
     deployment,
     folders,
     journal,
+    judging,
     map_options,
     mapping,
     mlflow_registry,
@@ -20,7 +30,8 @@ from api.client.flows import (
     registration,
 )
 from api.client.flows.catalog import ANY_VERSION
-from api.client.flows.journal import FORGET_TIMEOUT_S, Moment
+from api.client.flows.journal import FORGET_TIMEOUT_S, Moment, moment_text
+from api.client.flows.judging import EVALUATE_TIMEOUT_S, Dataset
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -435,6 +446,62 @@ class Client(BaseClient):
     def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
         """Say what is right for many jobs: pairs of a job's id and its truth; return the ids that are unknown."""
         return self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
+    def evaluate(
+        self,
+        endpoint_name: str,
+        version: str,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        dataset: Dataset | None = None,
+        max_jobs: int | None = None,
+        control: float | None = None,
+        tolerance: float | None = None,
+        margin: float | None = None,
+        wait: bool = True,
+        timeout_s: float = EVALUATE_TIMEOUT_S,
+        on_progress: Callable[[Evaluation], object] | None = None,
+    ) -> Evaluation:
+        """Replay jobs of an endpoint on another version of its model, and return the evaluation with its report.
+
+        The jobs are those that the journal keeps `since` (a time ago, in ISO 8601, or a datetime; 24h by default), or
+        those of a `dataset`: `[{"input": …, "truth": …}, …]`. With `wait=False` return at once. `on_progress` is
+        called with the evaluation now and then.
+
+        Raises:
+            NotFound: there is no such endpoint or version.
+            Conflict: the endpoint serves this version, or the journal has no jobs.
+            WaitTimedOut: it has not ended in `timeout_s`, and goes on.
+        """
+        wanted = {
+            "endpoint_name": endpoint_name,
+            "version": version,
+            "since": None if since is None else moment_text(since),
+            "until": None if until is None else moment_text(until),
+            "dataset": dataset,
+            "max_jobs": max_jobs,
+            "control": control,
+            "tolerance": tolerance,
+            "margin": margin,
+        }
+        flow = judging.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)
+        return self._driver.run(flow)
+
+    def evaluations(self, endpoint_name: str | None = None) -> list[Evaluation]:
+        """Return the newest evaluations, newest first, without their reports."""
+        return self._driver.run(judging.evaluations(endpoint_name, self._ends_at()))
+
+    def evaluation(self, evaluation_id: str) -> Evaluation:
+        """Return an evaluation, with its report once it has succeeded. Raises NotFound."""
+        return self._driver.run(judging.show(evaluation_id, self._ends_at()))
+
+    def remove_evaluation(self, evaluation_id: str) -> None:
+        """Cancel an evaluation that has not ended, or delete one that has.
+
+        Raises NotFound; Conflict while its hosts and queues are being removed.
+        """
+        self._driver.run(judging.remove(evaluation_id, self._ends_at()))
 
     def delete_version(self, name: str, version: str) -> None:
         """Delete a version that no endpoint serves; its artifact goes with the next `prune_artifacts`.

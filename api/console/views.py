@@ -15,7 +15,7 @@ from api.jobs import position, replays
 from api.journal import service as journal_service
 from api.models import service as model_service
 from api.process.services import Services
-from registry import deployments
+from registry import deployments, names
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import ArtifactStoreUnavailable
 from workers.deployments import status
@@ -86,7 +86,7 @@ class WorkerRow:
     @property
     def endpoints(self) -> list[str]:
         """What it serves."""
-        return sorted(self.report["endpoints"])
+        return sorted(name for name in self.report["endpoints"] if not names.is_replay(name))
 
     @property
     def held(self) -> int:

@@ -1,1 +1,1 @@
-"""Evaluations: replays of jobs on a candidate version, and their reports."""
+"""Evaluations over HTTP: replays an endpoint's jobs on a candidate version, and shows the report."""

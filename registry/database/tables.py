@@ -194,6 +194,10 @@ class EvaluationRow(Table):
     #: The background process that works on it, and until when it has it alone.
     holder: Mapped[str | None] = mapped_column(String(64))
     held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: The state of the comparison (see `workers.judging`), with which another process goes on.
+    comparison: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: When its hosts, queues and records were removed, after its end.
+    cleared_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ShadowRow(Table):

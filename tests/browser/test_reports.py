@@ -17,7 +17,7 @@ from api.console.reports.section import report_section
 from api.settings import ApiSettings
 from registry.roles import Role
 from tests.support import reports
-from tests.support.browser import Page
+from tests.support.servers.browser import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MADE = {

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,29 @@ class Heavy(Echo):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.ballast = b"x" * (self.mebibytes << 20)
+
+
+class Labels:
+    """Answers `odd` or `even`; flips it, raises, or kills its host for the numbers that it is made with."""
+
+    def __init__(
+        self,
+        *,
+        flips: Iterable[int] = (),
+        raises: Iterable[int] = (),
+        kills: Iterable[int] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        self.flips, self.raises, self.kills = set(flips), set(raises), set(kills)
+        self.seconds = seconds
+
+    def __call__(self, row: int) -> str:
+        time.sleep(self.seconds)
+        if row in self.kills:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if row in self.raises:
+            raise ValueError(f"no label for {row}")
+        return "odd" if (row % 2 == 1) != (row in self.flips) else "even"
 
 
 class Same:

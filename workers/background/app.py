@@ -19,6 +19,7 @@ from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.journal.mover import JournalMover
+from workers.judging import evaluating
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
@@ -87,7 +88,7 @@ def _journal_duties() -> Sequence[Duty]:
 
 
 #: What makes the duties of each feature, once the process starts.
-DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties, _journal_duties)
+DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties, _journal_duties, evaluating.duties)
 
 
 class DutiesStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]

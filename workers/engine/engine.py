@@ -19,6 +19,7 @@ from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
 from registry.deployments import DesiredDeployment
+from registry.judging import evaluations
 from registry.settings import load as registry_settings
 from workers import keys
 from workers.engine.context import Context
@@ -186,7 +187,8 @@ class Engine:
 
     def _desired(self) -> list[DesiredDeployment]:
         with default_database().session() as session:
-            return deployments.desired(session, self._settings.worker_group)
+            replays = evaluations.desired(session, self._settings.worker_group)
+            return [*deployments.desired(session, self._settings.worker_group), *replays]
 
     async def _report(self, context: Context) -> None:
         """Write this worker's report at every change, and at an interval."""
@@ -217,7 +219,8 @@ class Engine:
         }
 
     def _served(self) -> dict[str, int]:
-        return {name: endpoint.desired.revision for name, endpoint in self.endpoints.items() if endpoint.serves}
+        deployed = {name: each for name, each in self.endpoints.items() if not each.desired.is_replay}
+        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.serves}
 
     async def _wind_up(self, context: Context) -> None:
         """Finish jobs, give back the rest, remove the report: in this order, each within its time limit."""

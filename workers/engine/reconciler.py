@@ -85,7 +85,8 @@ class Reconciler:
         winding_down = [each.endpoint_name for each in desired.values() if each.intent is not Intent.SERVE]
         backlogs = await self._backlogs(winding_down)
         # Before any job of the deployment can end here.
-        await self._write_callbacks(desired.values())
+        deployed = [each for each in desired.values() if not each.is_replay]
+        await self._write_callbacks(deployed)
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
@@ -96,17 +97,18 @@ class Reconciler:
                 endpoint.apply(wanted)
         for name in self._endpoints.keys() - desired.keys():
             self._endpoints[name].retire()
-        await self._write_limits(desired.values())
-        await self._snapshots.write(desired.values())
+        await self._write_limits(deployed)
+        await self._snapshots.write(deployed)
         winds_down = self._wind_down(backlogs)
         await self._drop_queues(desired.values())
         return winds_down
 
     async def _drop_queues(self, desired: Iterable[DesiredDeployment]) -> None:
-        """Delete the queues of endpoints that were undeployed more than `unused_queue_ttl_s` ago."""
+        """Delete the queues of ended replays, and of endpoints undeployed more than `unused_queue_ttl_s` ago."""
         self._dropped -= self._endpoints.keys()
         latest = datetime.now(UTC) - timedelta(seconds=self._context.settings.unused_queue_ttl_s)
-        over = {each.endpoint_name for each in desired if each.intent in _UNDEPLOYED and each.updated_at <= latest}
+        unused = (each for each in desired if each.intent in _UNDEPLOYED)
+        over = {each.endpoint_name for each in unused if each.is_replay or each.updated_at <= latest}
         for name in over - self._dropped - self._endpoints.keys():
             if await self._context.intake.drop_queues(name):
                 self._dropped.add(name)

@@ -14,6 +14,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 #: The second word of /proc/<pid>/statm counts resident pages.
 _RESIDENT = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+#: From -20 to 19; a process with a higher one gets the processor when others leave it.
+_LOW_PRIORITY = 10
 #: From -1000 to 1000; the kernel's out-of-memory killer kills the highest first.
 _KILLED_EARLY = "500"
 
@@ -71,6 +73,12 @@ def die_first_without_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # a sandbox may forbid it
             Path("/proc/self/oom_score_adj").write_text(_KILLED_EARLY)
+
+
+def give_way(pid: int) -> None:
+    """Give a process a low priority of the operating system, before it has threads: others get the processor first."""
+    with contextlib.suppress(OSError):  # it has ended
+        os.setpriority(os.PRIO_PROCESS, pid, _LOW_PRIORITY)
 
 
 def _read(path: str) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any, cast
 import redis
 from celery import states
 
+from registry import names
 from workers import keys
 from workers.errors import JobFailed, JobNotCancellable, JobNotFound, JobUnreadable
 from workers.jobs import accept, records, transitions
@@ -365,7 +366,8 @@ def _names_of_lists(endpoint_name: str | None) -> list[str]:
     if endpoint_name:
         return [keys.recent(endpoint_name)]
     members = cast("set[bytes]", records_client().smembers(keys.ENDPOINTS))
-    return [keys.recent(name) for name in sorted(member.decode() for member in members)]
+    found = sorted(member.decode() for member in members)
+    return [keys.recent(name) for name in found if not names.is_replay(name)]
 
 
 def _complete(owner: str) -> None:

@@ -177,9 +177,13 @@ class Finish:
     predict_ms: float | None = None
     #: A failed job as a dead letter, if its input is to be kept.
     letter: bytes = b""
+    #: False for the jobs of evaluations, which no figure shows.
+    is_counted: bool = True
 
     def figures(self) -> tuple[str, float, str, int | str, int | str, int | str, str]:
         """Return what `finish.lua` counts of it."""
+        if not self.is_counted:
+            return ("", 0.0, self.owner or "", "", "", "", "")
         total = "" if self.latency_ms is None else counters.bucket(self.latency_ms)
         queued = "" if self.queued_ms is None else figures.bucket(self.queued_ms)
         predict = "" if self.predict_ms is None else figures.bucket(self.predict_ms)

@@ -33,9 +33,9 @@ def pages(endpoint_name: str, since: Moment, until: Moment | None, form: str, ti
 
     Each page may take `timeout_s`, with all that is tried again.
     """
-    query: dict[str, Any] = {"since": _text(since), "format": form, "limit": _JOBS_OF_PAGE}
+    query: dict[str, Any] = {"since": moment_text(since), "format": form, "limit": _JOBS_OF_PAGE}
     if until is not None:
-        query["until"] = _text(until)
+        query["until"] = moment_text(until)
     path = path_of("deployments", endpoint_name, "journal")
     is_last = False
     while not is_last:
@@ -70,7 +70,7 @@ def kept(endpoint_name: str, ends_at: float) -> Flow[JournalKept]:
 
 def forget(endpoint_name: str | None, which: Mapping[str, Moment | None], ends_at: float) -> Flow[int]:
     """Forget jobs of an endpoint, or of all; return how many."""
-    query = {name: _text(value) for name, value in which.items() if value is not None}
+    query = {name: moment_text(value) for name, value in which.items() if value is not None}
     path = path_of("journal") if endpoint_name is None else path_of("deployments", endpoint_name, "journal")
     request = Request("DELETE", path, query, repeat=Repeat.ALWAYS, wait_s=FORGET_TIMEOUT_S)
     count: int = (yield from call(request, ends_at))["forgotten_count"]
@@ -99,5 +99,6 @@ def _ends_at(timeout_s: float) -> float:
     return time.monotonic() + timeout_s
 
 
-def _text(moment: Moment) -> str:
+def moment_text(moment: Moment) -> str:
+    """Return a time as the service takes it."""
     return moment if isinstance(moment, str) else moment.astimezone().isoformat()

@@ -61,6 +61,8 @@ def upgrade() -> None:
         _time("finished_at", nullable=True),
         sa.Column("holder", sa.String(64), nullable=True),
         _time("held_until", nullable=True),
+        sa.Column("comparison", sa.JSON(), nullable=True),
+        _time("cleared_at", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_evaluations"),
     )
     op.create_index("ix_evaluations_endpoint_name", "evaluations", ["endpoint_name"])

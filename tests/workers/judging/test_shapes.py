@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from registry.signatures.output_columns import description_of
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 from workers.judging.comparison import document
 from workers.judging.comparison.comparison import Comparison
 from workers.judging.comparison.leaves import kinds_of, leaves

@@ -131,7 +131,7 @@ class Claims:
             if not await self._is_alive(job, previous):
                 self._record_lost_attempt(job, previous.worker)
             if len(job.failures) >= self._deployment.settings.max_attempts:
-                claimed.ends.append(finish.poison(self._context, job, self._started_at))
+                claimed.ends.append(finish.poison(self._context, self._deployment, job, self._started_at))
                 return
         # Otherwise its batch was lost with a host here. Running it alone shows whether it is the cause.
         job.attempts += 0 if job.interrupted else 1
@@ -443,7 +443,7 @@ class BatchRun:
             self._end([self._failed(jobs[0], reason, now)])
             return []
         if len(jobs[0].failures) >= settings.max_attempts:
-            self._end([finish.poison(self._context, jobs[0], now)])
+            self._end([finish.poison(self._context, self._deployment, jobs[0], now)])
             return []
         return jobs
 

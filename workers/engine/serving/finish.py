@@ -81,7 +81,7 @@ def _written_bytes(ending: Ending) -> int:
 
 async def _write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     now, name, ttl_s = time.time(), deployment.endpoint_name, deployment.settings.result_ttl_s
-    finishes = [ending.finish for ending in endings]
+    finishes = [replace(each.finish, is_counted=not deployment.is_replay) for each in endings]
     if dead := [ending.dead_letter for ending in endings if ending.dead_letter]:
         await context.for_endpoint(name, "keep dead letters", lambda: dead_letters.keep(context.records, dead))
     jobs, intake = [ending.job for ending in endings], context.intake
@@ -143,9 +143,15 @@ def kept(context: Context, deployment: DesiredDeployment, ending: Ending, error:
     return replace(ending, finish=replace(ending.finish, letter=dead_letters.stored(letter)))
 
 
-def poison(context: Context, job: QueuedJob, now: float) -> Ending:
-    """Return the ending of a job whose attempts were all lost: it fails, and is kept as a dead letter."""
+def poison(context: Context, deployment: DesiredDeployment, job: QueuedJob, now: float) -> Ending:
+    """Return the ending of a job whose attempts were all lost: it fails, and is kept as a dead letter.
+
+    The jobs of evaluations just fail.
+    """
     last = job.failures[-1]["reason"]
+    if deployment.is_replay:
+        error = PoisonJob(f"Given up after {len(job.failures)} lost attempts, the last one: {last}")
+        return failed(context, job, error, None, now)
     error = PoisonJob(
         f"Given up after {len(job.failures)} lost attempts, the last one: {last} "
         f"It is kept as a dead letter: GET /dead-letters/{job.job_id}."

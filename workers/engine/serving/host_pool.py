@@ -23,6 +23,7 @@ from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_lim
 from workers.engine.serving.pace import PaceMeter
 from workers.engine.serving.trial import Side
 from workers.errors import HostStartFailed
+from workers.hosts import processes
 from workers.hosts.worker_side.host import HostGone, LoadRequest, RemoteHost
 from workers.measures.arms import Arm
 from workers.measures.reports import HostsState, PaceReport, VersionReport
@@ -155,6 +156,8 @@ class HostSlot:
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
         host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
+        if wanted.is_replay:
+            processes.give_way(host.pid)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
         try:

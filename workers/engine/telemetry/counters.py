@@ -61,7 +61,7 @@ class Series:
 
 
 class EngineCounters:
-    """The measurements of one engine."""
+    """The measurements of one engine; those of replays are left out."""
 
     def __init__(self, worker_name: str) -> None:
         self._worker_name = worker_name
@@ -71,6 +71,8 @@ class EngineCounters:
         self, deployment: DesiredDeployment, jobs: Sequence[QueuedJob], answer: Answer, started_at: float
     ) -> None:
         """Record a batch that a host has answered; it began at `started_at` (s since the epoch)."""
+        if deployment.is_replay:
+            return
         series = self._series(deployment)
         for job in jobs:
             if job.waits_since is not None:
@@ -84,14 +86,20 @@ class EngineCounters:
         self, deployment: DesiredDeployment, jobs: Sequence[QueuedJob], error: HostGone, started_at: float
     ) -> None:
         """Record a batch that was lost with its host; it began at `started_at` (s since the epoch)."""
+        if deployment.is_replay:
+            return
         spans.batch_lost(self._batch(deployment, started_at), jobs, str(error))
 
     def ended(self, deployment: DesiredDeployment, kinds: Iterable[Kind]) -> None:
         """Count ended jobs, whose records this worker has written."""
+        if deployment.is_replay:
+            return
         self._series(deployment).ended.update(kinds)
 
     def host_lost(self, deployment: DesiredDeployment) -> None:
         """Count a host that died or was killed, and is replaced."""
+        if deployment.is_replay:
+            return
         self._series(deployment).host_restarts += 1
 
     def forget(self, endpoint_name: str) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from registry.names import is_replay
 from workers import metric_names as names
 from workers.engine.telemetry.counters import EngineCounters, Histogram, Series
 from workers.measures.counters import Kind
@@ -39,6 +40,7 @@ class WorkerCollector(Collector):
         found = [
             (name, version, series)
             for name, wanted in sorted(self._served().items())
+            if not is_replay(name)
             # A rate requires the series to start at zero.
             for version, series in {wanted: Series(), **self._counters.of(name)}.items()
         ]

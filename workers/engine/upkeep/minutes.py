@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from redis import RedisError
 
+from registry import names
 from workers import keys
 from workers.broker import backlogs
 from workers.errors import QueueUnavailable
@@ -74,7 +75,8 @@ def _endpoint_names() -> list[str]:
         pipeline.smembers(keys.ENDPOINTS)
         pipeline.hkeys(keys.DEPLOYMENTS)
         with_jobs, deployed = pipeline.execute()
-    return sorted(name.decode(errors="replace") for name in {*with_jobs, *deployed})
+    found = (name.decode(errors="replace") for name in {*with_jobs, *deployed})
+    return sorted(name for name in found if not names.is_replay(name))
 
 
 def _sample(endpoint_names: Sequence[str], minute: int) -> None:
@@ -83,7 +85,8 @@ def _sample(endpoint_names: Sequence[str], minute: int) -> None:
     with records_client().pipeline(transaction=False) as pipeline:
         reports.queue_reads(pipeline)
         for report in reports.parse(pipeline.execute()):
-            depths.update({name: endpoint["waiting"] for name, endpoint in report["endpoints"].items()})
+            waiting = {name: endpoint["waiting"] for name, endpoint in report["endpoints"].items()}
+            depths.update({name: count for name, count in waiting.items() if not names.is_replay(name)})
     with records_client().pipeline(transaction=False) as pipeline:
         for name, depth in depths.items():
             if depth:

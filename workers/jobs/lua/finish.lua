@@ -2,7 +2,7 @@
 -- its latencies of this window, prioritized, weights, its figures of this minute.
 -- ARGV: seconds to live of a record, of the latencies, of the minute, endpoint, holder, most bytes of kept inputs, how many
 -- are to be kept, most bytes of the journal's stream, what answered the jobs, how many the journal keeps; then id, record, kind, latency ms, owner, the buckets of its latency, its wait and its prediction, and
--- its bound in the histogram, of each job (a bucket is "" if it is unknown); then the number of a job and its letter for
+-- its bound in the histogram, of each job (a bucket is "" if it is unknown; a kind is "" if the job is not counted); then the number of a job and its letter for
 -- each input to keep; then the number of a job and what the journal keeps beside its record, of each that it keeps; then the tags of the first jobs, whose leases end with this. What another holds by now is left to it.
 -- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
 -- beside that.
@@ -32,7 +32,7 @@ for i = 1, jobs do
     seen[job_id] = true
     redis.call('SET', KEYS[i], record, 'EX', ttl)
     redis.call('PUBLISH', KEYS[i], record)
-    count(of_kind, kind)
+    if kind ~= '' then count(of_kind, kind) end
     if bucket ~= '' then
       total_ms = total_ms + latency_ms
       count(of_bucket, bucket)
