@@ -16,13 +16,14 @@ from registry.artifacts.store import ArtifactStore, StoredArtifact
 from registry.database import artifact_lock
 from registry.database.inserting import insert_if_absent
 from registry.database.json_documents import checked_metadata
-from registry.database.tables import AliasRow, DeploymentRow, ModelRow, VersionRow
+from registry.database.tables import AliasRow, CandidateRow, DeploymentRow, ModelRow, VersionRow
 from registry.errors import (
     ModelNotFound,
     SignatureInvalid,
     VersionAliased,
     VersionExists,
     VersionInUse,
+    VersionJudged,
     VersionNotFound,
 )
 from registry.intent import Intent
@@ -196,6 +197,7 @@ def delete_version(session: Session, name: str, version: str) -> None:
         ModelNotFound, VersionNotFound: it doesn't exist.
         VersionInUse: an endpoint serves it.
         VersionAliased: an alias names it.
+        VersionJudged: it is the candidate of a shadow or a rollout.
     """
     hold(session, name, version)
     row = _find(session, name, version)
@@ -211,6 +213,9 @@ def delete_version(session: Session, name: str, version: str) -> None:
     named = select(AliasRow.alias).where(AliasRow.model_name == name, AliasRow.version == version)
     if aliases := list(session.scalars(named.order_by(AliasRow.alias))):
         raise VersionAliased(name, version, aliases)
+    judged = select(CandidateRow.endpoint_name).where(CandidateRow.model_name == name, CandidateRow.version == version)
+    if candidate_of := list(session.scalars(judged.order_by(CandidateRow.endpoint_name))):
+        raise VersionJudged(name, version, candidate_of)
     row.deleted_at = datetime.now(UTC)
     session.flush()
 
