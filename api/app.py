@@ -8,7 +8,7 @@ from api.aliases import routes as aliases
 from api.auth import guard
 from api.console import blueprint as console
 from api.deployments import routes as deployments
-from api.http import bodies, prefix, problems, request_ids, telemetry
+from api.http.flask_app import bodies, prefix, problems, request_ids, telemetry
 from api.jobs import dead_letter_routes, event_routes, retry_routes
 from api.jobs import routes as jobs
 from api.keys import routes as keys

@@ -19,7 +19,7 @@ from api.app import create_app
 from api.auth import guard
 from api.edge.handler import Handler
 from api.errors import AddressTaken, ApiError, SettingsWrong
-from api.http import telemetry
+from api.http.flask_app import telemetry
 from api.http.server.http_server import HttpServer
 from api.process import services, siblings
 from api.process.siblings import Siblings

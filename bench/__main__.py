@@ -28,13 +28,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from bench import breakdown, machine, report
+from bench import machine, report
 from bench.catalogue import FIGURES, QUICK_FIGURES, SYSTEMS
 from bench.figures import curves
 from bench.plots import BATCH_PLOT, LOAD_PLOT, draw
 from bench.report import Results
 from bench.running import run
 from bench.scale import FULL, QUICK, TINY, Scale
+from bench.studies import breakdown
 from bench.summary import Sample
 
 _DOCS = machine.REPOSITORY / "docs"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import breakdown
 from bench.figures import (
     backlogs,
     curves,
     draining,
     held,
+    journal,
     many_deployments,
     many_rows,
     memory,
@@ -20,6 +20,7 @@ from bench.figures import (
 )
 from bench.figures.measurement import Measurement
 from bench.scale import Scale
+from bench.studies import breakdown
 from bench.systems.base import System
 
 SideBySide = Callable[[System, Scale], Iterator[Measurement]]
@@ -44,6 +45,7 @@ ALONE: dict[str, tuple[str, Alone]] = {
     "deployments": ("drain of one of 1 to 300 deployments on one worker", many_deployments.deployments),
     "backlog": ("submits and drain with 1,000 to 1,000,000 jobs waiting", backlogs.backlogs),
     "held": ("10,000 requests held and 5,000 event streams in one API: memory, and submits meanwhile", held.held),
+    "journal": ("drain and CPU of a job with and without the journal, and its bytes in Parquet", journal.journal),
     "breakdown": ("where the time of one job goes, step by step", breakdown.breakdown),
     "load": ("p50 and p95 of a forest's jobs against offered load (a plot)", curves.load),
     "batch": ("a forest's throughput and predict time against max_batch_size (a plot)", curves.batch),

@@ -93,6 +93,13 @@ METRICS = [
         )
         for count in (100, 1_000, 10_000, 100_000, 1_000_000)
     ),
+    Metric("drain_journal_off", "drain without the journal", "jobs/s"),
+    Metric("drain_journal_on", "drain with `journal: 1`, against without", "jobs/s", "drain_journal_off", "queuecast"),
+    Metric("cpu_journal_off", "CPU of a drained job, worker, host and Redis, without the journal", "ms"),
+    Metric("cpu_journal_on", "CPU of a drained job with `journal: 1`, against without", "ms",
+           "cpu_journal_off", "queuecast"),
+    Metric("cpu_journal_moved", "CPU of the background process for a job that it moves, its start included", "ms"),
+    Metric("journal_bytes", "a job in the journal's Parquet files", "bytes"),
     Metric("held_waits", "requests held in one API process (`Prefer: wait`)", "count"),
     Metric("held_wait_kib", "memory (PSS) of the API for each held request", "KiB"),
     Metric("held_streams", "event streams open in the same process", "count"),
@@ -128,5 +135,6 @@ TARGETS = {
     ("cpu_polled", FOREST): _at_most(0.08),
     ("memory", QUADRATIC): _at_most(1.3),
     ("memory", FOREST): _at_most(1.2),
+    ("drain_journal_on", QUADRATIC): Target(0.9),
     ("deployments_300", QUADRATIC): Target(0.7),
 }

@@ -33,6 +33,9 @@ _BatchSize = Annotated[
     WrapValidator(_single_message),
 ]
 
+#: Names of members, numbers of elements, and `*` for all elements of a list, with dots in between.
+FieldPath = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^.]+(\.[^.]+)*$")]
+
 
 class ServingSettings(BaseModel):
     """The settings of one deployment; every one has a default and bounds."""
@@ -97,6 +100,21 @@ class ServingSettings(BaseModel):
         max_length=2048,
         pattern=r"^https?://[!-~]+$",
         description="URL for the webhooks of jobs without a callback_url of their own; none by default.",
+    )
+    journal: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the jobs whose inputs and outcomes the journal keeps, from 0 to 1.",
+    )
+    journal_retention_days: int = Field(
+        default=30, ge=1, le=3_650, description="How many days the journal keeps a job."
+    )
+    journal_exclude: list[FieldPath] = Field(
+        default=[],
+        max_length=100,
+        description="Fields of inputs that the journal replaces by a keyed hash, by path: `customer.email`, `*.iban`.",
     )
     events: EventsSetting = Field(
         default="full",

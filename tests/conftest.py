@@ -11,11 +11,11 @@ import hypothesis
 import pytest
 import redis
 
-from tests.support import postgres
-from tests.support.environment import forget_cached_settings, ours
-from tests.support.ports import free_port
-from tests.support.shared_stack import FAILED
-from tests.support.stack import Stack
+from tests.support.servers import postgres
+from tests.support.service.environment import forget_cached_settings, ours
+from tests.support.service.ports import free_port
+from tests.support.service.shared_stack import FAILED
+from tests.support.service.stack import Stack
 from workers.app import app
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.measures import paces
@@ -53,7 +53,7 @@ LONG_FILES = (
 #: RabbitMQ, models that MLflow itself writes, and the bench.
 LONG = (
     *("tests/everyday/", "tests/production/test_main_path.py", "tests/bench/test_running.py"),
-    *("tests/service/test_mlflow.py", "tests/rabbitmq/test_faults.py", "tests/rabbitmq/test_delayed.py"),
+    *("tests/service/clients/test_mlflow.py", "tests/rabbitmq/test_faults.py", "tests/rabbitmq/test_delayed.py"),
 )
 
 
@@ -84,7 +84,7 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 
 
 def _rank(item: pytest.Item) -> tuple[int, int]:
-    folder, file = item.path.parent.name, item.path.stem
+    folder, file = item.nodeid.split("/")[1], item.path.stem
     if folder not in LONG_FOLDERS:
         return len(LONG_FOLDERS), 0
     return LONG_FOLDERS.index(folder), LONG_FILES.index(file) if file in LONG_FILES else len(LONG_FILES)

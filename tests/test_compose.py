@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.environment import REPOSITORY
-from tests.support.stack import procfile_command
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.stack import procfile_command
 from tests.test_readme import settings
 
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def test_a_service_is_told_nothing_that_no_setting_reads(service: Mapping[str, A
 
 def test_those_that_check_and_send_webhooks_know_how_and_nobody_else() -> None:
     told = {name: WEBHOOKS & set(service["environment"]) for name, service in SERVICES.items()}
-    assert {name: names for name, names in told.items() if names} == {"web": WEBHOOKS, "notifier": WEBHOOKS}
+    assert {name: names for name, names in told.items() if names} == {"web": WEBHOOKS, "background": WEBHOOKS}
 
 
 def test_all_share_one_registry_one_redis_and_one_folder() -> None:

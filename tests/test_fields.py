@@ -20,7 +20,7 @@ from api.jobs.schemas import FailedAttempt, JobDocument, JobError
 from api.openapi import fields
 from api.predictions.schemas import Outcome, QueuePlace, Timing
 from tests.support.documentation import text_of
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 from workers import metric_names
 from workers.measures.reports import VersionReport
 from workers.metric_names import Metric

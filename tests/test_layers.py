@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 MACHINE_LEARNING = {"numpy", "scipy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "skops", "pandas"}
 WEB = {"flask", "werkzeug"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.documentation import text_of
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 
 DOCUMENTS = ("security.md", "reliability.md")
 #: Where a file is that is named without its folder.

@@ -22,7 +22,7 @@ from api.settings import ApiSettings
 from registry.serving_settings import ServingSettings
 from registry.settings import RegistrySettings
 from tests.support.documentation import DOCS, README, pages, text_of
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.queues.naming import queue_names
 from workers.settings import WorkerSettings

@@ -267,6 +267,12 @@ class HostStartFailed(WorkerError):
     code = "host_start_failed"
 
 
+class JournalBusy(WorkerError):
+    """Another process writes the journal's files."""
+
+    code = "journal_busy"
+
+
 class JobFailed(WorkerError):
     """Root of the reasons for which a job ends as failed; `AsyncResult.get()` raises them."""
 

@@ -78,6 +78,14 @@ DEAD_LETTERS = "queuecast:dead-letters"
 KEPT_INPUTS = "queuecast:kept-inputs"
 #: Hash: endpoint -> bytes of its kept inputs; "" -> those of all.
 KEPT_INPUT_BYTES = "queuecast:kept-input-bytes"
+#: Stream: jobs that have ended and that the journal keeps, until they are in its files (see `jobs.journal`).
+JOURNAL = "queuecast:journal"
+#: Hash: bytes of that stream; what became of jobs and endpoint -> how many of them.
+JOURNAL_COUNTS = "queuecast:journal:counts"
+#: String: the process that may write the journal's files; gone when its time is over.
+JOURNAL_WRITER = "queuecast:journal:writer"
+#: String: first and last id of the entries that are being moved to files, with a blank in between.
+JOURNAL_MOVING = "queuecast:journal:moving"
 
 
 def record(job_id: str) -> str:
@@ -100,7 +108,7 @@ def delayed(endpoint_name: str) -> str:
     return f"queuecast:delayed:{endpoint_name}"
 
 
-def levels(endpoint_name: str) -> str:
+def prioritized(endpoint_name: str) -> str:
     """Zset of unfinished jobs of high or low priority: job id -> its score in `unfinished`, negative if high."""
     return f"queuecast:levels:{endpoint_name}"
 

@@ -39,6 +39,12 @@ class WorkerSettings(BaseSettings):
     unfinished_ttl_s: int = Field(default=30 * DAY_S, ge=60)
     #: Most bytes of the kept inputs of failed jobs; an endpoint may have a quarter of them.
     failed_inputs_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    #: Most bytes of ended jobs that wait in Redis to be moved to the journal's files; more are left out and counted.
+    journal_stream_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    #: Ended jobs are moved to the journal's files after this time, or earlier if they are many.
+    journal_interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
+    #: The key of the hashes in the place of the fields that `journal_exclude` names; without one they become null.
+    journal_hash_key: SecretStr = SecretStr("")
     #: How many jobs of each endpoint `GET /jobs` remembers.
     recent_jobs: int = Field(default=1_000, ge=1, le=100_000)
     #: Most unfinished jobs of high priority that an API key may have at an endpoint.
@@ -86,7 +92,7 @@ class WorkerSettings(BaseSettings):
         _ = parts.port  # raises if it is no number
         return value
 
-    @field_validator("message_key")
+    @field_validator("message_key", "journal_hash_key")
     @classmethod
     def _is_long_enough(cls, value: SecretStr) -> SecretStr:
         if any(len(each) < _SHORTEST_KEY for each in _split(value)):

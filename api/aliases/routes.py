@@ -6,8 +6,8 @@ from flask import Blueprint, Response
 
 from api.aliases import service
 from api.aliases.schemas import Aliases, AliasHistory, AliasMove, AliasView, MovedAlias, TagChanges, Tags
-from api.http import responses
-from api.http.requests import body
+from api.http.flask_app import responses
+from api.http.flask_app.requests import body
 from api.http.route import Operation
 from api.process import services
 from registry.roles import Role

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from flask import Flask, Response
 from flask import request as flask_request
 
-from api.http import requests
 from api.http.exchange import Request
+from api.http.flask_app import requests
 from api.process import services
 from api.settings import ApiSettings
 

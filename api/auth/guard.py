@@ -16,10 +16,11 @@ from flask import request as flask_request
 from sqlalchemy.orm import Session
 
 from api.auth import cross_origin
-from api.auth.identity import ANYBODY, Identity
+from api.auth.identity import ANONYMOUS, Identity
 from api.errors import KeyMissing, KeyRefused, KeysNeeded, RoleInsufficient, TicketRefused, TooManyRequests
-from api.http import reading, requests
+from api.http import reading
 from api.http.exchange import Request
+from api.http.flask_app import requests
 from api.http.route import OPEN, Access, access_of
 from api.http.server import body
 from api.process import services
@@ -107,7 +108,7 @@ def _anybody_or_holder(here: Services, request: Request, access: Access) -> Iden
     """
     text = _bearer(request)
     if text is None or access.role is OPEN or not _is_ours(here.settings, text):
-        return ANYBODY
+        return ANONYMOUS
     try:
         key = key_with_text(here, text)
     except KeyRefused as error:
@@ -143,7 +144,7 @@ def deny_other_machines(settings: ApiSettings, request: Request, *, has_tickets:
 def _let_in_without_keys() -> None:
     here, request, access = services.current(), requests.current(), _access(flask_request.endpoint)
     deny_other_machines(here.settings, request, has_tickets=access is not None and access.takes_ticket)
-    g.identity = ANYBODY  # also for a page that says why the request is denied
+    g.identity = ANONYMOUS  # also for a page that says why the request is denied
     if access is not None:
         g.identity = _anybody_or_holder(here, request, access)
 

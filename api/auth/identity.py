@@ -59,7 +59,7 @@ class Identity:
 
 
 #: Every caller of an API that needs no keys.
-ANYBODY = Identity(None, Role.ADMIN)
+ANONYMOUS = Identity(None, Role.ADMIN)
 
 
 def current() -> Identity:

@@ -18,7 +18,8 @@ from api.console.routes.deployments import deployments, emptying, history
 from api.console.routes.jobs import dead_letters, jobs, trying, webhooks
 from api.console.routes.models import aliases, artifacts, models, registering
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
-from api.http import problem_documents, problems, request_ids
+from api.http import problem_documents
+from api.http.flask_app import problems, request_ids
 from api.process import services
 from registry.errors import RegistryError
 from registry.roles import Role

@@ -10,7 +10,7 @@ from flask import request
 from api.console import forms
 from api.console.forms import Sent
 from api.errors import FieldProblem, JsonInvalid, RequestInvalid
-from api.http import bodies
+from api.http.flask_app import bodies
 from api.http.reading import validated
 from api.models import service as model_service
 from api.models import upload

@@ -173,7 +173,7 @@ def endpoint_names(here: Services) -> list[str]:
 
 def job(here: Services, job_id: str) -> View:
     """Return the data of a job's page. Raises JobNotFound."""
-    found = position.placed(here, query.get(job_id, identity.current().sees_jobs_of))
+    found = position.with_position(here, query.get(job_id, identity.current().sees_jobs_of))
     given_up = found.error is not None and found.error["type"] == PoisonJob.__name__
     kept = replays.find_kept_input(found)
     return {

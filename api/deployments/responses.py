@@ -8,8 +8,8 @@ from typing import Any
 from flask import Response
 
 from api.deployments.service import all_down
-from api.http.prefix import address
-from api.http.responses import document, preference_applied
+from api.http.flask_app.prefix import address
+from api.http.flask_app.responses import document, preference_applied
 
 
 def deployed(view: Mapping[str, Any], wait_s: float | None) -> Response:

@@ -19,8 +19,8 @@ from api.deployments.schemas import (
     StatsQuery,
     Undeploy,
 )
-from api.http import responses
-from api.http.requests import body, prefer_wait_s, query
+from api.http.flask_app import responses
+from api.http.flask_app.requests import body, prefer_wait_s, query
 from api.http.route import Operation
 from api.process import services
 from registry.roles import Role

@@ -21,9 +21,10 @@ from pydantic import BaseModel
 
 from api.auth import identity
 from api.auth.identity import Identity
-from api.http import bodies, reading, requests, responses, telemetry
+from api.http import reading
 from api.http.exchange import Answer, Request
-from api.http.telemetry import HttpMetrics
+from api.http.flask_app import bodies, requests, responses, telemetry
+from api.http.flask_app.telemetry import HttpMetrics
 from api.process import services
 from api.process.services import Services
 from workers.platform.blocking import LONG_BYTES

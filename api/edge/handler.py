@@ -12,8 +12,9 @@ from flask import Flask
 
 from api.auth import cross_origin, guard
 from api.edge.call import Call, Plan, Rest, plan_of
-from api.http import prefix, problem_documents, telemetry
+from api.http import problem_documents
 from api.http.exchange import REQUEST_ID, Answer, Request
+from api.http.flask_app import prefix, telemetry
 from api.http.route import Access, access_of
 from api.process import services
 from api.process.services import Services

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.auth import identity
-from api.http import requests, responses
-from api.http.requests import body, query
+from api.http.flask_app import requests, responses
+from api.http.flask_app.requests import body, query
 from api.http.route import Operation
 from api.http.schema import NoQuery
 from api.jobs import replays

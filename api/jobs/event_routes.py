@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 from api.auth import identity
 from api.edge.call import Call, Rest, hot
 from api.http.exchange import Answer
-from api.http.requests import query
+from api.http.flask_app.requests import query
 from api.http.route import Operation
 from api.jobs import events as event_streams
 from api.jobs.responses import event_stream, events_link

@@ -72,5 +72,5 @@ async def _frames(
 
 def _event(job: JobView) -> tuple[bytes, str]:
     """Return an event's data and its id, which changes with the data."""
-    content = fast_json.strict(job.document())
+    content = fast_json.dumps_strict(job.document())
     return content, f"{job.state}-{hashlib.blake2s(content, digest_size=8).hexdigest()}"

@@ -15,20 +15,20 @@ from workers.jobs.query import JobView
 from workers.measures.paces import NO_READY_WORKER, PARKED
 
 
-def placed(services: Services, job: JobView) -> JobView:
+def with_position(services: Services, job: JobView) -> JobView:
     """Return a job with its queue position, if it is queued.
 
     Raises:
         QueueUnavailable: Redis can't be reached.
     """
-    return explained(services, query.placed([job])[0])
+    return explained(services, query.with_positions([job])[0])
 
 
-async def placed_on_loop(services: Services, job: JobView) -> JobView:
+async def with_position_on_loop(services: Services, job: JobView) -> JobView:
     """The same on the event loop. Raises QueueUnavailable."""
     if not job.state.terminal:
         await services.jobs.desk.fresh_paces.read(job.endpoint_name)
-    [found] = await services.jobs.desk.reads.placed([job])
+    [found] = await services.jobs.desk.reads.with_positions([job])
     return await explained_on_loop(services, found)
 
 

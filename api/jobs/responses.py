@@ -8,8 +8,8 @@ from urllib.parse import quote
 from flask import Response
 
 from api.http.exchange import Answer
-from api.http.prefix import address
-from api.http.responses import document, json_answer
+from api.http.flask_app.prefix import address
+from api.http.flask_app.responses import document, json_answer
 from api.predictions.responses import retry_after
 from workers.jobs import records
 from workers.jobs.query import JobView

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.auth import identity
-from api.http import requests, responses
-from api.http.requests import body
+from api.http.flask_app import requests, responses
+from api.http.flask_app.requests import body
 from api.http.route import Operation
 from api.jobs import replays
 from api.jobs.schemas import KeptInput, Retry

@@ -6,9 +6,9 @@ from flask import Blueprint, Response
 
 from api.auth import identity
 from api.edge.call import Call, Rest, hot
-from api.http import responses
 from api.http.exchange import Answer
-from api.http.requests import body, query
+from api.http.flask_app import responses
+from api.http.flask_app.requests import body, query
 from api.http.route import Operation
 from api.jobs import position
 from api.jobs.responses import job as job_answer
@@ -44,8 +44,8 @@ async def _shown(call: Call, job_id: str, asked_s: float) -> Answer:
     here, caller = call.services, call.caller
     with here.holding(caller.name, asked_s) as wait_s:
         job = await here.jobs.desk.waits.wait(job_id, wait_s, caller.sees_jobs_of)
-    placed = await position.placed_on_loop(here, job)
-    return await beside(placed.record_bytes, job_answer, placed)
+    positioned = await position.with_position_on_loop(here, job)
+    return await beside(positioned.record_bytes, job_answer, positioned)
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -80,7 +80,7 @@ def list_jobs() -> Response:
     """List recent jobs, newest first."""
     wanted = query(JobList)
     found = job_query.recent(wanted.endpoint_name, wanted.status, wanted.limit, identity.current().sees_jobs_of)
-    return responses.document({"jobs": [job.document() for job in job_query.placed(found)]})
+    return responses.document({"jobs": [job.document() for job in job_query.with_positions(found)]})
 
 
 @blueprint.post("/jobs/lookup")

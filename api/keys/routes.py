@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.http import responses
-from api.http.requests import body, query
+from api.http.flask_app import responses
+from api.http.flask_app.requests import body, query
 from api.http.route import Operation
 from api.keys import service
 from api.keys.schemas import ApiKeys, KeyCreation, KeyList, NewApiKey

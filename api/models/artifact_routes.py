@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.http import responses
-from api.http.requests import body
+from api.http.flask_app import responses
+from api.http.flask_app.requests import body
 from api.http.route import Operation
 from api.models import pruning
 from api.models.pruning import Prune, PruneReport

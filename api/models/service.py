@@ -9,7 +9,7 @@ from api.process.services import Services
 from registry import versions
 from registry.catalog import search
 from registry.mlflow import importing
-from registry.runtimes import detection
+from registry.runtimes.storage import detection
 
 View = dict[str, Any]
 _EVERY_MODEL = ModelSearch()

@@ -11,7 +11,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import FieldProblem, MediaTypeWrong, RequestInvalid
-from api.http import bodies
+from api.http.flask_app import bodies
 from api.http.reading import validated
 from api.models.schemas import Registration
 from api.settings import ApiSettings

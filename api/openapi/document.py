@@ -16,7 +16,7 @@ from flask import Flask, current_app
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.http.prefix import address
+from api.http.flask_app.prefix import address
 from api.http.problem_documents import MEDIA_TYPE
 from api.http.route import Operation, operations_of
 from api.http.schema import InvalidRequest, Problem

@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from api.deployments import service as deployment_service
-from api.http import telemetry
+from api.http.flask_app import telemetry
 from api.process import services
 from api.process.services import Services
 from registry.errors import RegistryError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from api.http import responses
+from api.http.flask_app import responses
 from api.http.route import OPEN, Operation
 from api.openapi import document
 from api.operations import metrics, readiness

@@ -17,7 +17,7 @@ from registry.deployments import DesiredDeployment
 from workers.errors import BulkTooLarge, QueueFull, QueueUnavailable
 from workers.jobs import bulk
 from workers.jobs.accept import Idempotency
-from workers.jobs.query import JobState, JobView, placed
+from workers.jobs.query import JobState, JobView, with_positions
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _last(endpoint_name: str, job_ids: Sequence[str]) -> JobView:
     """Return the last of the jobs that were just stored, with its queue position if Redis can be reached."""
     last = JobView(job_ids[-1], endpoint_name, None, state=JobState.QUEUED)
     try:
-        return placed([last])[0]
+        return with_positions([last])[0]
     except QueueUnavailable:
         return last
 

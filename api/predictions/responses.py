@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.http.exchange import Answer, Request
-from api.http.responses import json_answer, own_json_answer, preference_applied
+from api.http.flask_app.responses import json_answer, own_json_answer, preference_applied
 from api.predictions.bulk import SubmittedMany
 from api.predictions.service import Submitted
 from workers.deployments.status import retry_after_s

@@ -6,8 +6,8 @@ from flask import Blueprint, Response
 
 from api.auth import identity
 from api.edge.call import Call, Rest, hot
-from api.http import responses
 from api.http.exchange import Answer
+from api.http.flask_app import responses
 from api.http.ndjson import elements
 from api.http.route import Operation
 from api.predictions import bulk, service

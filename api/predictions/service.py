@@ -177,11 +177,11 @@ async def _ended(services: Services, wanted: Submit, wait_s: float) -> JobView:
             # Under an idempotency key it may be a job that was submitted before.
             is_new = job.job_id == job_id
             found = await (watch.wait(wait_s) if is_new else desk.waits.wait(job.job_id, wait_s))
-            [placed] = await desk.reads.placed([found])
+            [positioned] = await desk.reads.with_positions([found])
         except QueueUnavailable:
             # The job is accepted: an error now would make the caller submit it again.
             return job
-        return placed
+        return positioned
 
 
 async def _accepted(services: Services, wanted: Submit, job_id: str | None = None) -> JobView:

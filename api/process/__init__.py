@@ -1,1 +1,1 @@
-"""What one API process holds for all requests: connections, settings, a cache, and places."""
+"""What one API process holds for all requests: connections, settings, a cache, and slots."""

@@ -1,4 +1,4 @@
-"""The services of one app: the registry's database and artifacts, the settings, the caches, and places.
+"""The services of one app: the registry's database and artifacts, the settings, the caches, and slots.
 
 Connections are made lazily, in the process that answers requests: they must not cross a fork.
 """
@@ -14,8 +14,8 @@ from flask import Flask, current_app
 
 from api.errors import TooManyForms, TooManyStreams
 from api.process.job_loop import default_job_loop
-from api.process.places import HeldPlaces
 from api.process.registry_cache import RegistryCache
+from api.process.slots import Slots
 from api.settings import ApiSettings
 from registry.access.api_keys import ApiKey
 from registry.artifacts.store import ArtifactStore
@@ -40,14 +40,14 @@ class Services:
         self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: Set when the process is ending: no request is held any more.
         self.ending = Event()
-        self.waits = HeldPlaces(settings.max_held_waits)
+        self.waits = Slots(settings.max_held_waits)
         #: Of waits that keep a thread, so that other requests still get one.
-        self._thread_waits = HeldPlaces(max(1, settings.request_threads // 2))
-        self.streams = HeldPlaces(settings.max_event_streams)
-        self._unauthenticated = HeldPlaces(_UNAUTHENTICATED_FORMS)
+        self._thread_waits = Slots(max(1, settings.request_threads // 2))
+        self.streams = Slots(settings.max_event_streams)
+        self._unauthenticated = Slots(_UNAUTHENTICATED_FORMS)
 
     def holding(self, name: str | None, wait_s: float | None) -> AbstractContextManager[float]:
-        """Yield how long a client's request may be held: 0 if it didn't ask, or if no place is free for the client."""
+        """Yield how long a client's request may be held: 0 if it didn't ask, or if no slot is free for the client."""
         return self._holding(self.waits, name, wait_s) if wait_s else _NOT_HELD
 
     def holding_thread(self, name: str | None, wait_s: float | None) -> AbstractContextManager[float]:
@@ -55,26 +55,26 @@ class Services:
         return self._holding(self._thread_waits, name, wait_s) if wait_s else _NOT_HELD
 
     @contextmanager
-    def _holding(self, places: HeldPlaces, name: str | None, wait_s: float) -> Iterator[float]:
+    def _holding(self, slots: Slots, name: str | None, wait_s: float) -> Iterator[float]:
         if self.ending.is_set():
             yield 0.0
             return
-        with places.holding(name, shared=self.settings.asks_for_keys) as has_place:
-            yield wait_s if has_place else 0.0
+        with slots.holding(name, shared=self.settings.asks_for_keys) as has_slot:
+            yield wait_s if has_slot else 0.0
 
     @contextmanager
     def streaming(self, name: str | None) -> Iterator[None]:
-        """Hold the place of one event stream for a client. Raises TooManyStreams if no place is free for it."""
-        with self.streams.holding(name, shared=self.settings.asks_for_keys) as has_place:
-            if not has_place:
+        """Hold the slot of one event stream for a client. Raises TooManyStreams if no slot is free for it."""
+        with self.streams.holding(name, shared=self.settings.asks_for_keys) as has_slot:
+            if not has_slot:
                 raise TooManyStreams(self.settings.max_event_streams)
             yield
 
     @contextmanager
     def reading_unauthenticated(self) -> Iterator[None]:
-        """Hold the place of one form that came without a key. Raises TooManyForms if no place is free."""
-        with self._unauthenticated.holding(None, shared=False) as has_place:
-            if not has_place:
+        """Hold the slot of one form that came without a key. Raises TooManyForms if no slot is free."""
+        with self._unauthenticated.holding(None, shared=False) as has_slot:
+            if not has_slot:
                 raise TooManyForms(_UNAUTHENTICATED_FORMS)
             yield
 

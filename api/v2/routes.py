@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from api.edge.call import Call, Rest, hot
 from api.errors import Unsupported
-from api.http import responses
+from api.http.flask_app import responses
 from api.http.route import OPEN, Access, Operation
 from api.operations import readiness
 from api.process import services

@@ -13,8 +13,8 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 from api.errors import RequestMalformed
-from api.http import bodies, requests
 from api.http.exchange import Answer, Request
+from api.http.flask_app import bodies, requests
 from api.http.reading import validated
 from api.strict_json import json_text
 from api.v2.datatypes import DATATYPES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.auth import identity
-from api.http import responses
-from api.http.requests import query
+from api.http.flask_app import responses
+from api.http.flask_app.requests import query
 from api.http.route import Operation
 from api.http.schema import NoQuery
 from api.webhooks.schemas import DeliveryList, WebhookDeliveries, WebhookDelivery

@@ -19,8 +19,8 @@ from bench.soak.neighbour import Neighbour
 from bench.soak.service import Service
 from bench.soak.traffic import Accepted, Document, Traffic
 from tests.faults.audit import leftovers
-from tests.support.processes import living
-from tests.support.stack import Stack
+from tests.support.service.processes import living
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 

@@ -17,9 +17,9 @@ import redis
 from bench.soak import traffic
 from bench.soak.neighbour import Neighbour
 from bench.soak.service import LEASE_S, Service
-from tests.support.processes import no_more_files
-from tests.support.proxy import Proxy
-from tests.support.stack import Worker
+from tests.support.servers.proxy import Proxy
+from tests.support.service.processes import no_more_files
+from tests.support.service.stack import Worker
 
 _STOPPED_S = 1.5 * LEASE_S
 _SHORTAGE_S = (3, 8)

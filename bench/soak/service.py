@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.soak import traffic
 from tests.support.models import Mortal, Recorder, Resized
-from tests.support.proxy import Proxy
-from tests.support.stack import Stack, Worker
+from tests.support.servers.proxy import Proxy
+from tests.support.service.stack import Stack, Worker
 
 LEASE_S = 5.0
 WORKER_NAMES = ("one", "two")

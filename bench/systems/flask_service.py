@@ -11,9 +11,9 @@ from typing import Self
 import redis
 
 from bench.models import ONE_THREAD
-from tests.support.environment import clean_environment
-from tests.support.ports import free_port
-from tests.support.processes import Child
+from tests.support.service.environment import clean_environment
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
 from tests.support.waiting import eventually
 from workers.embedded_redis.server import EmbeddedRedis
 

@@ -14,9 +14,9 @@ from bench.load_client import request
 from bench.machine import REPOSITORY
 from bench.models import FOREST, ONE_THREAD, QUADRATIC, model_of
 from bench.systems.base import System, Unsupported
-from tests.support.environment import clean_environment
-from tests.support.ports import free_port
-from tests.support.processes import Child
+from tests.support.service.environment import clean_environment
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
 from tests.support.waiting import eventually
 
 ENVIRONMENT = REPOSITORY / ".venv-mlserver"

@@ -13,7 +13,7 @@ from bench.load_client import request
 from bench.models import FOREST, ONE_THREAD, QUADRATIC, all_models, model_of
 from bench.systems import templates
 from bench.systems.base import WAIT_S, QueueSystem
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from workers import keys
 from workers.app import app
 from workers.jobs import records

@@ -170,7 +170,7 @@ class ArtifactStore:
         return found
 
     def _stored(self, sha256: str | None, path: str, about: Mapping[str, Any]) -> StoredFile:
-        return StoredFile(sha256, int(about.get("size") or 0), _modified_at(about), path)
+        return StoredFile(sha256, int(about.get("size") or 0), modified_at(about), path)
 
     @cached_property
     def _file_system_and_root(self) -> tuple[Any, str]:
@@ -187,7 +187,7 @@ class ArtifactStore:
             return files, str(root).rstrip("/")
 
     def _make_folder(self, path: str) -> None:
-        protocols = _protocols(self._file_system_and_root[0])
+        protocols = protocols_of(self._file_system_and_root[0])
         if _LOCAL in protocols:
             private_files.make_folder(Path(path))
         elif not protocols & _WITHOUT_FOLDERS:
@@ -206,7 +206,7 @@ class ArtifactStore:
         with self._translated_errors():
             self._make_folder(f"{root}/incoming")
             target = files.open(path, "wb")
-            if _LOCAL in _protocols(files):
+            if _LOCAL in protocols_of(files):
                 private_files.close_open_file(target.fileno(), Path(path).parent)
         with _closing(target, self._translated_errors):
             digest, size_bytes = hashlib.sha256(), 0
@@ -238,7 +238,7 @@ class ArtifactStore:
             raise ArtifactStoreUnavailable("The artifact store can't be reached, read or written.") from error
 
 
-def _modified_at(about: Mapping[str, Any]) -> float:
+def modified_at(about: Mapping[str, Any]) -> float:
     """Return the time in what a file system says about a file; each has its own name and form of it."""
     for name in _MODIFIED:
         found = about.get(name)
@@ -251,7 +251,8 @@ def _modified_at(about: Mapping[str, Any]) -> float:
     return math.inf
 
 
-def _protocols(files: Any) -> frozenset[str]:
+def protocols_of(files: Any) -> frozenset[str]:
+    """Return the names that a file system has in fsspec."""
     return frozenset({files.protocol} if isinstance(files.protocol, str) else files.protocol)
 
 

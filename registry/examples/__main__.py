@@ -33,7 +33,12 @@ def register_all(session: Session, *, deploy: bool = False) -> list[str]:
         lines.append(f"Registered {version.model_name}, version {version.version}.")
         if deploy and example.name in DEPLOYED:
             deployment = deployments.deploy(
-                session, version.model_name, version=version.version, actor=history.COMMAND_LINE
+                session,
+                version.model_name,
+                version=version.version,
+                # All of it, so that a second version can be judged on the jobs of the first.
+                settings={"journal": 1.0},
+                actor=history.COMMAND_LINE,
             )
             lines.append(f"Deployed it as {deployment.endpoint_name}.")
     return lines

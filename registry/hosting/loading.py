@@ -10,7 +10,7 @@ from typing import Any
 
 from registry import runtimes
 from registry.errors import ModelLoadFailed, RegistryError
-from registry.runtimes import failures
+from registry.runtimes.failures import exceptions
 from registry.runtimes.protocol import Model
 from registry.signatures.signature import Signature
 
@@ -34,8 +34,8 @@ def predict_example(model: Model, input_example: Any) -> tuple[Any, float]:
     except RegistryError:
         raise
     except BaseException as error:
-        flat = failures.flat(error)
+        flat = exceptions.type_and_message(error)
         raise ModelLoadFailed(
-            f"The model fails on its example: {flat['type']}: {flat['message']}{failures.remedy(error)}"
+            f"The model fails on its example: {flat['type']}: {flat['message']}{exceptions.remedy(error)}"
         ) from error
     return answers, time.perf_counter() - began

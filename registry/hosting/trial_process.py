@@ -23,7 +23,7 @@ from typing import Any
 from registry import runtimes
 from registry.errors import RegistryError, RuntimeUnknown
 from registry.hosting import loading
-from registry.runtimes import failures
+from registry.runtimes.failures import exceptions
 
 REQUEST, ANSWER, LOG, ARTIFACT = "request.json", "answer.json", "log.txt", "artifact"
 #: How a trial is made, the program's argument.
@@ -152,8 +152,8 @@ def _tried(folder: Path) -> dict[str, Any]:
         if request["input_example"] is not None:
             loading.predict_example(model, request["input_example"])
     except BaseException as error:  # noqa: BLE001 - any error of a model's code is an answer, also SystemExit
-        print(failures.trace(error), file=sys.stderr)  # noqa: T201 - this process's log
-        flat = failures.flat(error)
+        print(exceptions.with_traceback(error), file=sys.stderr)  # noqa: T201 - this process's log
+        flat = exceptions.type_and_message(error)
         if isinstance(error, RegistryError):
             return {"type": type(error).__name__, "message": flat["message"], "attributes": vars(error)}
         reason = f"The model can't be loaded: {flat['type']}: {flat['message']}"

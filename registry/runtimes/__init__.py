@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import ModelLoadFailed, RegistryError, RuntimeUnknown
-from registry.runtimes import failures
+from registry.runtimes.failures import exceptions
 from registry.runtimes.protocol import Model, RefinesSignatures, Runtime
 from registry.signatures.signature import Signature
 
@@ -82,7 +82,7 @@ def _loading() -> Iterator[None]:
     except RegistryError:
         raise
     except Exception as error:
-        flat = failures.flat(error)
+        flat = exceptions.type_and_message(error)
         raise ModelLoadFailed(
-            f"The model can't be loaded: {flat['type']}: {flat['message']}{failures.remedy(error)}"
+            f"The model can't be loaded: {flat['type']}: {flat['message']}{exceptions.remedy(error)}"
         ) from error

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import Field
 
 from registry.errors import ModelLoadFailed
-from registry.runtimes import pickling
 from registry.runtimes.options import Options
 from registry.runtimes.outputs import rows_to_json, to_json
+from registry.runtimes.storage import pickling
 from registry.signatures.signature import Signature
 
 

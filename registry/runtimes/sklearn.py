@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.runtimes import pickling
 from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.runtimes.storage import pickling
 from registry.signatures.signature import Signature
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.app import create_app
 from api.console import rates
-from api.http import telemetry
+from api.http.flask_app import telemetry
 from api.process import services
 from api.settings import ApiSettings
 from registry import deployments, migrate, versions

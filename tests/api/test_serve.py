@@ -23,10 +23,10 @@ from api import serve as api_serve
 from registry.access import api_keys
 from registry.database import Database
 from registry.roles import Role
-from tests.support.environment import clean_environment
 from tests.support.metrics import Scrape
-from tests.support.ports import free_port, refuses_connections
-from tests.support.processes import Child
+from tests.support.service.environment import clean_environment
+from tests.support.service.ports import free_port, refuses_connections
+from tests.support.service.processes import Child
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow]

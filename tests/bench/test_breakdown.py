@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.breakdown import STEPS, split, table
 from bench.models import FOREST, QUADRATIC
+from bench.studies.breakdown import STEPS, split, table
 from bench.summary import Sample
 
 MARKS = {

@@ -22,7 +22,7 @@ from bench.running import Runner, run
 from bench.scale import TINY, Scale
 from bench.systems import mlserver
 from bench.systems.base import System, Unsupported
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 
 class Named:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import browser
-from tests.support.browser import Page
+from tests.support.servers import browser
+from tests.support.servers.browser import Page
 
 
 @pytest.fixture(scope="session")

@@ -20,15 +20,15 @@ import joblib
 from PIL import Image
 
 from registry import examples
-from tests.support import browser
-from tests.support.browser import Page
 from tests.support.calls import expect
-from tests.support.environment import REPOSITORY
 from tests.support.models import Echo, Fussy, Mortal
-from tests.support.stack import Stack
+from tests.support.servers import browser
+from tests.support.servers.browser import Page
+from tests.support.servers.webhook_receiver import Answer, WebhookReceiver
+from tests.support.servers.webhook_receiver import environment as webhook_environment
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import Answer, WebhookReceiver
-from tests.support.webhook_receiver import environment as webhook_environment
 
 IMAGES = REPOSITORY / "docs" / "images"
 DESKTOP, PHONE = (1440, 560), (390, 844)
@@ -118,7 +118,7 @@ def prepare(stack: Stack, receiver: WebhookReceiver) -> dict[str, str]:
     stack.deploy("prices", endpoint_name="prices")
     raised = stack.submit("prices", [1.5, 0.2])
     assert stack.job(raised, 60)["status"] == "failed"
-    stack.start_notifier()
+    stack.start_background()
     job = {"input": EXAMPLES["classifier_prod"], "callback_url": receiver.url}
     told = str(expect(202, stack.api.post("/predict/classifier_prod", json=job))["job_id"])
     delivery = f"/webhooks/deliveries/{told}"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import Page
 from tests.support.models import Echo, Fussy, Mortal, dumped
-from tests.support.stack import Stack
-from tests.support.webhook_receiver import WebhookReceiver
-from tests.support.webhook_receiver import environment as webhook_environment
+from tests.support.servers.browser import Page
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.servers.webhook_receiver import environment as webhook_environment
+from tests.support.service.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -376,7 +376,7 @@ def test_a_key_is_made_copied_used_and_revoked(page: Page, stack: Stack) -> None
 
 def test_a_webhook_is_followed_to_its_receiver_and_sent_again(page: Page, stack: Stack) -> None:
     answers = iter([(500, dict[str, str]()), (204, {}), (204, {})])
-    stack.start_notifier()
+    stack.start_background()
     with WebhookReceiver(answer=lambda _number: next(answers)) as receiver:
         stack.deploy("echo", version="1", endpoint_name="told", callback_url=receiver.url)
         job_id = stack.submit("told", [1, 2])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import Page
-from tests.support.stack import Stack
+from tests.support.servers.browser import Page
+from tests.support.service.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

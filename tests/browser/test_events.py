@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import Page
 from tests.support.documentation import documented_file, text_of
-from tests.support.ports import free_port, refuses_connections
-from tests.support.processes import Child
-from tests.support.stack import Stack
+from tests.support.servers.browser import Page
+from tests.support.service.ports import free_port, refuses_connections
+from tests.support.service.processes import Child
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

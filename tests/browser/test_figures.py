@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.browser import Page
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.servers.browser import Page
+from tests.support.service.stack import Stack
 from workers import keys
 from workers.measures import figures
 

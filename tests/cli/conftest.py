@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from api.cli.command import queuecast
 from tests.cli.fake_service import FakeService
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 
 Command = Callable[..., Result]
 

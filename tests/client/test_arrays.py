@@ -16,7 +16,7 @@ import pytest
 from api.client import Client, arrays
 from api.client.errors import InputNotJson
 from tests.cli.fake_service import FakeService
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 
 class Verdict(str, enum.Enum):  # noqa: UP042 - its text is not its value

@@ -40,7 +40,7 @@ from api.client import (
 )
 from tests.cli.fake_service import HANG_UP, FakeService
 from tests.client.conftest import Awaited
-from tests.support.ports import free_port
+from tests.support.service.ports import free_port
 
 OUTCOME = {"prediction": {"label": "a"}, "endpoint_name": "iris", "model_name": "iris", "version": "2",
            "worker": "w", "batch_size": 3, "attempts": 1, "timing": {"total_ms": 4.5}}  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.documentation import documented_program
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 
 @pytest.mark.slow

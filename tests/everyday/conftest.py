@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.calls import Calls
 from tests.support.documentation import documented_commands
-from tests.support.ports import free_port
-from tests.support.processes import Child
-from tests.support.stack import Stack
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent

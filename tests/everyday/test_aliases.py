@@ -6,7 +6,7 @@ import pytest
 
 from tests.everyday.conftest import Follow
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 
 PAGE = "aliases.md"
 MODEL, ENDPOINT = "binary_classifier", "classifier_prod"

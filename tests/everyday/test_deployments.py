@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.everyday.conftest import Follow
-from tests.support import browser
-from tests.support.browser import Page
 from tests.support.calls import Document, expect
 from tests.support.documentation import documented_file
 from tests.support.models import Echo, Unloadable
-from tests.support.stack import Stack
+from tests.support.servers import browser
+from tests.support.servers.browser import Page
+from tests.support.service.stack import Stack
 
 PAGE = "changing-deployments.md"
 

@@ -10,7 +10,7 @@ from celery.exceptions import TaskRevokedError
 
 from tests.everyday.conftest import Follow
 from tests.support.models import Fussy
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 PAGE = "guides/failed-jobs.md"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.everyday.conftest import Follow
 from tests.support.documentation import documented_program
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 PAGE = "figures.md"

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.everyday.conftest import Follow
-from tests.support import commands
 from tests.support.documentation import documented_commands, page, text_of
-from tests.support.environment import REPOSITORY
+from tests.support.service import commands
+from tests.support.service.environment import REPOSITORY
 
 PAGE = "how-do-i.md"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.everyday.conftest import Follow, KeyedApi
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 
 
 def test_a_limited_key_is_limited_on_loopback_too(service: Stack, follow: Follow) -> None:

@@ -7,7 +7,7 @@ import shlex
 
 from tests.everyday.conftest import Follow
 from tests.support.documentation import README
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 
 PAGE = "models.md"
 

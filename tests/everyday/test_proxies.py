@@ -16,7 +16,7 @@ from tests.everyday.conftest import Follow, KeyedApi
 from tests.support.calls import expect
 from tests.support.documentation import text_of
 from tests.support.models import Gate, dumped
-from tests.support.real_proxies import Caddy, Nginx, RealProxy
+from tests.support.servers.real_proxies import Caddy, Nginx, RealProxy
 
 MEBIBYTE = 1024 * 1024
 EVIL = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil", "X-Forwarded-For": "192.0.2.1"}

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.everyday.conftest import Follow, run_block
-from tests.support.environment import REPOSITORY
-from tests.support.stack import Stack
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.stack import Stack
 
 PAGE = "csv.md"
 TABLES = "make a model and a table"

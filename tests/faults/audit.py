@@ -9,7 +9,7 @@ import httpx
 import redis
 
 from tests.support.load import Accepted
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues.naming import queue_names

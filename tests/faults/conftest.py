@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shared_stack import SharedStack
-from tests.support.stack import Stack
+from tests.support.service.shared_stack import SharedStack
+from tests.support.service.stack import Stack
 
 HERE = Path(__file__).parent
 LEASE_S = 2.0

@@ -16,9 +16,9 @@ import redis
 from tests.faults import audit
 from tests.support.load import Accepted, Load
 from tests.support.models import Echo, Recorder
-from tests.support.ports import free_port
-from tests.support.processes import Child, no_more_files
-from tests.support.stack import Stack
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child, no_more_files
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 

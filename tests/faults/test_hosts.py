@@ -14,8 +14,8 @@ import pytest
 from tests.faults import audit
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Hungry, Mortal, Unruly
-from tests.support.processes import no_more_files
-from tests.support.stack import Stack
+from tests.support.service.processes import no_more_files
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 INNOCENT = [str(number) for number in range(12)]

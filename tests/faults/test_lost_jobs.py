@@ -10,7 +10,7 @@ import redis
 from tests.faults import audit
 from tests.support.load import Accepted
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues.naming import queue_name

@@ -12,7 +12,7 @@ import redis
 from celery import Celery
 
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues.naming import queue_name

@@ -8,7 +8,7 @@ import time
 import redis
 
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from workers.jobs.job import Job
 from workers.jobs.prepared_messages import prepare
 from workers.queues.naming import queue_name

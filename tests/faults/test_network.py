@@ -9,8 +9,8 @@ from tests.faults import audit
 from tests.faults.conftest import LEASE_S
 from tests.support.load import Load
 from tests.support.models import Echo
-from tests.support.proxy import Proxy
-from tests.support.stack import Stack, Worker
+from tests.support.servers.proxy import Proxy
+from tests.support.service.stack import Stack, Worker
 from tests.support.waiting import eventually
 
 

@@ -16,7 +16,7 @@ import redis
 from tests.faults import audit
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Mortal
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 

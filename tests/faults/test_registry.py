@@ -12,9 +12,9 @@ import pytest
 
 from tests.faults.conftest import FAST
 from tests.support.models import Echo
-from tests.support.postgres import PostgresCluster
-from tests.support.shared_stack import SharedStack
-from tests.support.stack import Stack
+from tests.support.servers.postgres import PostgresCluster
+from tests.support.service.shared_stack import SharedStack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 #: The longest that a request may take on a busy machine: one that discovers the outage, and one after it.

@@ -14,8 +14,8 @@ from tests.faults import audit
 from tests.faults.conftest import LEASE_S
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Recorder
-from tests.support.processes import no_more_files
-from tests.support.stack import Stack
+from tests.support.service.processes import no_more_files
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 #: What the issue allows after a kill: the lease, and ten seconds.

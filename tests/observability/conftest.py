@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.metrics import Scrape, scrape
 from tests.support.models import Mortal
-from tests.support.otlp import Receiver, receiver
-from tests.support.ports import free_port
-from tests.support.processes import Child
-from tests.support.stack import Stack
+from tests.support.servers.otlp import Receiver, receiver
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers.tracing.spans import installed
 

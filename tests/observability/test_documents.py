@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 
 DASHBOARD: dict[str, Any] = json.loads((REPOSITORY / "docs/grafana-dashboard.json").read_text(encoding="utf-8"))
 ALERTS: dict[str, Any] = yaml.safe_load((REPOSITORY / "docs/alerts.yml").read_text(encoding="utf-8"))

@@ -12,9 +12,9 @@ import pytest
 from api.client import Client
 from tests.observability.conftest import ENDPOINT, Observed, json_lines
 from tests.support.calls import expect
-from tests.support.environment import REPOSITORY
 from tests.support.models import Echo
-from tests.support.otlp import Receiver
+from tests.support.servers.otlp import Receiver
+from tests.support.service.environment import REPOSITORY
 from tests.support.waiting import eventually
 from workers.queues.naming import queue_name
 

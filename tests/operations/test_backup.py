@@ -20,12 +20,12 @@ from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
 from tests.support.calls import Document, expect
 from tests.support.documentation import documented_commands
-from tests.support.environment import clean_environment, forget_cached_settings
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Mortal, dumped
-from tests.support.ports import free_port
-from tests.support.postgres import PostgresCluster
-from tests.support.stack import Stack
+from tests.support.servers.postgres import PostgresCluster
+from tests.support.service.environment import clean_environment, forget_cached_settings
+from tests.support.service.ports import free_port
+from tests.support.service.stack import Stack
 from workers.embedded_redis import snapshot
 from workers.embedded_redis.server import EmbeddedRedis
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests.observability.test_documents import rules
-from tests.support import commands
 from tests.support.documentation import text_of
+from tests.support.service import commands
 
 PAGE = text_of("operations.md")
 ALERTS = [rule["alert"] for rule in rules()]

@@ -11,10 +11,10 @@ import psutil
 import pytest
 import redis
 
-from tests.support.environment import clean_environment
 from tests.support.open_paths import mode_of
-from tests.support.ports import free_port
-from tests.support.processes import Child, living
+from tests.support.service.environment import clean_environment
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child, living
 from tests.support.waiting import eventually
 from workers.embedded_redis import redis_binary
 from workers.embedded_redis.server import EmbeddedRedis, RedisStartFailed

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.open_paths import mode_of, open_paths
-from tests.support.ports import free_port
-from tests.support.processes import Child, living
+from tests.support.service.environment import REPOSITORY, clean_environment
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child, living
 from tests.support.waiting import eventually
 
 START_TIMEOUT_S = 90.0

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import s3
-from tests.support.s3 import S3Server
+from tests.support.servers import s3
+from tests.support.servers.s3 import S3Server
 
 
 @pytest.fixture(scope="package")

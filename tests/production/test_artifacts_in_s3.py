@@ -17,7 +17,7 @@ from registry.artifacts.store import ArtifactStore
 from registry.database import Database
 from registry.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnavailable
 from registry.upkeep import pruning
-from tests.support.s3 import BUCKET, S3Server
+from tests.support.servers.s3 import BUCKET, S3Server
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow

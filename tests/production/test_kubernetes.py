@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.settings import ApiSettings
 from registry.settings import RegistrySettings
 from tests.support.calls import expect
-from tests.support.environment import REPOSITORY
 from tests.support.models import Gate
-from tests.support.stack import Stack
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers.settings import WorkerSettings
 from workers.webhooks.settings import WebhookSettings
@@ -61,7 +61,7 @@ def test_a_misspelt_field_is_found() -> None:
 
 def test_processes_are_started_as_docker_compose_starts_them() -> None:
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
-    names = {"api": "web", "worker": "worker", "flower": "flower", "notifier": "notifier", "migrate": "migrate"}
+    names = {"api": "web", "worker": "worker", "flower": "flower", "background": "background", "migrate": "migrate"}
     commands = {each["containers"][0]["name"]: each["containers"][0]["command"] for each in map(pod, PODS)}
     assert commands == {name: services[names[name]]["command"] for name in commands}
 
@@ -75,7 +75,7 @@ def test_variables_are_those_that_are_read() -> None:
     assert (set(config) | set(secret) | set(webhooks) | own) - known == set()
 
 
-def test_what_webhooks_are_signed_with_is_given_to_the_api_and_the_notifier_alone() -> None:
+def test_what_webhooks_are_signed_with_is_given_to_the_api_and_the_background_process_alone() -> None:
     assert "QUEUECAST_WEBHOOK_SECRETS" not in one("Secret", "queuecast")["stringData"]
     reading = {
         document["metadata"]["name"]
@@ -83,7 +83,7 @@ def test_what_webhooks_are_signed_with_is_given_to_the_api_and_the_notifier_alon
         for source in pod(document)["containers"][0]["envFrom"]
         if source.get("secretRef", {}).get("name") == "queuecast-webhooks"
     }
-    assert reading == {"api", "notifier"}
+    assert reading == {"api", "background"}
 
 
 def test_a_worker_has_longer_to_stop_than_its_predictions_have() -> None:

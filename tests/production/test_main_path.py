@@ -12,15 +12,15 @@ import pytest
 
 from tests.rabbitmq import audit
 from tests.rabbitmq.conftest import FAST
-from tests.support import rabbitmq
 from tests.support.calls import expect, predictions
 from tests.support.load import Load
 from tests.support.metrics import scrape
 from tests.support.models import Echo, Gate, dumped
-from tests.support.postgres import PostgresCluster
-from tests.support.rabbitmq import RabbitNode
-from tests.support.s3 import BUCKET, S3Server
-from tests.support.stack import Stack, Worker
+from tests.support.servers import rabbitmq
+from tests.support.servers.postgres import PostgresCluster
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.servers.s3 import BUCKET, S3Server
+from tests.support.service.stack import Stack, Worker
 from tests.support.waiting import eventually
 from workers.queues.naming import queue_name
 

@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from tests.support.load import Accepted
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues.naming import queue_names

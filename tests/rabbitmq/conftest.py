@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.service.conftest import StartWorker
-from tests.support import webhook_receiver
-from tests.support.processes import living
-from tests.support.rabbitmq import RabbitNode, installed_script
-from tests.support.stack import Stack, Worker
+from tests.support.servers import webhook_receiver
+from tests.support.servers.rabbitmq import RabbitNode, installed_script
+from tests.support.service.processes import living
+from tests.support.service.stack import Stack, Worker
 from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent

@@ -7,8 +7,8 @@ import pytest
 from tests.rabbitmq import audit
 from tests.support.calls import expect, predictions
 from tests.support.models import Echo
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
 COUNT = 300

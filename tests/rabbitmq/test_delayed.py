@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.faults import audit
 from tests.support.delayed import check_predicts_at_once, submit_delayed, submit_many_delayed, timestamp
 from tests.support.models import Echo, Recorder
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers.queues.naming import queue_name
 

@@ -15,8 +15,8 @@ from tests.service.conftest import StartWorker
 from tests.support.calls import expect, predictions
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Recorder
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues.naming import queue_name, queue_names

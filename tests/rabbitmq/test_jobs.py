@@ -11,14 +11,14 @@ from amqp.exceptions import PreconditionFailed
 from celery import Celery
 
 from tests.rabbitmq import audit
-from tests.support import webhook_receiver
 from tests.support.calls import expect, predictions
 from tests.support.models import Echo, Gate
-from tests.support.ports import free_port
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers import webhook_receiver
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.service.ports import free_port
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver
 from workers.queues.naming import queue_name
 
 #: Sends a job as a Python program with our package does.
@@ -116,7 +116,7 @@ def test_the_extra_is_loaded_only_by_a_worker_that_takes_jobs_from_rabbitmq(serv
 
 
 def test_the_ends_of_jobs_are_told_by_way_of_rabbitmq(service: Stack, echo: str) -> None:
-    service.start_notifier(webhook_receiver.environment())
+    service.start_background(webhook_receiver.environment())
     with WebhookReceiver() as receiver:
         service.deploy(echo, endpoint_name=echo, callback_url=receiver.url)
         job_id = service.submit(echo, "a")

@@ -13,8 +13,8 @@ from tests.faults import audit
 from tests.support.calls import expect, predictions
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Mortal
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues import envelopes

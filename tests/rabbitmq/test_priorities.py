@@ -9,8 +9,8 @@ import redis
 from tests.rabbitmq import audit
 from tests.support.calls import expect
 from tests.support.models import Echo, Recorder
-from tests.support.rabbitmq import RabbitNode
-from tests.support.stack import Stack
+from tests.support.servers.rabbitmq import RabbitNode
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 from workers.queues.naming import queue_name, queue_names

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.models import Gate
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers.queues.naming import queue_name
 

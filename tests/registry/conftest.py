@@ -19,7 +19,7 @@ from registry.examples import Example
 from registry.registration import register
 from registry.runtimes.protocol import Model
 from registry.versions import ModelVersion
-from tests.support.postgres import PostgresCluster
+from tests.support.servers.postgres import PostgresCluster
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,9 @@ def test_defaults() -> None:
         "result_ttl_s": None,
         "keep_failed_inputs": True,
         "callback_url": None,
+        "journal": 0.0,
+        "journal_retention_days": 30,
+        "journal_exclude": [],
         "events": "full",
     }
 
@@ -47,6 +50,10 @@ def test_defaults() -> None:
         ("timeout_s", float("inf")),
         ("max_attempts", 21),
         ("events", "some"),
+        ("journal", 1.5),
+        ("journal_retention_days", 0),
+        ("journal_exclude", "email"),
+        ("journal_exclude", ["customer..email"]),
         ("events", True),
         ("batch_size", 4),
     ],

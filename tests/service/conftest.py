@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack import Stack, Worker
+from tests.support.service.stack import Stack, Worker
 
 HERE = Path(__file__).parent
 

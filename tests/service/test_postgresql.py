@@ -10,7 +10,7 @@ from registry import examples
 from tests.support.calls import expect, predictions
 from tests.support.load import Load
 from tests.support.models import Echo
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 
 
 @pytest.mark.postgres

@@ -17,13 +17,13 @@ from tritonclient.utils import InferenceServerException
 from api.client import AccessDenied, Client
 from registry import examples
 from tests.service.conftest import HERE as SERVICE
-from tests.support import webhook_receiver
-from tests.support.environment import REPOSITORY, clean_environment
-from tests.support.ports import free_port
-from tests.support.secured_redis import SecuredStack, with_tls, with_users
-from tests.support.stack import Worker
+from tests.support.servers import webhook_receiver
+from tests.support.servers.secured_redis import SecuredStack, with_tls, with_users
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.service.environment import REPOSITORY, clean_environment
+from tests.support.service.ports import free_port
+from tests.support.service.stack import Worker
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver
 from workers import keys
 from workers.queues.naming import queue_name
 
@@ -165,7 +165,7 @@ def test_a_limited_client_works_as_its_own_user_too(service: SecuredStack) -> No
 
 @pytest.mark.servers
 def test_webhooks_are_sent_as_the_workers_user_and_a_client_sees_its_own(service: SecuredStack) -> None:
-    service.start_notifier()
+    service.start_background()
     made = [service.api.post("/keys", json={"name": name, "role": "client"}).json()["key"] for name in ("one", "two")]
     mine, theirs = ({"Authorization": f"Bearer {key}"} for key in made)
     with WebhookReceiver(answer=lambda number: (204 if number else 500, {})) as receiver:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from tests.support.stack import Stack
+from tests.support.service.stack import Stack
 
 _SUBMIT = """
 import sys

@@ -12,8 +12,8 @@ from werkzeug.wsgi import get_content_length
 
 from api.edge.handler import Handler
 from api.errors import BodyTooLarge, RequestMalformed
-from api.http import bodies
 from api.http.exchange import Answer
+from api.http.flask_app import bodies
 from api.process.job_loop import default_job_loop
 
 

@@ -21,16 +21,16 @@ import httpx
 import pytest
 
 from tests.faults.audit import leftovers
-from tests.support import webhook_receiver
 from tests.support.calls import Calls, expect, predictions
-from tests.support.environment import REPOSITORY
 from tests.support.load import Load
 from tests.support.models import Echo, Gate, Recorder
-from tests.support.ports import free_port
-from tests.support.processes import Child
-from tests.support.stack import START_TIMEOUT_S, Stack, Worker, assert_running
+from tests.support.servers import webhook_receiver
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
+from tests.support.service.stack import START_TIMEOUT_S, Stack, Worker, assert_running
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver
 
 pytestmark = pytest.mark.slow
 
@@ -236,7 +236,7 @@ def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) 
     workers = {each.node_name for each in both.workers}
     eventually(lambda: both.serving("telling") == workers, message="both workers serve")
     with WebhookReceiver() as receiver:
-        notifier, ids = both.start_notifier(), list[str]()
+        background, ids = both.start_background(), list[str]()
 
         def done_by_both() -> bool:
             answer = both.api.post("/predict/telling", json={"input": "a", "callback_url": receiver.url})
@@ -245,7 +245,7 @@ def test_the_ends_of_jobs_are_told_whichever_worker_does_them(both: SideBySide) 
 
         eventually(done_by_both)
         eventually(lambda: set(receiver.jobs) == set(ids), message="all ends are told")
-        assert notifier.terminate() == 0
+        assert background.terminate() == 0
 
 
 def _on_both(service: Stack, job_ids: list[str]) -> list[str]:

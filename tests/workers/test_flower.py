@@ -9,9 +9,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from tests.support.environment import clean_environment
-from tests.support.ports import free_port
-from tests.support.processes import Child
+from tests.support.service.environment import clean_environment
+from tests.support.service.ports import free_port
+from tests.support.service.processes import Child
 from tests.support.waiting import eventually
 from workers.errors import SettingsWrong
 from workers.flower import guard, launch

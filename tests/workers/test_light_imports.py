@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 WORKERS = REPOSITORY / "workers"
 #: Modules and rooms that the API and other programs import.
-LIGHT = ["app", "settings", "tasks", "broker", "deployments", "jobs", "measures", "platform", "queues", "webhooks"]
-HEAVY = {"flask", "numpy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
+LIGHT = [
+    *("app", "settings", "tasks", "broker", "deployments", "jobs", "measures", "platform", "queues", "webhooks"),
+    *("journal", "judging"),
+]
+HEAVY = {"flask", "numpy", "pyarrow", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
 
 
 def imported_by(statement: str) -> set[str]:

@@ -7,15 +7,15 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from tests.support.environment import REPOSITORY
-from tests.support.secured_redis import USERS_FILE
+from tests.support.servers.secured_redis import USERS_FILE
+from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.platform.lua import Lua
 
 #: Scripts that workers run and no API.
 _OF_WORKERS = {
-    *("claim", "claim_again", "requeue", "finish", "park", "release", "take_due", "released", "lost"),
-    *("keep_dead_letter", "keep_inputs", "write_report"),
+    *("claim", "claim_again", "requeue", "finish", "delay", "release", "take_due", "mark_released", "refresh_lost"),
+    *("keep_dead_letter", "keep_inputs", "keep_journal", "write_report"),
 }
 
 
@@ -37,7 +37,7 @@ SCRIPTS = {
         Lua("workers.measures", "write_report"),
     },
     "queuecast-api": {
-        *(each for each in SHARED if each.name not in {*_OF_WORKERS, "holders", "message_to_send"}),
+        *(each for each in SHARED if each.name not in {*_OF_WORKERS, "leases", "message_to_send"}),
         Lua("workers.webhooks", "overdue"),
         Lua("workers.webhooks", "redeliver"),
     },
@@ -54,7 +54,7 @@ def commands(user: str) -> set[str]:
 @pytest.mark.parametrize("user", SCRIPTS)
 def test_every_command_of_our_scripts_is_allowed_to_the_user_that_runs_them(user: str) -> None:
     text = "".join(each.text for each in SCRIPTS[user])
-    used = {name.lower() for name in re.findall(r"(?:redis\.p?call|aside)\('(\w+)'", text)}
+    used = {name.lower() for name in re.findall(r"(?:redis\.p?call|try_call)\('(\w+)'", text)}
     assert len(used) >= 10
     assert used <= commands(user), f"docs/redis-users.acl lacks of {user}: {sorted(used - commands(user))}"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from workers import settings
 from workers.errors import SettingsWrong
 from workers.settings import WorkerSettings

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tests.support.proxy import Proxy
+from tests.support.servers.proxy import Proxy
 from tests.workers.conftest import submit
 from tests.workers.engine.intake.test_redis import running
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job

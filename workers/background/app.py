@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError
 from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
+from workers.journal.mover import JournalMover
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
@@ -81,8 +82,12 @@ def _webhook_duties() -> Sequence[Duty]:
     return []
 
 
+def _journal_duties() -> Sequence[Duty]:
+    return [JournalMover()]
+
+
 #: What makes the duties of each feature, once the process starts.
-DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties,)
+DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties, _journal_duties)
 
 
 class DutiesStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]

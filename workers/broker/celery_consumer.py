@@ -1,6 +1,6 @@
 """Celery's consumer, changed to survive the loss of Redis while it holds unacknowledged messages.
 
-Workers and the notifier use it. It knows nothing of jobs: the engine fetches those itself.
+Workers and the background process use it. It knows nothing of jobs: the engine fetches those itself.
 """
 
 from __future__ import annotations

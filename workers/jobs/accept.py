@@ -72,7 +72,7 @@ class Accepted:
     endpoint_name: str
     submitted_at: float
     repeated: bool
-    level: Priority = Priority.NORMAL
+    priority: Priority = Priority.NORMAL
     #: How many other jobs were unfinished when it was stored, and of them high and low; nothing of a repeated one.
     counts: Sequence[int] = ()
 
@@ -80,8 +80,8 @@ class Accepted:
     def ahead(self) -> JobsAhead:
         """What is before a job that has just been stored."""
         unfinished, highs, lows = self.counts
-        of_level = {Priority.HIGH: highs, Priority.NORMAL: unfinished - highs - lows, Priority.LOW: lows}
-        return JobsAhead.of(self.level, of_level[self.level], unfinished, highs, lows)
+        of_priority = {Priority.HIGH: highs, Priority.NORMAL: unfinished - highs - lows, Priority.LOW: lows}
+        return JobsAhead.of(self.priority, of_priority[self.priority], unfinished, highs, lows)
 
 
 _NO_LIMITS = Limits()
@@ -172,7 +172,7 @@ def encode_arguments(value: Any) -> bytes:
     from kombu.exceptions import EncodeError
 
     try:
-        return fast_json.as_celery(value)
+        return fast_json.dumps_celery(value)
     except (EncodeError, TypeError, ValueError, RecursionError) as error:
         raise JobArgumentsWrong(f"The input is not JSON-serializable: {error}.") from error
 
@@ -246,7 +246,7 @@ def _shared_keys(request: Request, *, beside: bool) -> list[str]:
     name, scope = request.endpoint_name, request.scope
     return [
         keys.unfinished(name),
-        keys.levels(name),
+        keys.prioritized(name),
         keys.recent(name),
         keys.ENDPOINTS,
         keys.EXPIRING,
@@ -331,11 +331,13 @@ def accepted_of(new: PreparedJob, answer: Sequence[Any]) -> Accepted:
     what, more = answer[0].decode(), answer[1:]
     refuse_if_not_first(what, more)
     if what == "repeated":
-        return Accepted(more[0].decode(), job.endpoint_name, job.submitted_at or 0.0, repeated=True, level=job.priority)
+        return Accepted(
+            more[0].decode(), job.endpoint_name, job.submitted_at or 0.0, repeated=True, priority=job.priority
+        )
     if what != "accepted":
         weights.refuse_if_full(job.endpoint_name, what, [int(more[0])])
     return Accepted(
-        job.job_id, job.endpoint_name, job.submitted_at or 0.0, repeated=False, level=job.priority, counts=more[:3]
+        job.job_id, job.endpoint_name, job.submitted_at or 0.0, repeated=False, priority=job.priority, counts=more[:3]
     )
 
 

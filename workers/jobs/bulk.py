@@ -232,8 +232,8 @@ class _Bulk:
         """Send what was stored to a broker elsewhere; what that doesn't take is taken back."""
         sent = set[int]()
         try:
-            for level in Priority:
-                self._send_level(level, messages, sent)
+            for priority in Priority:
+                self._send_priority(priority, messages, sent)
         except QueueUnavailable as error:
             unsent = sorted(messages.keys() - sent)
             # As with one job: what the broker may have keeps its record, and the sweeper sends it if need be.
@@ -249,14 +249,14 @@ class _Bulk:
         with suppress(redis.RedisError):  # it ends by itself
             end_sending(self._scope)
 
-    def _send_level(self, level: Priority, messages: Mapping[int, bytes], sent: set[int]) -> None:
-        """Send the messages of one level, and note in `sent` the numbers of those that the broker has."""
-        numbers, taken = [number for number in messages if self._options[number].priority is level], set[int]()
+    def _send_priority(self, priority: Priority, messages: Mapping[int, bytes], sent: set[int]) -> None:
+        """Send the messages of one priority, and note in `sent` the numbers of those that the broker has."""
+        numbers, taken = [number for number in messages if self._options[number].priority is priority], set[int]()
         if not numbers:
             return
         try:
             with translated_errors():
-                queue = queue_name(self._endpoint_name, level)
+                queue = queue_name(self._endpoint_name, priority)
                 broker_client.send_many(queue, [messages[each] for each in numbers], taken)
         finally:
             sent.update(numbers[at] for at in taken)

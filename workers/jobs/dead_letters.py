@@ -98,7 +98,7 @@ class DeadLetter:
 
     @property
     def priority(self) -> Priority:
-        """The level that the job had, and its replay has; normal if the message can't be read."""
+        """The priority that the job had, and its replay has; normal if the message can't be read."""
         try:
             return envelopes.decode(self.message).priority
         except EnvelopeUnreadable:

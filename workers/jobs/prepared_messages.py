@@ -75,7 +75,7 @@ class PreparedMessage:
             b"submitted_at": repr(job.submitted_at).encode(),
             b"expires": expires,
             b"traceparent": b'"%b"' % (traceparent or "").encode(),
-            b"owner": b"null" if job.owner is None else fast_json.strict(job.owner),
+            b"owner": b"null" if job.owner is None else fast_json.dumps_strict(job.owner),
             b"signature": self._signature(job, expires, content),
         }
         return self._form % values
@@ -104,7 +104,7 @@ def prepare(options: Mapping[str, Any], *, expires: bool = False, traced: bool =
     Raises:
         JobArgumentsWrong: the options say nothing that can be used, or ask for callbacks.
     """
-    if isinstance(options.get("priority"), str):  # a level, which the queue says
+    if isinstance(options.get("priority"), str):  # a priority, which the queue says
         options = {name: value for name, value in options.items() if name != "priority"}
     if not options:
         return _without_options(traced=traced)
@@ -155,7 +155,7 @@ def _mark(name: str) -> str:
 
 def _shown(content: bytes) -> bytes:
     """What Flower shows of arguments, as a string in JSON."""
-    return fast_json.strict(short_text(content))
+    return fast_json.dumps_strict(short_text(content))
 
 
 @lru_cache(maxsize=1)

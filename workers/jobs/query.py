@@ -71,7 +71,7 @@ _STATES = {
     states.REVOKED: JobState.CANCELLED,
 }
 
-_PRIORITIES = {level.value: level for level in Priority}
+_PRIORITIES = {priority.value: priority for priority in Priority}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class JobView(Job):
     outcome_omitted: bool = False
     #: The length of its record, 0 if none was read.
     record_bytes: int = field(default=0, compare=False)
-    #: Where it is in its queue, if it is and somebody has looked (`placed`).
+    #: Where it is in its queue, if it is and it was looked up (`with_positions`).
     queue_position: QueuePosition | None = field(default=None, compare=False)
 
     @property
@@ -152,7 +152,7 @@ def submit(  # noqa: PLR0913 - what makes a job
     accepted = accept.submit(
         args, kwargs, limits=limits, idempotency=idempotency, owner=owner, task_id=job_id, options=options
     )
-    return placed([get(accepted.job_id)])[0] if accepted.repeated else accepted_view(accepted, owner)
+    return with_positions([get(accepted.job_id)])[0] if accepted.repeated else accepted_view(accepted, owner)
 
 
 def arguments_of(endpoint_name: str, rows: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -168,7 +168,7 @@ def accepted_view(accepted: Accepted, owner: str | None) -> JobView:
         accepted.submitted_at,
         state=JobState.QUEUED,
         owner=owner,
-        priority=accepted.level,
+        priority=accepted.priority,
         queue_position=paces.queue_position(accepted.endpoint_name, accepted.ahead),
     )
 
@@ -204,7 +204,7 @@ def is_of(owner: str | None, job: JobView) -> bool:
     return records_client().zscore(keys.jobs_of(owner), job.job_id) is not None
 
 
-def placed(found: Sequence[JobView]) -> list[JobView]:
+def with_positions(found: Sequence[JobView]) -> list[JobView]:
     """Return jobs with the queue positions of those that are queued, with one look-up for each of their endpoints.
 
     Raises:
@@ -388,13 +388,13 @@ def _pages_of(names: Sequence[str]) -> Iterator[tuple[dict[str, float], list[Job
     """Jobs of some lists, newest first, a page at a time, with the times by which they are in order."""
     newest = heapq.merge(*(_newest(name) for name in names), reverse=True)
     while at := {job_id: submitted_at for submitted_at, job_id in islice(newest, _PAGE)}:
-        glances = glance([keys.record(job_id) for job_id in at])
-        yield at, [_glanced(job_id, each) for job_id, each in zip(at, glances, strict=True) if each is not None]
+        clipped = read_clipped([keys.record(job_id) for job_id in at])
+        yield at, [_view_of_clipped(job_id, each) for job_id, each in zip(at, clipped, strict=True) if each is not None]
 
 
-def _glanced(job_id: str, glance: Glance) -> JobView:
-    job = shown(job_id, glance.record)
-    return replace(job, outcome=None, outcome_omitted=True) if glance.cut and job.state is JobState.SUCCEEDED else job
+def _view_of_clipped(job_id: str, clipped: ClippedRecord) -> JobView:
+    job = shown(job_id, clipped.record)
+    return replace(job, outcome=None, outcome_omitted=True) if clipped.cut and job.state is JobState.SUCCEEDED else job
 
 
 def _newest(name: str) -> Iterator[tuple[float, str]]:
@@ -418,33 +418,33 @@ _STATUS = re.compile(rb'{"status": ?"(\w+)"')
 #: What follows the outcome in each record, as Celery writes it too; inside a text its quotes would be escaped.
 _AFTER_OUTCOME = b'"traceback":'
 
-_GLANCE = Lua("workers.jobs", "glance")
+_READ_CLIPPED = Lua("workers.jobs", "read_clipped")
 
 #: For `on_loop.reads`.
 SOME = Lua("workers.jobs", "read_some")
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ClippedRecord:
     """A record; `cut` if its outcome was left out. Empty if it can't be read."""
 
     record: bytes
     cut: bool = False
 
 
-def glance(record_keys: Sequence[str]) -> list[Glance | None]:
+def read_clipped(record_keys: Sequence[str]) -> list[ClippedRecord | None]:
     """Return records without the outcomes of long ones, None for each that there is not. Raises redis.RedisError."""
     if not record_keys:
         return []
-    found: list[list[bytes] | None] = script(records_client(), _GLANCE)(record_keys, [LISTED_BYTES, _HEAD_BYTES])
-    return [None if pieces is None else _glance(pieces) for pieces in found]
+    found: list[list[bytes] | None] = script(records_client(), _READ_CLIPPED)(record_keys, [LISTED_BYTES, _HEAD_BYTES])
+    return [None if pieces is None else _clipped(pieces) for pieces in found]
 
 
-def _glance(pieces: Sequence[bytes]) -> Glance:
+def _clipped(pieces: Sequence[bytes]) -> ClippedRecord:
     if len(pieces) < 2:
-        return Glance(pieces[0] if pieces else b"")
+        return ClippedRecord(pieces[0] if pieces else b"")
     head, tail = pieces
     status, at = _STATUS.match(head), tail.rfind(_AFTER_OUTCOME)
     if status is None or at < 0:
-        return Glance(b"")
-    return Glance(b'{"status": "%b", "result": null, %b' % (status[1], tail[at:]), cut=True)
+        return ClippedRecord(b"")
+    return ClippedRecord(b'{"status": "%b", "result": null, %b' % (status[1], tail[at:]), cut=True)

@@ -129,20 +129,20 @@ def _encoded(record: _Record) -> bytes:
     except UnicodeEncodeError:  # half a surrogate pair, in an id or in what an error says
         values = {name: value for name, value in msgspec.structs.asdict(record).items() if value is not UNSET}
         return b'{"status":%b,"result":%b,%b' % (
-            fast_json.strict(values.pop("status")),
+            fast_json.dumps_strict(values.pop("status")),
             bytes(values.pop("result")),
-            fast_json.finite(values)[1:],
+            fast_json.dumps_finite(values)[1:],
         )
 
 
 def queued(job: JobFacts, not_before: float | None = None) -> bytes:
     """The record that is written before the job's message is sent; a delayed job runs not before `not_before`."""
     values = (job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner)
-    record = _QUEUED % tuple(map(fast_json.finite, values))
+    record = _QUEUED % tuple(map(fast_json.dumps_finite, values))
     if job.priority is not Priority.NORMAL:
         record += b', "priority": "%b"' % job.priority.encode()
     if not_before is not None:
-        record += b', "not_before": %b' % fast_json.finite(not_before)
+        record += b', "not_before": %b' % fast_json.dumps_finite(not_before)
     return record + b"}"
 
 
@@ -174,7 +174,7 @@ def started(  # noqa: PLR0913 - what a record says, each by name
 def attempt_of(worker: str, holder: str = "", tag: str = "") -> Raw:
     """Return what the record of a running job has as its `result`: the worker, and its lease."""
     named = {"hostname": worker, "holder": holder, "tag": tag}
-    return Raw(fast_json.strict({name: value for name, value in named.items() if value}))
+    return Raw(fast_json.dumps_strict({name: value for name, value in named.items() if value}))
 
 
 def succeeded(job: JobFacts, outcome: bytes, started_at: float, finished_at: float) -> bytes:
@@ -230,4 +230,4 @@ def _document(error: WorkerError) -> dict[str, str]:
 
 
 def _raised(name: str, message: str, module: str) -> Raw:
-    return Raw(fast_json.strict({"exc_type": name, "exc_message": [message], "exc_module": module}))
+    return Raw(fast_json.dumps_strict({"exc_type": name, "exc_message": [message], "exc_module": module}))

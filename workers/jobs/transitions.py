@@ -6,7 +6,7 @@
 | claim | queued, no record, unreadable | running | workers |
 | claim at fetch (`claim_fetched_values`) | queued | running | workers with a host that waits |
 | claim again | running, with a lost attempt | running | workers |
-| park (`workers.engine.intake.parking`) | queued, no record, unreadable | queued, delayed | workers |
+| delay (`workers.engine.intake.delays`) | queued, no record, unreadable | queued, delayed | workers |
 | requeue | running on this worker | queued | workers that stop |
 | finish (also gives up) | queued, running, no record, unreadable | succeeded, failed, cancelled, expired | workers |
 | withdraw | queued; running if forced | cancelled, expired | API, sweeper |
@@ -32,10 +32,11 @@ from redis.asyncio import Redis
 from workers import keys
 from workers.jobs import records
 from workers.jobs.job import JobFacts
+from workers.jobs.journal import NOTHING_KEPT, JournalPart
 from workers.measures import counters, figures
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import is_wrong_type, records_client
-from workers.queues.holder import HOLDER
+from workers.queues.lease_holder import LEASE_HOLDER
 from workers.settings import load
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ _CLAIM = Lua("workers.jobs", "claim")
 _CLAIM_AGAIN = Lua("workers.jobs", "claim_again")
 _FINISH = Lua("workers.jobs", "finish")
 _FORGET = Lua("workers.jobs", "forget")
-_LOST = Lua("workers.jobs", "lost")
+_LOST = Lua("workers.jobs", "refresh_lost")
 _REQUEUE = Lua("workers.jobs", "requeue")
 _WITHDRAW = Lua("workers.jobs", "withdraw")
 _WITHDRAW_QUEUED = Lua("workers.jobs", "withdraw_queued")
@@ -53,7 +54,7 @@ _WITHDRAW_QUEUED = Lua("workers.jobs", "withdraw_queued")
 def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
     """Take back a job that was recorded but whose message could not be sent (`scope`: of its idempotency key)."""
     names = [keys.record(job_id), keys.message(job_id), keys.unfinished(endpoint_name)]
-    names += [keys.recent(endpoint_name), keys.EXPIRING, keys.levels(endpoint_name), keys.delayed(endpoint_name)]
+    names += [keys.recent(endpoint_name), keys.EXPIRING, keys.prioritized(endpoint_name), keys.delayed(endpoint_name)]
     names += [keys.CALLBACKS, keys.weights(endpoint_name)]
     names += [keys.idempotency(scope), keys.sending(scope)] if scope else []
     if refused := script(records_client(), _FORGET)(names, [job_id]):
@@ -91,7 +92,7 @@ def _withdrawal_keys(job: JobFacts) -> list[str]:
         keys.unfinished(name),
         keys.EXPIRING,
         keys.counts(name),
-        keys.levels(name),
+        keys.prioritized(name),
         keys.delayed(name),
         keys.weights(name),
         keys.minute(name, figures.minute_of(time.time())),
@@ -124,7 +125,7 @@ def withdraw_queued(endpoint_name: str, jobs: Sequence[tuple[JobFacts, bytes]]) 
     Returns how many were still queued.
     """
     name = endpoint_name
-    names = [keys.unfinished(name), keys.EXPIRING, keys.counts(name), keys.levels(name), keys.delayed(name)]
+    names = [keys.unfinished(name), keys.EXPIRING, keys.counts(name), keys.prioritized(name), keys.delayed(name)]
     names += [keys.weights(name), keys.minute(name, figures.minute_of(time.time()))]
     names += [keys.record(job.job_id) for job, _ in jobs] + [keys.message(job.job_id) for job, _ in jobs]
     values: list[bytes | str | int] = [load().result_ttl_s, figures.MINUTES_LIVE_S]
@@ -192,7 +193,12 @@ async def claim(client: Redis, endpoint_name: str, claims: Sequence[Claim], refu
     The result is NOT_HELD for a job whose lease this process has lost; the job stays unchanged.
     """
     settings = load()
-    arguments: list[bytes | str | float] = [settings.unfinished_ttl_s, settings.recent_jobs, endpoint_name, HOLDER]
+    arguments: list[bytes | str | float] = [
+        settings.unfinished_ttl_s,
+        settings.recent_jobs,
+        endpoint_name,
+        LEASE_HOLDER,
+    ]
     for each in claims:
         arguments += (each.record, each.job_id, each.submitted_at, each.tag)
     names = [keys.record(each.job_id) for each in claims]
@@ -263,11 +269,13 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     result_ttl_s: int | None,
     leases: Sequence[str] = (),
     refused: Refused = _ignore,
+    journal: JournalPart = NOTHING_KEPT,
 ) -> list[bool]:
     """Write terminal records and count them; return for each whether the job had not ended before (`now`: s, epoch).
 
-    There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, and ends the
-    leases of the first jobs, if they are in this Redis. A job that another worker holds stays unchanged.
+    There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, adds jobs to
+    the journal's stream, and ends the leases of the first jobs, if they are in this Redis. A job that another worker
+    holds stays unchanged.
     """
     settings = load()
     letters = [(number, each.letter) for number, each in enumerate(finishes, 1) if each.letter]
@@ -276,20 +284,25 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
         counters.WINDOWS_KEPT * counters.WINDOW_S,
         figures.MINUTES_LIVE_S,
         endpoint_name,
-        HOLDER,
+        LEASE_HOLDER,
         settings.failed_inputs_bytes,
         len(letters),
+        settings.journal_stream_bytes,
+        journal.answered_by,
+        len(journal.jobs),
     ]
     for each in finishes:
         arguments += (each.job_id, each.record, *each.figures())
     for number, letter in letters:
         arguments += (number, letter)
+    for number, beside in journal.jobs:
+        arguments += (number, beside)
     arguments += leases
     names = [keys.record(each.job_id) for each in finishes]
     names += [keys.message(each.job_id) for each in finishes]
     names += [keys.unfinished(endpoint_name), keys.EXPIRING, keys.counts(endpoint_name)]
     names += [keys.latencies(endpoint_name, counters.window(now))]
-    names += [keys.levels(endpoint_name), keys.weights(endpoint_name)]
+    names += [keys.prioritized(endpoint_name), keys.weights(endpoint_name)]
     names += [keys.minute(endpoint_name, figures.minute_of(now))]
     *written, why = await script(client, _FINISH)(names, arguments)
     refused(why.decode(errors="replace") or None)

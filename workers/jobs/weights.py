@@ -63,5 +63,5 @@ OF_FREE = 9
 
 
 def may_take(held: int, free: int) -> bool:
-    """Tell whether a client that holds `held` places may take one more of the `free` ones."""
+    """Tell whether a client that holds `held` slots may take one more of the `free` ones."""
     return free > 0 and (not held or held + 1 <= OF_FREE * (free - 1))

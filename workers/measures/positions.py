@@ -1,7 +1,7 @@
 """Positions of queued jobs: the number of jobs that workers take before each, read in one step for any queue length.
 
 Unfinished jobs count, also running ones, but not delayed jobs before they are due. A script counts them in Redis, in
-`unfinished` and in `levels`, which contains the jobs of high and low priority. It works the same with RabbitMQ.
+`unfinished` and in `prioritized`, which contains the jobs of high and low priority. It works the same with RabbitMQ.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PRIORITIES = {-1: Priority.HIGH, 0: Priority.NORMAL, 1: Priority.LOW}
 
 
 def priority_sign(priority: Priority) -> int | str:
-    """Return the sign of a job's score in `levels`; "" for a normal job, which is not in it."""
+    """Return the sign of a job's score in `prioritized`; "" for a normal job, which is not in it."""
     if priority is Priority.NORMAL:
         return ""
     return -1 if priority is Priority.HIGH else 1
@@ -90,7 +90,7 @@ def read(endpoint_name: str, job_ids: Sequence[str]) -> dict[str, JobsAhead]:
 
 def script_arguments(endpoint_name: str, job_ids: Sequence[str]) -> tuple[list[str], list[str | float]]:
     """Return the keys and the arguments of `read_positions.lua`."""
-    return [keys.unfinished(endpoint_name), keys.levels(endpoint_name)], [time.time() + CLOCK_SLACK_S, *job_ids]
+    return [keys.unfinished(endpoint_name), keys.prioritized(endpoint_name)], [time.time() + CLOCK_SLACK_S, *job_ids]
 
 
 def parse(job_ids: Sequence[str], reply: Sequence[int]) -> dict[str, JobsAhead]:

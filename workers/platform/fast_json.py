@@ -15,7 +15,7 @@ import msgspec
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
-_strict = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_strict_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _ONE_VALUE = frozenset({int, float, str, bool, type(None)})
 _TEXT = frozenset({str})
 _ARRAYS = frozenset({list, tuple})
@@ -36,37 +36,37 @@ def loads(content: bytes | str) -> Any:
         return json.loads(content)
 
 
-def strict(value: Any) -> bytes:
+def dumps_strict(value: Any) -> bytes:
     """Return a value as JSON for any reader.
 
     Raises:
-        TypeError, ValueError: JSON can't say it; NaN and infinity are among that.
+        TypeError, ValueError: it is not JSON-serializable; neither are NaN and infinity.
     """
-    return _without_nan(value) or _strict.encode(value).encode()
+    return _fast_dumps_without_nan(value) or _strict_encoder.encode(value).encode()
 
 
-def finite(value: Any) -> bytes:
-    """Return a value as JSON that holds no NaN and no infinity, which would become null here. Raises as `strict`."""
-    return _quick(value) or _strict.encode(value).encode()
+def dumps_finite(value: Any) -> bytes:
+    """Return a value without NaN and infinity, which would become null, as JSON. Raises as `dumps_strict`."""
+    return _fast_dumps(value) or _strict_encoder.encode(value).encode()
 
 
-def as_celery(value: Any) -> bytes:
+def dumps_celery(value: Any) -> bytes:
     """Return a value as JSON as Celery sends it: with dates and other types of Python's, and with NaN.
 
     Raises:
-        TypeError, ValueError, RecursionError: JSON can't say it, or would lose one of two fields of the same name.
+        TypeError, ValueError, RecursionError: it is not JSON-serializable, or two fields get one name.
     """
-    content = _quick(value)
+    content = _fast_dumps(value)
     if content is not None and b"null" not in content:
         return content
-    text = _kombus().encode(value)
+    text = _kombu_encoder().encode(value)
     if content is None:
         json.loads(text, object_pairs_hook=_refuse_equal_names)
     return text.encode()
 
 
 @lru_cache(maxsize=1)
-def _kombus() -> json.JSONEncoder:
+def _kombu_encoder() -> json.JSONEncoder:
     from kombu.utils.json import JSONEncoder
 
     encoder: json.JSONEncoder = JSONEncoder()
@@ -79,13 +79,13 @@ def _refuse_equal_names(members: list[tuple[str, Any]]) -> None:
         raise ValueError("an object has two names that become the same text, as 1 and '1' do")
 
 
-def _without_nan(value: Any) -> bytes | None:
-    content = _quick(value)
+def _fast_dumps_without_nan(value: Any) -> bytes | None:
+    content = _fast_dumps(value)
     return None if content is None or (b"null" in content and not _is_finite(value)) else content
 
 
-def _quick(value: Any) -> bytes | None:
-    if type(value) not in _ONE_VALUE and not _plain(value, 0):
+def _fast_dumps(value: Any) -> bytes | None:
+    if type(value) not in _ONE_VALUE and not _is_plain(value, 0):
         return None
     try:
         return _encoder.encode(value)
@@ -103,7 +103,7 @@ def _is_finite(value: Any) -> bool:
     return kind not in _ARRAYS or all(map(_is_finite, value))
 
 
-def _plain(value: Any, depth: int) -> bool:
+def _is_plain(value: Any, depth: int) -> bool:
     """Whether there is one way alone to say a value, and what it holds, in JSON; NaN is not looked for."""
     kind = type(value)
     if kind is dict:
@@ -115,14 +115,14 @@ def _plain(value: Any, depth: int) -> bool:
     if _ONE_VALUE.issuperset(map(type, value)):
         return True
     for each in value:
-        if type(each) not in _ONE_VALUE and (depth >= _MAX_DEPTH or not _plain(each, depth + 1)):
+        if type(each) not in _ONE_VALUE and (depth >= _MAX_DEPTH or not _is_plain(each, depth + 1)):
             return False
     return True
 
 
-def own(value: Any) -> bytes:
+def dumps_plain(value: Any) -> bytes:
     """Return a document of ours as JSON: of plain values and finite numbers alone, so nothing is looked at first."""
     try:
         return _encoder.encode(value)
     except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):
-        return _kombus().encode(value).encode()
+        return _kombu_encoder().encode(value).encode()

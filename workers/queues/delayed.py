@@ -1,7 +1,7 @@
 """Delayed jobs (`eta`, `countdown`), which wait outside of their queue: how many there are, and which are due next.
 
 A sorted set for each endpoint holds them. Submits add to it, and so do workers if a delayed job comes from a queue
-(`engine.intake.parking`). When a job is due, a worker moves it into its queue (`engine.upkeep.releasing`).
+(`engine.intake.delays`). When a job is due, a worker moves it into its queue (`engine.upkeep.releasing`).
 """
 
 from __future__ import annotations

@@ -37,13 +37,13 @@ class Envelope(NamedTuple):
 
     @property
     def priority(self) -> Priority:
-        """The level of the job: that of the queue it was sent to, or of its number on Redis."""
+        """The priority of the job: that of the queue it was sent to, or of its number on Redis."""
         delivery, number = self.properties.get("delivery_info"), self.properties.get("priority")
         queue = delivery.get("routing_key") if isinstance(delivery, dict) else None
-        level = naming.priority_of(queue) if isinstance(queue, str) else Priority.NORMAL
-        if level is Priority.NORMAL and isinstance(number, int):
+        priority = naming.priority_of(queue) if isinstance(queue, str) else Priority.NORMAL
+        if priority is Priority.NORMAL and isinstance(number, int):
             return priorities.of_number(number, amqp=False)
-        return level
+        return priority
 
     def arguments(self) -> tuple[Any, Any]:
         """Return what stands in the places of args and kwargs. Raises EnvelopeUnreadable."""

@@ -18,7 +18,7 @@ PIDBOX_BINDINGS = ("_kombu.binding.celery.pidbox", "_kombu.binding_permanent.cel
 _PREFIX = "predict."
 #: No endpoint's name has a colon.
 _SUFFIXES = {Priority.HIGH: ":high", Priority.NORMAL: "", Priority.LOW: ":low"}
-_LEVELS = {suffix: level for level, suffix in _SUFFIXES.items()}
+_PRIORITIES = {suffix: priority for priority, suffix in _SUFFIXES.items()}
 #: In Redis, kombu makes a list of its own of a queue for each range of numbers but the first.
 _KOMBU_LISTS = [f"\x06\x16{step}" for step in REDIS_STEPS[1:]]
 
@@ -29,30 +29,30 @@ def pidbox_binding(worker_name: str) -> str:
 
 
 def queue_name(endpoint_name: str, priority: Priority = Priority.NORMAL) -> str:
-    """Return the queue on which jobs of this endpoint and level wait."""
+    """Return the queue on which jobs of this endpoint and priority wait."""
     return _PREFIX + endpoint_name + _SUFFIXES[priority]
 
 
 def queue_names(endpoint_name: str) -> list[str]:
     """Return the queues of an endpoint, the most urgent first."""
-    return [queue_name(endpoint_name, level) for level in Priority]
+    return [queue_name(endpoint_name, priority) for priority in Priority]
 
 
 def priority_of(queue: str) -> Priority:
-    """Return the level of the jobs in a queue."""
+    """Return the priority of the jobs in a queue."""
     _, colon, name = queue.rpartition(":")
-    return _LEVELS.get(colon + name, Priority.NORMAL)
+    return _PRIORITIES.get(colon + name, Priority.NORMAL)
 
 
-def _lists(level: Priority) -> list[str]:
-    suffix = _SUFFIXES[level]
+def _lists(priority: Priority) -> list[str]:
+    suffix = _SUFFIXES[priority]
     named = [suffix, *(suffix + each for each in _KOMBU_LISTS)]
-    if level is Priority.NORMAL:
+    if priority is Priority.NORMAL:
         return named[:1]
     # A number puts a job off, unless the queue's name says what it is.
-    return named if level is Priority.HIGH else [*named, *_KOMBU_LISTS]
+    return named if priority is Priority.HIGH else [*named, *_KOMBU_LISTS]
 
 
-#: What follows `queue_name` in the names of the lists of each level in Redis, in the order in which they are read:
+#: What follows `queue_name` in the names of the lists of each priority in Redis, in the order in which they are read:
 #: our own, and those that kombu makes for programs that send numbers.
-LISTS: dict[Priority, Sequence[str]] = {level: _lists(level) for level in Priority}
+LISTS: dict[Priority, Sequence[str]] = {priority: _lists(priority) for priority in Priority}

@@ -1,8 +1,8 @@
-"""How urgent a job is: three levels, the order in which they are taken, and what numbers of Celery programs mean.
+"""How urgent a job is: three priorities, the order in which they are taken, and what numbers of Celery programs mean.
 
-Of ten jobs that are taken while several levels wait, one is the next `low` one and one the next `normal` one, so that
-neither waits for ever; all others are the most urgent there is. So the first job of a level is taken after nine
-others at the most.
+Of ten jobs that are taken while jobs of several priorities wait, one is the next `low` one and one the next `normal`
+one, so that neither waits for ever; all others are of the highest priority. So the first job of a priority is taken
+after nine others at the most.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LARGEST_NUMBER = 255
 
 
 class Priority(StrEnum):
-    """A level, the most urgent first."""
+    """A priority, the most urgent first."""
 
     #: Goes before all that wait.
     HIGH = "high"
@@ -31,16 +31,16 @@ class Priority(StrEnum):
     LOW = "low"
 
 
-#: The turns at which another level than the most urgent one goes first.
+#: The turns at which another priority than the most urgent one goes first.
 FIRST_AT = {0: Priority.LOW, 5: Priority.NORMAL}
-#: At each turn of a round: the levels in the order in which they are looked at.
+#: At each turn of a round: the priorities in the order in which they are looked at.
 ORDERS: Sequence[Sequence[Priority]] = [
     list(dict.fromkeys([FIRST_AT.get(turn, Priority.HIGH), *Priority])) for turn in range(ROUND)
 ]
 
 
 def of_number(number: int, *, amqp: bool) -> Priority:
-    """Return the level of a Celery program's number, which means what it means to the broker.
+    """Return the priority of a Celery program's number, which means what it means to the broker.
 
     On Redis 0 is the highest, on RabbitMQ the lowest; on both it is what is sent without a priority. So numbers can
     only put jobs off on Redis, and only bring them forward on RabbitMQ.
@@ -51,10 +51,10 @@ def of_number(number: int, *, amqp: bool) -> Priority:
 
 
 def of_option(option: Any, *, amqp: bool) -> Priority:
-    """Return the level that the option `priority` of a call says: by its name, or as `of_number`.
+    """Return the priority that the option `priority` of a call says: by its name, or as `of_number`.
 
     Raises:
-        JobArgumentsWrong: it is neither a level nor a number that a message can have.
+        JobArgumentsWrong: it is neither a priority nor a number that a message can have.
     """
     if option is None:
         return Priority.NORMAL

@@ -1,6 +1,6 @@
 """Records deliveries for jobs that a process of an earlier release, without webhooks, has ended.
 
-Their callbacks are still in Redis, so the notifier scans all callbacks, a few at a time.
+Their callbacks are still in Redis, so the background process scans all callbacks, a few at a time.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _LONGEST_RETRY_AFTER_S = 86_400
 #: Retries are spread over this fraction of the wait.
 _JITTER = 0.2
 _EXCERPT_CHARACTERS = 500
-_INTERNAL_ERROR = "Internal error of the notifier; its log has the details."
+_INTERNAL_ERROR = "Internal error of the background process; its log has the details."
 
 #: Receivers and their proxies refuse large bodies; clients can fetch a large outcome.
 LARGEST_BODY_BYTES = 65_536
@@ -37,11 +37,11 @@ def build_body(job_id: str, record: bytes) -> bytes:
     job = query.parse(job_id, record)
     data = job.document()
     document = {"type": f"job.{job.state.value}", "timestamp": records.iso(job.finished_at), "data": data}
-    text = fast_json.finite(document)
+    text = fast_json.dumps_finite(document)
     if len(text) <= LARGEST_BODY_BYTES:
         return text
     data |= {"outcome": None, "outcome_omitted": True, "url": f"/jobs/{job_id}"}
-    return fast_json.strict(document)
+    return fast_json.dumps_strict(document)
 
 
 def deliver(job_id: str) -> None:

@@ -34,7 +34,7 @@ from workers.webhooks.settings import load
 LEASE_S = 10.0
 #: Time that an attempt may take beyond its time limit.
 ATTEMPT_SLACK_S = 5.0
-#: Threads of a notifier that one receiver may occupy, however slow; a failing receiver may occupy one.
+#: Threads of a background process that one receiver may occupy, however slow; a failing receiver may occupy one.
 LEASES_PER_RECEIVER = 4
 LEASED_AT_ONCE = 100
 _RECEIVERS_AT_ONCE = 100
@@ -361,7 +361,7 @@ def end_attempt(running: RunningAttempt, result: AttemptResult) -> bool:
     names = [keys.delivery(running.job_id), keys.WEBHOOKS_PENDING, keys.WEBHOOKS_ENDED]
     names += [keys.WEBHOOKS_FAILING, keys.WEBHOOK_COUNTS]
     values: list[bytes | str | float] = [running.job_id, running.name]
-    values += [fast_json.strict(attempts), running.tries + 1]
+    values += [fast_json.dumps_strict(attempts), running.tries + 1]
     values += [result.status.value, result.next_in_s, running.body or b"", int(result.receiver_fails)]
     values += [settings.webhook_log_ttl_s, settings.webhook_log_length]
     return bool(script(records_client(), _END)(names, values))

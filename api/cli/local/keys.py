@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.cli.errors import CliError
-from api.cli.local import asked_for
+from api.cli.local import required_keys
 from api.cli.output import Output, local_time
 from api.cli.settings import load
 
@@ -131,7 +131,7 @@ def create(
         second=second,
     )
     session.commit()
-    asks, said = asked_for.keys_asked_for(load())
+    asks, said = required_keys.keys_required(load())
     if output.as_json:
         output.document({**key.document(), "key": text, "keys_asked_for": asks, "note": said})
         return

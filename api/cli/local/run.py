@@ -17,7 +17,7 @@ from api.cli.local.welcome import welcome
 from api.cli.output import Output
 from api.cli.settings import CliSettings, child_environment, load
 
-_COLOURS = {"redis": "magenta", "web": "cyan", "worker": "green", "flower": "yellow", "notifier": "blue"}
+_COLOURS = {"redis": "magenta", "web": "cyan", "worker": "green", "flower": "yellow", "background": "blue"}
 
 
 class Log:
@@ -31,7 +31,7 @@ class Log:
     def write(self, name: str, line: str) -> None:
         """Show a process's line."""
         if self.shown:
-            self.say(Text.assemble((f"{name:<9}", _COLOURS.get(name, "")), line))
+            self.say(Text.assemble((f"{name:<11}", _COLOURS.get(name, "")), line))
 
     def say(self, text: Text | str) -> None:
         """Show a line of our own."""
@@ -46,7 +46,8 @@ def run(examples: bool) -> None:
     """Run the whole service here, in the foreground; Ctrl-C stops it.
 
     Starts a private Redis (unless QUEUECAST_REDIS_URL names one), the API, a worker, Flower
-    and the notifier, which sends webhooks; keeps all data in QUEUECAST_DATA_DIR (./data).
+    and the background process, which sends webhooks and writes the journal.
+    Keeps all data in QUEUECAST_DATA_DIR (./data).
     Ports: QUEUECAST_PORT, QUEUECAST_FLOWER_PORT, QUEUECAST_REDIS_PORT.
     On another address than loopback (QUEUECAST_HOST) the API asks for keys: make one first
     with `queuecast keys create NAME --role admin --new-registry`, and put it into QUEUECAST_API_KEY.

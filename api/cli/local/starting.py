@@ -97,7 +97,7 @@ def start(supervisor: Supervisor, settings: CliSettings, folder: Path, tell: Tel
     private_files.close_to_others(settings.data_dir / _ARTIFACTS)  # earlier releases left it open
     tell("Migrating the registry")
     supervisor.run_to_end("migrate", "python -m registry.migrate")
-    tell("Starting the API, a worker, Flower and the notifier")
+    tell("Starting the API, a worker, Flower and the background process")
     for name, command in commands(folder / "Procfile").items():
         supervisor.start(name, command)
     if examples:

@@ -11,7 +11,7 @@ from api.cli.options import calls_service
 from api.cli.output import Output, local_time
 
 _STATUSES = ["pending", "delivered", "failed"]
-#: Longer due than a notifier needs to see it, also one whose task was lost.
+#: Longer due than a background process needs to see it, also one whose task was lost.
 _OVERDUE_S = 60.0
 
 
@@ -57,8 +57,8 @@ def list_deliveries(client: Client, output: Output, endpoint_name: str | None, s
     )
     if overdue := sum(map(_is_overdue, found["deliveries"])):
         output.note(
-            f"{overdue} of these should have been sent over a minute ago: no notifier runs, or the receiver takes "
-            "less than comes (docs/guides/webhooks.md)."
+            f"{overdue} of these should have been sent over a minute ago: no background process runs, or the receiver "
+            "takes less than comes (docs/guides/webhooks.md)."
         )
 
 

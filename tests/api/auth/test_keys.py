@@ -23,7 +23,7 @@ from registry.database import Database, default_database
 from tests.api.conftest import MAX_BYTES, Client, View
 from tests.api.described_client import PAGES, Answer
 from tests.api.stand_in_worker import StandInWorker
-from tests.support.ports import free_port
+from tests.support.service.ports import free_port
 from tests.support.waiting import eventually
 from workers import keys as redis_keys
 from workers.platform.redis.client import connect, records_client

@@ -18,6 +18,6 @@ def role_of(monkeypatch: pytest.MonkeyPatch) -> SetRole:
     """Sets what the caller of the requests from now on may do."""
 
     def set_role(role: Role) -> None:
-        monkeypatch.setattr(guard, "ANYBODY", Identity("shop", role))
+        monkeypatch.setattr(guard, "ANONYMOUS", Identity("shop", role))
 
     return set_role

@@ -398,7 +398,7 @@ def test_the_files_are_ours_alone_and_are_asked_for_again(client: Client) -> Non
 
 
 def test_a_service_that_is_away_is_said_on_a_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.support.ports import free_port
+    from tests.support.service.ports import free_port
     from workers.platform.redis.client import connect
 
     away = connect(f"redis://127.0.0.1:{free_port()}/0")

@@ -10,7 +10,7 @@ import pytest
 from api.console.headings import MEANINGS
 from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import StandInWorker
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 
 TEMPLATES = sorted((REPOSITORY / "api/console/templates/console").glob("*.html"))
 SHOWN = re.compile(r"\b(?:column|term)\('([^']+)'")

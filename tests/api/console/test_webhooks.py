@@ -12,8 +12,8 @@ from registry.roles import Role
 from tests.api.conftest import Client, View
 from tests.api.console.conftest import SetRole
 from tests.api.console.pages import fields, page
-from tests.support.environment import forget_cached_settings
-from tests.support.webhook_receiver import SECRET
+from tests.support.servers.webhook_receiver import SECRET
+from tests.support.service.environment import forget_cached_settings
 from workers import keys
 from workers.platform.redis.client import records_client
 

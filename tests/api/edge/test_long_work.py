@@ -68,7 +68,7 @@ def test_a_long_outcome_is_read_and_written_in_threads(
     short, long = client.submit(), client.submit()
     worker.succeed(short, "adding", 3.0)
     worker.succeed(long, "adding", LONG_TEXT)
-    read, written = threads_of(query, "shown"), threads_of(fast_json, "strict")
+    read, written = threads_of(query, "shown"), threads_of(fast_json, "dumps_strict")
     for job_id in (short, long):
         assert client.get(f"/jobs/{job_id}").status_code == 200
     assert read == [LOOP, read[1]]

@@ -15,8 +15,8 @@ import pytest
 
 from api.client import Client
 from tests.api.test_serve import Served
-from tests.support.environment import REPOSITORY, clean_environment
-from tests.support.reverse_proxy import ReverseProxy
+from tests.support.servers.reverse_proxy import ReverseProxy
+from tests.support.service.environment import REPOSITORY, clean_environment
 
 pytestmark = [pytest.mark.slow]
 

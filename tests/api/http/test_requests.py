@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api import strict_json
 from api.errors import JsonInvalid, RequestInvalid
-from api.http import requests
+from api.http.flask_app import requests
 
 app = Flask(__name__)
 

@@ -18,7 +18,7 @@ from api.errors import RequestMalformed
 from api.http.exchange import Answer, Request
 from api.http.server.body import Body, hurry
 from api.http.server.http_server import HttpServer, nothing_itself
-from tests.support.ports import free_port, refuses_connections
+from tests.support.service.ports import free_port, refuses_connections
 from tests.support.waiting import eventually
 
 Start = Callable[..., Any]

@@ -16,7 +16,7 @@ from registry.artifacts.store import ArtifactStore
 from registry.settings import load as registry_settings
 from tests.api.conftest import MAX_BYTES, Client
 from tests.api.described_client import Answer
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 
 METADATA = {"name": "adder", "runtime": "python", "input_example": [1.0, 2.0]}
 

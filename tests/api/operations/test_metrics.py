@@ -14,8 +14,8 @@ from api.app import create_app
 from api.settings import ApiSettings
 from registry.database import default_database
 from tests.api.conftest import Client, View
-from tests.support.environment import REPOSITORY, clean_environment
 from tests.support.metrics import Scrape
+from tests.support.service.environment import REPOSITORY, clean_environment
 from workers.embedded_redis.server import EmbeddedRedis
 
 

@@ -13,8 +13,8 @@ from api.auth import guard
 from api.auth.identity import Identity
 from registry.roles import Role
 from tests.api.conftest import Client, View
-from tests.support.environment import forget_cached_settings
-from tests.support.webhook_receiver import SECRET
+from tests.support.servers.webhook_receiver import SECRET
+from tests.support.service.environment import forget_cached_settings
 from workers import keys
 from workers.platform.redis.client import records_client
 from workers.webhooks import store as deliveries
@@ -40,7 +40,7 @@ def role_of(monkeypatch: pytest.MonkeyPatch) -> SetRole:
     """Sets what the caller of the requests from now on may do."""
 
     def set_role(role: Role) -> None:
-        monkeypatch.setattr(guard, "ANYBODY", Identity("shop", role))
+        monkeypatch.setattr(guard, "ANONYMOUS", Identity("shop", role))
 
     return set_role
 
@@ -156,7 +156,7 @@ def test_the_page_of_a_clients_job_doesnt_show_the_deployments_receiver(
 
 
 def ended(job_id: str, status: str, **attempt: Any) -> None:
-    """What the notifier writes at the end of a delivery."""
+    """What the background process writes at the end of a delivery."""
     attempts = [{"at": 1e9, "status_code": None, "error": None, "duration_ms": 12.0, "answer": None, **attempt}]
     records_client().hset(keys.delivery(job_id), items=["status", status, "attempts", json.dumps(attempts)])
 

@@ -12,7 +12,7 @@ from registry.access import api_keys
 from registry.database import default_database
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 
 
 def test_wrong_settings_of_all_its_processes_are_named_before_anything_starts(

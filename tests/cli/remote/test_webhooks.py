@@ -26,7 +26,7 @@ def test_webhooks_that_nobody_sends_are_pointed_out(
     service.on("GET", "/webhooks/deliveries", {"deliveries": [delivery(due_in_s)]})
     result = command("webhooks", "list")
     assert result.exit_code == 0, result.output
-    assert ("no notifier runs" in result.stderr) == said
+    assert ("no background process runs" in result.stderr) == said
 
 
 def test_what_was_sent_again_before_a_refusal_is_said(service: FakeService, command: Command) -> None:

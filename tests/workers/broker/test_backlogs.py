@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from workers import keys
 from workers.broker import backlogs, rabbitmq

@@ -12,8 +12,8 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from tests.support.environment import REPOSITORY, forget_cached_settings
-from tests.support.ports import free_port
+from tests.support.service.environment import REPOSITORY, forget_cached_settings
+from tests.support.service.ports import free_port
 from tests.workers.conftest import submit
 from workers import keys
 from workers.broker import broker_client

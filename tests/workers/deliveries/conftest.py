@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.support.environment import forget_cached_settings
-from tests.support.webhook_receiver import WebhookReceiver, environment
+from tests.support.servers.webhook_receiver import WebhookReceiver, environment
+from tests.support.service.environment import forget_cached_settings
 
 
 @pytest.fixture

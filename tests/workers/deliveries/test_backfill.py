@@ -90,7 +90,7 @@ def dispatching(sent: list[str]) -> Iterator[None]:
         dispatcher.stop()
 
 
-def test_the_notifier_sends_them(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dispatcher_sends_them(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.webhooks.dispatcher._CHECK_INTERVAL_S", 0.05)
     sent: list[str] = []
     with dispatching(sent):

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.environment import forget_cached_settings
-from tests.support.ports import free_port
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.service.environment import forget_cached_settings
+from tests.support.service.ports import free_port
 from tests.support.waiting import eventually
-from tests.support.webhook_receiver import WebhookReceiver
 from tests.workers.conftest import WithRedis, submit
 from workers import keys
 from workers.background import app as background
@@ -184,7 +184,7 @@ def test_an_unreachable_target_is_tried_again(receiver: WebhookReceiver, with_re
     assert "refuses connections" in str(found.attempts[0]["error"])
 
 
-def test_an_error_of_the_notifiers_own_counts_as_an_attempt(
+def test_an_error_of_the_process_itself_counts_as_an_attempt(
     receiver: WebhookReceiver, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -268,7 +268,7 @@ def test_a_record_of_which_nothing_can_be_made_is_not_told_as_nothing(
     found = until(job_id, DeliveryStatus.FAILED)
     assert {each["error"] for each in found.attempts} == {delivery._INTERNAL_ERROR}
     assert not receiver.ids
-    # As after an upgrade of the notifier, which knows what is meant.
+    # As after an upgrade of the background process, which knows what is meant.
     store.hset(keys.delivery(job_id), "record", store.get(keys.record(job_id)) or b"")
     deliveries.redeliver(job_id)
     until(job_id, DeliveryStatus.DELIVERED)

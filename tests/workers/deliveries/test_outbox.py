@@ -171,7 +171,7 @@ def test_jobs_have_callbacks_and_priorities_at_once(store: redis.Redis, with_red
     single = submit(priority=Priority.LOW, callback_url=URL).job_id
     assert [positions.read(NAME, [job_id])[job_id].priority for job_id in [*ids, single]] == [*Priority, Priority.LOW]
     finish(with_redis, *ids, single)
-    assert not store.exists(keys.levels(NAME), keys.CALLBACKS)
+    assert not store.exists(keys.prioritized(NAME), keys.CALLBACKS)
     told = [deliveries.get(job_id).url for job_id in [*ids, single]]
     assert told == [*(f"https://{each}.example.com/" for each in Priority), URL]
 

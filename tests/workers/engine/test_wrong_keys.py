@@ -82,7 +82,7 @@ def test_a_job_ends_although_its_record_is_no_string(store: redis.Redis, with_re
         keys.unfinished("adding"),
         keys.EXPIRING,
         keys.counts("adding"),
-        keys.levels("adding"),
+        keys.prioritized("adding"),
         keys.CALLBACKS,
         keys.ENDPOINT_CALLBACKS,
     ],

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from registry import runtimes
-from tests.support.environment import clean_environment
-from tests.support.processes import Child, no_more_files
+from tests.support.service.environment import clean_environment
+from tests.support.service.processes import Child, no_more_files
 from tests.support.waiting import eventually
 from tests.workers.hosts import toys
 from tests.workers.hosts.conftest import Hosts, Predicted

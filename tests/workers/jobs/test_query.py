@@ -13,7 +13,7 @@ from celery import Celery
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from tests.workers.jobs.conftest import LoopDesk
 from workers import keys
@@ -22,7 +22,7 @@ from workers.jobs import bulk, query, records, transitions
 from workers.jobs.accept import Limits
 from workers.jobs.job import Failure, Job
 from workers.jobs.on_loop import lookups
-from workers.jobs.query import Glance, JobState
+from workers.jobs.query import ClippedRecord, JobState
 from workers.jobs.transitions import Claim, Finish
 from workers.measures import counters
 
@@ -141,13 +141,13 @@ def test_a_client_reads_its_own_jobs_only(store: redis.Redis, monkeypatch: pytes
     submit_ids(20)
     assert [job.job_id for job in query.recent(owner="shop")] == mine[::-1]  # once it has looked through all
     read: list[str] = []
-    glance = query.glance
+    read_clipped = query.read_clipped
 
     def recorded(names: list[str]) -> Any:
         read.extend(names)
-        return glance(names)
+        return read_clipped(names)
 
-    monkeypatch.setattr(query, "glance", recorded)
+    monkeypatch.setattr(query, "read_clipped", recorded)
     assert [job.job_id for job in query.recent("adding", owner="shop")] == mine[2::-1]
     assert read == [keys.record(job_id) for job_id in mine[::-1]]
 
@@ -229,13 +229,13 @@ def test_a_job_is_listed_once_although_others_are_submitted_meanwhile(
 ) -> None:
     monkeypatch.setattr(query, "_PAGE", 4)
     ids = submit_ids(12)
-    glance = query.glance
+    read_clipped = query.read_clipped
 
-    def read_while_submitting(record_keys: list[str]) -> list[Glance | None]:
+    def read_while_submitting(record_keys: list[str]) -> list[ClippedRecord | None]:
         submit_ids(3)
-        return glance(record_keys)
+        return read_clipped(record_keys)
 
-    monkeypatch.setattr(query, "glance", read_while_submitting)
+    monkeypatch.setattr(query, "read_clipped", read_while_submitting)
     assert [job.job_id for job in query.recent("adding", limit=12)] == ids[::-1]
 
 

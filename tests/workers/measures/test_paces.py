@@ -32,7 +32,7 @@ def report(with_redis: WithRedis, *of_workers: PaceReport | None, state: HostsSt
 
 def queue_of(job_id: str) -> dict[str, Any]:
     """Return the queue position in the document of a job."""
-    [job] = query.placed([query.get(job_id)])
+    [job] = query.with_positions([query.get(job_id)])
     found: dict[str, Any] = job.document()["queue"]
     return found
 

@@ -22,7 +22,7 @@ from workers.queues.priorities import ORDERS, ROUND, Priority
 HIGH, NORMAL, LOW = Priority
 
 
-def places_of(*job_ids: str) -> list[int]:
+def positions_of(*job_ids: str) -> list[int]:
     """Return the positions of jobs of "adding", in this order."""
     found = positions.read("adding", job_ids)
     return [found[each].position for each in job_ids]
@@ -35,60 +35,60 @@ def finish(with_redis: WithRedis, *job_ids: str) -> None:
     assert all(with_redis(lambda client: transitions.finish(client, "adding", ends, 3.0, None)))
 
 
-def by_turns(waiting: Mapping[Priority, int], level: Priority, before: int) -> int:
+def by_turns(waiting: Mapping[Priority, int], priority: Priority, before: int) -> int:
     """Count the jobs that are taken before one, turn by turn."""
-    left, taken = {**waiting, level: before + 1}, 0
+    left, taken = {**waiting, priority: before + 1}, 0
     while True:
         turn = next(each for each in ORDERS[(taken + 1) % ROUND] if left.get(each))
         left[turn] -= 1
-        if turn is level and not left[level]:
+        if turn is priority and not left[priority]:
             return taken
         taken += 1
 
 
 def test_the_position_counts_down_as_jobs_before_it_end(store: redis.Redis, with_redis: WithRedis) -> None:
     ids = [submit().job_id for _ in range(4)]
-    assert places_of(*ids) == [0, 1, 2, 3]
+    assert positions_of(*ids) == [0, 1, 2, 3]
     finish(with_redis, *ids[:2])
-    assert places_of(*ids[2:]) == [0, 1]
+    assert positions_of(*ids[2:]) == [0, 1]
     assert positions.read("adding", [ids[0], "ghost"]) == {}
 
 
 def test_what_a_submit_says_is_what_a_look_says(store: redis.Redis) -> None:
-    for level in (LOW, NORMAL, HIGH, NORMAL, LOW, HIGH):
-        accepted = submit(priority=level)
+    for priority in (LOW, NORMAL, HIGH, NORMAL, LOW, HIGH):
+        accepted = submit(priority=priority)
         assert accepted.ahead == positions.read("adding", [accepted.job_id])[accepted.job_id]
 
 
 def test_urgent_jobs_are_before_those_that_came_earlier(store: redis.Redis) -> None:
-    of = {level: [submit(priority=level).job_id for _ in range(3)] for level in (LOW, NORMAL, HIGH)}
-    assert places_of(*of[HIGH], *of[NORMAL], *of[LOW]) == sorted(places_of(*of[HIGH], *of[NORMAL], *of[LOW]))
-    assert places_of(*of[HIGH]) == [0, 1, 3]
-    assert places_of(of[LOW][-1]) == [8]
+    of = {priority: [submit(priority=priority).job_id for _ in range(3)] for priority in (LOW, NORMAL, HIGH)}
+    assert positions_of(*of[HIGH], *of[NORMAL], *of[LOW]) == sorted(positions_of(*of[HIGH], *of[NORMAL], *of[LOW]))
+    assert positions_of(*of[HIGH]) == [0, 1, 3]
+    assert positions_of(of[LOW][-1]) == [8]
 
 
 def test_of_a_long_backlog_the_first_of_each_level_is_taken_after_nine_others(store: redis.Redis) -> None:
-    of = {level: bulk.NewJob({"input": 1}, JobOptions(priority=level)) for level in (HIGH, LOW)}
+    of = {priority: bulk.NewJob({"input": 1}, JobOptions(priority=priority)) for priority in (HIGH, LOW)}
     *_, low, second = bulk.submit("adding", [of[HIGH]] * 300 + [of[LOW]] * 2)
-    assert places_of(low, second) == [9, 19]
-    assert places_of(submit().job_id) == [9]
+    assert positions_of(low, second) == [9, 19]
+    assert positions_of(submit().job_id) == [9]
     assert query.cancel(low).priority is LOW
-    assert places_of(second) == [9]
+    assert positions_of(second) == [9]
 
 
 def test_what_an_earlier_release_leaves_behind_is_tidied_away(store: redis.Redis) -> None:
-    store.zadd(keys.levels("adding"), {f"{number}": sign * number for number in (1, 2, 3) for sign in (1, -1)})
-    store.zadd(keys.levels("adding"), {"4": -4})
+    store.zadd(keys.prioritized("adding"), {f"{number}": sign * number for number in (1, 2, 3) for sign in (1, -1)})
+    store.zadd(keys.prioritized("adding"), {"4": -4})
     job_id = submit(priority=LOW).job_id
-    assert places_of(job_id) == [0]
-    assert store.zrange(keys.levels("adding"), 0, -1) == [job_id.encode()]
+    assert positions_of(job_id) == [0]
+    assert store.zrange(keys.prioritized("adding"), 0, -1) == [job_id.encode()]
 
 
-def test_no_ended_job_is_left_among_the_levels(store: redis.Redis, with_redis: WithRedis) -> None:
-    first, second, third = (submit(priority=level).job_id for level in (HIGH, LOW, HIGH))
+def test_no_ended_job_is_left_among_the_priorities(store: redis.Redis, with_redis: WithRedis) -> None:
+    first, second, third = (submit(priority=priority).job_id for priority in (HIGH, LOW, HIGH))
     finish(with_redis, first, second)
     query.cancel(third)
-    assert not store.exists(keys.levels("adding"))
+    assert not store.exists(keys.prioritized("adding"))
 
 
 @given(
@@ -96,6 +96,6 @@ def test_no_ended_job_is_left_among_the_levels(store: redis.Redis, with_redis: W
     st.sampled_from(Priority),
     st.integers(0, 60),
 )
-def test_the_position_is_that_of_the_turns(waiting: dict[Priority, int], level: Priority, before: int) -> None:
-    others = {each: count for each, count in waiting.items() if each is not level}
-    assert JobsAhead(level, before, others).position == pytest.approx(by_turns(others, level, before), abs=ROUND)
+def test_the_position_is_that_of_the_turns(waiting: dict[Priority, int], priority: Priority, before: int) -> None:
+    others = {each: count for each, count in waiting.items() if each is not priority}
+    assert JobsAhead(priority, before, others).position == pytest.approx(by_turns(others, priority, before), abs=ROUND)

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from tests.support.environment import REPOSITORY
+from tests.support.service.environment import REPOSITORY
 from tests.support.waiting import eventually
 from workers.platform.child_process import dies_with_parent
 

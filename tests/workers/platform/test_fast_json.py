@@ -41,7 +41,7 @@ def read(text: bytes | str) -> str:
 
 @given(VALUES)
 def test_what_is_written_for_celery_is_read_as_what_kombu_writes(value: Any) -> None:
-    assert read(fast_json.as_celery(value)) == read(kombus.dumps(value))  # type: ignore[no-untyped-call]
+    assert read(fast_json.dumps_celery(value)) == read(kombus.dumps(value))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_is_written_for_celery_is_read_as_what_kombu_writes(value: Any) -> 
     ids=repr,
 )  # fmt: skip
 def test_types_of_pythons_own_are_written_as_kombu_writes_them(value: Any) -> None:
-    assert read(fast_json.as_celery([value])) == read(kombus.dumps([value]))  # type: ignore[no-untyped-call]
+    assert read(fast_json.dumps_celery([value])) == read(kombus.dumps([value]))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_types_of_pythons_own_are_written_as_kombu_writes_them(value: Any) -> No
 )
 def test_what_kombu_can_not_say_is_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
-        fast_json.as_celery([value])
+        fast_json.dumps_celery([value])
 
 
 @pytest.mark.parametrize("value", [{1: 2, "1": 3}, [{"a": ({None: 1, "null": 2},)}], {"d": DATE, True: 1, "true": 2}])
 def test_names_that_become_one_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="two names that become the same text"):
-        fast_json.as_celery(value)
+        fast_json.dumps_celery(value)
 
 
 @given(VALUES)
@@ -76,21 +76,21 @@ def test_strict_json_is_read_as_it_was_or_refused_for_a_number_that_is_none(valu
         expected = json.dumps(value, allow_nan=False)
     except ValueError:
         with pytest.raises(ValueError, match="JSON"):
-            fast_json.strict(value)
+            fast_json.dumps_strict(value)
         return
-    assert json.loads(fast_json.strict(value)) == json.loads(expected)
-    assert json.loads(fast_json.finite(value)) == json.loads(expected)
+    assert json.loads(fast_json.dumps_strict(value)) == json.loads(expected)
+    assert json.loads(fast_json.dumps_finite(value)) == json.loads(expected)
 
 
 @pytest.mark.parametrize("value", [math.nan, [math.inf], {"a": [[-math.inf]]}, [None, math.nan]])
 def test_strict_json_has_no_null_where_a_number_was(value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        fast_json.strict(value)
+        fast_json.dumps_strict(value)
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
-    for write in (fast_json.strict, fast_json.as_celery, fast_json.finite):
+    for write in (fast_json.dumps_strict, fast_json.dumps_celery, fast_json.dumps_finite):
         with pytest.raises(ValueError, match="Circular"):
             write(circle)

@@ -11,8 +11,8 @@ import pytest
 import redis
 from hypothesis import strategies
 
-from tests.support.environment import REPOSITORY
 from tests.support.scripts import Given
+from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.errors import QueueStoreFull
 from workers.platform.lua import Lua, in_lua, script
@@ -101,7 +101,7 @@ def test_a_script_names_the_part_of_each_function_that_it_calls(path: Path) -> N
 
 def test_what_several_parts_need_stands_once_and_before_them() -> None:
     text = Lua("workers.jobs", "finish").text
-    for function in ("record_of", "add_weight", "aside"):
+    for function in ("record_of", "add_weight", "try_call"):
         assert text.count(f"local function {function}(") == 1
     assert text.index("function add_weight") < text.index("function unweigh") < text.index("unweigh(weights, ids)\n")
     assert f"local record_prefix = '{keys.record('')}'" in Lua("workers.webhooks", "backfill").text

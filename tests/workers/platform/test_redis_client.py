@@ -11,9 +11,9 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from tests.support.environment import REPOSITORY
-from tests.support.ports import free_port
-from tests.support.proxy import Proxy
+from tests.support.servers.proxy import Proxy
+from tests.support.service.environment import REPOSITORY
+from tests.support.service.ports import free_port
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.errors import QueueUnavailable
 from workers.platform.redis import client as redis_client

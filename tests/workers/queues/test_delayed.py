@@ -37,11 +37,11 @@ def test_a_job_with_a_countdown_waits_outside_of_its_queue_with_its_record_and_a
     due_at = store.zscore(keys.delayed(NAME), accepted.job_id) or 0.0
     assert due_at == pytest.approx(accepted.submitted_at + LATER_S, abs=1)
     assert store.zscore(keys.unfinished(NAME), accepted.job_id) == due_at, "so that nobody takes it for lost before"
-    assert store.zscore(keys.levels(NAME), accepted.job_id) == -due_at
+    assert store.zscore(keys.prioritized(NAME), accepted.job_id) == -due_at
     assert store.exists(keys.message(accepted.job_id))
     job = query.get(accepted.job_id)
     assert (job.state, job.not_before, job.is_delayed) == (JobState.QUEUED, due_at, True)
-    assert query.placed([job])[0].queue_position is None
+    assert query.with_positions([job])[0].queue_position is None
 
 
 def test_a_time_that_has_come_is_none(store: redis.Redis) -> None:

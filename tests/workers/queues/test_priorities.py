@@ -1,4 +1,4 @@
-"""Priorities: what names and numbers mean, and that every way of submitting puts a job into the queue of its level."""
+"""Priorities: what names and numbers mean, and that each way of submitting puts a job into its priority's queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import redis
 from celery import Celery, group
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.workers.conftest import WithRedis, message_of, submit
 from tests.workers.stand_ins import queued_job
 from workers import keys, tasks
@@ -31,12 +31,12 @@ HIGH, NORMAL, LOW = Priority
 
 def waiting(store: redis.Redis) -> dict[str, int]:
     """How many jobs wait in each queue that has any."""
-    return {level.value: length for level in Priority if (length := store.llen(queue_name("adding", level)))}
+    return {priority.value: length for priority in Priority if (length := store.llen(queue_name("adding", priority)))}
 
 
-def messages(store: redis.Redis, level: Priority) -> list[bytes]:
-    """The messages in the queue of a level, the next one first."""
-    return [each for each in store.lrange(queue_name("adding", level), 0, -1)[::-1] if isinstance(each, bytes)]
+def messages(store: redis.Redis, priority: Priority) -> list[bytes]:
+    """The messages in the queue of a priority, the next one first."""
+    return [each for each in store.lrange(queue_name("adding", priority), 0, -1)[::-1] if isinstance(each, bytes)]
 
 
 @pytest.fixture
@@ -74,17 +74,17 @@ def test_what_is_no_priority_is_refused_with_nothing_stored(store: redis.Redis, 
     assert store.keys() == []
 
 
-@pytest.mark.parametrize("level", Priority)
-def test_a_job_waits_in_the_queue_of_its_level_and_its_message_says_so(store: redis.Redis, level: Priority) -> None:
-    result = tasks.predict.apply_async(("adding", 1), priority=level.value)
-    assert waiting(store) == {level: 1}
-    assert message_of(store, result.id).priority is level
-    [message] = messages(store, level)
-    assert parse("tag", "adding", message).priority is level
-    group(tasks.predict.s("adding", row).set(priority=level.value) for row in (2, 3)).apply_async()
-    assert waiting(store) == {level: 3}
-    query.submit("adding", {"input": 1}, limits=Limits(), options=JobOptions(priority=level))
-    assert waiting(store) == {level: 4}
+@pytest.mark.parametrize("priority", Priority)
+def test_a_job_waits_in_the_queue_of_its_level_and_its_message_says_so(store: redis.Redis, priority: Priority) -> None:
+    result = tasks.predict.apply_async(("adding", 1), priority=priority.value)
+    assert waiting(store) == {priority: 1}
+    assert message_of(store, result.id).priority is priority
+    [message] = messages(store, priority)
+    assert parse("tag", "adding", message).priority is priority
+    group(tasks.predict.s("adding", row).set(priority=priority.value) for row in (2, 3)).apply_async()
+    assert waiting(store) == {priority: 3}
+    query.submit("adding", {"input": 1}, limits=Limits(), options=JobOptions(priority=priority))
+    assert waiting(store) == {priority: 4}
 
 
 def test_a_number_travels_on_in_the_message(store: redis.Redis) -> None:
@@ -94,8 +94,8 @@ def test_a_number_travels_on_in_the_message(store: redis.Redis) -> None:
 
 
 def test_of_many_jobs_each_goes_to_the_queue_of_its_own_level_in_order(store: redis.Redis) -> None:
-    levels = [HIGH, None, LOW, HIGH, NORMAL, None, LOW]
-    many = [bulk.NewJob({"input": number}, JobOptions(priority=level)) for number, level in enumerate(levels)]
+    priorities = [HIGH, None, LOW, HIGH, NORMAL, None, LOW]
+    many = [bulk.NewJob({"input": number}, JobOptions(priority=priority)) for number, priority in enumerate(priorities)]
     ids = bulk.submit("adding", many, idempotency=Idempotency("key", b"many"), priority="low")
     assert bulk.submit("adding", many, idempotency=Idempotency("key", b"many"), priority="low") == ids
     assert waiting(store) == {"high": 2, "normal": 1, "low": 4}
@@ -112,7 +112,7 @@ def test_on_rabbitmq_each_level_has_a_queue(store: redis.Redis, on_rabbitmq: lis
     assert numbers == {queue: [number for each, number in on_rabbitmq if each == queue] for queue, _ in on_rabbitmq}
 
 
-def test_many_jobs_are_sent_to_another_broker_by_their_levels(
+def test_many_jobs_are_sent_to_another_broker_by_their_priorities(
     store: redis.Redis, on_rabbitmq: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: dict[str, int] = {}
@@ -122,31 +122,31 @@ def test_many_jobs_are_sent_to_another_broker_by_their_levels(
         taken.update(range(len(messages)))
 
     monkeypatch.setattr(broker_client, "send_many", send_many)
-    levels = [LOW, HIGH, None, LOW]
-    bulk.submit("adding", [bulk.NewJob({"input": 1}, JobOptions(priority=level)) for level in levels])
+    priorities = [LOW, HIGH, None, LOW]
+    bulk.submit("adding", [bulk.NewJob({"input": 1}, JobOptions(priority=priority)) for priority in priorities])
     assert sent == {"predict.adding:high": 1, "predict.adding": 1, "predict.adding:low": 2}
 
 
-@pytest.mark.parametrize("level", Priority)
+@pytest.mark.parametrize("priority", Priority)
 def test_a_program_without_our_code_says_a_level_by_the_queue(
-    store: redis.Redis, bare_app: Celery, level: Priority
+    store: redis.Redis, bare_app: Celery, priority: Priority
 ) -> None:
-    bare_app.send_task("predict", args=["adding", 1], queue=queue_name("adding", level))
-    assert waiting(store) == {level: 1}
-    [message] = messages(store, level)
-    assert parse("tag", "adding", message).priority is level
-    # A number beside it neither loses the job nor changes its level.
+    bare_app.send_task("predict", args=["adding", 1], queue=queue_name("adding", priority))
+    assert waiting(store) == {priority: 1}
+    [message] = messages(store, priority)
+    assert parse("tag", "adding", message).priority is priority
+    # A number beside it neither loses the job nor changes its priority.
     bare_app.send_task("predict", args=["adding", 1], queue=queue_name("adding", HIGH), priority=9)
     assert backlogs.read(["adding"])["adding"].depth == 2
 
 
-@pytest.mark.parametrize(("number", "level"), [(0, NORMAL), (2, NORMAL), (3, LOW), (9, LOW)])
+@pytest.mark.parametrize(("number", "priority"), [(0, NORMAL), (2, NORMAL), (3, LOW), (9, LOW)])
 def test_a_number_of_a_program_without_our_code_is_mapped(
-    store: redis.Redis, bare_app: Celery, with_redis: WithRedis, number: int, level: Priority
+    store: redis.Redis, bare_app: Celery, with_redis: WithRedis, number: int, priority: Priority
 ) -> None:
     bare_app.send_task("predict", args=["adding", 1], queue=queue_name("adding"), priority=number)
     [leased] = with_redis(lambda client: Leases(client, 20).fetch({"adding": 5}))
-    assert parse(leased.tag, "adding", leased.message).priority is level
+    assert parse(leased.tag, "adding", leased.message).priority is priority
 
 
 def test_the_backlog_counts_all_levels_and_its_age_is_that_of_the_oldest(
@@ -160,17 +160,17 @@ def test_the_backlog_counts_all_levels_and_its_age_is_that_of_the_oldest(
     assert backlogs.read(["adding"])["adding"] == backlogs.Backlog(5, 9.0)
 
 
-@pytest.mark.parametrize("level", Priority)
+@pytest.mark.parametrize("priority", Priority)
 def test_a_replayed_dead_letter_has_the_priority_that_it_had(
-    store: redis.Redis, with_redis: WithRedis, level: Priority
+    store: redis.Redis, with_redis: WithRedis, priority: Priority
 ) -> None:
-    job_id = submit(priority=level).job_id
-    [message] = messages(store, level)
+    job_id = submit(priority=priority).job_id
+    [message] = messages(store, priority)
     letter = DeadLetter(job_id, "adding", message, (), 1.0, 2.0)
     store.flushdb()
     with_redis(lambda client: dead_letters.keep(client, [letter]))
     dead_letters.replay(job_id)
-    assert waiting(store) == {level: 1}
+    assert waiting(store) == {priority: 1}
 
 
 def test_no_endpoint_has_a_name_that_makes_its_queue_anothers() -> None:

@@ -12,7 +12,7 @@ import redis
 from celery import Celery, signals
 from kombu.serialization import dumps
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from workers import keys
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob, parse
 from workers.errors import SettingsWrong

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kombu import compression
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from workers import keys
 from workers.engine.intake.messages import MessageUnreadable, parse
 from workers.queues import envelopes, unpacking

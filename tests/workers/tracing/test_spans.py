@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.support.environment import REPOSITORY, clean_environment
+from tests.support.service.environment import REPOSITORY, clean_environment
 from tests.workers.stand_ins import queued_job
 from workers import keys
 from workers.jobs import accept, bulk

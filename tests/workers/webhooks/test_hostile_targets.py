@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.receivers import Behaviour, Receiver, answering, http
+from tests.support.servers.receivers import Behaviour, Receiver, answering, http
 from tests.workers.webhooks.conftest import Names, ServerTls
 from tests.workers.webhooks.test_http import HOST, Networks, failure, sent
 from workers.errors import TargetRefused

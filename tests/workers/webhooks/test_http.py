@@ -15,8 +15,8 @@ import pytest
 import trustme
 from standardwebhooks import Webhook
 
-from tests.support.ports import free_port
-from tests.support.receivers import Receiver, answering, http
+from tests.support.servers.receivers import Receiver, answering, http
+from tests.support.service.ports import free_port
 from tests.workers.webhooks.conftest import Names, ServerTls
 from workers.errors import TargetUnreachable
 from workers.webhooks.allowlist import Allowlist

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from workers.errors import SettingsWrong, TargetRefused
 from workers.webhooks import settings
 from workers.webhooks.signing import new_secret

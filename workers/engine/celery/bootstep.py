@@ -35,7 +35,7 @@ _COLLECT_S = 0.05
 # Receivers see plain JSON.
 _EVENTS_SERIALIZER = "queuecast-events"
 serialization.register(  # type: ignore[no-untyped-call]
-    _EVENTS_SERIALIZER, fast_json.own, None, "application/json", "utf-8"
+    _EVENTS_SERIALIZER, fast_json.dumps_plain, None, "application/json", "utf-8"
 )
 # kombu decompresses messages to Celery's own consumer before the code of this package sees them.
 unpacking.bound_kombu()

@@ -22,7 +22,7 @@ from workers import keys
 from workers.jobs.transitions import claim_fetched_values
 from workers.platform.lua import Lua, script
 from workers.queues import envelopes
-from workers.queues.holder import HOLDER
+from workers.queues.lease_holder import LEASE_HOLDER
 from workers.queues.naming import LISTS, queue_name
 from workers.queues.priorities import Priority
 
@@ -69,7 +69,7 @@ class Leases:
         self,
         client: Redis,
         lease_s: float,
-        holder: str = HOLDER,
+        holder: str = LEASE_HOLDER,
         records: Redis | None = None,
         worker_name: str = "",
     ) -> None:

@@ -49,7 +49,7 @@ class JobSink(Protocol):
 
     @property
     def takes_early(self) -> bool:
-        """Whether it accepts delayed jobs early, to reject them; otherwise they are set aside (`parking`)."""
+        """Whether it accepts delayed jobs early, to reject them; otherwise they leave their queue (`delays`)."""
 
     def receive(self, jobs: list[QueuedJob]) -> None:
         """Accept fetched jobs."""
@@ -57,8 +57,8 @@ class JobSink(Protocol):
     def not_fetched(self, why: str | None) -> None:
         """Record why a queue can't be read; None: all queues were read."""
 
-    def not_parked(self, why: str | None) -> None:
-        """Record why delayed jobs can't be set aside; None: they were set aside."""
+    def not_delayed(self, why: str | None) -> None:
+        """Record why early jobs can't be delayed; None: they were delayed."""
 
 
 class Intake(Protocol):

@@ -21,8 +21,8 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from workers.engine.intake import rabbitmq_connection
+from workers.engine.intake.delays import Delays, early
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob
-from workers.engine.intake.parking import Parking, early
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.rabbitmq_connection import BrokerGone, gone
 from workers.engine.intake.rabbitmq_consumer import Consumer
@@ -66,7 +66,7 @@ class AmqpIntake:
     def __init__(self, records: Redis, sinks: Mapping[str, JobSink], settings: WorkerSettings, name: str) -> None:
         self.source = AmqpSource(records, settings.lease_s)
         self._records = records
-        self._parking = Parking(records, leases_are_beside_records=False)
+        self._delays = Delays(records, leases_are_beside_records=False)
         self._sinks = sinks
         self._lease_s = settings.lease_s
         self._urls = settings.queue_url.split(";")
@@ -291,18 +291,18 @@ class AmqpIntake:
                 self._in_background(self.give_back([job.job_id for job in jobs]))
                 continue
             if too_early := early(sink, jobs):
-                self._in_background(self._park(sink, name, [job for job in jobs if job in too_early]))
+                self._in_background(self._delay(sink, name, [job for job in jobs if job in too_early]))
             if others := [job for job in jobs if job not in too_early]:
                 sink.receive(others)
 
-    async def _park(self, sink: JobSink, endpoint_name: str, jobs: list[QueuedJob]) -> None:
-        """Set aside delayed jobs, and acknowledge their messages afterwards.
+    async def _delay(self, sink: JobSink, endpoint_name: str, jobs: list[QueuedJob]) -> None:
+        """Delay jobs that are not due, and acknowledge their messages afterwards.
 
         Until then they count as held, so that messages that are delivered again after a lost connection are
         acknowledged too.
         """
         due, settled = await persistently(
-            "set aside delayed jobs", lambda: self._parking.park_for(sink, endpoint_name, jobs)
+            "delay jobs", lambda: self._delays.delay_for(sink, endpoint_name, jobs)
         )
         await self.ack(settled)
         if due:

@@ -17,7 +17,7 @@ from workers.engine.intake.messages import MessageUnreadable, QueuedJob, parse, 
 from workers.platform.lua import Lua, script
 from workers.queues import envelopes
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable
-from workers.queues.holder import HOLDER
+from workers.queues.lease_holder import LEASE_HOLDER
 from workers.settings import DAY_S
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ async def read_with_care(
         MessageUnreadable: as `parse` does, and if too many workers were lost with it and it has no job to fail.
         RedisError, OSError: Redis can't be reached.
     """
-    reader = [READERS_OF + (tag or hashlib.sha256(message).hexdigest()), HOLDER]
+    reader = [READERS_OF + (tag or hashlib.sha256(message).hexdigest()), LEASE_HOLDER]
     if await script(client, _BEGIN)([keys.READING], [*reader, _REMEMBERED_S, MOST_LOST]) > MOST_LOST:
         why = f"The message is given up: {MOST_LOST} workers were lost while reading it."
         _log.error("a message of %s was given up: %s", endpoint_name, why, extra={"endpoint_name": endpoint_name})

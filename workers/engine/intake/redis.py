@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from redis import RedisError, ResponseError
 from redis.asyncio import Redis
 
+from workers.engine.intake.delays import Delays, early
 from workers.engine.intake.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob, release_claims
-from workers.engine.intake.parking import Parking, early
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.reading import read_at_once, read_with_care
 from workers.jobs.transitions import unclaim_fetched
@@ -66,7 +66,7 @@ class RedisIntake:
         self._worker_name = worker_name
         #: A signed message has to be read before its job is touched.
         self._claims = self.leases_are_beside_records and bool(worker_name) and not load().message_keys
-        self._parking = Parking(records or client, leases_are_beside_records=records is None)
+        self._delays = Delays(records or client, leases_are_beside_records=records is None)
         self.leases = self.source = Leases(client, lease_s, records=records, worker_name=worker_name)
         self._client = client
         self._sinks = sinks
@@ -309,7 +309,7 @@ class RedisIntake:
             await self.give_back([job.tag for job in jobs])
             return
         if too_early := early(sink, jobs):
-            due = await self._park(sink, endpoint_name, [job for job in jobs if job in too_early])
+            due = await self._delay(sink, endpoint_name, [job for job in jobs if job in too_early])
             jobs = [job for job in jobs if job not in too_early or job in due]
         if jobs:
             self._held.update((job.tag, job) for job in jobs)
@@ -319,10 +319,10 @@ class RedisIntake:
         """Return the endpoints of which a job that comes alone is claimed at once."""
         return [name for name in names if self._sinks[name].serves_at_once] if self._claims else []
 
-    async def _park(self, sink: JobSink, endpoint_name: str, jobs: list[QueuedJob]) -> set[QueuedJob]:
-        """Set aside delayed jobs; return those that are due by Redis's clock."""
+    async def _delay(self, sink: JobSink, endpoint_name: str, jobs: list[QueuedJob]) -> set[QueuedJob]:
+        """Delay jobs that are not due; return those that are due by Redis's clock."""
         await release_claims(self._client, self._worker_name, jobs)
-        due, settled = await self._parking.park_for(sink, endpoint_name, jobs)
+        due, settled = await self._delays.delay_for(sink, endpoint_name, jobs)
         if not self.leases_are_beside_records:
             await self.leases.ack([job.tag for job in settled])
         return set(due)

@@ -138,9 +138,9 @@ class Endpoint:
         """Show in the status why a queue can't be read; None: it can be read again."""
         self._context.trouble(self.name, "read a queue", why)
 
-    def not_parked(self, why: str | None) -> None:
-        """Show in the status why delayed jobs can't be set aside; None: they can be again."""
-        self._context.trouble(self.name, "set aside delayed jobs", why)
+    def not_delayed(self, why: str | None) -> None:
+        """Show in the status why early jobs can't be delayed; None: they can be again."""
+        self._context.trouble(self.name, "delay jobs", why)
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
         """End a running job whose record is cancelled; see `HostSlot.cancel`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
+from workers.engine.serving import journal
 from workers.engine.supervision import persistently
 from workers.errors import EndpointUndeployed, JobFailed, PoisonJob
 from workers.jobs import dead_letters, records, transitions
@@ -59,9 +60,15 @@ def write_soon(context: Context, deployment: DesiredDeployment, endings: Sequenc
 
 async def write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     """Write terminal records, then acknowledge the messages, however long Redis is away."""
+    has_journal = journal.keeps(deployment)
+
+    def written_bytes(ending: Ending) -> int:
+        # With its message go its inputs.
+        return _written_bytes(ending) + (len(ending.job.message) if has_journal else 0)
+
     # Dead letters come last, in a write of their own: if Redis refuses them, the others have ended.
     for part in ([each for each in endings if not each.dead_letter], [each for each in endings if each.dead_letter]):
-        for some in in_parts(part, _written_bytes, _WRITTEN_AT_ONCE, _WRITTEN_AT_ONCE_BYTES):
+        for some in in_parts(part, written_bytes, _WRITTEN_AT_ONCE, _WRITTEN_AT_ONCE_BYTES):
             await _write(context, deployment, some)
 
 
@@ -81,8 +88,10 @@ async def _write(context: Context, deployment: DesiredDeployment, endings: Seque
     def refused(why: str | None) -> None:
         context.trouble(name, "count ended jobs", why)
 
+    of_journal = journal.part(context.worker_name, deployment, jobs, finishes)
+
     async def finish() -> list[bool]:
-        return await transitions.finish(context.records, name, finishes, now, ttl_s, leases, refused)
+        return await transitions.finish(context.records, name, finishes, now, ttl_s, leases, refused, of_journal)
 
     with intake.ending(leases):
         written = await context.for_endpoint(name, "write outcomes", finish)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 _RELEASE = Lua("workers.jobs", "release")
 _TAKE_DUE = Lua("workers.jobs", "take_due")
-_SENT = Lua("workers.jobs", "released")
+_SENT = Lua("workers.jobs", "mark_released")
 
 #: Longest pause between two checks. A job that is delayed for less may be released that much late, others on time.
 _CHECK_S = 0.5
@@ -77,7 +77,7 @@ class Release:
 
     async def _move(self, endpoint_name: str, until_s: str) -> bool:
         """Move some jobs into queues in the same Redis; return whether there may be more."""
-        names = [*_keys(endpoint_name), keys.levels(endpoint_name), *queue_names(endpoint_name)]
+        names = [*_keys(endpoint_name), keys.prioritized(endpoint_name), *queue_names(endpoint_name)]
         values: list[str | int] = [until_s, _RELEASED_AT_ONCE, keys.record(""), keys.message("")]
         more, refused = await script(self._records, _RELEASE)(names, values)
         if refused:

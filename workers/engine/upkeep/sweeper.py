@@ -52,19 +52,19 @@ class Queued:
         self._source = source
         self._endpoint_name = endpoint_name
         self._found = set[Priority]()
-        self._has_levels = True
+        self._has_priorities = True
 
     @property
     def all_others_are(self) -> bool:
         """Whether all jobs that were not searched for can be assumed to be queued."""
-        return len(self._found) == len(Priority) if self._has_levels else Priority.NORMAL in self._found
+        return len(self._found) == len(Priority) if self._has_priorities else Priority.NORMAL in self._found
 
     async def without(self, job_ids: Sequence[str]) -> list[str]:
         """Return those of the jobs that are in no queue."""
-        levels = keys.levels(self._endpoint_name)
-        self._has_levels = bool(await self._records.exists(levels))
-        known = job_ids and self._has_levels
-        scores = await self._records.zmscore(levels, list(job_ids)) if known else [None] * len(job_ids)
+        prioritized = keys.prioritized(self._endpoint_name)
+        self._has_priorities = bool(await self._records.exists(prioritized))
+        known = job_ids and self._has_priorities
+        scores = await self._records.zmscore(prioritized, list(job_ids)) if known else [None] * len(job_ids)
         return [job_id for job_id, score in zip(job_ids, scores, strict=True) if not await self._has(job_id, score)]
 
     async def _has(self, job_id: str, score: float | None) -> bool:

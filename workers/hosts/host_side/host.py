@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from registry.hosting import loading
-from registry.runtimes import failures
+from registry.runtimes.failures import exceptions
 from registry.runtimes.protocol import Model
 from registry.signatures.output_columns import OutputDescription, description_of
 from workers.hosts import frames
@@ -97,8 +97,8 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
         load_ms = round((time.perf_counter() - began) * 1000, 1)
         answer: dict[str, Any] = {"ready": {"load_ms": load_ms, "outputs": outputs, "example_ms": example_ms}}
     except BaseException as error:  # noqa: BLE001 - any error of a model's code is an answer, also SystemExit
-        _log.error("the model can't be loaded\n%s", failures.trace(error))
-        flat = failures.flat(error)
+        _log.error("the model can't be loaded\n%s", exceptions.with_traceback(error))
+        flat = exceptions.type_and_message(error)
         known = isinstance(error, RegistryError)
         answer = {
             "failed": flat["message"] if known else f"The model can't be loaded: {flat['type']}: {flat['message']}"

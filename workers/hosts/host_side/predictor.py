@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from registry.errors import OutputInvalid
-from registry.runtimes import failures, tracebacks
+from registry.runtimes.failures import exceptions, tracebacks
 from registry.runtimes.outputs import MAX_DEPTH, is_json, rows_to_json, to_json
 from registry.runtimes.protocol import Model
 from workers.hosts import frames
@@ -86,8 +86,8 @@ class Predictor:
     @staticmethod
     def _failure(error: BaseException, errors: dict[int, dict[str, str]], *, alone: bool) -> dict[str, str]:
         if alone and not errors:  # one traceback for each answer
-            _log.error("a prediction failed\n%s", failures.trace(error))
-        failure = failures.flat(error)
+            _log.error("a prediction failed\n%s", exceptions.with_traceback(error))
+        failure = exceptions.type_and_message(error)
         if alone and len(errors) < _MOST_TRACEBACKS and (lines := tracebacks.last_lines(error)):
             failure["traceback"] = lines
         return failure
@@ -148,7 +148,7 @@ def _one_by_one(outputs: list[Any], errors: dict[int, dict[str, str]]) -> Iterat
         try:
             text = _text_of(output, left_bytes)
         except BaseException as error:  # noqa: BLE001 - encoding may call the model's code
-            errors.setdefault(index, failures.flat(error))
+            errors.setdefault(index, exceptions.type_and_message(error))
             text = b"null"
         left_bytes -= len(text)
         yield text

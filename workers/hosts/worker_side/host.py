@@ -229,7 +229,7 @@ class RemoteHost:
 
     async def _request(self, request: dict[str, Any], timeout_s: float, decode: Callable[[bytes], _Answer]) -> _Answer:
         self._request_number += 1
-        frame = frames.framed(fast_json.strict({"number": self._request_number, **request}))
+        frame = frames.framed(fast_json.dumps_strict({"number": self._request_number, **request}))
         try:
             with self._memory:
                 async with asyncio.timeout(timeout_s):

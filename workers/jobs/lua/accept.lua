@@ -19,7 +19,7 @@
 -- An idempotency key is forgotten with the record of its job. Scores in `unfinished` and `priorities` are Redis's
 -- time, which follows the order of the queue, or when the job is due. A call whose first job is there was accepted
 -- before, and its answer was lost. Commands that may fail, on keys of a wrong type, run before anything is stored.
---@ parts jobs/status platform/aside platform/clock measures/levels_of jobs/weigh
+--@ parts jobs/status platform/try_call platform/clock measures/count_by_priority jobs/weigh
 --@ constants workers.keys record
 
 local unfinished, priorities, recent, endpoints, expiring, limits, callbacks, delayed, weights = unpack(KEYS, 1, 9)
@@ -53,7 +53,7 @@ end
 local before, highs, lows = 0, 0, 0
 if repeats == 'job' then
   before = redis.call('ZCOUNT', unfinished, '-inf', until_s)
-  highs, lows = levels_of(priorities, until_s)
+  highs, lows = count_by_priority(priorities, until_s)
 end
 
 local answer = {'accepted', before, highs, lows}
@@ -113,9 +113,9 @@ redis.call('ZADD', unfinished, unpack(due_at))
 weigh(weights, asked.owner, weighed)
 if #scores > 0 then redis.call('ZADD', priorities, unpack(scores)) end
 local function list_recent(list)
-  aside('ZADD', list, unpack(submits))
-  aside('ZREMRANGEBYRANK', list, 0, -1 - tonumber(most_recent))
-  aside('EXPIRE', list, ttl)
+  try_call('ZADD', list, unpack(submits))
+  try_call('ZREMRANGEBYRANK', list, 0, -1 - tonumber(most_recent))
+  try_call('EXPIRE', list, ttl)
 end
 list_recent(recent)
 if owned ~= '' then list_recent(owned) end

@@ -4,7 +4,7 @@
 -- Returns for each job "" where it is claimed now; otherwise the terminal status that it has already,
 -- the whole record of an attempt that was begun before, or NOT_HELD: the lease was lost. The last answer is what could
 -- not be done beside it.
---@ parts platform/even_if_full jobs/status platform/aside queues/holders
+--@ parts platform/even_if_full jobs/status platform/try_call queues/leases
 
 local jobs = #KEYS - 3
 local recent, endpoints, unfinished = unpack(KEYS, jobs + 1)
@@ -25,14 +25,14 @@ for i = 1, jobs do
   else
     redis.call('SET', KEYS[i], started_record, 'EX', ttl)
     if not record or record == '' then
-      aside('ZADD', recent, 'NX', submitted_at, job_id)
-      aside('ZADD', unfinished, 'NX', submitted_at, job_id)
-      aside('SADD', endpoints, endpoint)
+      try_call('ZADD', recent, 'NX', submitted_at, job_id)
+      try_call('ZADD', unfinished, 'NX', submitted_at, job_id)
+      try_call('SADD', endpoints, endpoint)
     end
     answers[i] = ''
   end
 end
-aside('ZREMRANGEBYRANK', recent, 0, -1 - tonumber(most_recent))
-aside('EXPIRE', recent, ttl)
+try_call('ZREMRANGEBYRANK', recent, 0, -1 - tonumber(most_recent))
+try_call('EXPIRE', recent, ttl)
 answers[jobs + 1] = refused
 return answers

@@ -5,7 +5,7 @@
 -- ARGV: time up to which jobs count as due ("" for now), most jobs to take, prefix of the keys of records, prefix of
 -- those of copies, for how many seconds they are taken, bytes of messages after which no more are taken.
 -- Returns whether there may be more; then ids and messages.
---@ parts platform/even_if_full platform/now jobs/status platform/aside jobs/message_to_send
+--@ parts platform/even_if_full platform/now jobs/status platform/try_call jobs/message_to_send
 
 local delayed, unfinished = unpack(KEYS)
 local until_s, most, record_prefix, copy_prefix, seconds, left_bytes = unpack(ARGV)

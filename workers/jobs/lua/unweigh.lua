@@ -1,7 +1,7 @@
 -- Lua function for the scripts that end jobs: removes the jobs with these ids from the sums.
---@ parts platform/aside jobs/add_weight
+--@ parts platform/try_call jobs/add_weight
 local function unweigh(weights, ids)
-  local found, counted, seen, sums = aside('HMGET', weights, unpack(ids)) or {}, {}, {}, {}
+  local found, counted, seen, sums = try_call('HMGET', weights, unpack(ids)) or {}, {}, {}, {}
   for i, weight in ipairs(found) do
     if weight and not seen[ids[i]] then
       seen[ids[i]] = true
@@ -10,8 +10,8 @@ local function unweigh(weights, ids)
     end
   end
   if #counted == 0 then return end
-  aside('HDEL', weights, unpack(counted))
+  try_call('HDEL', weights, unpack(counted))
   for field, sum in pairs(sums) do
-    if (aside('HINCRBY', weights, field, -sum) or 0) <= 0 then aside('HDEL', weights, field) end
+    if (try_call('HINCRBY', weights, field, -sum) or 0) <= 0 then try_call('HDEL', weights, field) end
   end
 end

@@ -1,12 +1,12 @@
 -- As `withdraw`, for a page of queued jobs of one endpoint.
--- KEYS: unfinished, expiring, counts, levels, delayed, weights, its figures of this minute; then the records; then the
+-- KEYS: unfinished, expiring, counts, prioritized, delayed, weights, its figures of this minute; then the records; then the
 -- copies of the messages.
 -- ARGV: seconds to live of a record, of the minute, kind, endpoint; then id, terminal record and owner ("" for none) of
 -- each job.
 -- Returns how many were withdrawn, and what could not be done beside it; others are not queued any more.
---@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify jobs/unweigh jobs/count_kind
+--@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/unweigh jobs/count_ended
 
-local unfinished, expiring, counts, levels, delayed, weights, minute = unpack(KEYS, 1, 7)
+local unfinished, expiring, counts, prioritized, delayed, weights, minute = unpack(KEYS, 1, 7)
 local ttl, minute_ttl, kind, endpoint = unpack(ARGV, 1, 4)
 local SHARED_KEYS, FIXED, OF_JOB = 7, 4, 3
 local jobs = (#KEYS - SHARED_KEYS) / 2
@@ -24,10 +24,10 @@ for i = 1, jobs do
 end
 if #ids > 0 then
   redis.call('DEL', unpack(copies))
-  for _, set in ipairs({unfinished, expiring, levels, delayed}) do aside('ZREM', set, unpack(ids)) end
+  for _, set in ipairs({unfinished, expiring, prioritized, delayed}) do try_call('ZREM', set, unpack(ids)) end
   unweigh(weights, ids)
-  count_kind(counts, minute, minute_ttl, kind, #ids)
+  count_ended(counts, minute, minute_ttl, kind, #ids)
   notify(endpoint, ids, records, owners)
-  tell_ended(ids)
+  publish_ended(ids)
 end
 return {#ids, refused}

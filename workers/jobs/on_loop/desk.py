@@ -84,7 +84,7 @@ class Desk:
                 new = await beside(size_bytes, accept.prepare, *about)
                 accepted = await self._commits.commit(new, limits, idempotency)
         if accepted.repeated:
-            [job] = await self.reads.placed([await self.reads.get(accepted.job_id)])
+            [job] = await self.reads.with_positions([await self.reads.get(accepted.job_id)])
             return job
         return query.accepted_view(accepted, owner)
 

@@ -82,7 +82,7 @@ class Following:
             QueueUnavailable: Redis can't be reached.
         """
         with self._waits.watching(job_id) as watch:
-            [job] = await self._reads.placed([await self._reads.get(job_id, owner)])
+            [job] = await self._reads.with_positions([await self._reads.get(job_id, owner)])
             follower = Follower(watch, job)
             self._waits.listen()
             self._add(job_id, follower)
@@ -134,12 +134,12 @@ class Following:
             read[job_id] = query.parse_if_readable(job_id, record)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)  # others are answered meanwhile
-        placed = await self._reads.placed([job for job in read.values() if job is not None])
-        placed_of = {job.job_id: job for job in placed}
+        positioned = await self._reads.with_positions([job for job in read.values() if job is not None])
+        positioned_of = {job.job_id: job for job in positioned}
         for number, (job_id, job) in enumerate(read.items()):
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
             # Of those that have ended the waits tell.
             if job is None or not job.state.terminal:
                 for follower in followed[job_id]:
-                    follower.see(placed_of.get(job_id))
+                    follower.see(positioned_of.get(job_id))

@@ -58,7 +58,7 @@ async def look_up(
             theirs = ids if owner is None else [job.job_id for job in (await _read(reads, ids, owner)).jobs]
             await waits.wait_for_all(theirs, wait_s)
         found = await _read(reads, ids, owner)
-    found.jobs = await reads.placed(found.jobs)
+    found.jobs = await reads.with_positions(found.jobs)
     return found
 
 

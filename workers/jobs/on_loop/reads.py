@@ -111,7 +111,7 @@ class Reads:
         found: list[bytes | None] = answer
         return found
 
-    async def placed(self, found: Sequence[JobView]) -> list[JobView]:
+    async def with_positions(self, found: Sequence[JobView]) -> list[JobView]:
         """Return jobs with the queue positions of those that are queued. Raises QueueUnavailable."""
         queued = [job for job in found if job.state is JobState.QUEUED and not job.is_delayed]
         if not queued:

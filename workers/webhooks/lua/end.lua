@@ -2,7 +2,7 @@
 -- status, seconds until the next try, the body ("" if none could be made of the record; it replaces the record),
 -- whether the receiver fails, how long the delivery is kept (s), how many ended ones are kept.
 -- Returns 1; 0 if another attempt has begun, because this one took too long.
---@ parts platform/even_if_full platform/now webhooks/look_at
+--@ parts platform/even_if_full platform/now webhooks/schedule_receiver
 --@ constants workers.keys webhooks_due webhooks_leased delivery webhooks_of WEBHOOKS_CHANNEL
 
 local delivery, pending, ended, failing, counts = unpack(KEYS)
@@ -38,7 +38,7 @@ else
     end
   end
 end
-local first = look_at(receiver, 0)
+local first = schedule_receiver(receiver, 0)
 if not first then redis.call('HDEL', failing, receiver) end
 if first and first <= now then redis.call('PUBLISH', WEBHOOKS_CHANNEL, '') end
 return 1

@@ -2,7 +2,7 @@
 -- receivers to check. Returns the ids of jobs whose webhooks are due.
 -- A receiver that has its share is looked at again when one of its attempts has ended, or after a second.
 -- Entries that are out of date are dropped: another job may have had the id, and another receiver.
---@ parts platform/even_if_full platform/now webhooks/look_at
+--@ parts platform/even_if_full platform/now webhooks/schedule_receiver
 --@ constants workers.keys webhooks_due webhooks_leased delivery
 
 local receivers, failing, pending = unpack(KEYS)
@@ -27,7 +27,7 @@ for _, receiver in ipairs(redis.call('ZRANGEBYSCORE', receivers, '-inf', now, 'L
     end
   end
   local full = #taken - before >= room and #taken < most
-  if not look_at(receiver, full and now + 1 or 0) then redis.call('HDEL', failing, receiver) end
+  if not schedule_receiver(receiver, full and now + 1 or 0) then redis.call('HDEL', failing, receiver) end
   if #taken >= most then break end
 end
 return taken

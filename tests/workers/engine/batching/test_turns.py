@@ -42,31 +42,31 @@ class Watch:
     """Checks the order of jobs as they come and go."""
 
     def __init__(self) -> None:
-        self.waiting: dict[Priority, list[str]] = {level: [] for level in Priority}
+        self.waiting: dict[Priority, list[str]] = {priority: [] for priority in Priority}
         self.taken: list[str] = []
-        #: How many others were taken since the first job of each level became the first.
+        #: How many others were taken since the first job of each priority became the first.
         self._others: Counter[Priority] = Counter()
         self._out_of_turn: list[tuple[int, Priority]] = []
 
-    def put(self, level: Priority, count: int) -> list[str]:
-        names = [f"{level}-{len(self.taken)}-{len(self.waiting[level])}-{number}" for number in range(count)]
-        if not self.waiting[level]:
-            self._others[level] = 0
-        self.waiting[level] += names
+    def put(self, priority: Priority, count: int) -> list[str]:
+        names = [f"{priority}-{len(self.taken)}-{len(self.waiting[priority])}-{number}" for number in range(count)]
+        if not self.waiting[priority]:
+            self._others[priority] = 0
+        self.waiting[priority] += names
         return names
 
     def took(self, name: str) -> None:
-        level = Priority(name.partition("-")[0])
-        assert self.waiting[level].pop(0) == name, "jobs of a level come in their order"
+        priority = Priority(name.partition("-")[0])
+        assert self.waiting[priority].pop(0) == name, "jobs of a priority come in their order"
         self.taken.append(name)
-        most_urgent = next(each for each in Priority if each is level or self.waiting[each])
+        most_urgent = next(each for each in Priority if each is priority or self.waiting[each])
         for each in Priority:
-            self._others[each] = 0 if each is level else self._others[each] + 1
+            self._others[each] = 0 if each is priority else self._others[each] + 1
             assert not self.waiting[each] or self._others[each] < ROUND, f"{each} has waited for too many others"
-        if level is not most_urgent:
-            before = [at for at, which in self._out_of_turn if which is level]
-            assert not before or len(self.taken) - before[-1] >= ROUND, f"{level} takes more than its share"
-            self._out_of_turn.append((len(self.taken), level))
+        if priority is not most_urgent:
+            before = [at for at, which in self._out_of_turn if which is priority]
+            assert not before or len(self.taken) - before[-1] >= ROUND, f"{priority} takes more than its share"
+            self._out_of_turn.append((len(self.taken), priority))
 
 
 def play(events: Sequence[Any], put: Callable[[Priority, list[str]], None], take: Take) -> None:
@@ -96,8 +96,8 @@ def test_a_fetch_takes_the_most_urgent_and_lets_nobody_starve(
     store.flushdb()
     store.hset(keys.TURNS, QUEUE, turn)
 
-    def put(level: Priority, names: list[str]) -> None:
-        store.lpush(queue_name("adding", level), *(f'{{"delivery_tag": "{name}"}}' for name in names))
+    def put(priority: Priority, names: list[str]) -> None:
+        store.lpush(queue_name("adding", priority), *(f'{{"delivery_tag": "{name}"}}' for name in names))
 
     def take(count: int, more: int) -> list[str]:
         leased = with_redis(lambda client: Leases(client, 20).fetch({"adding": count}, {"adding": more}))
@@ -108,23 +108,23 @@ def test_a_fetch_takes_the_most_urgent_and_lets_nobody_starve(
 
 @given(events=EVENTS)
 def test_a_worker_takes_from_what_it_holds_by_the_same_rule(events: Sequence[Any]) -> None:
-    levels = PriorityQueue()
+    queue = PriorityQueue()
 
-    def put(level: Priority, names: list[str]) -> None:
+    def put(priority: Priority, names: list[str]) -> None:
         for name in names:
-            levels.append(queued_job(name, priority=level))
+            queue.append(queued_job(name, priority=priority))
 
     def take(count: int, more: int) -> list[str]:
         taken: list[str] = []
-        while levels and (len(taken) < count or (len(taken) < count + more and levels.first.priority is Priority.HIGH)):
-            first = levels.first
-            assert levels.popleft() is first
+        while queue and (len(taken) < count or (len(taken) < count + more and queue.first.priority is Priority.HIGH)):
+            first = queue.first
+            assert queue.popleft() is first
             taken.append(first.job_id)
         return taken
 
     # How many more are taken is the intake's business.
     play([(None, event[1], 0) if event[0] is None else event for event in events], put, take)
-    assert (len(levels), list(levels)) == (0, [])
+    assert (len(queue), list(queue)) == (0, [])
 
 
 def test_no_list_of_a_level_starves_beside_another(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -156,7 +156,7 @@ def test_where_only_normal_jobs_wait_each_is_one_pop_and_no_turn_is_counted(
 
 def held(store: redis.Redis) -> dict[str, Any]:
     """Return the content of each queue."""
-    return {level.value: store.lrange(queue_name("adding", level), 0, -1) for level in Priority}
+    return {priority.value: store.lrange(queue_name("adding", priority), 0, -1) for priority in Priority}
 
 
 @pytest.mark.parametrize("how", ["give back", "expire"])
@@ -164,8 +164,8 @@ def test_what_comes_back_comes_back_to_its_level_and_its_place(
     store: redis.Redis, with_redis: WithRedis, how: str
 ) -> None:
     for number in range(4):
-        for level in Priority:
-            submit(row=number, priority=level)
+        for priority in Priority:
+            submit(row=number, priority=priority)
     before = held(store)
     leased = with_redis(lambda client: Leases(client, 0.05).fetch({"adding": 9}))
     assert held(store) != before

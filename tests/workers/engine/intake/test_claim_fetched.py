@@ -17,7 +17,7 @@ from workers.engine.intake.leases import Leased, Leases
 from workers.jobs import query, records
 from workers.jobs.job import Job
 from workers.jobs.query import JobState
-from workers.queues.holder import HOLDER
+from workers.queues.lease_holder import LEASE_HOLDER
 from workers.queues.naming import queue_name
 
 NAME = "adding"
@@ -41,7 +41,7 @@ def test_a_job_that_comes_alone_is_claimed_and_its_record_is_as_a_claim_writes_i
     assert isinstance(record, bytes)
     view = query.get(job_id)
     job = Job(job_id, NAME, view.submitted_at or 0.0, None, None, "me", view.priority)
-    started = records.started(job, leased.claimed_at, attempts=1, worker="w@1", holder=HOLDER)
+    started = records.started(job, leased.claimed_at, attempts=1, worker="w@1", holder=LEASE_HOLDER)
     assert json.loads(record) == json.loads(started)
     assert view.state is JobState.RUNNING
     assert store.ttl(keys.record(job_id)) > 0

@@ -22,7 +22,7 @@ from workers.jobs.query import JobState
 from workers.jobs.transitions import Claim, Finish
 from workers.measures import reports
 from workers.measures.counters import Kind
-from workers.queues.holder import HOLDER
+from workers.queues.lease_holder import LEASE_HOLDER
 
 STARTED, DONE = b'{"status": "STARTED"}', b'{"status": "SUCCESS", "result": {}}'
 
@@ -78,7 +78,7 @@ def test_a_lease_that_has_run_out_is_renewed_as_long_as_nobody_gave_it_back(
 
 
 def test_leases_leave_nothing_behind(store: redis.Redis, with_redis: WithRedis, job_id: str) -> None:
-    assert lease_of(store, job_id)[2].startswith(HOLDER.encode())
+    assert lease_of(store, job_id)[2].startswith(LEASE_HOLDER.encode())
     with_redis(lambda client: Leases(client, 20.0).ack([job_id]))
     assert not store.exists(keys.LEASES, keys.LEASED, keys.HOLDERS)
 

@@ -20,7 +20,7 @@ from workers import keys
 from workers.engine.intake import reading
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob, parse
 from workers.engine.intake.reading import MOST_LOST, READERS_OF, read_at_once, read_with_care
-from workers.queues.holder import HOLDER
+from workers.queues.lease_holder import LEASE_HOLDER
 
 PACKED = message(zlib.compress(b'[["adding", 1], {}, {}]'), "gzip")
 
@@ -49,7 +49,7 @@ def test_a_message_counts_only_while_it_is_read(
 
     monkeypatch.setattr(reading, "parse", parsed)
     assert with_redis(carefully).rows == [1]
-    assert counted == [HOLDER.encode()]
+    assert counted == [LEASE_HOLDER.encode()]
     assert store.exists(keys.READING) == 0
 
 
@@ -103,7 +103,7 @@ def test_an_odd_message_is_not_in_the_way_of_those_fetched_with_it(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUECAST_MESSAGE_KEY", "k" * 32)
-    from tests.support.environment import forget_cached_settings
+    from tests.support.service.environment import forget_cached_settings
 
     forget_cached_settings()
     odd = [json.dumps({**json.loads(PACKED), **more}).encode() for more in _odd_bodies()]

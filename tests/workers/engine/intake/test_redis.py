@@ -12,7 +12,7 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from tests.support.environment import forget_cached_settings
+from tests.support.service.environment import forget_cached_settings
 from tests.support.waiting import until
 from tests.workers.conftest import WithRedis, submit, submit_ids
 from workers import keys
@@ -39,7 +39,7 @@ class RecordingTaker:
         self.takes_early = False
         #: Whether a host waits for a job.
         self.idle = False
-        self.unparked: str | None = None
+        self.undelayed: str | None = None
         self.more_if_high = 0
         self.refused: str | None = None
         self.jobs: list[QueuedJob] = []
@@ -66,8 +66,8 @@ class RecordingTaker:
     def not_fetched(self, why: str | None) -> None:
         self.refused = why
 
-    def not_parked(self, why: str | None) -> None:
-        self.unparked = why
+    def not_delayed(self, why: str | None) -> None:
+        self.undelayed = why
 
 
 class Running:

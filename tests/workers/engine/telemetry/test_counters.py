@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from registry.deployments import DesiredDeployment
 from tests.support.metrics import Scrape, scrape
-from tests.support.ports import free_port
+from tests.support.service.ports import free_port
 from tests.workers.stand_ins import deployment, queued_job
 from workers.engine.telemetry.counters import EngineCounters, Histogram
 from workers.engine.telemetry.metrics_server import MetricsServer, WorkerCollector

@@ -40,9 +40,9 @@ def make_due(store: redis.Redis, *job_ids: str) -> None:
         store.zadd(keys.delayed(NAME), {job_id: time.time() - 100 + number / 1000})
 
 
-def queued(store: redis.Redis, level: Priority = Priority.NORMAL) -> list[bytes]:
+def queued(store: redis.Redis, priority: Priority = Priority.NORMAL) -> list[bytes]:
     """The messages of a queue, the next one first."""
-    return [bytes(each) for each in store.lrange(queue_name(NAME, level), 0, -1)[::-1]]  # type: ignore[arg-type, unused-ignore]
+    return [bytes(each) for each in store.lrange(queue_name(NAME, priority), 0, -1)[::-1]]  # type: ignore[arg-type, unused-ignore]
 
 
 def copies(store: redis.Redis, *job_ids: str) -> list[Any]:
@@ -67,11 +67,11 @@ def test_what_is_due_goes_into_its_queue_in_the_order_of_time_behind_others(
 
 @BESIDE
 def test_each_goes_to_the_queue_of_its_priority(store: redis.Redis, with_redis: WithRedis, beside: bool) -> None:
-    ids = {level: submit(countdown=LATER_S, priority=level).job_id for level in Priority}
+    ids = {priority: submit(countdown=LATER_S, priority=priority).job_id for priority in Priority}
     make_due(store, *ids.values())
     release(with_redis, beside)
-    for level, job_id in ids.items():
-        assert queued(store, level) == copies(store, job_id)
+    for priority, job_id in ids.items():
+        assert queued(store, priority) == copies(store, job_id)
 
 
 @BESIDE

@@ -338,12 +338,12 @@ def test_a_round_that_fails_is_followed_by_another(
 
 
 def test_a_lost_job_goes_back_to_the_queue_of_its_priority(store: redis.Redis, with_redis: WithRedis) -> None:
-    ids = {level: submit(priority=level).job_id for level in Priority}
-    store.delete(*(queue_name("adding", level) for level in Priority))
+    ids = {priority: submit(priority=priority).job_id for priority in Priority}
+    store.delete(*(queue_name("adding", priority) for priority in Priority))
     age(store, *ids.values())
     sweep(with_redis)
-    for level, job_id in ids.items():
-        assert queued(store, queue_name("adding", level)) == copies(store, job_id)
+    for priority, job_id in ids.items():
+        assert queued(store, queue_name("adding", priority)) == copies(store, job_id)
 
 
 def test_what_waits_behind_more_urgent_jobs_is_not_lost(
@@ -388,16 +388,16 @@ def test_behind_a_message_of_a_bare_program_lost_jobs_of_each_priority_are_found
 ) -> None:
     monkeypatch.setattr(sweeper, "_READ_AT_ONCE", 3)
     bare_app.send_task("predict", ["adding", 1], queue=QUEUE)
-    waiting = {level: [submit(priority=level).job_id for _ in range(4)] for level in Priority}
-    lost = {level: submit(priority=level).job_id for level in Priority}
-    for level in Priority:
-        store.lpop(queue_name("adding", level))
-        age(store, lost[level])
-        age(store, lost[level])
-        age(store, *waiting[level])
+    waiting = {priority: [submit(priority=priority).job_id for _ in range(4)] for priority in Priority}
+    lost = {priority: submit(priority=priority).job_id for priority in Priority}
+    for priority in Priority:
+        store.lpop(queue_name("adding", priority))
+        age(store, lost[priority])
+        age(store, lost[priority])
+        age(store, *waiting[priority])
     sweep(with_redis)
-    for level in Priority:
-        assert queued(store, queue_name("adding", level))[-5:] == copies(store, *waiting[level], lost[level])
+    for priority in Priority:
+        assert queued(store, queue_name("adding", priority))[-5:] == copies(store, *waiting[priority], lost[priority])
 
 
 def test_a_job_that_waits_for_its_time_is_not_lost(store: redis.Redis, with_redis: WithRedis) -> None:

@@ -116,8 +116,8 @@ def test_refused_conflicting_and_oversized_submits_spoil_no_other_one_of_their_t
 
 
 def test_the_answers_of_a_turn_are_those_of_single_submits(store: redis.Redis, loop_desk: LoopDesk) -> None:
-    levels = [Priority.NORMAL, Priority.HIGH, Priority.LOW, Priority.HIGH, Priority.NORMAL]
-    options = [JobOptions(priority=level) for level in levels]
+    priorities = [Priority.NORMAL, Priority.HIGH, Priority.LOW, Priority.HIGH, Priority.NORMAL]
+    options = [JobOptions(priority=priority) for priority in priorities]
     at_once = together(loop_desk, *(submit(loop_desk, 1, options=each) for each in options))
     alone = [query.submit("alone", {"input": 1}, NO_LIMITS, options=each) for each in options]
     assert [each.queue_position for each in at_once if isinstance(each, JobView)] == [

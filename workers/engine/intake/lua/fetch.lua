@@ -6,7 +6,7 @@
 -- can't be read with no tag, and the reason in the message's place. The second: the tags of claimed jobs, which are ids.
 -- Where normal jobs alone wait, turns are not counted, and each job is one RPOP.
 -- Each lease ends a microsecond after the one before it, so that `expire_leases` knows their order.
---@ parts platform/now queues/holders engine/intake/message_tag engine/intake/pop_by_turns jobs/claim_fetched
+--@ parts platform/now queues/leases engine/intake/message_tag engine/intake/pop_by_turns jobs/claim_fetched
 
 local leased, turns = unpack(KEYS, 1, 2)
 local lease_s, most_bytes = unpack(ARGV, 1, 2)
@@ -25,7 +25,7 @@ for i = 3, #KEYS do
     local message, list = nil, queue
     if several then
       message, list = pop(queue, turn + 1, empty)
-      -- Where none is left no turn was had: the next one of its level would come too soon.
+      -- Where none is left no turn was had: the next one of its priority would come too soon.
       if message then turn = turn + 1 end
     else
       message = next_of(queue)

@@ -1,4 +1,4 @@
---@ parts queues/holders
+--@ parts queues/leases
 local leased_messages = KEYS[1]
 local function give_back(tag)
   local leased = redis.call('HGET', leased_messages, tag)

@@ -1,4 +1,4 @@
--- The next message of a queue at a turn, and the list that it was in. Of the lists of a level another one goes first in
+-- The next message of a queue at a turn, and the list that it was in. Of the lists of a priority another one goes first in
 -- each round, so that none of them starves either. `empty` notes what was found so: nothing comes during a script.
 --@ constants workers.queues.naming LISTS
 --@ constants workers.queues.priorities ORDERS ROUND
@@ -13,13 +13,13 @@ local function next_of(list)
   return false
 end
 
-local function names(queue, level, found)
-  for _, suffix in ipairs(lists[level]) do found[#found + 1] = queue .. suffix end
+local function names(queue, priority, found)
+  for _, suffix in ipairs(lists[priority]) do found[#found + 1] = queue .. suffix end
   return found
 end
 
-local function pop_level(queue, level, turn, empty)
-  local suffixes = lists[level]
+local function pop_priority(queue, priority, turn, empty)
+  local suffixes = lists[priority]
   for i = 0, #suffixes - 1 do
     local list = queue .. suffixes[(math.floor(turn / ROUND) + i) % #suffixes + 1]
     local message = not empty[list] and next_of(list)
@@ -29,8 +29,8 @@ local function pop_level(queue, level, turn, empty)
 end
 
 local function pop(queue, turn, empty)
-  for _, level in ipairs(orders[turn % ROUND + 1]) do
-    local message, list = pop_level(queue, level, turn, empty)
+  for _, priority in ipairs(orders[turn % ROUND + 1]) do
+    local message, list = pop_priority(queue, priority, turn, empty)
     if message then return message, list end
   end
 end

@@ -1,6 +1,6 @@
 -- ARGV: seconds, holder, tags in the order of `fetch`. Returns the tags whose lease is not the holder's
 -- any more: it is gone, and not taken up again, or another's.
---@ parts platform/even_if_full platform/now queues/holders
+--@ parts platform/even_if_full platform/now queues/leases
 
 local lease_s, holder = unpack(ARGV, 1, 2)
 local tags, times, lost = {}, {}, {}

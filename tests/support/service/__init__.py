@@ -1,0 +1,1 @@
+"""The service under test: its processes, its environment, and one that many tests share."""

@@ -1,0 +1,19 @@
+"""The background process: its duties, and the name that it had."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from workers.background import app as background
+
+
+def test_the_old_name_starts_the_same_process() -> None:
+    notifier = importlib.import_module("workers.webhooks.notifier")
+    assert notifier.app is background.app
+
+
+def test_the_journal_is_moved_without_webhooks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [duty.name for duties in background.DUTIES for duty in duties()]
+    assert names == ["moving the journal"]

@@ -1,0 +1,58 @@
+"""What the script that ends jobs adds to the journal's stream; `workers.journal` reads the stream.
+
+An entry of the stream has the jobs of one endpoint that ended in one step: `endpoint_name`, `answered_by` (JSON: model,
+version and worker) and `jobs`: three lines for each job, its record, what the record doesn't say (`Beside`), and its
+inputs, each as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+#: Redis's own bytes for an entry, approximately.
+BYTES_BESIDE = 200
+#: Most entries of the stream.
+MOST_ENTRIES = 1_000_000
+#: The stream may have this share of what an endpoint's queue may have (see `keys.LIMITS`), an eighth of Redis's memory.
+SHARE_OF_QUEUE_BYTES = 0.5
+#: Fields of `keys.JOURNAL_COUNTS`: the bytes of the stream, and prefixes of numbers of jobs, before an endpoint's name.
+BYTES = "bytes"
+ADDED, DROPPED, MOVED, UNREADABLE = "added:", "dropped:", "moved:", "unreadable:"
+
+
+class AnsweredBy(msgspec.Struct):
+    """What all jobs of an entry share."""
+
+    model_name: str
+    version: str
+    worker: str
+
+
+class Beside(msgspec.Struct, omit_defaults=True):
+    """What the record of a job doesn't say."""
+
+    #: Whether its rows came as `inputs`.
+    many: bool = False
+    trace_id: str | None = None
+    sticky_key: str | None = None
+    #: Of a failed job; the record of another says it.
+    queued_ms: float | None = None
+    total_ms: float | None = None
+    #: Whether the text of its error is left out, because it may repeat an excluded field.
+    hides_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPart:
+    """The jobs of one step that the journal keeps."""
+
+    #: An `AnsweredBy` as JSON.
+    answered_by: bytes
+    #: The number of each in the step, from 1, and the lines after its record.
+    jobs: Sequence[tuple[int, bytes]]
+
+
+NOTHING_KEPT = JournalPart(b"", ())
