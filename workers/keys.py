@@ -86,6 +86,8 @@ JOURNAL_COUNTS = "queuecast:journal:counts"
 JOURNAL_WRITER = "queuecast:journal:writer"
 #: String: first and last id of the entries that are being moved to files, with a blank in between.
 JOURNAL_MOVING = "queuecast:journal:moving"
+#: Stream: the answers of both versions to the same jobs, of shadows and rollouts; bounded.
+PAIRS = "queuecast:pairs"
 
 
 def record(job_id: str) -> str:
@@ -221,3 +223,8 @@ def webhooks_due(receiver: str) -> str:
 def webhooks_leased(receiver: str) -> str:
     """Zset: job id -> time (s) until which somebody is telling its end to this receiver."""
     return f"queuecast:webhooks:leased:{receiver}"
+
+
+def arms(trial_id: str) -> str:
+    """Hash of counters of a shadow or a rollout: `<arm>.<what>` -> jobs."""
+    return f"queuecast:arms:{trial_id}"

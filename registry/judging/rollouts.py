@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, defer
 
 from registry import candidates, deployments, names, trials, versions
 from registry.candidates import ON_FAILURE, Placement
-from registry.database.tables import RolloutEventRow, RolloutRow
+from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow
 from registry.errors import RolloutNotFound, RolloutRefused, SettingsInvalid, TrialRefused
 from registry.history import Action
 from registry.trials import ACTIVE_ROLLOUTS, RolloutState
@@ -265,6 +265,24 @@ def events(session: Session, rollout_id: str) -> list[Event]:
 def comparison(session: Session, rollout_id: str) -> dict[str, Any] | None:
     """Return the state of the comparison of a rollout's pairs; None without one."""
     return session.scalar(select(RolloutRow.comparison).where(RolloutRow.id == rollout_id))
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What the evaluation of a rollout has found."""
+
+    is_over: bool
+    verdict: str | None
+    error: str | None
+
+
+def evaluation(session: Session, rollout: Rollout) -> EvaluationResult:
+    """Return what the evaluation has found that a rollout begins with; one that was deleted has found nothing."""
+    query = select(EvaluationRow.finished_at, EvaluationRow.verdict, EvaluationRow.error)
+    found = session.execute(query.where(EvaluationRow.id == rollout.evaluation_id)).first()
+    if found is None:
+        return EvaluationResult(is_over=True, verdict=None, error="the evaluation was deleted")
+    return EvaluationResult(found.finished_at is not None, found.verdict, found.error)
 
 
 def load(session: Session, rollout: Rollout, *, reason: str | None = None) -> None:

@@ -19,6 +19,8 @@ from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.journal.mover import JournalMover
+from workers.judging.pairs_duty import PairsDuty
+from workers.judging.rollout_duty import RolloutDuty
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
@@ -86,8 +88,12 @@ def _journal_duties() -> Sequence[Duty]:
     return [JournalMover()]
 
 
+def _rollout_duties() -> Sequence[Duty]:
+    return [RolloutDuty(), PairsDuty()]
+
+
 #: What makes the duties of each feature, once the process starts.
-DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties, _journal_duties)
+DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties, _journal_duties, _rollout_duties)
 
 
 class DutiesStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ YOUNG = replace(OVER, step_age_s=10)
 LONG = replace(OVER, step_age_s=60 * PATIENCE)
 
 
-def of_candidate(**changes: object) -> Figures:
+def of_candidate(**changes: Any) -> Figures:
     return replace(GOOD, candidate=replace(GOOD.candidate, **changes))
 
 
@@ -113,9 +114,8 @@ def simulated(
         pairs += met
         differing += int(generator.binomial(met, flips))
         candidate = counts["candidate"]
-        figures = Figures(
-            Arm(*counts["stable"], times["stable"]), Arm(*candidate, times["candidate"]), 0, pairs, differing
-        )
+        arms = {arm: Arm(counts[arm][0], counts[arm][1], times[arm]) for arm in counts}
+        figures = Figures(arms["stable"], arms["candidate"], 0, pairs, differing)
         progress = Progress(
             is_last_step=step == len(DEFAULT_STEPS) - 1,
             is_paused=is_paused,
@@ -149,13 +149,13 @@ def test_a_candidate_that_does_not_differ_is_promoted_and_aborted_in_one_of_a_hu
 
 
 @pytest.mark.parametrize("fault", [{"flips": 0.1}, {"raises": 0.1}, {"slow": 10.0}, {"raises": 0.05}])
-def test_a_bad_candidate_is_aborted_before_a_twentieth_of_all_jobs_has_met_it(fault: dict[str, float]) -> None:
+def test_a_bad_candidate_is_aborted_before_a_twentieth_of_all_jobs_has_met_it(fault: dict[str, Any]) -> None:
     found = [simulated(seed, **fault) for seed in SEEDS]
     assert actions(found) == actions([]) | {"abort": len(SEEDS)}
     assert max(each.met for each in found) < 0.05
 
 
 @pytest.mark.parametrize("fault", [{"flips": 0.07}, {"raises": 0.03}])
-def test_a_candidate_just_beyond_a_rule_is_hardly_ever_promoted(fault: dict[str, float]) -> None:
+def test_a_candidate_just_beyond_a_rule_is_hardly_ever_promoted(fault: dict[str, Any]) -> None:
     found = [simulated(seed, **fault) for seed in SEEDS[:60]]
     assert not any(each.action is Action.PROMOTE for each in found), actions(found)
