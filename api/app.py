@@ -20,6 +20,7 @@ from api.predictions import routes as predictions
 from api.predictions.endpoint_paths import TAG as ENDPOINTS_TAG
 from api.predictions.endpoint_paths import endpoint_paths
 from api.process import services
+from api.rollouts import routes as rollouts
 from api.settings import ApiSettings, load
 from api.v2 import routes as v2
 from api.webhooks import routes as webhooks
@@ -30,6 +31,7 @@ _BLUEPRINTS = (
     aliases.blueprint,
     artifact_routes.blueprint,
     deployments.blueprint,
+    rollouts.blueprint,
     predictions.blueprint,
     jobs.blueprint,
     event_routes.blueprint,
@@ -50,6 +52,7 @@ _TAGS = (
     "Dead letters",
     "Webhooks",
     "Deployments",
+    rollouts.TAG,
     "Models",
     v2.TAG,
     "Keys",

@@ -98,9 +98,8 @@ class Workers:
             for arm, version, answer in (("stable", "1", stable), ("candidate", "2", candidate))
         }
         pair = {"job_id": job_id, "inputs": [[1.0]], **answers, "control": None, "truths": None, "weight": 1.0}
-        entry = {"trial_id": trial_id, "endpoint_name": "e", "pair": json.dumps(pair)}
-        entry_id: bytes = self.store.xadd(keys.PAIRS, entry)
-        return entry_id.decode()
+        entry: dict[Any, Any] = {"trial_id": trial_id, "endpoint_name": "e", "pair": json.dumps(pair)}
+        return str(self.store.xadd(keys.PAIRS, entry))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_good_candidate_goes_through_all_steps_and_is_promoted(
 
 
 def test_workers_hear_of_each_step(database: Database, workers: Workers, duty: RolloutDuty, store: redis.Redis) -> None:
-    with store.pubsub(ignore_subscribe_messages=True) as channel:
+    with store.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
         channel.subscribe(keys.NUDGE_CHANNEL)
         channel.get_message(timeout=5)
         begin(database)
