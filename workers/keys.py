@@ -9,6 +9,8 @@ TRACEPARENT_HEADER = "traceparent"
 TRACESTATE_HEADER = "tracestate"
 #: Message header: the name of the API key that the job was submitted with; null for a job of a Celery program.
 OWNER_HEADER = "queuecast_owner"
+#: Message header: the key by which a rollout deals the job to one of two versions; null for the job's id.
+STICKY_KEY_HEADER = "queuecast_sticky_key"
 #: Message header: what only those who know QUEUECAST_MESSAGE_KEY can write (see `signing`).
 SIGNATURE_HEADER = "queuecast_signature"
 
@@ -87,6 +89,9 @@ JOURNAL_WRITER = "queuecast:journal:writer"
 #: String: first and last id of the entries that are being moved to files, with a blank in between.
 JOURNAL_MOVING = "queuecast:journal:moving"
 #: Stream: the answers of both versions to the same jobs, of shadows and rollouts; bounded.
+PAIRS = "queuecast:pairs"
+
+#: Stream: what two versions answered to the same job (see `measures.arms`).
 PAIRS = "queuecast:pairs"
 
 
@@ -226,5 +231,5 @@ def webhooks_leased(receiver: str) -> str:
 
 
 def arms(trial_id: str) -> str:
-    """Hash of counters of a shadow or a rollout: `<arm>.<what>` -> jobs."""
+    """Hash: what the two versions of a shadow or a rollout have done (see `measures.arms`)."""
     return f"queuecast:arms:{trial_id}"

@@ -150,7 +150,7 @@ def _shadow_view(shadow: Shadow, compared: dict[str, Any] | None) -> View:
         "by": shadow.actor,
         "started_at": shadow.started_at.isoformat(),
         "stopped_at": None if shadow.stopped_at is None else shadow.stopped_at.isoformat(),
-        **trial_figures.copies(trial_figures.counts(shadow.id)),
+        **trial_figures.copies(shadow.id),
         "pairs": shadow.options.get("pairs", 0),
         "disagreements": shadow.options.get("disagreements", 0),
         "report": _report(compared),

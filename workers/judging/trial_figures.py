@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from workers import keys
 from workers.judging.rollout_decisions import Arm, Figures
-from workers.platform.redis.client import records_client, translated_errors
+from workers.measures import arms
+from workers.measures.arms import ArmFigures, TrialFigures
 
-STABLE, CANDIDATE = "stable", "candidate"
-#: Failures of the candidate itself; where `on_failure` is `stable`, the callers of these jobs get another outcome.
-_FAULTS = ("errors", "timed_out", "lost_hosts", "wrong_shape")
-_LATENCY = "ms."
+CANDIDATE = arms.Arm.CANDIDATE.value
 
 
 def read(trial_id: str, pairs: Mapping[str, Any]) -> Figures:
@@ -21,40 +18,31 @@ def read(trial_id: str, pairs: Mapping[str, Any]) -> Figures:
     Raises:
         QueueUnavailable: Redis can't be reached.
     """
-    return parse(counts(trial_id), pairs)
+    return of(arms.read(trial_id), pairs)
 
 
-def counts(trial_id: str) -> dict[str, int]:
-    """Return the counters of a trial, as workers write them.
-
-    Raises:
-        QueueUnavailable: Redis can't be reached.
-    """
-    with translated_errors():
-        found = cast("dict[bytes, bytes]", records_client().hgetall(keys.arms(trial_id)))
-    return {name.decode(): int(value) for name, value in found.items()}
-
-
-def parse(counted: Mapping[str, int], pairs: Mapping[str, Any]) -> Figures:
-    """Return the figures that these counters and the pairs make."""
+def of(counted: TrialFigures, pairs: Mapping[str, Any]) -> Figures:
+    """Return the figures that these counts and the pairs make."""
+    lost_hosts = counted.candidate.counts[arms.LOST_HOSTS] + counted.shadow[arms.COPIES_LOST]
     return Figures(
-        stable=_arm(counted, STABLE),
-        candidate=_arm(counted, CANDIDATE),
-        lost_hosts=counted.get(f"{CANDIDATE}.lost_hosts", 0),
+        stable=_arm(counted.stable, counted.stable.failed),
+        candidate=_arm(counted.candidate, counted.candidate.failures),
+        lost_hosts=lost_hosts,
         pairs=int(pairs.get("pairs", 0)),
         disagreements=int(pairs.get("disagreements", 0)),
     )
 
 
-def copies(counted: Mapping[str, int]) -> dict[str, int]:
-    """Return what became of copies of jobs, which a candidate predicts after their ends."""
-    return {name: counted.get(f"shadow.{name}", 0) for name in ("predicted", "errors", "shed")}
+def copies(trial_id: str) -> dict[str, int]:
+    """Return what became of copies of jobs, which a candidate predicts after their ends.
+
+    Raises:
+        QueueUnavailable: Redis can't be reached.
+    """
+    counted = arms.read(trial_id).shadow
+    names = {"predicted": arms.COPIES_PREDICTED, "errors": arms.COPIES_FAILED, "shed": arms.COPIES_SHED}
+    return {name: counted[of_copies] for name, of_copies in names.items()}
 
 
-def _arm(counted: Mapping[str, int], arm: str) -> Arm:
-    ended = {name: counted.get(f"{arm}.{name}", 0) for name in ("succeeded", "failed")}
-    jobs = sum(ended.values())
-    faults = sum(counted.get(f"{arm}.{name}", 0) for name in _FAULTS)
-    prefix = f"{arm}.{_LATENCY}"
-    latencies = {int(name[len(prefix) :]): number for name, number in counted.items() if name.startswith(prefix)}
-    return Arm(jobs, min(jobs, max(faults, ended["failed"])), latencies)
+def _arm(counted: ArmFigures, failed: int) -> Arm:
+    return Arm(counted.met, min(counted.met, failed), counted.ms)
