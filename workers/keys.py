@@ -88,8 +88,6 @@ JOURNAL_COUNTS = "queuecast:journal:counts"
 JOURNAL_WRITER = "queuecast:journal:writer"
 #: String: first and last id of the entries that are being moved to files, with a blank in between.
 JOURNAL_MOVING = "queuecast:journal:moving"
-#: Stream: the answers of both versions to the same jobs, of shadows and rollouts; bounded.
-PAIRS = "queuecast:pairs"
 
 #: Stream: what two versions answered to the same job (see `measures.arms`).
 PAIRS = "queuecast:pairs"

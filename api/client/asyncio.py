@@ -307,7 +307,7 @@ class AsyncClient(BaseClient):
         on_failure: str | None = None,
     ) -> Rollout:
         """As `Client.start_rollout`."""
-        wanted = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
+        wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
         wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
         return await self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
 

@@ -416,7 +416,7 @@ class Client(BaseClient):
             NotFound: there is no such endpoint or version.
             Conflict: the endpoint isn't served, serves this version, or has a shadow or a rollout.
         """
-        wanted = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
+        wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
         wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
         return self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
 

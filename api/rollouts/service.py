@@ -72,6 +72,12 @@ def list_rollouts(services: Services, endpoint_name: str) -> View:
     return {"endpoint_name": endpoint_name, "rollouts": [_summary(each) for each in found]}
 
 
+def has_rollout(services: Services, endpoint_name: str) -> bool:
+    """Whether the endpoint has a rollout, or had one."""
+    with services.database.session() as session:
+        return bool(rollouts.of_endpoint(session, endpoint_name, limit=1))
+
+
 def pause(session: Session, rollout: Rollout, reason: str | None, actor: str | None) -> None:
     """Running → paused."""
     if rollout.state != "running":

@@ -23,11 +23,10 @@ def read(trial_id: str, pairs: Mapping[str, Any]) -> Figures:
 
 def of(counted: TrialFigures, pairs: Mapping[str, Any]) -> Figures:
     """Return the figures that these counts and the pairs make."""
-    lost_hosts = counted.candidate.counts[arms.LOST_HOSTS] + counted.shadow[arms.COPIES_LOST]
     return Figures(
         stable=_arm(counted.stable, counted.stable.failed),
         candidate=_arm(counted.candidate, counted.candidate.failures),
-        lost_hosts=lost_hosts,
+        lost_hosts=counted.candidate.counts[arms.LOST_HOSTS],
         pairs=int(pairs.get("pairs", 0)),
         disagreements=int(pairs.get("disagreements", 0)),
     )

@@ -71,7 +71,7 @@ def test_a_rollout_is_started_with_defaults_and_shown(client: Client) -> None:
 def test_figures_of_both_versions_are_shown_beside_each_other(client: Client, store: redis.Redis) -> None:
     made = start(client, rules={"latency_p95": None})
     begin()
-    counts = {
+    counts: dict[Any, Any] = {
         "stable.succeeded": 900, "stable.failed": 1, "stable.ms.20": 900,
         "candidate.succeeded": 100, "candidate.errors": 2, "candidate.ms.20": 100,
     }  # fmt: skip
@@ -141,3 +141,18 @@ def test_a_shadow_is_started_shown_and_stopped(client: Client, store: redis.Redi
     stopped = client.delete(SHADOW).json
     assert (stopped["state"], stopped["report"]["jobs"]) == ("stopped", 1)
     refused(client.delete(SHADOW), 404, "shadow_not_found")
+
+
+def test_metrics_show_state_weight_and_jobs_of_a_rollout(client: Client, store: redis.Redis) -> None:
+    assert "queuecast_rollout_state" not in client.get("/metrics").text
+    made = start(client)
+    begin()
+    counts: dict[Any, Any] = {"candidate.succeeded": 9, "candidate.errors": 2, "stable.succeeded": 90}
+    store.hset(keys.arms(made["id"]), mapping=counts)
+    text = client.get("/metrics").text
+    of = 'endpoint="adding",version="2"'
+    assert f'queuecast_rollout_state{{{of},state="running"}} 1.0' in text
+    assert f'queuecast_rollout_state{{{of},state="aborted"}} 0.0' in text
+    assert f"queuecast_rollout_weight{{{of}}} 0.01" in text
+    assert f"queuecast_rollout_step{{{of}}} 1.0" in text
+    assert 'queuecast_rollout_jobs_total{arm="candidate",endpoint="adding",outcome="failed",version="2"} 2.0' in text
