@@ -68,6 +68,12 @@ class RolloutStart(RequestSchema):
         "rollout is paused.",
     )
     rules: RolloutRules = Field(default_factory=RolloutRules, description="When it is aborted.")
+    evaluation_id: str | None = Field(
+        default=None,
+        max_length=32,
+        description="The rollout waits for this evaluation of the version: `same` and `better` begin it, `differs` and "
+        "`worse` abort it, `inconclusive` pauses it.",
+    )
     on_failure: Literal["stable", "fail"] = Field(
         default="stable",
         description="stable: a job that fails on the candidate runs again on the stable version, and its caller gets "

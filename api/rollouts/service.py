@@ -31,12 +31,14 @@ def start_rollout(services: Services, endpoint_name: str, wanted: RolloutStart) 
     Raises:
         DeploymentNotFound, VersionNotFound: there is no such endpoint or version.
         SettingsInvalid: its steps don't grow.
-        TrialRefused, TrialActive: the endpoint isn't served, serves this version, or has a trial.
+        TrialRefused: the endpoint isn't served, serves this version, or the evaluation is one of something else.
+        TrialActive: it has a shadow or a rollout.
         DeploymentUnconfirmed: the registry has it, but Redis can't be reached.
     """
     plan = Plan(wanted.steps, wanted.min_jobs, wanted.step_s, Rules(**wanted.rules.model_dump()), wanted.on_failure)
     with services.database.session() as session:
-        rollouts.create(session, endpoint_name, wanted.version, plan, actor=identity.current().name)
+        actor, evaluation_id = identity.current().name, wanted.evaluation_id
+        rollouts.create(session, endpoint_name, wanted.version, plan, evaluation_id=evaluation_id, actor=actor)
         session.commit()
     deployment_service.announce(services, [endpoint_name])
     return show_rollout(services, endpoint_name)

@@ -167,11 +167,13 @@ def create(  # noqa: PLR0913 - a rollout, by name
     Raises:
         DeploymentNotFound, VersionNotFound: there is no such endpoint or version.
         SettingsInvalid: the plan can't be followed.
-        TrialRefused: the endpoint isn't served, or serves this version.
+        TrialRefused: the endpoint isn't served, serves this version, or the evaluation is one of something else.
         TrialActive: it has a shadow or a rollout.
     """
     plan.check()
     model_name, stable_version = held(session, endpoint_name, version)
+    if evaluation_id is not None:
+        _refuse_other(session, endpoint_name, version, evaluation_id)
     created = RolloutRow(
         id=uuid.uuid4().hex,
         endpoint_name=endpoint_name,
@@ -214,6 +216,13 @@ def held(session: Session, endpoint_name: str, version: str) -> tuple[str, str]:
     versions.get_version(session, row.model_name, version)
     trials.refuse_active(session, endpoint_name)
     return row.model_name, row.version
+
+
+def _refuse_other(session: Session, endpoint_name: str, version: str, evaluation_id: str) -> None:
+    query = select(EvaluationRow.endpoint_name, EvaluationRow.version).where(EvaluationRow.id == evaluation_id)
+    if session.execute(query).first() != (endpoint_name, version):
+        reason = f"{evaluation_id} is no evaluation of version {version} on this endpoint."
+        raise TrialRefused(endpoint_name, reason)
 
 
 def find(session: Session, rollout_id: str) -> Rollout:

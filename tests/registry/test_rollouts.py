@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from registry import deployments, history, versions
 from registry.catalog import aliases
 from registry.database import Database
+from registry.database.tables import EvaluationRow
 from registry.errors import (
     RolloutNotFound,
     RolloutRefused,
@@ -99,8 +101,26 @@ def test_a_paused_rollout_keeps_its_weight_and_starts_its_step_again(session: Se
     assert resumed.step_started_at > rollout.step_started_at
 
 
+def evaluated(session: Session, version: str = "2") -> str:
+    """The id of an evaluation that runs."""
+    values = {
+        "endpoint_name": "e", "model_name": "m", "version": version, "stable_version": "1", "worker_group": "default",
+        "source": {}, "options": {}, "state": "replaying", "progress": {}, "revision": 1,
+    }  # fmt: skip
+    session.add(EvaluationRow(id="x" * 16, created_at=datetime.now(UTC), **values))
+    session.flush()
+    return "x" * 16
+
+
+def test_an_evaluation_of_another_version_is_refused(session: Session) -> None:
+    other = evaluated(session, version="3")
+    for evaluation_id in (other, "unknown"):
+        with pytest.raises(TrialRefused, match="is no evaluation of version 2"):
+            rollouts.create(session, "e", "2", Plan(), evaluation_id=evaluation_id)
+
+
 def test_a_rollout_can_begin_with_an_evaluation(session: Session) -> None:
-    rollout = rollouts.create(session, "e", "2", Plan(), evaluation_id="x" * 32)
+    rollout = rollouts.create(session, "e", "2", Plan(), evaluation_id=evaluated(session))
     found = deployments.find(session, "e")
     assert found is not None
     assert (rollout.state, found.candidate, found.revision) == ("evaluating", None, 1)

@@ -150,9 +150,9 @@ def test_metrics_show_state_weight_and_jobs_of_a_rollout(client: Client, store: 
     counts: dict[Any, Any] = {"candidate.succeeded": 9, "candidate.errors": 2, "stable.succeeded": 90}
     store.hset(keys.arms(made["id"]), mapping=counts)
     text = client.get("/metrics").text
-    of = 'endpoint="adding",version="2"'
-    assert f'queuecast_rollout_state{{{of},state="running"}} 1.0' in text
-    assert f'queuecast_rollout_state{{{of},state="aborted"}} 0.0' in text
-    assert f"queuecast_rollout_weight{{{of}}} 0.01" in text
-    assert f"queuecast_rollout_step{{{of}}} 1.0" in text
-    assert 'queuecast_rollout_jobs_total{arm="candidate",endpoint="adding",outcome="failed",version="2"} 2.0' in text
+    of = 'endpoint="adding"'
+    assert f'queuecast_rollout_state{{{of},state="running",version="2"}} 1.0' in text
+    assert f'queuecast_rollout_state{{{of},state="aborted",version="2"}} 0.0' in text
+    assert f'queuecast_rollout_weight{{{of},version="2"}} 0.01' in text
+    assert f'queuecast_rollout_step{{{of},version="2"}} 1.0' in text
+    assert f'queuecast_rollout_jobs_total{{arm="candidate",{of},outcome="failed",version="2"}} 2.0' in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
@@ -53,7 +55,7 @@ def steer(endpoint_name: str, transition: str) -> AnyResponse | tuple[str, int]:
     return redirect(url_for(".show_rollout", endpoint_name=endpoint_name), 303)
 
 
-def _review(endpoint_name: str, transition: str, problems: dict[str, str]) -> str:
+def _review(endpoint_name: str, transition: str, problems: Mapping[str, str]) -> str:
     _known(transition)
     found = service.show_rollout(services.current(), endpoint_name)
     return render_template("console/rollout_review.html", rollout=found, transition=transition, problems=problems)
