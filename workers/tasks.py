@@ -36,6 +36,7 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 
         `priority` is "high", "normal" or "low"; a number means what it means to Celery's broker, which on Redis
         can put jobs off (3 and more is low) and on RabbitMQ bring them forward (1 and more is high).
+        `sticky_key` is a text: during a rollout, jobs with the same one are answered by the same version.
         `callback_url` is where the job's end will be told, as docs/guides/webhooks.md has it.
 
         Raises:

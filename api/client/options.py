@@ -26,6 +26,8 @@ class SubmitOptions(TypedDict, total=False):
     idempotency_key: str | None
     #: The URL that receives a signed webhook when the job ends.
     callback_url: str | None
+    #: During a rollout, jobs with the same key are answered by the same version.
+    sticky_key: str | None
 
 
 class MapOptions(TypedDict, total=False):

@@ -198,6 +198,9 @@ class JobDocument(Answer):
     not_before: datetime | None = Field(description="A queued job does not run before this time: Celery's eta.")
     owner: str | None = Field(description="The name of the API key that it was submitted with.")
     priority: Priority
+    sticky_key: str | None = Field(
+        default=None, description="During a rollout, jobs with the same key are answered by the same version."
+    )
     queue: QueuePlace | None = Field(description="The queue position, while it is queued.")
     attempts: int
     failures: list[FailedAttempt] = Field(description="Attempts whose host or worker was lost.")

@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from api.http.schema import Answer, Name, RequestSchema, VersionName
-from workers.jobs.job import JobOptions
+from workers.jobs.job import MOST_STICKY_CHARACTERS, JobOptions
 from workers.jobs.query import JobState
 from workers.platform.http_url import MOST_CHARACTERS
 from workers.queues.priorities import Priority
@@ -49,6 +49,14 @@ class Prediction(RequestSchema):
         description="URL that receives a signed webhook when the job ends; the deployment's by default.",
     )
 
+    sticky_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_STICKY_CHARACTERS,
+        description="During a rollout, jobs with the same key are answered by the same version; by default each job "
+        "for itself.",
+    )
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if len(self.model_fields_set & {"input", "inputs"}) != 1:
@@ -65,7 +73,7 @@ class Prediction(RequestSchema):
     @property
     def options(self) -> JobOptions:
         """The options of the job."""
-        return JobOptions(self.expires_in_s, self.priority, self.callback_url)
+        return JobOptions(self.expires_in_s, self.priority, self.callback_url, self.sticky_key)
 
 
 class ModelPrediction(Prediction):

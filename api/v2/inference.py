@@ -76,10 +76,11 @@ def _parse(deployment: DesiredDeployment, body: Body) -> tuple[InferRequest, lis
 
 def _prediction(rows: list[Any], parameters: InferParameters) -> Prediction:
     # What is not said is left out, so that a request under an idempotency key is the same with and without a zero.
+    named: dict[str, Any] = {} if parameters.sticky_key is None else {"sticky_key": parameters.sticky_key}
     if not parameters.priority:
-        return Prediction(inputs=rows)
+        return Prediction(inputs=rows, **named)
     # 1 is the highest, 0 what a request has that says nothing: so who counts further comes after those.
-    return Prediction(inputs=rows, priority=Priority.HIGH if parameters.priority == 1 else Priority.LOW)
+    return Prediction(inputs=rows, priority=Priority.HIGH if parameters.priority == 1 else Priority.LOW, **named)
 
 
 def _wait_s(services: Services, parameters: InferParameters) -> float:

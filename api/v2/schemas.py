@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from api.http.schema import Problem
+from workers.jobs.job import MOST_STICKY_CHARACTERS
 
 Parameters = dict[str, Any]
 Length = Annotated[int, Field(strict=True, ge=0, le=2**31)]
@@ -42,6 +43,12 @@ class InferParameters(V2Request):
 
     timeout: Unsigned = Field(default=0, description="Longest wait in microseconds; 0 for the default.")
     priority: Unsigned = Field(default=0, description="1 is `high`, 0 `normal`, all others `low`.")
+    sticky_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_STICKY_CHARACTERS,
+        description="During a rollout, requests with the same key are answered by the same version.",
+    )
     binary_data_output: bool = Field(default=False, strict=True, description="All outputs as bytes after the JSON.")
 
 

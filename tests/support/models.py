@@ -264,3 +264,22 @@ def _made(path: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+class Faulty(Echo):
+    """An echo that fails at one of 20 rows, whose last word is their number: as `fault` says."""
+
+    def __init__(self, mark: str, fault: str) -> None:
+        super().__init__(mark, 0.02 if fault == "slow" else 0.0)
+        self.fault = fault
+
+    def __call__(self, row: Any) -> Any:
+        number = row.split()[-1]
+        if number.isdigit() and int(number) % 20 == 0:
+            if self.fault == "raise":
+                raise ValueError("this row is not liked")
+            if self.fault == "kill":
+                os._exit(7)
+            if self.fault == "shape":
+                return {"label": row}
+        return super().__call__(row)

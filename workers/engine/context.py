@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -45,6 +46,8 @@ class Context:
     troubles: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Endings that are written in the next turn of the event loop, by the `id` of their deployment (`serving.finish`).
     pending_endings: dict[int, list[Any]] = field(default_factory=dict)
+    #: Counts of trials that are written soon, by the id of the trial (`serving.arm_counts`).
+    arm_counts: dict[str, Counter[str]] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -27,6 +27,8 @@ class JobOptions(NamedTuple):
     priority: Priority | None = None
     #: The URL that receives a webhook when the job ends (see `webhooks`).
     callback_url: str | None = None
+    #: During a rollout, jobs with the same key are answered by the same version (see `queues.dealing`).
+    sticky_key: str | None = None
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> JobOptions:
@@ -40,6 +42,8 @@ class JobOptions(NamedTuple):
         return JobOptions._make(own if own is not None else other for own, other in zip(self, defaults, strict=True))
 
 
+#: The most characters of a sticky key.
+MOST_STICKY_CHARACTERS = 200
 NO_OPTIONS = JobOptions()
 #: Celery has its own `priority`, and `expires` for the other one.
 _NOT_OF_CELERY = set(JobOptions._fields) - {"priority", "expires_in_s"}
@@ -74,6 +78,10 @@ class JobFacts(Protocol):
         """How urgent the job is."""
 
     @property
+    def sticky_key(self) -> str | None:
+        """The key by which a rollout deals the job; None is its id."""
+
+    @property
     def attempts(self) -> int:
         """How many times a host has been given the job."""
 
@@ -101,6 +109,8 @@ class Job:
     attempts: int = 0
     #: The attempts that ended with the loss of the host or the worker.
     failures: Sequence[Failure] = ()
+    #: The key by which a rollout deals it; None is its id.
+    sticky_key: str | None = None
 
     @staticmethod
     def accepted(  # noqa: PLR0913, PLR0917 - what makes a job
@@ -114,4 +124,7 @@ class Job:
     ) -> Job:
         """Return a job that is being accepted with these options."""
         priority = options.priority or Priority.NORMAL
-        return Job(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority)
+        sticky_key = options.sticky_key
+        return Job(
+            job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key
+        )

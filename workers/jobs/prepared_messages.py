@@ -32,6 +32,7 @@ _WRONG = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
 _OWN_HEADERS = {
     keys.SUBMITTED_AT_HEADER: "submitted_at",
     keys.OWNER_HEADER: "owner",
+    keys.STICKY_KEY_HEADER: "sticky_key",
     keys.SIGNATURE_HEADER: "signature",
 }
 #: No option of a caller's says this.
@@ -76,6 +77,7 @@ class PreparedMessage:
             b"expires": expires,
             b"traceparent": b'"%b"' % (traceparent or "").encode(),
             b"owner": b"null" if job.owner is None else fast_json.dumps_strict(job.owner),
+            b"sticky_key": b"null" if job.sticky_key is None else fast_json.dumps_strict(job.sticky_key),
             b"signature": self._signature(job, expires, content),
         }
         return self._form % values

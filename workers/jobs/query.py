@@ -117,6 +117,7 @@ class JobView(Job):
             "not_before": records.iso(self.not_before),
             "owner": self.owner,
             "priority": self.priority.value,
+            "sticky_key": self.sticky_key,
             "queue": None if self.queue_position is None else self.queue_position.document(),
             "attempts": self.attempts,
             "failures": [{**each, "at": records.iso(each["at"])} for each in self.failures],
@@ -299,6 +300,7 @@ def _parse(job_id: str, record: bytes) -> JobView:
         not_before=found.get("not_before"),
         owner=_text(found.get("owner")),
         priority=_PRIORITIES.get(str(found.get("priority")), Priority.NORMAL),
+        sticky_key=_text(found.get("sticky_key")),
         record_bytes=len(record),
     )
 

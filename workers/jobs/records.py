@@ -101,6 +101,7 @@ class _Record(msgspec.Struct, kw_only=True):
     stops_host: bool | UnsetType = UNSET
     owner: str | None
     priority: Priority | UnsetType = UNSET
+    sticky_key: str | UnsetType = UNSET
 
 
 def outcome(document: Outcome) -> bytes:
@@ -118,6 +119,7 @@ def _record(job: JobFacts, status: str, result: Raw) -> _Record:
         submitted_at=job.submitted_at,
         owner=job.owner,
         priority=UNSET if job.priority is Priority.NORMAL else job.priority,
+        sticky_key=UNSET if job.sticky_key is None else job.sticky_key,
     )
 
 
@@ -141,6 +143,8 @@ def queued(job: JobFacts, not_before: float | None = None) -> bytes:
     record = _QUEUED % tuple(map(fast_json.dumps_finite, values))
     if job.priority is not Priority.NORMAL:
         record += b', "priority": "%b"' % job.priority.encode()
+    if job.sticky_key is not None:
+        record += b', "sticky_key": %b' % fast_json.dumps_finite(job.sticky_key)
     if not_before is not None:
         record += b', "not_before": %b' % fast_json.dumps_finite(not_before)
     return record + b"}"

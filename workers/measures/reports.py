@@ -56,6 +56,8 @@ class VersionReport(TypedDict):
     #: 95th percentile of recent batches, from claim to answer, and of the model's part.
     batch_p95_ms: float | None
     predict_p95_ms: float | None
+    #: "candidate" for the hosts of a candidate (see `arms.Arm`); missing for others.
+    arm: NotRequired[str]
 
 
 class PaceReport(TypedDict):

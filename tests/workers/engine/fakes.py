@@ -27,6 +27,9 @@ class FakeHost:
         self.memory_bytes = 0
         self.how_it_ended = "the model host was killed by a test."
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.niceness = 0
+        #: What it answers to each row; None is the row itself.
+        self.answer: bytes | None = None
         #: What `load` raises.
         self.load_error: Exception | None = None
         #: What `predict` raises, once.
@@ -67,7 +70,12 @@ class FakeHost:
             raise error
         if self.exits_after_answer:
             self._end()
-        return Answer(1, [Raw(str(row).encode()) for row in rows], self.row_errors, 1.0)
+        return Answer(1, [Raw(self.answer or str(row).encode()) for row in rows], self.row_errors, 1.0)
+
+    def set_nice(self, niceness: int) -> bool:
+        """Note the niceness."""
+        self.niceness = niceness
+        return True
 
     def kill(self, reason: str) -> None:
         """End now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 from redis.asyncio import Redis
@@ -43,5 +45,6 @@ def test_the_oldest_pairs_go_when_the_stream_is_full_and_count(
     dropped = arms.read("t1").shadow[arms.PAIRS_DROPPED]
     assert dropped > 0
     assert store.xlen(keys.PAIRS) + dropped == 500
-    [(_, fields)] = store.xrange(keys.PAIRS, count=1)
+    first: Any = store.xrange(keys.PAIRS, count=1)
+    [(_, fields)] = first
     assert fields == {b"trial_id": b"t1", b"endpoint_name": b"adding", b"pair": b"{}"}

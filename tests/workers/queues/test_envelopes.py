@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.workers.conftest import submit
 from workers import keys
-from workers.keys import OWNER_HEADER, SIGNATURE_HEADER, SUBMITTED_AT_HEADER
+from workers.keys import OWNER_HEADER, SIGNATURE_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
 from workers.queues import envelopes
 from workers.queues.envelopes import EnvelopeUnreadable
 from workers.queues.naming import queue_name
@@ -26,6 +26,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+
+OUR_HEADERS = (OWNER_HEADER, SIGNATURE_HEADER, STICKY_KEY_HEADER)
 
 
 def newest(store: redis.Redis, queue: str) -> Any:
@@ -52,7 +54,7 @@ def test_a_message_is_what_celery_and_kombu_themselves_would_send(
     bare_app.send_task("predict", args, kwargs, task_id=accepted, queue="other", ignore_result=False, **options)
     theirs = newest(store, "other")
     assert ours["headers"].pop(SUBMITTED_AT_HEADER) > 0
-    assert [ours["headers"].pop(name) for name in (OWNER_HEADER, SIGNATURE_HEADER)] == [None, None]
+    assert [ours["headers"].pop(name) for name in OUR_HEADERS] == [None] * 3
     assert json.loads(base64.b64decode(ours.pop("body"))) == json.loads(base64.b64decode(theirs.pop("body")))
     # Ours are shorter.
     assert all(ours["headers"].pop(name) and theirs["headers"].pop(name) for name in ("argsrepr", "kwargsrepr"))

@@ -29,6 +29,8 @@ class Batcher:
         self._rows = 0
         self._goal = 0
         self._arrived = asyncio.Event()
+        #: The batcher that gets what is put here.
+        self._successor: Batcher | None = None
         #: The hosts that wait for a batch, and when the last of them became idle (loop time).
         self._idle_hosts = 0
         self._idle_since = 0.0
@@ -44,6 +46,9 @@ class Batcher:
 
     def put(self, jobs: Iterable[QueuedJob]) -> None:
         """Add jobs, each behind others of its priority; jobs that must run alone get a batch each."""
+        if self._successor is not None:
+            self._successor.put(jobs)
+            return
         for job in jobs:
             if job.alone:
                 self._alone.append(job)
@@ -54,10 +59,20 @@ class Batcher:
 
     def put_back(self, jobs: Iterable[QueuedJob]) -> None:
         """Add jobs that were taken, before all others of their priorities."""
+        if self._successor is not None:
+            self._successor.put_back(jobs)
+            return
         for job in reversed(list(jobs)):
             self._jobs.appendleft(job)
             self._rows += len(job.rows)
         self._arrived.set()
+
+    def succeeded_by(self, successor: Batcher) -> list[QueuedJob]:
+        """Hand over all waiting jobs, and those that are put here from now on; return the waiting ones."""
+        jobs = self.take_all()
+        self._successor = successor
+        successor.put(jobs)
+        return jobs
 
     @property
     def has_full_batch(self) -> bool:

@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from registry.serving_settings import EventsSetting
 from workers.errors import JobArgumentsWrong
 from workers.jobs import transitions
-from workers.jobs.job import Failure
-from workers.keys import SUBMITTED_AT_HEADER
+from workers.jobs.job import MOST_STICKY_CHARACTERS, Failure
+from workers.keys import STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
+from workers.measures.arms import Arm
 from workers.platform import fast_json
 from workers.platform.texts import short_repr
 from workers.queues import arguments, envelopes, naming, signing
@@ -30,6 +31,19 @@ _ID = re.compile(rb'"id": ?"([!#-\[\]-~]{1,255})"')
 
 class MessageUnreadable(Exception):
     """The message is not a task message, so there is no job to fail."""
+
+
+@dataclass(eq=False, slots=True)
+class Dealt:
+    """The version of a trial that a job was dealt to, and why that has not answered it."""
+
+    trial_id: str
+    arm: Arm
+    #: One of `arms.FAILURES`, or `arms.UNSERVED`; "" as long as there is no reason.
+    failure: str = ""
+    #: Whether it runs on the stable version instead.
+    fell_back: bool = False
+    predict_ms: float | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +67,10 @@ class QueuedJob:
     #: The API key's name, if it was submitted with one.
     owner: str | None = None
     priority: Priority = Priority.NORMAL
+    #: The key by which a rollout deals it; None is its id.
+    sticky_key: str | None = None
+    #: To which version of a trial it was dealt; None without a trial.
+    dealt: Dealt | None = None
     #: When it was claimed in the step that fetched it, for a host that waits; None if it has to be claimed.
     claimed_at: float | None = None
     #: The number of attempts, on any worker.
@@ -61,6 +79,8 @@ class QueuedJob:
     failures: list[Failure] = field(default_factory=list)
     #: An attempt was lost, so it must run in a batch of its own.
     alone: bool = False
+    #: It was cancelled while it waited to run again.
+    withdrawn: bool = False
     #: Its host was stopped because of another job; the next run belongs to the same attempt.
     interrupted: bool = False
     #: Which events are sent for it.
@@ -154,6 +174,7 @@ def _job(tag: str, endpoint_name: str, message: bytes, envelope: Envelope) -> Qu
         event_fields=_event_fields(headers),
         trace=spans.headers_in(headers),
         owner=envelopes.owner(headers),
+        sticky_key=_sticky_key(headers.get(STICKY_KEY_HEADER)),
     )
 
 
@@ -179,6 +200,11 @@ def _moment(value: Any) -> float | None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     return float(value) if 0 < value < _END_OF_TIME else None
+
+
+def _sticky_key(value: Any) -> str | None:
+    """Return a valid key; None for any other value of a header, which another program has written."""
+    return value if isinstance(value, str) and 0 < len(value) <= MOST_STICKY_CHARACTERS else None
 
 
 def _event_fields(headers: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import asyncio
 import json
 import logging
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from registry.deployments import DesiredDeployment
 from registry.errors import InputInvalid
@@ -23,7 +24,9 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
+from workers.engine.serving.copies import PairAnswer
 from workers.engine.serving.finish import Ending
+from workers.engine.serving.trial import Side
 from workers.engine.supervision import persistently
 from workers.errors import InputRejected, JobFailed, PredictionFailed, PredictionTimedOut
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RemoteHost
@@ -31,7 +34,8 @@ from workers.jobs import records, transitions
 from workers.jobs.job import Failure
 from workers.jobs.records import Outcome, Timing
 from workers.jobs.transitions import Claim
-from workers.measures import reports
+from workers.measures import arms, reports
+from workers.measures.arms import Arm
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +84,7 @@ class Claims:
         """
         claimed = Claimed([job for job in batch if job.claimed_at is not None], [], [])
         for job in claimed.jobs:
-            job.claimed_at, job.attempts = None, 1
+            job.claimed_at, job.attempts = None, max(1, job.attempts)
         left = [job for job in batch if job not in claimed.jobs] if claimed.jobs else batch
         if left:
             await self._make(left, claimed, ahead=ahead)
@@ -204,17 +208,29 @@ def _is_failure(found: Any) -> bool:
     return isinstance(found, dict) and Failure.__annotations__.keys() <= found.keys()
 
 
+def _has_started(job: QueuedJob) -> bool:
+    """Whether a job of this claim has run on a candidate."""
+    return job.dealt is not None and job.dealt.fell_back and job.dealt.failure != arms.UNSERVED
+
+
 class BatchRun:
     """One batch on one host: `claim`, `predict` and `end`, in this order."""
 
     def __init__(
-        self, context: Context, deployment: DesiredDeployment, batch: list[QueuedJob], size: BatchSize
+        self,
+        context: Context,
+        deployment: DesiredDeployment,
+        batch: list[QueuedJob],
+        size: BatchSize,
+        side: Side | None = None,
     ) -> None:
         self._context = context
         self._deployment = deployment
         #: The jobs that have not ended yet.
         self.jobs = batch
         self._size = size
+        #: The arm of a trial that its host serves.
+        self._side = side
         #: When it was put together (monotonic).
         self.began_at = time.monotonic()
         # A job that was claimed at its fetch runs alone, unless it had to wait for its host.
@@ -247,6 +263,8 @@ class BatchRun:
         With `ahead`, the host is not free yet: only jobs without earlier attempts are claimed.
         """
         self.jobs = [job for job in self.jobs if self._context.intake.keeps(job)]
+        self._cancelled.update(job for job in self.jobs if job.withdrawn)
+        self._drop_cancelled()
         self._drop_unwanted()
         if not self.jobs:
             return []
@@ -276,7 +294,7 @@ class BatchRun:
         self._drop_cancelled()
         if not self.jobs:
             return
-        self._context.event_buffer.started(self.jobs)
+        self._context.event_buffer.started([job for job in self.jobs if not _has_started(job)])
         rows = [row for job in self.jobs for row in job.rows]
         began = time.monotonic()
         self._host, self._exited = host, host.exited
@@ -303,6 +321,7 @@ class BatchRun:
         self._size.measured(rows, self._took_ms, answer.predict_ms, self._rows_at_once)
         if exited is not None and exited.done() and self._had_large_call:
             self._size.lost(rows)  # it has answered, but has outgrown its memory
+        self._learn_shape(answer)
         self._end(self._endings(answer))
         return []
 
@@ -373,6 +392,8 @@ class BatchRun:
             fault = self._fault(job)
             if fault is None:
                 valid.append(job)
+            elif job.fault is None and self._fell_back([job], arms.ERRORS):
+                continue  # the other version may take such an input
             else:
                 ends.append(finish.failed(self._context, job, fault, self._started_at, now))
         self.jobs = valid
@@ -407,6 +428,9 @@ class BatchRun:
         had_large_call = self._had_large_call
         self._size.lost(sum(len(job.rows) for job in jobs))
         now = time.time()
+        self._drop_cancelled()
+        if self._fell_back(self.jobs, arms.TIMED_OUT if isinstance(error, HostTooSlow) else arms.LOST_HOSTS):
+            return []
         for job in jobs:
             job.failed(
                 self._context.worker_name, now, f"In a batch of {len(jobs)}: {error}" if jobs[1:] else str(error)
@@ -431,14 +455,63 @@ class BatchRun:
             bad = next((row for row in rows if row in answer.errors), None) if answer.errors else None
             if job in self._cancelled:
                 ends.append(finish.stopped(self._context, job))
+            elif bad is None and self._has_wrong_shape(job, answer, rows):
+                self._fell_back([job], arms.WRONG_SHAPE)
+            elif bad is not None and self._fell_back([job], arms.ERRORS):
+                continue
             elif bad is None:
                 outcome = self._outcome(job, answer, rows, now)
-                ends.append(finish.succeeded(self._context, job, outcome, self._started_at, now))
+                ending = finish.succeeded(self._context, job, outcome, self._started_at, now)
+                ends.append(self._copied(ending, answer, answer.outputs[rows.start : rows.stop]))
             else:
                 where, found = f"inputs[{bad - rows.start}]: " if job.many else "", answer.errors[bad]
                 error = PredictionFailed(f"{where}{found.type}: {found.message}")
-                ends.append(self._failed(job, error, now, found.traceback))
+                ends.append(self._copied(self._failed(job, error, now, found.traceback), answer, None, error))
         return ends
+
+    def _fell_back(self, jobs: list[QueuedJob], failure: str) -> bool:
+        """Run jobs that failed on the candidate again on the stable version, if its trial says so."""
+        side = self._side
+        if side is None or side.arm is not Arm.CANDIDATE:
+            return False
+        if side.falls_back:
+            side.trial.fall_back(jobs, failure, self._started_at)
+            return True
+        for job in jobs:
+            side.trial.note_failure(job, failure)
+        return False
+
+    def _has_wrong_shape(self, job: QueuedJob, answer: Answer, rows: range) -> bool:
+        """Whether the candidate's outputs differ in shape from the stable version's; note it if they are kept."""
+        side = self._side
+        if side is None or side.arm is not Arm.CANDIDATE or side.trial.fits(answer.outputs[rows.start : rows.stop]):
+            return False
+        if not side.falls_back:
+            side.trial.note_failure(job, arms.WRONG_SHAPE)
+        return side.falls_back
+
+    def _learn_shape(self, answer: Answer) -> None:
+        """Learn the shape of the stable version's outputs."""
+        side = self._side
+        if side is not None and side.arm is Arm.STABLE and not answer.errors:
+            doubted = any(job.dealt is not None and job.dealt.failure == arms.WRONG_SHAPE for job in self.jobs)
+            side.trial.learn(answer.outputs, all_of_them=doubted)
+
+    def _copied(
+        self, ending: Ending, answer: Answer, outputs: list[Raw] | None, error: JobFailed | None = None
+    ) -> Ending:
+        """Note the time of a trial's job; return its ending, with a copy for the other version if it gets one."""
+        side, job = self._side, ending.job
+        if side is None:
+            return ending
+        if job.dealt is not None and job.dealt.arm is side.arm:
+            job.dealt.predict_ms = answer.predict_ms
+        if not side.trial.copies_job(job, side.arm):
+            return ending
+        code, message = (None, None) if error is None else (error.code, str(error))
+        size, total_ms = len(answer.outputs), ending.finish.latency_ms
+        theirs = PairAnswer(self._deployment.version, outputs, code, message, answer.predict_ms, size, total_ms)
+        return replace(ending, copy=lambda: side.trial.copy(job, side.arm, theirs))
 
     def _failed(self, job: QueuedJob, error: JobFailed, now: float, traceback: str = "") -> Ending:
         context, deployment = self._context, self._deployment

@@ -54,7 +54,7 @@ class Cancellation:
 
     async def _stop_ended(self) -> bool:
         """Cancel the running jobs that have terminal records; return whether there are any."""
-        running = [(endpoint, job) for endpoint in self._endpoints.values() for job in endpoint.running_jobs]
+        running = [(endpoint, job) for endpoint in self._endpoints.values() for job in endpoint.claimed_jobs]
         if not running:
             return False
         found = await self._records.mget([keys.record(job.job_id) for _, job in running])

@@ -11,6 +11,7 @@ from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
+from workers.engine.serving.candidate import CandidateArm, CandidateEnds
 from workers.engine.serving.host_pool import HostPool
 from workers.measures.paces import Pace
 from workers.measures.reports import EndpointReport, HostsState, LoadFailure
@@ -28,6 +29,8 @@ class Endpoint:
         self.desired = desired
         self._context = context
         self._batcher = Batcher(desired.settings)
+        #: The hosts of a candidate, with the jobs that were dealt to it; None without a candidate.
+        self._candidate: CandidateArm | None = None
         self._current: HostPool | None = None
         self._next: HostPool | None = None
         #: Pools that finish their last batches.
@@ -49,18 +52,35 @@ class Endpoint:
             return _REJECTED_AT_ONCE
         if self._current is None:
             return 0
-        return self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
+        beside = 0 if self._candidate is None else self._candidate.most_waiting
+        return self._own_capacity + beside
+
+    @property
+    def _own_capacity(self) -> int:
+        """The capacity of the version that the endpoint serves."""
+        return 0 if self._current is None else self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
 
     @property
     def credit(self) -> int:
-        """The number of jobs to fetch now."""
-        return self.capacity - len(self._batcher)
+        """The number of jobs to fetch now.
+
+        It is unknown which version a job will be dealt to. So there is none while the stable version has no room, and
+        less while the candidate has none.
+        """
+        if self._candidate is None or not self._candidate.is_dealt_to or self.desired.intent is Intent.REJECT:
+            return self.capacity - len(self._batcher)
+        if not self.capacity:
+            return 0
+        return self._candidate.credit(self._own_capacity - len(self._batcher))
 
     @property
     def credit_if_high(self) -> int:
         """The number of jobs to fetch while high jobs wait: one batch more."""
         capacity = self.capacity
-        return capacity + self._batcher.size.rows_at_hand - len(self._batcher) if capacity else 0
+        if not capacity:
+            return 0
+        more = self._batcher.size.rows_at_hand
+        return capacity + more - len(self._batcher) if self._candidate is None else max(self.credit, 0) + more
 
     @property
     def serves_at_once(self) -> bool:
@@ -69,7 +89,11 @@ class Endpoint:
         A claim at the fetch counts as an attempt if this worker is killed, so jobs with only one are claimed later.
         """
         may_claim = self.desired.settings.max_attempts > 1
-        return may_claim and self.serves and not self.retired and self._batcher.serves_at_once
+        other = self._candidate
+        both = self._batcher.serves_at_once and (
+            other is None or not other.is_dealt_to or other.batcher.serves_at_once
+        )
+        return may_claim and self.serves and not self.retired and both
 
     @property
     def takes_early(self) -> bool:
@@ -79,18 +103,27 @@ class Endpoint:
     @property
     def running_jobs(self) -> list[QueuedJob]:
         """The jobs of all current batches."""
-        pools = [pool for pool in (self._current, *self._stopping) if pool]
-        return [job for pool in pools for job in pool.running_jobs]
+        return [job for pool in self._serving_pools for job in pool.running_jobs]
+
+    @property
+    def _serving_pools(self) -> list[HostPool]:
+        beside = self._candidate.pool if self._candidate else None
+        return [pool for pool in (self._current, beside, *self._stopping) if pool]
 
     @property
     def waiting_jobs(self) -> list[QueuedJob]:
         """The jobs that wait for a host."""
-        return self._batcher.jobs
+        return [*self._batcher.jobs, *(self._candidate.batcher.jobs if self._candidate else ())]
+
+    @property
+    def claimed_jobs(self) -> list[QueuedJob]:
+        """The jobs whose records say that they run: also those that wait to run again on the stable version."""
+        return [*self.running_jobs, *(job for job in self.waiting_jobs if job.claimed_at is not None)]
 
     @property
     def busy(self) -> bool:
         """Whether it has waiting or running jobs."""
-        return bool(len(self._batcher) or self.running_jobs)
+        return bool(self.waiting_jobs or self.running_jobs)
 
     @property
     def serves(self) -> bool:
@@ -100,16 +133,19 @@ class Endpoint:
     @property
     def has_hosts(self) -> bool:
         """Whether any host runs, starts or stops."""
-        return bool(self._current or self._next or self._stopping)
+        return bool(self._current or self._next or self._candidate or self._stopping)
 
     def apply(self, desired: DesiredDeployment) -> None:
         """Start to apply the desired deployment; another version, or a lower limit, is swapped in once it is loaded."""
         self.desired = desired
+        self._promote_if_candidates(desired)
         self._batcher.settings = desired.settings
         if desired.intent in (Intent.SERVE, Intent.DRAIN) and not self.retired:
             self._start_or_keep_hosts(desired)
+            self._start_or_keep_candidate(desired)
             self._context.intake.ring(self.name)
             return
+        self._end_candidate()
         self._stop_hosts()
         self._context.intake.ring(self.name)
         if desired.intent is Intent.REJECT and not self.retired:
@@ -129,10 +165,21 @@ class Endpoint:
             self._give_back(jobs)
         elif self.desired.intent is Intent.REJECT:
             self._reject(jobs)
-        elif any(job.claimed_at for job in jobs) and not self._batcher.serves_at_once:
-            self._context.in_background(self._release(jobs))
         else:
-            self._batcher.put(jobs)
+            for batcher, dealt in self._deal(jobs):
+                if any(job.claimed_at for job in dealt) and not batcher.serves_at_once:
+                    self._context.in_background(self._release(dealt))
+                else:
+                    batcher.put(dealt)
+
+    def _deal(self, jobs: list[QueuedJob]) -> list[tuple[Batcher, list[QueuedJob]]]:
+        """Deal jobs to the two versions; without a candidate, all to the one."""
+        if self._candidate is None:
+            return [(self._batcher, jobs)]
+        theirs = self._candidate.deal(jobs)
+        ours = [job for job in jobs if job not in theirs] if theirs else jobs
+        parts = (self._batcher, ours), (self._candidate.batcher, theirs)
+        return [(batcher, dealt) for batcher, dealt in parts if dealt]
 
     def not_fetched(self, why: str | None) -> None:
         """Show in the status why a queue can't be read; None: it can be read again."""
@@ -144,29 +191,32 @@ class Endpoint:
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
         """End a running job whose record is cancelled; see `HostSlot.cancel`."""
-        for pool in (self._current, *self._stopping):
-            if pool:
-                pool.cancel(job, at_once=at_once)
+        if job.claimed_at is not None:
+            job.withdrawn = True  # if it waits to run again
+        for pool in self._serving_pools:
+            pool.cancel(job, at_once=at_once)
 
     async def stop(self) -> None:
         """Wait until running jobs are finished and the hosts have exited."""
+        self._end_candidate()
         self._stop_hosts()
         while self._stopping:
             await asyncio.gather(*(pool.stop() for pool in self._stopping))
 
     def kill(self) -> None:
         """Kill the hosts."""
-        for pool in (self._current, self._next, *self._stopping):
+        for pool in (self._next, *self._serving_pools):
             if pool:
                 pool.kill()
 
     def report(self) -> EndpointReport:
         """Return this endpoint's part of the worker's report."""
-        pools = [pool for pool in (self._current, self._next, *self._stopping) if pool]
+        beside = self._candidate.pool if self._candidate else None
+        pools = [pool for pool in (self._current, self._next, beside, *self._stopping) if pool]
         pace = self._current.pace() if self._current else None
         return {
             "versions": [pool.report() for pool in pools],
-            "waiting": len(self._batcher),
+            "waiting": len(self.waiting_jobs),
             "running": len(self.running_jobs),
             "pace": pace,
             "jobs_per_s": Pace(**pace).jobs_per_s if pace else 0.0,
@@ -200,6 +250,63 @@ class Endpoint:
         _log.info("loading %s version %s for %s", desired.model_name, desired.version, self.name)
         self._next = HostPool(self._context, desired, self._batcher, self._hosts_ready, self._current)
 
+    def _promote_if_candidates(self, desired: DesiredDeployment) -> None:
+        """Serve the candidate's version with the hosts that have it, if the deployment's version is that one now."""
+        theirs, current = self._candidate, self._current
+        if theirs is None or current is None or self.retired or desired.intent is not Intent.SERVE:
+            return
+        if current.can_serve(desired) or not (theirs.pool.ready_hosts and theirs.pool.can_apply(desired)):
+            return
+        _log.info("the candidate of %s, version %s, is its version now", self.name, desired.version)
+        self._candidate = None
+        self._batcher.succeeded_by(theirs.batcher)
+        self._batcher, self._current = theirs.batcher, theirs.pool
+        theirs.promote()
+        self._stop(current)
+
+    def _start_or_keep_candidate(self, desired: DesiredDeployment) -> None:
+        """Load the candidate beside the version that serves, keep its hosts, or stop them."""
+        wanted = desired.of_candidate() if desired.intent is Intent.SERVE else None
+        if self._candidate is not None and not self._candidate.apply(wanted, desired.candidate):
+            self._end_candidate()
+        if self._current is None:
+            return
+        if wanted is not None and desired.candidate is not None and self._candidate is None:
+            _log.info("loading candidate %s version %s for %s", wanted.model_name, wanted.version, self.name)
+            ends = CandidateEnds(self._run_on_stable, self._candidate_changed, self._candidate_lost)
+            self._candidate = CandidateArm(self._context, wanted, desired.candidate, ends)
+        if self._candidate is not None:
+            self._candidate.beside(self._current)
+
+    def _end_candidate(self) -> None:
+        """Stop the candidate's hosts; its waiting jobs go to the stable version."""
+        theirs, self._candidate = self._candidate, None
+        if theirs is not None:
+            theirs.batcher.succeeded_by(self._batcher)
+            theirs.end()
+            if self._current is not None:
+                self._current.side = None
+                self._current.copies.clear()
+            self._stop(theirs.pool)
+
+    def _candidate_changed(self) -> None:
+        """Fetch jobs for the candidate's hosts."""
+        self._context.intake.ring(self.name)
+
+    def _candidate_lost(self) -> None:
+        """Run the candidate's waiting jobs on the stable version while it has no host."""
+        if self._candidate is not None:
+            self._run_on_stable(self._candidate.take_unserved())
+            self._candidate_changed()
+
+    def _run_on_stable(self, jobs: list[QueuedJob]) -> None:
+        if not jobs:
+            return
+        self._batcher.put(jobs)
+        self._context.intake.ring(self.name)
+        if self._current is None:
+            self.apply(self.desired)
+
     def _hosts_ready(self) -> None:
         """Swap: the old hosts stop only now, when the next ones are loaded and warm."""
         if self._next and self._next.ready_hosts:
@@ -207,6 +314,7 @@ class Endpoint:
             self._current.serve()
             if old:
                 self._stop(old)
+            self._start_or_keep_candidate(self.desired)
         # Another host means more credit, and the queue may still hold jobs.
         self._context.intake.ring(self.name)
 
@@ -239,7 +347,8 @@ class Endpoint:
     async def _release(self, jobs: list[QueuedJob]) -> None:
         """Let jobs wait that were claimed for a host that is busy or lost by now."""
         await self._context.release(jobs)
-        self._batcher.put(jobs)
+        for batcher, dealt in self._deal(jobs):
+            batcher.put(dealt)
         if self._current is None:
             self.apply(self.desired)
 

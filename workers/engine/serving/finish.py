@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving import journal
+from workers.engine.serving import arm_counts, journal
 from workers.engine.supervision import persistently
 from workers.errors import EndpointUndeployed, JobFailed, PoisonJob
 from workers.jobs import dead_letters, records, transitions
@@ -34,6 +34,8 @@ class Ending:
     finish: Finish
     send_event: Callable[[], None]
     dead_letter: DeadLetter | None = None
+    #: Called after the event.
+    copy: Callable[[], None] | None = None
 
 
 def write_soon(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
@@ -99,8 +101,11 @@ async def _write(context: Context, deployment: DesiredDeployment, endings: Seque
         await persistently("acknowledge jobs", lambda: intake.ack(jobs))
     firsts = [ending for ending, first in zip(endings, written, strict=True) if first]
     context.counters.ended(deployment, [ending.finish.kind for ending in firsts])
+    arm_counts.count_ended(context, [(ending.job, ending.finish.kind) for ending in firsts])
     for ending in firsts:
         ending.send_event()
+        if ending.copy is not None:
+            ending.copy()
 
 
 def succeeded(context: Context, job: QueuedJob, outcome: Outcome, started_at: float, now: float) -> Ending:

@@ -19,6 +19,7 @@ from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.batch_run import BatchRun
 from workers.engine.serving.pace import PaceMeter
+from workers.engine.serving.trial import Side
 from workers.hosts.worker_side.host import RemoteHost
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class HostFeed:
         pace: PaceMeter,
         stop_limit: HostStopLimit,
         stopping: asyncio.Event,
+        side: Callable[[], Side | None] = lambda: None,
     ) -> None:
         self._context = context
         self._batcher = batcher
@@ -74,6 +76,8 @@ class HostFeed:
         self._pace = pace
         self._stop_limit = stop_limit
         self._stopping = stopping
+        #: The arm of a trial that the pool serves now.
+        self._side = side
         self._host: RemoteHost | None = None
         #: The batches that have not ended: at most one that was predicted, one at the host, and one claimed ahead.
         self._batches: list[BatchRun] = []
@@ -182,7 +186,7 @@ class HostFeed:
     def _begin(self, jobs: list[QueuedJob]) -> BatchRun:
         deployment = self._deployment()
         self._context.intake.made_room(deployment.endpoint_name)
-        batch = BatchRun(self._context, deployment, jobs, self._batcher.size)
+        batch = BatchRun(self._context, deployment, jobs, self._batcher.size, self._side())
         self._batches.append(batch)
         return batch
 

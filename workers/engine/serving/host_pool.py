@@ -13,18 +13,25 @@ from typing import Any
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryError
+from registry.signatures.output_columns import OutputDescription
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
+from workers.engine.serving.copies import Copies
 from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_limit_bytes
 from workers.engine.serving.pace import PaceMeter
+from workers.engine.serving.trial import Side
 from workers.errors import HostStartFailed
 from workers.hosts.worker_side.host import HostGone, LoadRequest, RemoteHost
+from workers.measures.arms import Arm
 from workers.measures.reports import HostsState, PaceReport, VersionReport
 from workers.platform import logs
 
 _log = logging.getLogger(__name__)
+
+#: The niceness of hosts that predict copies alone.
+NICE = 10
 
 #: The pause before another start of a host that failed to load or died early; doubled each time.
 _FIRST_PAUSE_S = 1.0
@@ -44,6 +51,9 @@ class HostSlot:
         stop_limit: HostStopLimit,
         on_change: Callable[[], None],
         proves_time_limit: bool = False,
+        side: Callable[[], Side | None] = lambda: None,
+        copies: Copies | None = None,
+        is_nice: Callable[[], bool] = lambda: False,
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
@@ -58,7 +68,9 @@ class HostSlot:
         self._pause_s = _FIRST_PAUSE_S
         self._afresh = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._feed = HostFeed(context, batcher, deployment, pace, stop_limit, self._stopping)
+        self._feed = HostFeed(context, batcher, deployment, pace, stop_limit, self._stopping, side)
+        self._copies = Copies(context) if copies is None else copies
+        self._is_nice = is_nice
         self._task = asyncio.get_running_loop().create_task(self._run_hosts())
 
     @property
@@ -114,6 +126,8 @@ class HostSlot:
         _log.info("model host %d of %s is ready after %.0f ms", host.pid, name, host.load_ms or 0)
         self.host, self.error = host, None
         self._pace.example(host.example_ms)
+        if self._is_nice():
+            host.set_nice(NICE)
         self._on_change()
         try:
             await self._give_batches(host)
@@ -155,18 +169,38 @@ class HostSlot:
     async def _give_batches(self, host: RemoteHost) -> None:
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
         ready: asyncio.Task[Any] = asyncio.create_task(self._serving.wait())
-        waited_for: list[asyncio.Future[Any]] = [stopping, ready, host.exited]
+        copied: asyncio.Task[Any] = asyncio.create_task(self._copies.arrived.wait())
         try:
             while True:
+                waited_for: list[asyncio.Future[Any]] = [stopping, ready, host.exited]
+                takes_copies = self._serving.is_set() and not len(self._batcher)
+                if takes_copies:
+                    waited_for.append(copied)
                 await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
                 if self._stopping.is_set() or host.exited.done():
                     return
-                if batch := self._batcher.take() if self._serving.is_set() else []:
+                if not ready.done():
+                    await self._predict_copies(host, ready)
+                elif batch := self._batcher.take() if self._serving.is_set() else []:
                     await self._feed.run(host, batch)
-                ready = waited_for[1] = asyncio.create_task(self._batcher.ready())
+                if ready.done() or ready.cancelling():
+                    ready = asyncio.create_task(self._batcher.ready())
+                if copied.done():
+                    copied = asyncio.create_task(self._copies.arrived.wait())
         finally:
             stopping.cancel()
             ready.cancel()
+            copied.cancel()
+
+    async def _predict_copies(self, host: RemoteHost, ready: asyncio.Task[Any]) -> None:
+        """Predict copies of ended jobs, if no job waits; meanwhile the host is not idle."""
+        if len(self._batcher):
+            return
+        if copies := self._copies.take(self._batcher.size.rows):
+            ready.cancel()
+            deployment, rows_at_once = self._deployment(), self._batcher.size.rows_at_once
+            host.max_memory_bytes = memory_limit_bytes(deployment)
+            await self._copies.predict(host, copies, deployment.version, rows_at_once, deployment.settings.timeout_s)
 
     async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
         """Wait until a host is loaded, or until the slot is stopped."""
@@ -245,6 +279,13 @@ class HostPool:
         self._pace = PaceMeter(self._size)
         self._stop_limit = HostStopLimit()
         self._on_ready = on_ready
+        #: Called at each change while no host has its model.
+        self.on_lost: Callable[[], None] = lambda: None
+        #: The arm of a trial that it serves; None without a trial.
+        self.side: Side | None = None
+        #: Copies of jobs that the other version of a trial has answered.
+        self.copies = Copies(context)
+        self._is_nice = False
         self._slots: list[HostSlot] = []
         self._serving = asyncio.Event()
         self._stopping = False
@@ -274,6 +315,11 @@ class HostPool:
             return HostsState.READY
         return HostsState.FAILED if self.error else HostsState.LOADING
 
+    @property
+    def outputs(self) -> list[OutputDescription] | None:
+        """The model's outputs, as determined from its input example; None if unknown."""
+        return next((slot.host.outputs for slot in self._slots if slot.host is not None), None)
+
     def can_serve(self, desired: DesiredDeployment) -> bool:
         """Whether these hosts hold the deployment's version; most other settings can change while they run."""
         return _loaded_content(self.desired) == _loaded_content(desired)
@@ -297,11 +343,20 @@ class HostPool:
         wanted = desired.settings.hosts
         while len(self._slots) < wanted:
             shared = self._serving, self._pace, self._stop_limit, self._changed, self._proves_time_limit
-            self._slots.append(HostSlot(self._context, self._batcher, lambda: self.desired, *shared))
+            trials = (lambda: self.side), self.copies, lambda: self._is_nice
+            self._slots.append(HostSlot(self._context, self._batcher, lambda: self.desired, *shared, *trials))
         for slot in self._slots[wanted:]:
             self._context.in_background(slot.stop())
         del self._slots[wanted:]
         self._context.changed.set()
+
+    def set_nice(self, *, wanted: bool) -> bool:
+        """Let the hosts have less of the processor than others, or as much; False if the operating system refuses."""
+        self._is_nice = wanted
+        hosts = [slot.host for slot in self._slots if slot.host is not None]
+        niceness = NICE if wanted else 0
+        refused = [host for host in hosts if not host.set_nice(niceness)]
+        return not refused
 
     def serve(self) -> None:
         """Let the hosts take batches, with the batch size of this version."""
@@ -333,7 +388,7 @@ class HostPool:
         """Return these hosts' part of the worker's report."""
         hosts = [slot.host for slot in self._slots if slot.host is not None]
         batches = self._size.p95()
-        return {
+        report: VersionReport = {
             "model_name": self.desired.model_name,
             "version": self.desired.version,
             "revision": self.desired.revision,
@@ -344,17 +399,22 @@ class HostPool:
             "pids": [host.pid for host in hosts],
             "memory_bytes": sum(host.memory_bytes for host in hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),
-            "outputs": next((host.outputs for host in hosts), None),
+            "outputs": self.outputs,
             "batch_size": self._size.rows,
             "batch_rows": batches.rows if batches else None,
             "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
         }
+        if self.side is not None and self.side.arm is Arm.CANDIDATE:
+            report["arm"] = Arm.CANDIDATE.value
+        return report
 
     def _changed(self) -> None:
         self._context.changed.set()
         if self.ready_hosts and not self._stopping:
             self._on_ready()
+        elif not self.ready_hosts:
+            self.on_lost()
 
 
 def _lowers_memory_limit(before: DesiredDeployment, after: DesiredDeployment) -> bool:

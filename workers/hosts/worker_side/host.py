@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -211,6 +213,19 @@ class RemoteHost:
         if self._killed_for is not None:
             await self.stop()  # the answer is good; the next rows need another host
         return answer
+
+    def set_nice(self, niceness: int) -> bool:
+        """Set the niceness of all its threads; False if the operating system refuses."""
+        try:
+            threads = [int(each.name) for each in Path(f"/proc/{self.pid}/task").iterdir()]
+            for thread in threads:
+                os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        except (ProcessLookupError, FileNotFoundError):
+            return True  # it has exited, or a thread has
+        except OSError as error:
+            _log.info("the niceness of model host %d stays as it is: %s", self.pid, error)
+            return False
+        return True
 
     def kill(self, reason: str) -> None:
         """Kill the process; a pending request fails with this reason."""

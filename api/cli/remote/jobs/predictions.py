@@ -29,6 +29,7 @@ _TABLE_IDLE_S = 600.0
 @click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
 @click.option("--callback-url", help="Where its end will be told by a signed webhook (docs/guides/webhooks.md).")
+@click.option("--sticky-key", help="During a rollout, jobs with the same key are answered by the same version.")
 @takes_tables
 @waits("for the outcome", 60.0)
 @calls_service
@@ -43,6 +44,7 @@ def predict(
     expires_in_s: float | None,
     priority: str | None,
     callback_url: str | None,
+    sticky_key: str | None,
     wait: bool,
     timeout_s: float,
     **table: Any,
@@ -66,7 +68,12 @@ def predict(
       queuecast predict houses --csv rows.csv >predictions.csv
       queuecast predict houses --csv rows.csv --output predictions.csv --resume
     """
-    named = {"expires_in_s": expires_in_s, "priority": priority, "callback_url": callback_url}
+    named = {
+        "expires_in_s": expires_in_s,
+        "priority": priority,
+        "callback_url": callback_url,
+        "sticky_key": sticky_key,
+    }
     own = {name: given for name, given in named.items() if given is not None}
     tables = TableOptions.taken_from(table)
     tables.check()
@@ -96,6 +103,8 @@ def _table_endpoint(words: tuple[str, ...], *, wait: bool, others: tuple[object,
         raise click.UsageError("--csv and --parquet take one endpoint, without INPUT, --model, --many and --no-wait.")
     if click.get_current_context().params["callback_url"] is not None:
         raise click.UsageError("The rows of a table share jobs, so that there are no webhooks for them.")
+    if click.get_current_context().params["sticky_key"] is not None:
+        raise click.UsageError("The rows of a table share jobs, so that they have no sticky keys.")
     return words[0]
 
 

@@ -26,7 +26,7 @@ class RecordingEndpoint:
     """Runs jobs for ever, and takes note of those that it is told to stop."""
 
     def __init__(self, *job_ids: str) -> None:
-        self.running_jobs = [queued_job(job_id) for job_id in job_ids]
+        self.claimed_jobs = [queued_job(job_id) for job_id in job_ids]
         self.cancelled: list[str] = []
         self.at_once: list[bool] = []
 

@@ -1,0 +1,114 @@
+"""Trials of candidates, placed into the registry directly: each job has one right outcome whatever they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
+
+from registry.database import Database
+from registry.database.tables import CandidateRow, DeploymentRow
+from tests.support.models import Echo, Faulty
+from tests.support.service.stack import Stack
+from tests.support.waiting import eventually
+from workers import keys
+from workers.measures import arms
+from workers.measures.arms import TrialFigures
+
+#: What the candidates do to one of 20 rows, and what is counted of it.
+FAULTS = {"raise": arms.ERRORS, "kill": arms.LOST_HOSTS, "shape": arms.WRONG_SHAPE, "slow": ""}
+JOBS = 100
+
+
+def start(stack: Stack, name: str, fault: str, *, weight: float = 0.5, shadow_share: float = 0.0) -> str:
+    """Deploy an echo, and place a candidate beside it, which is loaded; return the id of the trial."""
+    stack.register(name, Echo("1"))
+    stack.register(name, Faulty("2", fault))
+    stack.deploy(name, version="1", endpoint_name=name)
+    return place(stack, name, weight=weight, shadow_share=shadow_share)
+
+
+def place(stack: Stack, name: str, *, weight: float, shadow_share: float) -> str:
+    """Place version 2 beside the deployed one, and wait until it is loaded; return the id of the trial."""
+    trial_id = f"trial-{name}"
+    with _registry(stack) as session:
+        session.add(
+            CandidateRow(
+                endpoint_name=name,
+                trial_id=trial_id,
+                model_name=name,
+                version="2",
+                weight=weight,
+                shadow_share=shadow_share,
+                salt="salt",
+                on_failure="stable",
+                changed_at=datetime.now(UTC),
+            )
+        )
+        _revise(session, name)
+    _nudge(stack)
+    eventually(lambda: "2" in {each["version"] for each in stack.view(name)["workers"] if each["state"] == "ready"}, 30)
+    return trial_id
+
+
+def figures(stack: Stack, trial_id: str) -> TrialFigures:
+    """The counts of a trial."""
+    with redis.Redis.from_url(stack.redis.url) as client:
+        found = client.hgetall(keys.arms(trial_id))
+    return arms.parse((name.decode(), int(value)) for name, value in found.items())
+
+
+def check_every_job_has_its_one_right_outcome(stack: Stack, name: str, fault: str) -> None:
+    """Submit jobs to a stable version with a candidate that fails; no caller sees it."""
+    trial_id = start(stack, name, fault)
+    job_ids = stack.submit_all(name, [f"row {number}" for number in range(JOBS)])
+    outcomes = stack.outcomes(job_ids)
+    for number, outcome in enumerate(outcomes):
+        assert outcome["prediction"] == [outcome["version"], f"row {number}"]
+    assert {outcome["version"] for outcome in outcomes} == {"1", "2"}
+
+    def counted() -> TrialFigures:
+        found = figures(stack, trial_id)
+        assert found.stable.succeeded + found.candidate.succeeded == JOBS
+        return found
+
+    found = eventually(counted, 10)
+    assert found is not None
+    assert found.stable.failed + found.candidate.failed == 0
+    if FAULTS[fault]:
+        assert found.candidate.counts[FAULTS[fault]] > 0
+        assert found.candidate.fell_back >= found.candidate.failures
+
+
+def remove(stack: Stack, name: str) -> None:
+    """Remove the candidate."""
+    with _registry(stack) as session:
+        session.execute(delete(CandidateRow).where(CandidateRow.endpoint_name == name))
+        _revise(session, name)
+    _nudge(stack)
+
+
+@contextmanager
+def _registry(stack: Stack) -> Iterator[Session]:
+    path = Path(stack.env["QUEUECAST_DATA_DIR"]) / "registry.db"
+    database = Database(stack.env.get("DATABASE_URL") or f"sqlite:///{path}")
+    try:
+        with database.session() as session:
+            yield session
+    finally:
+        database.close()
+
+
+def _revise(session: Session, name: str) -> None:
+    changed = update(DeploymentRow).where(DeploymentRow.endpoint_name == name)
+    session.execute(changed.values(revision=DeploymentRow.revision + 1))
+
+
+def _nudge(stack: Stack) -> None:
+    with redis.Redis.from_url(stack.redis.url) as client:
+        client.publish(keys.NUDGE_CHANNEL, "changed")

@@ -1,0 +1,153 @@
+"""Copies of ended jobs, which the other version of a trial predicts as well when nothing else waits for its host.
+
+Nothing is owed for a copy: it is shed when the backlog is full, and lost with its worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from redis import RedisError
+
+from workers.engine.context import Context
+from workers.engine.serving import arm_counts
+from workers.hosts.worker_side.host import Answer, HostGone, RemoteHost
+from workers.measures import arms
+from workers.measures.arms import Arm
+
+_log = logging.getLogger(__name__)
+#: The backlog of one pool.
+_MOST_COPIES = 1_000
+_MOST_BYTES = 32 * 1024 * 1024
+_encode = msgspec.json.Encoder().encode
+
+
+class PairAnswer(msgspec.Struct, omit_defaults=True):
+    """As `judging.comparison.pairs.Answer`; predictions stay the JSON that they are."""
+
+    version: str
+    predictions: list[Raw] | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    predict_ms: float | None = None
+    batch_size: int | None = None
+    total_ms: float | None = None
+
+
+class _Pair(msgspec.Struct):
+    job_id: str
+    inputs: list[Any]
+    stable: PairAnswer
+    candidate: PairAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A job that has ended, and its answer."""
+
+    trial_id: str
+    endpoint_name: str
+    job_id: str
+    rows: list[Any]
+    size_bytes: int
+    #: The arm that has answered it; the copy is for the other one.
+    answered_by: Arm
+    answer: PairAnswer
+
+
+class Copies:
+    """The copies that wait for the hosts of one pool; belongs to one event loop."""
+
+    def __init__(self, context: Context) -> None:
+        self.arrived = asyncio.Event()
+        #: Called when a host of this pool was lost with copies.
+        self.on_lost: Callable[[], None] = lambda: None
+        self._context = context
+        self._waiting: deque[Copy] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """The number of waiting copies."""
+        return len(self._waiting)
+
+    def put(self, copy: Copy) -> None:
+        """Add a copy, or shed it if there are too many."""
+        if len(self._waiting) >= _MOST_COPIES or self._bytes + copy.size_bytes > _MOST_BYTES:
+            arm_counts.count(self._context, copy.trial_id, {arms.COPIES_SHED: 1})
+            return
+        self._waiting.append(copy)
+        self._bytes += copy.size_bytes
+        self.arrived.set()
+
+    def take(self, most_rows: int) -> list[Copy]:
+        """Remove and return copies for one batch: one for the stable version, whose next job must not wait long."""
+        taken: list[Copy] = []
+        rows = 0
+        while self._waiting and (not taken or rows + len(self._waiting[0].rows) <= most_rows):
+            copy = self._waiting.popleft()
+            taken.append(copy)
+            rows += len(copy.rows)
+            self._bytes -= copy.size_bytes
+            if copy.answered_by is Arm.CANDIDATE:
+                break
+        if not self._waiting:
+            self.arrived.clear()
+        return taken
+
+    def clear(self) -> None:
+        """Remove all copies: their trial is over."""
+        self._waiting.clear()
+        self._bytes = 0
+        self.arrived.clear()
+
+    async def predict(
+        self, host: RemoteHost, copies: list[Copy], version: str, rows_at_once: int, timeout_s: float
+    ) -> None:
+        """Have a host predict copies, and add the pairs of answers to the stream."""
+        rows = [row for copy in copies for row in copy.rows]
+        trial_id = copies[0].trial_id
+        try:
+            answer = await host.predict(rows, rows_at_once, timeout_s)
+        except HostGone as error:
+            _log.warning("%d copies of jobs of %s were lost: %s", len(copies), copies[0].endpoint_name, error)
+            arm_counts.count(self._context, trial_id, {arms.COPIES_LOST: len(copies)})
+            self.on_lost()
+            return
+        paired = _pairs(copies, answer, version)
+        failed = sum(failed for _, failed in paired)
+        arm_counts.count(
+            self._context, trial_id, {arms.COPIES_PREDICTED: len(paired) - failed, arms.COPIES_FAILED: failed}
+        )
+        pairs = [pair for pair, _ in paired]
+        self._context.in_background(self._write(trial_id, copies[0].endpoint_name, pairs))
+
+    async def _write(self, trial_id: str, endpoint_name: str, pairs: list[bytes]) -> None:
+        try:
+            await arms.add_pairs(self._context.records, trial_id, endpoint_name, pairs)
+        except (RedisError, OSError) as error:
+            _log.warning("lost %d pairs of trial %s: %s", len(pairs), trial_id, error)
+
+
+def _pairs(copies: list[Copy], answer: Answer, version: str) -> list[tuple[bytes, bool]]:
+    """Return each pair as JSON, and whether the copy has failed."""
+    found, start = [], 0
+    for copy in copies:
+        rows = range(start, start + len(copy.rows))
+        start = rows.stop
+        bad = next((row for row in rows if row in answer.errors), None)
+        theirs = PairAnswer(version, predict_ms=answer.predict_ms, batch_size=len(answer.outputs))
+        if bad is None:
+            theirs.predictions = answer.outputs[rows.start : rows.stop]
+        else:
+            error = answer.errors[bad]
+            theirs.error_code, theirs.error_message = "prediction_failed", f"{error.type}: {error.message}"
+        stable, candidate = (copy.answer, theirs) if copy.answered_by is Arm.STABLE else (theirs, copy.answer)
+        found.append((_encode(_Pair(copy.job_id, copy.rows, stable, candidate)), bad is not None))
+    return found
