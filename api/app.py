@@ -17,11 +17,14 @@ from api.keys import routes as keys
 from api.models import artifact_routes
 from api.models import routes as models
 from api.openapi import document
+from api.operations import metrics as operations_metrics
 from api.operations import routes as operations
 from api.predictions import routes as predictions
 from api.predictions.endpoint_paths import TAG as ENDPOINTS_TAG
 from api.predictions.endpoint_paths import endpoint_paths
 from api.process import services
+from api.rollouts import metrics as rollout_metrics
+from api.rollouts import routes as rollouts
 from api.settings import ApiSettings, load
 from api.v2 import routes as v2
 from api.webhooks import routes as webhooks
@@ -32,6 +35,7 @@ _BLUEPRINTS = (
     aliases.blueprint,
     artifact_routes.blueprint,
     deployments.blueprint,
+    rollouts.blueprint,
     predictions.blueprint,
     jobs.blueprint,
     event_routes.blueprint,
@@ -56,6 +60,7 @@ _TAGS = (
     "Deployments",
     "Journal",
     "Evaluations",
+    rollouts.TAG,
     "Models",
     v2.TAG,
     "Keys",
@@ -71,6 +76,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     """
     settings = settings or load()
     webhook_settings.load()  # a wrong value is named now, and not when the first job asks for a webhook
+    operations_metrics.add_feature(rollout_metrics.families)
     app = Flask("api", static_folder=None)
     app.request_class = bodies.Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes

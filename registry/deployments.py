@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from registry import candidates, history, names, versions
+from registry import candidates, history, names, trials, versions
 from registry.candidates import Candidate
 from registry.catalog import aliases
 from registry.database.inserting import insert_if_absent
@@ -161,8 +161,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     _configure(row, settings or {}, worker_group, reset=reset)
     session.flush()
     is_swap = before.serves and (before.model_name, before.version) != (row.model_name, row.version)
-    history.record(session, row, Action.SWAP if is_swap else Action.DEPLOY, before, actor=actor)
-    return _view(_read(session, name))
+    return _recorded(session, row, Action.SWAP if is_swap else Action.DEPLOY, before, actor)
 
 
 def configure(  # noqa: PLR0913 - the fields of a deployment, by name
@@ -222,8 +221,8 @@ def follow(session: Session, model_name: str, alias: str, *, actor: str | None =
         before = State.of(row)
         row.version = target.version
         session.flush()
-        history.record(session, row, Action.SWAP if before.serves else Action.DEPLOY, before, actor=actor)
-        changed.append(_view(_read(session, endpoint_name)))
+        action = Action.SWAP if before.serves else Action.DEPLOY
+        changed.append(_recorded(session, row, action, before, actor))
     return changed
 
 
@@ -255,8 +254,7 @@ def rollback(
     row.model_name, row.version, row.worker_group = state.model_name, state.version, state.worker_group
     row.settings, row.intent, row.followed_alias = dict(state.settings), Intent.SERVE, state.followed_alias
     session.flush()
-    history.record(session, row, Action.ROLLBACK, before, actor=actor, rolled_back_to=target)
-    return _view(_read(session, endpoint_name))
+    return _recorded(session, row, Action.ROLLBACK, before, actor, rolled_back_to=target)
 
 
 def _still_followed(session: Session, state: State) -> str | None:
@@ -294,7 +292,8 @@ def rollback_target(
             "Choose another revision, or deploy another version."
         )
         raise RollbackRefused(endpoint_name, reason) from error
-    return target, replace(state, followed_alias=_still_followed(session, state))
+    followed = _still_followed(session, state)
+    return target, replace(state.without_candidate(), followed_alias=followed)
 
 
 def undeploy(
@@ -320,8 +319,44 @@ def undeploy(
     before = State.of(row)
     row.intent = Intent(backlog)
     session.flush()
-    history.record(session, row, Action.UNDEPLOY, before, actor=actor)
-    return _view(_read(session, endpoint_name))
+    return _recorded(session, row, Action.UNDEPLOY, before, actor)
+
+
+def promote(
+    session: Session, endpoint_name: str, model_name: str, version: str, *, actor: str | None = None
+) -> DesiredDeployment:
+    """Bind a served endpoint to its candidate, which is no candidate then; its rollout is over already.
+
+    It stops following an alias, as with each deploy of a version.
+
+    Raises:
+        DeploymentNotFound, VersionNotFound: there is no such endpoint or version.
+        TrialRefused: it isn't served.
+    """
+    versions.hold(session, model_name, version)
+    before = State.of(candidates.lock(session, endpoint_name))
+    now = datetime.now(UTC)
+    row = _revise(session, endpoint_name, None, updated_at=now, deployed_at=now)
+    row.model_name, row.version, row.followed_alias = model_name, version, None
+    session.flush()
+    candidates.delete(session, endpoint_name)
+    return _recorded(session, row, Action.PROMOTE, before, actor)
+
+
+def _recorded(  # noqa: PLR0913 - what a change is
+    session: Session,
+    row: DeploymentRow,
+    action: Action,
+    before: State,
+    actor: str | None,
+    *,
+    rolled_back_to: int | None = None,
+) -> DesiredDeployment:
+    """End the trial that a change displaces, and write the change into the history; return the deployment."""
+    trials.end_if_displaced(session, row.endpoint_name, before, State.of(row), actor=actor)
+    row = _read(session, row.endpoint_name)
+    history.record(session, row, action, before, actor=actor, rolled_back_to=rolled_back_to)
+    return _view(row)
 
 
 def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:

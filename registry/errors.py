@@ -224,6 +224,82 @@ class VersionAliased(RegistryError):
         self.aliases = aliases
 
 
+class VersionJudged(RegistryError):
+    """The version is the candidate of a shadow or a rollout, so it can't be deleted."""
+
+    code = "version_judged"
+
+    def __init__(self, model_name: str, version: str, endpoint_names: list[str]) -> None:
+        super().__init__(
+            f"Version {version} of model {model_name!r} is the candidate of {', '.join(endpoint_names)}. Stop its "
+            "shadow or abort its rollout before you delete the version."
+        )
+        self.endpoint_names = endpoint_names
+
+
+class TrialActive(RegistryError):
+    """The endpoint has an active shadow or rollout."""
+
+    code = "trial_active"
+
+    def __init__(self, endpoint_name: str, kind: str, version: str) -> None:
+        end = "Stop it" if kind == "shadow" else "Abort or promote it"
+        super().__init__(f"Endpoint {endpoint_name!r} has a {kind} of version {version}. {end} first.")
+        self.endpoint_name = endpoint_name
+
+
+class TrialRefused(RegistryError):
+    """A shadow or a rollout can't start so; the message contains the reason."""
+
+    code = "trial_refused"
+
+    def __init__(self, endpoint_name: str, reason: str) -> None:
+        super().__init__(f"Endpoint {endpoint_name!r} can't have this shadow or rollout. {reason}")
+        self.endpoint_name = endpoint_name
+
+
+class CandidateGone(RegistryError):
+    """The endpoint no longer has the candidate of this shadow or rollout."""
+
+    code = "candidate_gone"
+
+    def __init__(self, endpoint_name: str) -> None:
+        super().__init__(
+            f"Endpoint {endpoint_name!r} no longer has this candidate: another request has ended its trial. Look at it "
+            "again."
+        )
+        self.endpoint_name = endpoint_name
+
+
+class RolloutNotFound(RegistryError):
+    """The endpoint has no rollout."""
+
+    code = "rollout_not_found"
+
+    def __init__(self, endpoint_name: str) -> None:
+        super().__init__(f"Endpoint {endpoint_name!r} has no rollout.")
+
+
+class ShadowNotFound(RegistryError):
+    """The endpoint has no shadow."""
+
+    code = "shadow_not_found"
+
+    def __init__(self, endpoint_name: str) -> None:
+        super().__init__(f"Endpoint {endpoint_name!r} has no shadow.")
+
+
+class RolloutRefused(RegistryError):
+    """The state of the rollout doesn't allow this, or another request has changed it meanwhile."""
+
+    code = "rollout_refused"
+
+    def __init__(self, endpoint_name: str, event: str, state: str) -> None:
+        super().__init__(f"The rollout of endpoint {endpoint_name!r} is {state}: it can't {event} now.")
+        self.endpoint_name = endpoint_name
+        self.state = state
+
+
 class TagsInvalid(RegistryError):
     """A tag is too long, or there are too many; the message says which."""
 

@@ -6,7 +6,7 @@ It must not decide anything: a deployment is what its own row says, also if a re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -26,6 +26,8 @@ KEPT_REVISIONS = 100
 #: The name of changes that programs make beside the database, without an API key.
 COMMAND_LINE = "command line"
 _LONGEST_REASON = 2_000
+#: Fields of a state that most states don't have, and rows of earlier releases neither.
+_OPTIONAL = ("followed_alias", "candidate_version", "candidate_weight")
 
 #: What differs between two states, by the name of the field or setting: {"from": …, "to": …}.
 Differences = dict[str, dict[str, Any]]
@@ -43,6 +45,15 @@ class Action(StrEnum):
     UNDEPLOY = "undeploy"
     #: Back to the state of an earlier revision.
     ROLLBACK = "rollback"
+    #: A candidate predicts jobs after their ends, or does so no longer.
+    SHADOW = "shadow"
+    SHADOW_END = "shadow end"
+    #: A candidate is loaded, or answers another share of the jobs.
+    ROLLOUT_STEP = "rollout step"
+    #: A rollout's candidate is the version that serves.
+    PROMOTE = "promote"
+    #: A rollout's candidate is gone.
+    ABORT = "abort"
     #: Not stored: a program without a history has made the change.
     UNRECORDED = "unrecorded"
 
@@ -73,17 +84,34 @@ class State:
     #: As stored: also settings that only a newer release knows.
     settings: Mapping[str, Any]
     followed_alias: str | None = None
+    #: The version of the candidate, and the share of jobs that it answers.
+    candidate_version: str | None = None
+    candidate_weight: float | None = None
 
     @classmethod
     def of(cls, row: DeploymentRow) -> State:
         """Return the state of a deployment's row."""
-        return cls(row.model_name, row.version, row.worker_group, row.intent, dict(row.settings), row.followed_alias)
+        return cls(
+            row.model_name,
+            row.version,
+            row.worker_group,
+            row.intent,
+            dict(row.settings),
+            row.followed_alias,
+            row.candidate.version if row.candidate else None,
+            row.candidate.weight if row.candidate else None,
+        )
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> State:
         """Return a stored state."""
         named = {name: document[name] for name in ("model_name", "version", "worker_group", "settings")}
-        return cls(**named, intent=Intent(document["intent"]), followed_alias=document.get("followed_alias"))
+        optional: dict[str, Any] = {name: document.get(name) for name in _OPTIONAL}
+        return cls(**{**named, **optional}, intent=Intent(document["intent"]))
+
+    def without_candidate(self) -> State:
+        """Return what a rollback brings of it: all but the candidate, whose trial is over."""
+        return replace(self, candidate_version=None, candidate_weight=None)
 
     @property
     def serves(self) -> bool:
@@ -148,7 +176,7 @@ class Change:
 
 def differences(before: State | None, after: State) -> Differences:
     """Return what differs; of a new endpoint, everything that is not a default."""
-    defaults = {**ServingSettings().model_dump(), "followed_alias": None}
+    defaults = {**ServingSettings().model_dump(), **dict.fromkeys(_OPTIONAL)}
     earlier = defaults if before is None else before.flat()
     return {
         name: {"from": None if before is None and name not in defaults else earlier.get(name), "to": value}
@@ -261,10 +289,11 @@ def previous(found: list[Change]) -> int | None:
     Of an undeployed endpoint, it is the one that was served last. Changes that have failed are passed over.
     """
     known, now = states(found), found[0]
+    present = now.after.without_candidate()
     failed = {each.revision for each in found if each.outcome == Outcome.FAILED}
     for revision in sorted(known, reverse=True):
         state = known[revision]
-        is_other = not now.after.serves or bool(differences(now.after, state))
+        is_other = not now.after.serves or bool(differences(present, state.without_candidate()))
         if revision < now.revision and state.serves and revision not in failed and is_other:
             return revision
     return None

@@ -16,7 +16,7 @@ from registry.artifacts.store import ArtifactStore, StoredArtifact
 from registry.database import artifact_lock
 from registry.database.inserting import insert_if_absent
 from registry.database.json_documents import checked_metadata
-from registry.database.tables import AliasRow, DeploymentRow, EvaluationRow, ModelRow, VersionRow
+from registry.database.tables import AliasRow, CandidateRow, DeploymentRow, EvaluationRow, ModelRow, VersionRow
 from registry.errors import (
     ModelNotFound,
     SignatureInvalid,
@@ -24,6 +24,7 @@ from registry.errors import (
     VersionEvaluated,
     VersionExists,
     VersionInUse,
+    VersionJudged,
     VersionNotFound,
 )
 from registry.intent import Intent
@@ -198,6 +199,7 @@ def delete_version(session: Session, name: str, version: str) -> None:
         VersionInUse: an endpoint serves it.
         VersionAliased: an alias names it.
         VersionEvaluated: an evaluation that has not ended needs it.
+        VersionJudged: it is the candidate of a shadow or a rollout.
     """
     hold(session, name, version)
     row = _find(session, name, version)
@@ -215,6 +217,9 @@ def delete_version(session: Session, name: str, version: str) -> None:
         raise VersionAliased(name, version, aliases)
     if evaluation_ids := _evaluating(session, name, version):
         raise VersionEvaluated(name, version, evaluation_ids)
+    judged = select(CandidateRow.endpoint_name).where(CandidateRow.model_name == name, CandidateRow.version == version)
+    if candidate_of := list(session.scalars(judged.order_by(CandidateRow.endpoint_name))):
+        raise VersionJudged(name, version, candidate_of)
     row.deleted_at = datetime.now(UTC)
     session.flush()
 

@@ -16,7 +16,7 @@ class Metric:
 
 #: Labels. Nothing else makes series, so that their number is bounded by what is deployed.
 ENDPOINT, VERSION, OUTCOME, STATE, GROUP, PART = "endpoint", "version", "outcome", "state", "group", "part"
-METHOD, ROUTE, STATUS = "method", "route", "status"
+METHOD, ROUTE, STATUS, ARM = "method", "route", "status", "arm"
 _VERSION = (ENDPOINT, VERSION)
 
 # Of one worker process, since it started.
@@ -82,6 +82,26 @@ DEPLOYMENT_STATE = Metric(
     "queuecast_deployment_state",
     "1 for the state that a deployment is in, 0 for the others.",
     (*_VERSION, STATE),
+)
+ROLLOUT_STATE = Metric(
+    "queuecast_rollout_state",
+    "1 for the state that an endpoint's rollout is in, 0 for the others; until an hour after its end.",
+    (*_VERSION, STATE),
+)
+ROLLOUT_WEIGHT = Metric(
+    "queuecast_rollout_weight",
+    "Share of the jobs that a rollout's candidate answers (0 to 1).",
+    _VERSION,
+)
+ROLLOUT_STEP = Metric(
+    "queuecast_rollout_step",
+    "Number of a rollout's present step; 0 before the first.",
+    _VERSION,
+)
+ROLLOUT_JOBS = Metric(
+    "queuecast_rollout_jobs_total",
+    "Jobs of both versions since a rollout began (arm stable or candidate), and those that each failed.",
+    (*_VERSION, ARM, OUTCOME),
 )
 HOSTS_READY = Metric(
     "queuecast_hosts_ready",

@@ -6,7 +6,7 @@ import click
 
 #: docs/reference/fields.md has the same texts.
 MEANINGS = {
-    "ACTION": "What was done: deploy, swap, configure, undeploy or rollback",
+    "ACTION": "What was done: deploy, swap, configure, undeploy, rollback, or what a shadow or rollout did",
     "ALIAS": "The alias, a movable name for a version",
     "ALIASES": "The aliases of the model, or of the version",
     "ARTIFACT": "The artifact's digest, or the name of what an upload left",
@@ -22,6 +22,7 @@ MEANINGS = {
     "ENDPOINTS": "The only endpoints that the key may use",
     "ERROR": "Why the job failed",
     "EVALUATION": "The evaluation's id",
+    "EVENT": "What happened to the rollout",
     "FAILED": "Jobs that ended with an error",
     "FOLLOWED BY": "The endpoints that swap when the alias moves",
     "FROM": "When the step begins (`stats`); the version before (`aliases history`)",
@@ -54,6 +55,7 @@ MEANINGS = {
     "QUEUED P95": "95th percentile of the time from submit to the start of the batch (ms) in the step",
     "RATE": "The most requests a second of the key",
     "REPLAYED": "Jobs that were replayed and compared, of how many",
+    "REASON": "Why it happened",
     "REGISTERED": "When the model, or the version, was registered",
     "REVISION": "A number that each change of the deployment raises",
     "REVOKED": "When the key was revoked",
@@ -83,6 +85,8 @@ MEANINGS = {
 _COLUMNS = {
     "status": ("ENDPOINT", "MODEL", "VERSION", "STATUS", "WORKERS", "JOBS", "QUEUED", "MEAN 15M", "P95 15M"),
     "jobs list": ("JOB", "ENDPOINT", "STATUS", "SUBMITTED", "TOOK", "ERROR"),
+    "rollout start": ("WHEN", "BY", "EVENT", "REASON"),
+    "rollout show": ("WHEN", "BY", "EVENT", "REASON"),
     "history": ("REVISION", "WHEN", "BY", "ACTION", "OUTCOME", "CHANGES"),
     "aliases list": ("ALIAS", "VERSION", "MOVED", "FOLLOWED BY"),
     "aliases history": ("WHEN", "BY", "FROM", "TO"),

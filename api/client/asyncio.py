@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, Self, Unpack, overload
 
@@ -15,6 +15,8 @@ from api.client.documents import (
     JournalKept,
     Model,
     ModelVersion,
+    Rollout,
+    Shadow,
     Stats,
 )
 from api.client.flows import (
@@ -28,6 +30,7 @@ from api.client.flows import (
     mlflow_registry,
     prediction,
     registration,
+    trials,
 )
 from api.client.flows.catalog import ANY_VERSION
 from api.client.flows.journal import FORGET_TIMEOUT_S, Moment, moment_text
@@ -391,6 +394,54 @@ class AsyncClient(BaseClient):
     async def remove_evaluation(self, evaluation_id: str) -> None:
         """As `Client.remove_evaluation`."""
         await self._driver.run(judging.remove(evaluation_id, self._ends_at()))
+
+    async def start_rollout(
+        self,
+        endpoint_name: str,
+        version: str,
+        *,
+        steps: Sequence[float] | None = None,
+        min_jobs: int | None = None,
+        step_s: float | None = None,
+        rules: Mapping[str, float | None] | None = None,
+        on_failure: str | None = None,
+    ) -> Rollout:
+        """As `Client.start_rollout`."""
+        wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
+        wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
+        return await self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
+
+    async def rollout(self, endpoint_name: str) -> Rollout:
+        """As `Client.rollout`."""
+        return await self._driver.run(trials.rollout(endpoint_name, self._ends_at()))
+
+    async def pause_rollout(self, endpoint_name: str, *, reason: str | None = None) -> Rollout:
+        """As `Client.pause_rollout`."""
+        return await self._driver.run(trials.steer(endpoint_name, "pause", reason, self._ends_at()))
+
+    async def resume_rollout(self, endpoint_name: str) -> Rollout:
+        """As `Client.resume_rollout`."""
+        return await self._driver.run(trials.steer(endpoint_name, "resume", None, self._ends_at()))
+
+    async def promote_rollout(self, endpoint_name: str, *, reason: str | None = None) -> Rollout:
+        """As `Client.promote_rollout`."""
+        return await self._driver.run(trials.steer(endpoint_name, "promote", reason, self._ends_at()))
+
+    async def abort_rollout(self, endpoint_name: str, *, reason: str | None = None) -> Rollout:
+        """As `Client.abort_rollout`."""
+        return await self._driver.run(trials.steer(endpoint_name, "abort", reason, self._ends_at()))
+
+    async def start_shadow(self, endpoint_name: str, version: str, *, share: float = 1.0) -> Shadow:
+        """As `Client.start_shadow`."""
+        return await self._driver.run(trials.start_shadow(endpoint_name, version, share, self._ends_at()))
+
+    async def shadow(self, endpoint_name: str) -> Shadow:
+        """As `Client.shadow`."""
+        return await self._driver.run(trials.shadow(endpoint_name, self._ends_at()))
+
+    async def stop_shadow(self, endpoint_name: str) -> Shadow:
+        """As `Client.stop_shadow`."""
+        return await self._driver.run(trials.stop_shadow(endpoint_name, self._ends_at()))
 
     async def delete_version(self, name: str, version: str) -> None:
         """As `Client.delete_version`."""

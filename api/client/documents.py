@@ -156,6 +156,52 @@ class Alias(_Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rollout(_Shown):
+    """A candidate that answers a growing share of an endpoint's jobs; `document` has its figures, rules and report."""
+
+    id: str
+    endpoint_name: str
+    model_name: str
+    #: The candidate, and the version beside which it began.
+    version: str
+    stable_version: str
+    #: evaluating, loading, running, paused, promoted or aborted.
+    state: str
+    reason: str | None = None
+    #: The share of jobs of the candidate in each step (percent).
+    steps: list[float] = field(default_factory=list)
+    #: The number of the present step; 0 before the first.
+    step: int = 0
+    #: The share of jobs that the candidate answers now (0 to 1).
+    weight: float = 0.0
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was promoted or aborted."""
+        return self.state in ("promoted", "aborted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadow(_Shown):
+    """A candidate that predicts jobs after their ends; `report` says how its answers compare."""
+
+    id: str
+    endpoint_name: str
+    model_name: str
+    version: str
+    stable_version: str
+    #: running, stopped, or failed if no worker can load the candidate.
+    state: str
+    reason: str | None = None
+    share: float = 1.0
+    #: Jobs that both versions have answered, and those of them that they answered differently.
+    pairs: int = 0
+    disagreements: int = 0
+    report: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures(_Shown):
     """What ended in some time, how long it took (ms), and how many jobs waited."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, Self, Unpack, overload
 
@@ -15,6 +15,8 @@ from api.client.documents import (
     JournalKept,
     Model,
     ModelVersion,
+    Rollout,
+    Shadow,
     Stats,
 )
 from api.client.flows import (
@@ -28,6 +30,7 @@ from api.client.flows import (
     mlflow_registry,
     prediction,
     registration,
+    trials,
 )
 from api.client.flows.catalog import ANY_VERSION
 from api.client.flows.journal import FORGET_TIMEOUT_S, Moment, moment_text
@@ -502,6 +505,68 @@ class Client(BaseClient):
         Raises NotFound; Conflict while its hosts and queues are being removed.
         """
         self._driver.run(judging.remove(evaluation_id, self._ends_at()))
+
+    def start_rollout(
+        self,
+        endpoint_name: str,
+        version: str,
+        *,
+        steps: Sequence[float] | None = None,
+        min_jobs: int | None = None,
+        step_s: float | None = None,
+        rules: Mapping[str, float | None] | None = None,
+        on_failure: str | None = None,
+    ) -> Rollout:
+        """Let another version answer a growing share of an endpoint's jobs, until it is promoted or aborted.
+
+        Args:
+            endpoint_name: the endpoint.
+            version: the candidate, of the same model.
+            steps: the candidate's share of jobs in each step (percent); default: 1, 10, 50, 100.
+            min_jobs: jobs that must have met it in a step before the next one; default: 200.
+            step_s: how long a step lasts; default: 600.
+            rules: `errors`, `latency_p95`, `disagreement`; None switches one off.
+            on_failure: `stable` (default): what fails on the candidate runs again on the stable version; `fail`.
+
+        Raises:
+            NotFound: there is no such endpoint or version.
+            Conflict: the endpoint isn't served, serves this version, or has a shadow or a rollout.
+        """
+        wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
+        wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
+        return self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
+
+    def rollout(self, endpoint_name: str) -> Rollout:
+        """Return the active or else the latest rollout of an endpoint. Raises NotFound."""
+        return self._driver.run(trials.rollout(endpoint_name, self._ends_at()))
+
+    def pause_rollout(self, endpoint_name: str, *, reason: str | None = None) -> Rollout:
+        """Pause a rollout: the candidate keeps its share of jobs. Raises NotFound, Conflict."""
+        return self._driver.run(trials.steer(endpoint_name, "pause", reason, self._ends_at()))
+
+    def resume_rollout(self, endpoint_name: str) -> Rollout:
+        """Resume a paused rollout. Raises NotFound, Conflict."""
+        return self._driver.run(trials.steer(endpoint_name, "resume", None, self._ends_at()))
+
+    def promote_rollout(self, endpoint_name: str, *, reason: str | None = None) -> Rollout:
+        """Let the endpoint serve the candidate alone. Raises NotFound, Conflict."""
+        return self._driver.run(trials.steer(endpoint_name, "promote", reason, self._ends_at()))
+
+    def abort_rollout(self, endpoint_name: str, *, reason: str | None = None) -> Rollout:
+        """Let the stable version answer all jobs again. Raises NotFound, Conflict."""
+        return self._driver.run(trials.steer(endpoint_name, "abort", reason, self._ends_at()))
+
+    def start_shadow(self, endpoint_name: str, version: str, *, share: float = 1.0) -> Shadow:
+        """Let another version predict a share of jobs after their ends. Raises NotFound, Conflict."""
+        return self._driver.run(trials.start_shadow(endpoint_name, version, share, self._ends_at()))
+
+    def shadow(self, endpoint_name: str) -> Shadow:
+        """Return the running or else the latest shadow of an endpoint, with its report. Raises NotFound."""
+        return self._driver.run(trials.shadow(endpoint_name, self._ends_at()))
+
+    def stop_shadow(self, endpoint_name: str) -> Shadow:
+        """Stop the shadow of an endpoint; its report stays. Raises NotFound."""
+        return self._driver.run(trials.stop_shadow(endpoint_name, self._ends_at()))
 
     def delete_version(self, name: str, version: str) -> None:
         """Delete a version that no endpoint serves; its artifact goes with the next `prune_artifacts`.

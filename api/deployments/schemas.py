@@ -204,6 +204,10 @@ class DesiredState(Answer):
     intent: str = Field(description="serve; or drain, reject or park if it was undeployed so.")
     settings: dict[str, Any] = Field(description="The value of every serving setting.")
     followed_alias: str | None = Field(default=None, description="The alias whose moves swapped the endpoint.")
+    candidate_version: str | None = Field(default=None, description="The version under judgement beside it.")
+    candidate_weight: float | None = Field(
+        default=None, description="The share of jobs that the candidate answered (0 to 1)."
+    )
 
 
 class DeploymentChange(Answer):
@@ -213,7 +217,8 @@ class DeploymentChange(Answer):
 
     revision: int = Field(description="The revision that the change has made.")
     action: str = Field(
-        description="deploy, swap, configure, undeploy or rollback; unrecorded if a release without a history did it."
+        description="deploy, swap, configure, undeploy or rollback; of a candidate shadow, shadow end, rollout step, "
+        "promote or abort; unrecorded if a release without a history did it."
     )
     by: str | None = Field(description="The name of the API key, `command line`, or null for a caller without a key.")
     at: datetime = Field(description="When.")

@@ -74,6 +74,7 @@ def delete_version(services: Services, model_name: str, version: str) -> None:
         ModelNotFound, VersionNotFound: there is none.
         VersionInUse: an endpoint serves it.
         VersionAliased: an alias names it.
+        VersionJudged: it is the candidate of a shadow or a rollout.
     """
     with services.database.session() as session:
         versions.delete_version(session, model_name, version)

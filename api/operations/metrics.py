@@ -7,7 +7,7 @@ The first is the same whichever API process is asked. The second is counted in e
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
@@ -39,6 +39,15 @@ from workers.platform.redis.client import translated_errors
 from workers.webhooks import store as deliveries
 from workers.webhooks.store import DeliveryStatus, Figures
 
+#: The metrics of features above this room, which the app adds.
+_FEATURES: list[Callable[[Services], Iterator[Family]]] = []
+
+
+def add_feature(families: Callable[[Services], Iterator[Family]]) -> None:
+    """Let each scrape also have the metrics of a feature."""
+    if families not in _FEATURES:
+        _FEATURES.append(families)
+
 
 class ServiceCollector(Collector):
     """Reads Redis and the registry at each scrape."""
@@ -57,6 +66,8 @@ class ServiceCollector(Collector):
             yield from _webhooks(deliveries.figures())
             yield from _journal()
             views = deployment_service.list_all(self._services)
+            for families in _FEATURES:
+                yield from families(self._services)
         except QueueUnavailable:
             redis_up = False
         except RegistryError:

@@ -20,6 +20,8 @@ from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
+from workers.judging.pairs_duty import PairsDuty
+from workers.judging.rollout_duty import RolloutDuty
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
@@ -87,8 +89,17 @@ def _journal_duties() -> Sequence[Duty]:
     return [JournalMover()]
 
 
+def _rollout_duties() -> Sequence[Duty]:
+    return [RolloutDuty(), PairsDuty()]
+
+
 #: What makes the duties of each feature, once the process starts.
-DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (_webhook_duties, _journal_duties, evaluating.duties)
+DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
+    _webhook_duties,
+    _journal_duties,
+    evaluating.duties,
+    _rollout_duties,
+)
 
 
 class DutiesStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]

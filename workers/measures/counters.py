@@ -54,6 +54,11 @@ def bucket(latency_ms: float) -> int:
     return math.ceil(math.log(max(latency_ms, _SMALLEST_MS) / _SMALLEST_MS) / _LOG_FACTOR)
 
 
+def upper_ms(number: int) -> float:
+    """Return the longest time that a bucket counts."""
+    return _SMALLEST_MS * _FACTOR**number
+
+
 def bound(latency_ms: float) -> str:
     """Return the field that counts this latency in the histogram."""
     return BOUND_FIELDS[bisect_left(_BOUNDS_MS, latency_ms)]

@@ -92,8 +92,8 @@ class Figures:
             "withdrawn": self.count(Kind.WITHDRAWN),
         }
         for name, buckets in (("total", self.total), ("queued", self.queued), ("predict", self.predict)):
-            found[f"{name}_p50_ms"] = _quantile_ms(buckets, 0.50)
-            found[f"{name}_p95_ms"] = _quantile_ms(buckets, 0.95)
+            found[f"{name}_p50_ms"] = quantile_ms(buckets, 0.50)
+            found[f"{name}_p95_ms"] = quantile_ms(buckets, 0.95)
         return {**found, "queue_depth": self.depth}
 
 
@@ -138,7 +138,12 @@ def bucket(time_ms: float) -> int:
     return (counters.bucket(time_ms) + 1) // 2
 
 
-def _quantile_ms(buckets: Mapping[int, int], q: float) -> float | None:
+def bounds_ms(number: int) -> tuple[float, float]:
+    """Return between which times the bucket of a minute counts."""
+    return counters.upper_ms(2 * number - 2), counters.upper_ms(2 * number)
+
+
+def quantile_ms(buckets: Mapping[int, int], q: float) -> float | None:
     """Return a quantile, at most a tenth off: the middle of its bucket; None without jobs."""
     return counters.quantile_ms({2 * number - 1: jobs for number, jobs in buckets.items()}, q)
 

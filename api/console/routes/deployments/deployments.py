@@ -13,6 +13,7 @@ from api.deployments import service as deployment_service
 from api.errors import EndpointNotDeployed
 from api.models import service as model_service
 from api.process import services
+from api.rollouts import service as rollout_service
 from registry import names
 from registry.errors import SettingsInvalid
 from registry.roles import Role
@@ -27,7 +28,8 @@ def show_deployment(endpoint_name: str) -> str:
     # What is live is read every two seconds; the charts are not.
     with_charts = "X-Queuecast-Live" not in request.headers
     found = views.deployment(services.current(), endpoint_name, with_charts=with_charts)
-    return render_template("console/deployment.html", **found)
+    has_rollout = rollout_service.has_rollout(services.current(), endpoint_name)
+    return render_template("console/deployment.html", has_rollout=has_rollout, **found)
 
 
 @blueprint.get("/models/<model_name>/versions/<version>/deploy")

@@ -11,7 +11,7 @@ from api.auth.sessions import for_role
 from api.console import forms, views
 from api.models import service as model_service
 from api.process import services
-from registry.errors import VersionAliased, VersionInUse
+from registry.errors import VersionAliased, VersionInUse, VersionJudged
 from registry.roles import Role
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
@@ -46,7 +46,7 @@ def review_delete(model_name: str, version: str) -> str:
 def delete_version(model_name: str, version: str) -> AnyResponse | tuple[str, int]:
     """Delete a version; show why that can't be."""
     here = services.current()
-    refusals: Mapping[type[Exception], str] = {VersionInUse: "", VersionAliased: ""}
+    refusals: Mapping[type[Exception], str] = {VersionInUse: "", VersionAliased: "", VersionJudged: ""}
     sent = forms.send(lambda: model_service.delete_version(here, model_name, version), "", refusals)
     if sent.problems:
         return _delete_page(model_name, version, sent.problems), sent.status

@@ -1,0 +1,191 @@
+"""What requests about shadows and rollouts contain, and what is answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from api.http.schema import Answer, RequestSchema, VersionName
+from registry.judging.rollouts import DEFAULT_MIN_JOBS, DEFAULT_STEP_S, DEFAULT_STEPS, MAX_STEP_S, MAX_STEPS, Rules
+
+_Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class ShadowStart(RequestSchema):
+    """The candidate that predicts jobs after their ends."""
+
+    version: VersionName = Field(description="The version of the endpoint's model to try.")
+    share: float = Field(default=1.0, gt=0, le=1, description="The share of the endpoint's jobs that it predicts, too.")
+
+
+class RolloutRules(RequestSchema):
+    """The most by which the candidate may differ; null switches a rule off."""
+
+    errors: float | None = Field(
+        default=Rules.errors,
+        ge=0,
+        le=1,
+        description="How much larger its share of failed jobs may be: 0.01 is one in a hundred more.",
+    )
+    latency_p95: float | None = Field(
+        default=Rules.latency_p95,
+        ge=1,
+        description="How many times as long its 95th percentile of predict time may be.",
+    )
+    disagreement: float | None = Field(
+        default=Rules.disagreement,
+        ge=0,
+        le=1,
+        description="The share of jobs that it may answer differently: with another label, or numbers that differ by "
+        "more than a tenth.",
+    )
+
+
+class RolloutStart(RequestSchema):
+    """The candidate that is to take over the endpoint, and how."""
+
+    version: VersionName = Field(description="The version of the endpoint's model to roll out.")
+    steps: list[_Percent] = Field(
+        default=list(DEFAULT_STEPS),
+        min_length=1,
+        max_length=MAX_STEPS,
+        description="The share of jobs that the candidate answers in each step (percent), growing. After the last one "
+        "it is promoted.",
+    )
+    min_jobs: int = Field(
+        default=DEFAULT_MIN_JOBS,
+        ge=1,
+        le=10**9,
+        description="Jobs that must have met the candidate in a step before the next one.",
+    )
+    step_s: float = Field(
+        default=DEFAULT_STEP_S,
+        gt=0,
+        le=MAX_STEP_S,
+        description="How long a step lasts (s). With too few jobs, or a doubt, up to three times as long; then the "
+        "rollout is paused.",
+    )
+    rules: RolloutRules = Field(default_factory=RolloutRules, description="When it is aborted.")
+    evaluation_id: str | None = Field(
+        default=None,
+        max_length=32,
+        description="The rollout waits for this evaluation of the version: `same` and `better` begin it, `differs` and "
+        "`worse` abort it, `inconclusive` pauses it.",
+    )
+    on_failure: Literal["stable", "fail"] = Field(
+        default="stable",
+        description="stable: a job that fails on the candidate runs again on the stable version, and its caller gets "
+        "that outcome; fail: the job fails.",
+    )
+
+
+class RolloutRemark(RequestSchema):
+    """Why a rollout is paused, aborted or promoted."""
+
+    reason: str | None = Field(default=None, max_length=1000, description="The reason, for its history.")
+
+
+class ArmView(Answer):
+    """The jobs that one of both versions was to answer, since the trial began."""
+
+    jobs: int = Field(description="Jobs that have ended.")
+    failed: int = Field(description="Those that this version failed, also if the stable version answered them then.")
+    predict_p95_ms: float | None = Field(description="95th percentile of predict time (ms), at most a tenth off.")
+
+
+class RuleView(Answer):
+    """What the figures say about one rule."""
+
+    rule: str = Field(description="errors, latency_p95 or disagreement.")
+    limit: float = Field(description="The most that is allowed.")
+    value: float | None = Field(description="What is observed; null without jobs.")
+    interval: list[float] | None = Field(
+        description="Bounds that contain the true value at every look at once; null where none are computed."
+    )
+    state: str = Field(description="kept; doubtful: it looks broken, but may not be; broken: the rollout is aborted.")
+    text: str = Field(description="The same as a sentence.")
+
+
+class TrialFigures(Answer):
+    """The figures of both versions, side by side."""
+
+    stable: ArmView = Field(description="The version that serves.")
+    candidate: ArmView = Field(description="The version under judgement.")
+    lost_hosts: int = Field(description="Hosts of the candidate that died under a job.")
+    pairs: int = Field(description="Jobs that both versions have answered.")
+    disagreements: int = Field(description="Those of them that they answered differently.")
+    rules: list[RuleView] = Field(description="The rules that are on.")
+
+
+class RolloutEventView(Answer):
+    """What happened to a rollout."""
+
+    event: str = Field(description="evaluating, loading, load, step, pause, resume, promote, promoted, abort, aborted.")
+    by: str | None = Field(description="The name of the API key; null: the rollout itself, or a caller without a key.")
+    at: datetime = Field(description="When.")
+    reason: str | None = Field(description="Why.")
+    details: dict[str, Any] = Field(description="Step, weight and figures at that time.")
+
+
+class RolloutSummary(Answer):
+    """A rollout."""
+
+    id: str = Field(description="The id of the rollout.")
+    endpoint_name: str = Field(description="The endpoint.")
+    model_name: str = Field(description="Its model.")
+    version: str = Field(description="The candidate.")
+    stable_version: str = Field(description="The version beside which it began.")
+    state: str = Field(description="evaluating, loading, running, paused, promoted or aborted.")
+    reason: str | None = Field(description="Why it is in this state.")
+    steps: list[float] = Field(description="The share of jobs of the candidate in each step (percent).")
+    step: int = Field(description="The number of the present step; 0 before the first.")
+    weight: float = Field(description="The share of jobs that the candidate answers now (0 to 1).")
+    min_jobs: int = Field(description="Jobs that must have met the candidate in a step before the next one.")
+    step_s: float = Field(description="How long a step lasts (s).")
+    rules: dict[str, float | None] = Field(description="The limit of each rule; null: it is off.")
+    on_failure: str = Field(description="stable: what fails on the candidate runs again on the stable version; fail.")
+    evaluation_id: str | None = Field(description="The evaluation that it begins with.")
+    by: str | None = Field(description="The name of the API key that started it; null: a caller without a key.")
+    created_at: datetime = Field(description="When it was started.")
+    step_started_at: datetime | None = Field(description="When the present step began.")
+    finished_at: datetime | None = Field(description="When it was promoted or aborted.")
+
+
+class RolloutView(RolloutSummary):
+    """A rollout with its figures and its history."""
+
+    jobs_in_step: int = Field(description="Jobs that have met the candidate in the present step.")
+    figures: TrialFigures = Field(description="Both versions since the rollout began.")
+    report: dict[str, Any] | None = Field(description="How their answers to the same jobs compare; null without any.")
+    events: list[RolloutEventView] = Field(description="What happened to it, newest first.")
+
+
+class Rollouts(Answer):
+    """The rollouts of an endpoint."""
+
+    endpoint_name: str = Field(description="The endpoint.")
+    rollouts: list[RolloutSummary] = Field(description="The last 50, newest first.")
+
+
+class ShadowView(Answer):
+    """A shadow with its report."""
+
+    id: str = Field(description="The id of the shadow.")
+    endpoint_name: str = Field(description="The endpoint.")
+    model_name: str = Field(description="Its model.")
+    version: str = Field(description="The candidate.")
+    stable_version: str = Field(description="The version beside which it began.")
+    share: float = Field(description="The share of jobs that it predicts after their ends.")
+    state: str = Field(description="running; stopped; failed: no worker can load it.")
+    reason: str | None = Field(description="Why it has ended.")
+    by: str | None = Field(description="The name of the API key that started it; null: a caller without a key.")
+    started_at: datetime = Field(description="When it was started.")
+    stopped_at: datetime | None = Field(description="When it ended.")
+    predicted: int = Field(description="Jobs that the candidate has predicted.")
+    errors: int = Field(description="Those on which it failed.")
+    shed: int = Field(description="Jobs that it was not given, because it had too many.")
+    pairs: int = Field(description="Jobs that both versions have answered.")
+    disagreements: int = Field(description="Those of them that they answered differently.")
+    report: dict[str, Any] | None = Field(description="How their answers compare; null without any.")
