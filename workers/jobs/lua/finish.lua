@@ -7,6 +7,7 @@
 -- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
 -- beside that.
 -- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
+--@ constants workers.jobs.transitions PUBLISHED_BYTES
 --@ parts platform/even_if_full jobs/status platform/aside jobs/tell_ended jobs/notify jobs/keep_inputs queues/holders jobs/unweigh jobs/count_kind
 
 local jobs = (#KEYS - 7) / 2
@@ -77,6 +78,6 @@ if kept_count ~= '0' then
   local is_kept, whynot = pcall(keep_inputs, endpoint, kept_ids, letters, ttl, kept_bytes)
   if not is_kept then refused = type(whynot) == 'table' and whynot.err or tostring(whynot) end
 end
-tell_ended(ended)
+tell_ended(ended, records, PUBLISHED_BYTES)
 written[jobs + 1] = refused
 return written

@@ -1,8 +1,8 @@
 """Waiting for jobs on an event loop: one subscription wakes all that wait in this process.
 
-Whoever ends jobs publishes their ids, a batch in one message. A watch stands before its job is looked at, so that an
-end is seen in the record, or heard of, or both. What is published while the connection is lost is looked for once it
-is back, and a look each second at up to 2,000 jobs makes up for whatever else is missed.
+What ends jobs publishes their ids, a batch in one message, and short records with them. A watch stands before its job
+is looked at, so that an end is seen in the record, or heard of, or both. What is published while the connection is lost
+is looked for once it is back, and a look each second at up to 2,000 jobs makes up for whatever else is missed.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _SILENCE_S = 10.0
 _PAUSE_S = 0.5
 #: Look-ups of many jobs wait only as long as there are no more than these.
 MOST_AWAITED = 50_000
+_SEPARATOR = keys.ENDED_SEPARATOR.encode()
 #: The errors of a connection that is lost; the engine's kind of client raises the last one too.
 _LOST = (redis.RedisError, OSError, TimeoutError)
 
@@ -209,12 +210,26 @@ class Waits:
 
     async def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
-            ids = message["data"].decode(errors="replace").split(keys.ENDED_SEPARATOR)
-            await self._look([job_id for job_id in ids if job_id in self._watches])
+            await self._look(self._heard_of(message["data"]))
         elif message["type"] == "subscribe":
             # Also after a connection that was lost: what was published before has to be looked for.
             await self._look(list(self._watches))
             self.is_listening = True
+
+    def _heard_of(self, published: bytes) -> list[str]:
+        """Wake who waits for jobs whose records were published with their ids; return the other awaited jobs."""
+        first, *others = published.split(_SEPARATOR)
+        if first:
+            ids, ended = [first, *others], []
+        else:
+            ids, ended = others[::2], others[1::2]
+        awaited = [job_id for each in ids if (job_id := each.decode(errors="replace")) in self._watches]
+        if not awaited or not ended:
+            return awaited
+        record_of = dict(zip(ids, ended, strict=False))
+        for job_id in awaited:
+            self.saw(job_id, record_of.get(job_id.encode(), b""))
+        return []
 
     def _look_regularly(self, now: float) -> None:
         """Look for what has been awaited for long, beside hearing of ends."""
