@@ -90,6 +90,10 @@ mlserver: $(VENV)/.installed-bench ## install MLServer for the bench, in an envi
 bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of waiting times are (2 minutes)
 	@$(BIN)/python bench/studies/waiting.py
 
+.PHONY: bench-held
+bench-held: $(VENV)/.installed-bench ## hold 10,000 requests and 5,000 event streams, and measure what they cost (2 minutes)
+	@$(BIN)/python -m bench --only held --systems queuecast --rounds 1
+
 .PHONY: bench-servers
 bench-servers: $(VENV)/.installed-bench ## measure the API on several WSGI servers (minutes)
 	@$(BIN)/python bench/studies/wsgi_servers.py

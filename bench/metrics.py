@@ -104,9 +104,13 @@ METRICS = [
     Metric("held_wait_kib", "memory (PSS) of the API for each held request", "KiB"),
     Metric("held_streams", "event streams open in the same process", "count"),
     Metric("held_stream_kib", "memory (PSS) of the API for each event stream", "KiB"),
-    Metric("held_submit_before", "submits over HTTP, 16 clients, before them", "1/s"),
-    Metric("held_submit", "submits over HTTP, 16 clients, with all of them, against before", "1/s",
-           "held_submit_before", "queuecast"),
+    Metric("held_cpu", "API's processor time in each second in which all are held and nothing else is to do", "ms"),
+    Metric("held_submit_without", "submits over HTTP, 16 clients, without them", "1/s"),
+    Metric("held_submit", "submits over HTTP, 16 clients, with all of them, against without", "1/s",
+           "held_submit_without", "queuecast"),
+    Metric("held_cpu_submit_without", "API's processor time of a submit without them", "ms"),
+    Metric("held_cpu_submit", "API's processor time of a submit with all of them, against without", "ms",
+           "held_cpu_submit_without", "queuecast"),
     Metric("held_answer_s", "all of them answered, from the moment when the worker continues", "s"),
 ]  # fmt: skip
 

@@ -42,7 +42,8 @@ DEPLOYMENTS = "queuecast:deployments"
 NUDGE_CHANNEL = "queuecast:nudge"
 #: Channel: a running job was cancelled by force.
 CANCEL_CHANNEL = "queuecast:cancel"
-#: Channel: jobs have ended; each message is their ids, with `ENDED_SEPARATOR` in between.
+#: Channel: jobs have ended; each message is their ids, with `ENDED_SEPARATOR` in between; if it begins
+#: with one, each id is followed by its record.
 ENDED_CHANNEL = "queuecast:ended"
 ENDED_SEPARATOR = "\n"
 #: Set: endpoints that have jobs, or had until their records expired.

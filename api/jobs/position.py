@@ -7,9 +7,7 @@ from dataclasses import replace
 import msgspec
 
 from api.process.services import Services
-from registry import deployments
 from registry.deployments import Intent
-from registry.errors import RegistryUnavailable
 from workers.jobs import query
 from workers.jobs.query import JobView
 from workers.measures.paces import NO_READY_WORKER, PARKED
@@ -34,19 +32,17 @@ async def with_position_on_loop(services: Services, job: JobView) -> JobView:
 
 async def explained_on_loop(services: Services, job: JobView) -> JobView:
     """The same as `explained` on the event loop."""
-    return await services.jobs.in_thread(explained, services, job) if _lacks_worker(job) else job
+    return _explained(job, await services.intents.read_on_loop(job.endpoint_name)) if _lacks_worker(job) else job
 
 
 def explained(services: Services, job: JobView) -> JobView:
     """Return a job that has its queue position with a parked deployment as the reason, if the registry says so."""
-    if not _lacks_worker(job) or job.queue_position is None:
-        return job
-    try:
-        with services.database.session() as session:
-            found = deployments.find(session, job.endpoint_name)
-    except RegistryUnavailable:
-        return job  # what Redis says of it is still true
-    if found is None or found.intent is not Intent.PARK:
+    return _explained(job, services.intents.read(job.endpoint_name)) if _lacks_worker(job) else job
+
+
+def _explained(job: JobView, intent: Intent | None) -> JobView:
+    # Without an answer of the registry, what Redis says of it is still true.
+    if intent is not Intent.PARK or job.queue_position is None:
         return job
     return replace(job, queue_position=msgspec.structs.replace(job.queue_position, reason=PARKED))
 

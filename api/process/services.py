@@ -13,6 +13,7 @@ from threading import Event
 from flask import Flask, current_app
 
 from api.errors import TooManyForms, TooManyStreams
+from api.process.intents import Intents
 from api.process.job_loop import default_job_loop
 from api.process.registry_cache import RegistryCache
 from api.process.slots import Slots
@@ -37,6 +38,7 @@ class Services:
         self.settings = settings
         self.jobs = default_job_loop()
         self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
+        self.intents = Intents(self.jobs, lambda: self.database)
         self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: Set when the process is ending: no request is held any more.
         self.ending = Event()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from bench.figures.measurement import Measurement
 from bench.load_client import HOST, Client, closed_loop, request
@@ -26,6 +29,9 @@ _CLIENTS = 16
 _WAIT_S = 600
 _LIMIT_S = 120.0
 _LOOK_S = 0.02
+#: How often submits are measured with and without them; the median counts.
+_PAIRS = 3
+_IDLE_S = 5.0
 #: Connections that are opened at once; a listening socket holds not many more.
 _AT_ONCE = 100
 #: Jobs of a bulk submit.
@@ -36,15 +42,36 @@ _WAIT_ENDS, _STREAM_ENDS = b"HTTP/1.1 200", b"event: succeeded"
 
 
 def held(folder: Path, pickles: Path, scale: Scale) -> Iterator[Measurement]:
-    """Hold requests and streams on a service whose worker stands still, and let it continue at the end."""
+    """Hold requests and streams on a service whose worker is stopped, and let it continue at the end."""
     del pickles
-    with _all_files(), Queuecast(folder / "queuecast", [QUADRATIC], {"QUEUECAST_MAX_WAIT_S": str(_WAIT_S)}) as system:
+    with (
+        _all_files(),
+        _service(folder / "queuecast") as system,
+        _service(folder / "quiet") as quiet,
+        asyncio.Runner() as runner,
+    ):
+        measured = _Measured(system, quiet, scale, runner)
+        with system.paused(), quiet.paused():
+            yield from measured.holding()
+        yield from measured.answered()
+
+
+@contextmanager
+def _service(folder: Path) -> Iterator[Queuecast]:
+    with Queuecast(folder, [QUADRATIC], {"QUEUECAST_MAX_WAIT_S": str(_WAIT_S)}) as system:
         system.stack.deploy(QUADRATIC, endpoint_name=_DEEP, max_queue_length=_MOST)
-        with asyncio.Runner() as runner:
-            measured = _Measured(system, scale, runner)
-            with system.paused():
-                yield from measured.holding()
-            yield from measured.answered()
+        yield system
+
+
+@contextmanager
+def _standing_still(system: Queuecast) -> Iterator[None]:
+    """Stop the API of a service (SIGSTOP), so that another one has the machine, until the block ends."""
+    api = psutil.Process(system.stack.server.pid)
+    api.suspend()
+    try:
+        yield
+    finally:
+        api.resume()
 
 
 @contextmanager
@@ -104,19 +131,21 @@ class _Group:
 class _Measured:
     """Yields the figure's measurements, first those while the worker stands still."""
 
-    def __init__(self, system: Queuecast, scale: Scale, runner: asyncio.Runner) -> None:
+    def __init__(self, system: Queuecast, quiet: Queuecast, scale: Scale, runner: asyncio.Runner) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._waits, self._streams = permitted(scale.held_waits, scale.held_streams, files)
         self._system = system
+        #: A service like it that holds nothing, for comparison.
+        self._quiet = quiet
         self._seconds = scale.seconds
         self._warm_up_s = scale.warm_up_s
         self._runner = runner
         self._groups: list[_Group] = []
 
     def holding(self) -> Iterator[Measurement]:
-        """Measure submits, memory as both groups open, and submits again."""
-        self._submits_per_s(self._warm_up_s)
-        yield self._measurement("submit_before", self._submits_per_s(self._seconds))
+        """Measure memory as both groups open, the processor time of holding them, and submits with and without them."""
+        for system in (self._system, self._quiet):
+            self._submits(system, self._warm_up_s)
         jobs = self._runner.run(_bulk(self._system, self._streams))
         before = self._kib()
         self._open(self._wait_requests(), _WAIT_ENDS, self._waits_are_held)
@@ -126,8 +155,27 @@ class _Measured:
         self._open((request("GET", f"/jobs/{each}/events") for each in jobs), _STREAM_ENDS, self._streams_are_open)
         yield self._measurement("streams", self._streams)
         yield self._measurement("stream_kib", (self._kib() - with_waits) / self._streams)
-        yield self._measurement("submit", self._submits_per_s(self._seconds))
+        yield self._measurement("cpu", self._idle_ms_per_s())
+        yield from self._compared()
         self._check()
+
+    def _compared(self) -> Iterator[Measurement]:
+        """Measure submits on both services, one after the other, alternately."""
+        quiet, holding = [], []
+        for _ in range(_PAIRS):
+            with _standing_still(self._system):
+                quiet.append(self._submits(self._quiet, self._seconds))
+            with _standing_still(self._quiet):
+                holding.append(self._submits(self._system, self._seconds))
+        for name, found in (("_without", quiet), ("", holding)):
+            yield self._measurement(f"submit{name}", statistics.median(rate for rate, _ in found))
+            yield self._measurement(f"cpu_submit{name}", statistics.median(api_ms for _, api_ms in found))
+
+    def _idle_ms_per_s(self) -> float:
+        """Return the processor time of the API in each second in which all are held, and nothing else is to do."""
+        meter, began = self._system.meter(), time.monotonic()
+        self._runner.run(asyncio.sleep(_IDLE_S))
+        return meter.used_ms()["api"] / (time.monotonic() - began)
 
     def answered(self) -> Iterator[Measurement]:
         """Measure the time until each of them has its answer."""
@@ -142,10 +190,13 @@ class _Measured:
     def _measurement(name: str, value: float) -> Measurement:
         return Measurement(f"held_{name}", QUADRATIC, value, Queuecast.name)
 
-    def _submits_per_s(self, seconds: float) -> float:
+    def _submits(self, system: Queuecast, seconds: float) -> tuple[float, float]:
+        """Return submits in each second, and the API's processor time for each (ms)."""
         encoded = request("POST", f"/predict/{_DEEP}", model_of(_DEEP).body(), Content_Type="application/json")
-        load = closed_loop(self._system.port, encoded, clients=_CLIENTS, seconds=seconds, status=202)
-        return self._runner.run(load).check().rate_per_s
+        meter = system.meter()
+        load = closed_loop(system.port, encoded, clients=_CLIENTS, seconds=seconds, status=202)
+        found = self._runner.run(load).check()
+        return found.rate_per_s, meter.used_ms()["api"] / len(found.latencies_s)
 
     def _kib(self) -> float:
         return pss_mib(self._system.stack.server.pid) * 1024

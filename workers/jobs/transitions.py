@@ -50,6 +50,9 @@ _REQUEUE = Lua("workers.jobs", "requeue")
 _WITHDRAW = Lua("workers.jobs", "withdraw")
 _WITHDRAW_QUEUED = Lua("workers.jobs", "withdraw_queued")
 
+#: Ended jobs are published with their records if those have at most so many bytes together.
+PUBLISHED_BYTES = 32_768
+
 
 def forget_queued(job_id: str, endpoint_name: str, scope: str | None = None) -> None:
     """Take back a job that was recorded but whose message could not be sent (`scope`: of its idempotency key)."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from flask import Flask
+
+from api.process import services
+from api.process.intents import Intents
+from registry.deployments import Intent
 from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import StandInWorker
+from tests.support import desk
 from workers.jobs import bulk
 from workers.jobs.job import JobOptions
 from workers.queues.priorities import Priority
@@ -106,3 +113,23 @@ def test_a_job_shows_its_priority_in_every_state(
         assert client.get(f"/jobs/{each}").json["priority"] == level
     assert client.delete(f"/jobs/{other}").json["priority"] == level
     assert client.get(f"/jobs/{other}").json["priority"] == level
+
+
+def test_thousands_ask_at_once_whether_an_endpoint_is_parked_with_few_reads(
+    app: Flask, client: Client, adding: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/deployments/undeploy", json={"endpoint_name": "adding", "backlog": "park"})
+    reads, read = list[str](), Intents.read
+
+    def counted(self: Intents, endpoint_name: str) -> Intent | None:
+        reads.append(endpoint_name)
+        return read(self, endpoint_name)
+
+    monkeypatch.setattr(Intents, "read", counted)
+    intents = services.of(app).intents
+
+    async def all_ask() -> list[Intent | None]:
+        return await asyncio.gather(*(intents.read_on_loop("adding") for _ in range(2_000)))
+
+    assert set(desk.run(all_ask())) == {Intent.PARK}
+    assert reads == ["adding"]

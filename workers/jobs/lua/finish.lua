@@ -7,6 +7,7 @@
 -- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
 -- beside that.
 -- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
+--@ constants workers.jobs.transitions PUBLISHED_BYTES
 --@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/keep_inputs queues/leases jobs/unweigh jobs/count_ended jobs/keep_journal
 
 local jobs = (#KEYS - 7) / 2
@@ -92,6 +93,6 @@ if journal_count ~= '0' then
     if not is_kept then refused = type(whynot) == 'table' and whynot.err or tostring(whynot) end
   end
 end
-publish_ended(ended)
+publish_ended(ended, records, PUBLISHED_BYTES)
 written[jobs + 1] = refused
 return written

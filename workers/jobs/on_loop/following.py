@@ -1,7 +1,8 @@
 """Follows jobs on an event loop: a follower receives each change of one job; one read serves all followers.
 
 The end of a job is published, as for waiting requests (`waits`). Its start and its queue position are not, so that jobs
-without followers cost nothing: they are read twice a second.
+without followers cost nothing: they are read twice a second, or less often if there are thousands of them. A record
+that has not changed since the last look is not parsed again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 
@@ -23,6 +24,8 @@ from workers.platform.redis.client import translated_errors
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
+#: With more followed jobs than half of these, looks are further apart, so that they take a bounded share of the loop.
+_LOOKED_AT_PER_S = 5_000
 #: How often a follower is told of what has changed while the state is the same.
 _SAME_STATE_S = 1.0
 #: Jobs that are parsed or compared without a pause.
@@ -52,8 +55,7 @@ class Follower:
 
     def see(self, job: JobView | None) -> None:
         """Take note of a job that has not ended, or is gone; wakes who waits if that is news."""
-        # As it is shown: jobs that differ in their places alone are equal.
-        if job is not None and self.job is not None and job.document() == self.job.document():
+        if _is_same(job, self.job):
             return
         now = time.monotonic()
         same_state = job is not None and self.job is not None and job.state is self.job.state
@@ -71,6 +73,8 @@ class Following:
         self._reads = reads
         self._followers: dict[str, set[Follower]] = {}
         self._looking: asyncio.Task[None] | None = None
+        #: What the last look has read: records, and what they say, without places.
+        self._read: dict[str, tuple[bytes | None, JobView | None]] = {}
         self._reachable = True
 
     @asynccontextmanager
@@ -81,7 +85,7 @@ class Following:
             JobNotFound: the id is unknown, or somebody else's.
             QueueUnavailable: Redis can't be reached.
         """
-        with self._waits.watching(job_id) as watch:
+        with self._waits.watching(job_id, is_looked_for=False) as watch:
             [job] = await self._reads.with_positions([await self._reads.get(job_id, owner)])
             follower = Follower(watch, job)
             self._waits.listen()
@@ -122,24 +126,47 @@ class Following:
                 _log.exception("can't look for %d followed jobs", len(followed))
             else:
                 self._reachable = True
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(max(_LOOK_S, len(followed) / _LOOKED_AT_PER_S))
+        self._read.clear()
         self._looking = None
 
     async def _look(self, followed: Mapping[str, list[Follower]]) -> None:
         ids = list(followed)
         with translated_errors():
             found = await self._reads.records(ids)
-        read: dict[str, JobView | None] = {}
+        read = {}
         for number, (job_id, record) in enumerate(zip(ids, found, strict=True)):
-            read[job_id] = query.parse_if_readable(job_id, record)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)  # others are answered meanwhile
-        positioned = await self._reads.with_positions([job for job in read.values() if job is not None])
-        positioned_of = {job.job_id: job for job in positioned}
-        for number, (job_id, job) in enumerate(read.items()):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
-            # Of those that have ended the waits tell.
+            read[job_id] = record, self._parsed(job_id, record)
+        self._read = read
+        for start in range(0, len(ids), _AT_ONCE):
+            await self._show(ids[start : start + _AT_ONCE], followed)
+
+    def _parsed(self, job_id: str, record: bytes | None) -> JobView | None:
+        before = self._read.get(job_id)
+        if before is not None and before[0] == record:
+            return before[1]
+        return query.parse_if_readable(job_id, record)
+
+    async def _show(self, job_ids: Sequence[str], followed: Mapping[str, list[Follower]]) -> None:
+        jobs = [job for each in job_ids if (job := self._read[each][1]) is not None]
+        positioned_of = {job.job_id: job for job in await self._reads.with_positions(jobs)}
+        for job_id in job_ids:
+            record, job = self._read[job_id]
             if job is None or not job.state.terminal:
                 for follower in followed[job_id]:
                     follower.see(positioned_of.get(job_id))
+            else:
+                del self._read[job_id]  # it may be long
+                self._waits.saw(job_id, record)
+
+
+def _is_same(job: JobView | None, other: JobView | None) -> bool:
+    """Tell whether two views of a job are shown the same."""
+    return job is not None and other is not None and job == other and _position_of(job) == _position_of(other)
+
+
+def _position_of(job: JobView) -> tuple[object, ...] | None:
+    found = job.queue_position
+    return None if found is None else (found.position, found.estimated_wait_s, found.reason)

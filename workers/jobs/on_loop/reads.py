@@ -119,17 +119,21 @@ class Reads:
         for endpoint_name in {job.endpoint_name for job in queued}:
             await self._fresh_paces.read(endpoint_name)
         with translated_errors():
-            ahead = await asyncio.gather(*map(self._ahead, queued))
-        ahead_of = {job.job_id: each for job, each in zip(queued, ahead, strict=True)}
+            ahead_of = await self._ahead(queued)
         return [_with_position(job, ahead_of.get(job.job_id)) for job in found]
 
-    async def _ahead(self, job: JobView) -> JobsAhead | None:
-        item = _Position(job.endpoint_name, job.job_id, asyncio.get_running_loop().create_future())
-        self._positions.add(item)
-        answer = await item.answer
-        if isinstance(answer, redis.RedisError):
-            raise answer
-        return answer
+    async def _ahead(self, queued: Sequence[JobView]) -> dict[str, JobsAhead | None]:
+        loop = asyncio.get_running_loop()
+        items = [_Position(job.endpoint_name, job.job_id, loop.create_future()) for job in queued]
+        for item in items:
+            self._positions.add(item)
+        ahead: dict[str, JobsAhead | None] = {}
+        # Futures, not tasks: thousands of jobs are placed at once.
+        for item, answer in zip(items, await asyncio.gather(*(each.answer for each in items)), strict=True):
+            if isinstance(answer, redis.RedisError):
+                raise answer
+            ahead[item.job_id] = answer
+        return ahead
 
     async def _read_records(self, items: list[_Record]) -> None:
         while items:

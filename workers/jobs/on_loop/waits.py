@@ -1,8 +1,8 @@
 """Waiting for jobs on an event loop: one subscription wakes all that wait in this process.
 
-Whoever ends jobs publishes their ids, a batch in one message. A watch stands before its job is looked at, so that an
-end is seen in the record, or heard of, or both. What is published while the connection is lost is looked for once it
-is back, and a look each second makes up for whatever else is missed.
+What ends jobs publishes their ids, a batch in one message, and short records with them. A watch stands before its job
+is looked at, so that an end is seen in the record, or heard of, or both. What is published while the connection is lost
+is looked for once it is back, and a look each second at up to 2,000 jobs makes up for whatever else is missed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
@@ -29,11 +30,14 @@ _log = logging.getLogger(__name__)
 
 #: How often what has been waited for this long already is looked for without having been heard of.
 _LOOK_S = 1.0
+#: The most that are looked for at once: with more, a look at each takes several seconds, and submits don't notice.
+_MOST_LOOKED_FOR = 2_000
 #: Silence after which the connection is asked whether it lives, and once more after which it is given up.
 _SILENCE_S = 10.0
 _PAUSE_S = 0.5
 #: Look-ups of many jobs wait only as long as there are no more than these.
 MOST_AWAITED = 50_000
+_SEPARATOR = keys.ENDED_SEPARATOR.encode()
 #: The errors of a connection that is lost; the engine's kind of client raises the last one too.
 _LOST = (redis.RedisError, OSError, TimeoutError)
 
@@ -41,13 +45,15 @@ _LOST = (redis.RedisError, OSError, TimeoutError)
 class Watch:
     """One caller that waits for one job."""
 
-    __slots__ = ("_waits", "began", "done", "job_id", "keeps_record", "record", "submitted")
+    __slots__ = ("_waits", "began", "done", "is_looked_for", "job_id", "keeps_record", "record", "submitted")
 
-    def __init__(self, waits: Waits, job_id: str, *, keeps_record: bool = True) -> None:
+    def __init__(self, waits: Waits, job_id: str, *, keeps_record: bool, is_looked_for: bool) -> None:
         self._waits = waits
         self.job_id = job_id
         #: Whether the record that ended the wait is wanted too.
         self.keeps_record = keeps_record
+        #: Whether its job is looked for regularly; if not, the caller passes on what it reads (`Waits.saw`).
+        self.is_looked_for = is_looked_for
         self.began = time.monotonic()
         self.done = asyncio.Event()
         self.record: bytes | None = None
@@ -90,13 +96,15 @@ class Waits:
         self._looking: asyncio.Task[None] | None = None
         self._released = False
         self._next_look = 0.0
+        #: What is left of a round of regular looks.
+        self._looked_for_next: deque[str] = deque()
         #: Whether it hears of ended jobs, and has looked for those that ended before it did.
         self.is_listening = False
 
     @contextmanager
-    def watching(self, job_id: str, *, keeps_record: bool = True) -> Iterator[Watch]:
+    def watching(self, job_id: str, *, keeps_record: bool = True, is_looked_for: bool = True) -> Iterator[Watch]:
         """Yield a watch that misses no end from now on, also of a job that is still to be submitted."""
-        watch = Watch(self, job_id, keeps_record=keeps_record)
+        watch = Watch(self, job_id, keeps_record=keeps_record, is_looked_for=is_looked_for)
         self._watches.setdefault(job_id, set()).add(watch)
         if self._released:
             watch.done.set()
@@ -202,20 +210,40 @@ class Waits:
 
     async def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
-            ids = message["data"].decode(errors="replace").split(keys.ENDED_SEPARATOR)
-            await self._look([job_id for job_id in ids if job_id in self._watches])
+            await self._look(self._heard_of(message["data"]))
         elif message["type"] == "subscribe":
             # Also after a connection that was lost: what was published before has to be looked for.
             await self._look(list(self._watches))
             self.is_listening = True
+
+    def _heard_of(self, published: bytes) -> list[str]:
+        """Wake who waits for jobs whose records were published with their ids; return the other awaited jobs."""
+        first, *others = published.split(_SEPARATOR)
+        if first:
+            ids, ended = [first, *others], []
+        else:
+            ids, ended = others[::2], others[1::2]
+        awaited = [job_id for each in ids if (job_id := each.decode(errors="replace")) in self._watches]
+        if not awaited or not ended:
+            return awaited
+        record_of = dict(zip(ids, ended, strict=False))
+        for job_id in awaited:
+            self.saw(job_id, record_of.get(job_id.encode(), b""))
+        return []
 
     def _look_regularly(self, now: float) -> None:
         """Look for what has been awaited for long, beside hearing of ends."""
         is_looking = self._looking is not None and not self._looking.done()
         if now >= self._next_look and not is_looking:
             self._next_look = now + _LOOK_S
-            old = [job_id for job_id, each in self._watches.items() if _is_old(each, now)]
-            self._looking = asyncio.get_running_loop().create_task(self._look(old))
+            self._looking = asyncio.get_running_loop().create_task(self._look(self._next_looked_for(now)))
+
+    def _next_looked_for(self, now: float) -> list[str]:
+        """Return the next jobs in turn: each has one look before any has another."""
+        if not self._looked_for_next:
+            self._looked_for_next.extend(job_id for job_id, each in self._watches.items() if _is_due(each, now))
+        count = min(len(self._looked_for_next), _MOST_LOOKED_FOR)
+        return [self._looked_for_next.popleft() for _ in range(count)]
 
     async def _look(self, job_ids: Sequence[str]) -> None:
         try:
@@ -225,8 +253,12 @@ class Waits:
 
     async def _wake_ended(self, job_ids: Sequence[str]) -> None:
         for job_id, record in zip(job_ids, await self.reads.records(job_ids), strict=True):
-            if record is None or records.is_terminal(record):
-                self._wake(job_id, record)
+            self.saw(job_id, record)
+
+    def saw(self, job_id: str, record: bytes | None) -> None:
+        """Wake who waits for a job if this record, which has just been read, says that it has ended."""
+        if record is None or records.is_terminal(record):
+            self._wake(job_id, record)
 
     def _wake(self, job_id: str, record: bytes | None) -> None:
         for watch in self._watches.get(job_id, ()):
@@ -236,5 +268,5 @@ class Waits:
                 watch.done.set()
 
 
-def _is_old(watches: Iterable[Watch], now: float) -> bool:
-    return any(now - watch.began > _LOOK_S for watch in watches)
+def _is_due(watches: Iterable[Watch], now: float) -> bool:
+    return any(watch.is_looked_for and now - watch.began > _LOOK_S for watch in watches)

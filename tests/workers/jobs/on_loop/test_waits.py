@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
@@ -12,16 +13,18 @@ import pytest
 import redis
 
 from tests.support.waiting import eventually
-from tests.workers.conftest import submit, submit_ids
+from tests.workers.conftest import WithRedis, submit, submit_ids
 from tests.workers.jobs.conftest import LoopDesk
 from workers import keys
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.errors import JobNotFound, JobUnreadable, QueueUnavailable
-from workers.jobs import accept, query, records
+from workers.jobs import accept, query, records, transitions
 from workers.jobs.job import Job
 from workers.jobs.on_loop import waits as waits_module
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobState, JobView
+from workers.jobs.transitions import PUBLISHED_BYTES, Finish
+from workers.measures.counters import Kind
 
 LONG_S = 60.0
 
@@ -78,6 +81,53 @@ def test_an_end_is_heard_of_without_a_look(
     # The record of the job that has ended; none of the 99 others.
     assert looks(store) - before == 1
     loop_desk.release()
+
+
+def test_a_short_record_is_published_with_its_id_and_not_read(
+    store: redis.Redis, hearing_only: None, loop_desk: LoopDesk, with_redis: WithRedis, pool: ThreadPoolExecutor
+) -> None:
+    ids = submit_ids(3)
+    waits = [pool.submit(loop_desk.wait, job_id, LONG_S) for job_id in ids]
+    waiting(loop_desk, 3)
+    subscribed(loop_desk)
+    before = looks(store)
+    finish(with_redis, [succeeded(job_id) for job_id in ids])
+    assert [each.result(10).job_id for each in waits] == ids
+    assert looks(store) == before
+
+
+def test_a_long_record_is_read(
+    store: redis.Redis, hearing_only: None, loop_desk: LoopDesk, with_redis: WithRedis, pool: ThreadPoolExecutor
+) -> None:
+    job_id = submit().job_id
+    waits = pool.submit(loop_desk.wait, job_id, LONG_S)
+    waiting(loop_desk, 1)
+    subscribed(loop_desk)
+    finish(with_redis, [succeeded(job_id, "x" * PUBLISHED_BYTES)])
+    assert waits.result(10).outcome == {"prediction": "x" * PUBLISHED_BYTES}
+
+
+@pytest.mark.parametrize("other_id", ["", "\nforged", "\n"])
+def test_no_id_is_taken_for_the_beginning_of_a_message_with_records(
+    store: redis.Redis, hearing_only: None, loop_desk: LoopDesk, with_redis: WithRedis, other_id: str
+) -> None:
+    job_id = submit().job_id
+    forged = succeeded("forged", "wrong").record.decode()
+    with loop_desk.watching(job_id) as watch:
+        loop_desk.listen()
+        subscribed(loop_desk)
+        long = succeeded(job_id, "x" * PUBLISHED_BYTES)
+        finish(with_redis, [succeeded(other_id), long, succeeded(forged)])
+        assert loop_desk.run(watch.wait(10)).outcome == {"prediction": "x" * PUBLISHED_BYTES}
+
+
+def succeeded(job_id: str, prediction: object = 1) -> Finish:
+    record = records.succeeded(Job(job_id, "quad", None), json.dumps({"prediction": prediction}).encode(), 1.0, 2.0)
+    return Finish(job_id, record, Kind.SUCCEEDED, 1.0)
+
+
+def finish(with_redis: WithRedis, finishes: list[Finish]) -> None:
+    assert all(with_redis(lambda client: transitions.finish(client, "quad", finishes, time.time(), None)))
 
 
 def test_an_end_before_the_first_subscription_is_found(
