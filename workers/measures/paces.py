@@ -29,6 +29,8 @@ _FRESH_S = 1.0
 _FRESH_IF_UNKNOWN_S = 0.1
 #: Reports older than this are not used while another thread reads new ones.
 _USABLE_S = 5.0
+#: The same if they contain no pace of the endpoint: a steady load keeps them younger, and others wait for new ones.
+_USABLE_IF_UNKNOWN_S = 0.5
 #: Workers whose largest batches are below this share of the largest are left out: they have measured no large ones.
 _MIN_KNOWN_SHARE = 0.5
 
@@ -115,17 +117,21 @@ class Paces:
 
     def of(self, endpoint_name: str) -> tuple[Pace | None, bool]:
         """Return the pace of an endpoint, None if it is unknown, and whether any worker is ready to serve it."""
-        unknown = self._is_unknown(endpoint_name)
-        age_s = time.monotonic() - self._read_at
         # A thread that must not wait uses what there is.
         if not blocking.is_forbidden():
-            self._refresh(_FRESH_IF_UNKNOWN_S if unknown else _FRESH_S, wait=unknown or age_s > _USABLE_S)
+            fresh_s = _FRESH_IF_UNKNOWN_S if self._is_unknown(endpoint_name) else _FRESH_S
+            self._refresh(fresh_s, wait=not self.is_usable(endpoint_name))
         return self._paces.get(endpoint_name), endpoint_name in self._paces
 
     def is_due(self, endpoint_name: str) -> bool:
         """Whether `of` would read the reports again to tell the pace of this endpoint."""
         fresh_s = _FRESH_IF_UNKNOWN_S if self._is_unknown(endpoint_name) else _FRESH_S
         return time.monotonic() - self._read_at > fresh_s
+
+    def is_usable(self, endpoint_name: str) -> bool:
+        """Whether what was read last may be used while it is read again."""
+        usable_s = _USABLE_IF_UNKNOWN_S if self._is_unknown(endpoint_name) else _USABLE_S
+        return time.monotonic() - self._read_at <= usable_s
 
     def _is_unknown(self, endpoint_name: str) -> bool:
         return self._paces.get(endpoint_name) is None and not self._failed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,3 +140,19 @@ def test_a_job_is_accepted_also_if_nobody_can_say_how_long_it_waits(
     job = query.submit("adding", {"input": 1}, Limits())
     assert job.queue_position is not None
     assert (job.queue_position.position, job.queue_position.estimated_wait_s) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "usable"), [(0.4, {"adding", "other"}), (1.0, {"adding"}), (4.5, {"adding"}), (5.5, set())]
+)
+def test_old_paces_are_used_longer_for_an_endpoint_that_has_one(
+    with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch, age_s: float, usable: set[str]
+) -> None:
+    report(with_redis, {"hosts": 1, "batch_jobs": 1.0, "fixed_ms": 1.0, "job_ms": 0.0, "known_jobs": 1.0})
+    found = paces.default_paces()
+    assert not found.is_usable("adding")
+    now = time.monotonic()
+    monkeypatch.setattr(paces, "time", SimpleNamespace(monotonic=lambda: now))
+    assert found.of("adding")[0] is not None
+    monkeypatch.setattr(paces, "time", SimpleNamespace(monotonic=lambda: now + age_s))
+    assert {name for name in ("adding", "other") if found.is_usable(name)} == usable
