@@ -208,7 +208,8 @@ def test_jobs_end_although_a_dead_letter_beside_them_is_refused(
 
     async def run(client: Redis) -> None:
         shared = context(client)
-        ends = [finish.poison(shared, deployment(), poisonous, 2.0), finish.withdrawn(shared, good, records.CANCELLED, 2.0)]
+        given_up = finish.poison(shared, deployment(), poisonous, 2.0)
+        ends = [given_up, finish.withdrawn(shared, good, records.CANCELLED, 2.0)]
         writing = asyncio.create_task(finish.write(shared, deployment(), ends))
         async with asyncio.timeout(10):
             while "keep dead letters" not in shared.troubles.get("adding", {}):
