@@ -116,6 +116,7 @@ _WEBHOOKS = {
 }
 
 _SERVICE = {
+    "evaluation_id": "The evaluation's id.",
     "Live.status": "`alive`.",
     "Ready.status": "`ready` or `unavailable`.",
     "parts": "Each service that requests need, by name.",

@@ -1,8 +1,8 @@
 """Count what one job of one client that waits costs: processor time, switches between threads, calls of Redis.
 
-    python -m bench.one_client --jobs 500
+    python -m bench.studies.one_client --jobs 500
 
-Counts hold on a machine that does other things too, where times from step to step (`python -m bench.breakdown`) don't.
+Counts hold on a machine that does other things too, where times from step to step (`python -m bench.studies.breakdown`) don't.
 A switch is one that a thread asks for: it waits for another thread, another process, or the network.
 """
 
@@ -111,7 +111,7 @@ def table(found: Costs) -> list[str]:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, prog="python -m bench.one_client", formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, prog="python -m bench.studies.one_client", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--jobs", type=int, default=500)
     options = parser.parse_args()

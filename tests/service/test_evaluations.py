@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from api.client import AsyncClient, Client, Conflict, Evaluation
 from tests.service.conftest import StartWorker
 from tests.support.calls import Document, expect
 from tests.support.models import Labels, Unloadable
@@ -97,6 +99,44 @@ def test_a_candidate_that_flips_labels_differs_by_their_share(service: Stack, de
     assert {name: after[name] for name in ("succeeded_count", "failed_count")} == {
         name: before[name] for name in ("succeeded_count", "failed_count")
     }
+
+
+def test_the_command_shows_the_verdict_and_ends_with_its_exit_code(
+    service: Stack, deployed: str, tmp_path: Path
+) -> None:
+    service.register(deployed, Labels(), input_example=1, version="right")
+    service.register(deployed, Labels(flips=range(JOBS)), input_example=1, version="wrong")
+    table = tmp_path / "rows.csv"
+    table.write_text("number,truth\n" + "".join(f"{each},{('even', 'odd')[each % 2]}\n" for each in range(60)))
+    same = service.queuecast("evaluate", deployed, "--version", "right", "--margin", "0.1", "--control", "0")
+    assert "verdict" in same.stdout
+    worse = service.queuecast("evaluate", deployed, "--version", "wrong", "--dataset", str(table), check=False)
+    assert worse.returncode == 6, worse.stdout + worse.stderr
+    refused = service.queuecast("evaluate", deployed, "--version", "1", check=False)
+    assert (refused.returncode, "serves version 1 already" in refused.stderr) == (1, True)
+    listed = service.queuecast("evaluations", "list", "--endpoint", deployed)
+    assert "worse" in listed.stdout
+
+
+def test_both_clients_evaluate_and_show_progress(service: Stack, deployed: str) -> None:
+    service.register(deployed, Labels(), input_example=1, version="again")
+    seen: list[str] = []
+    rows = [{"input": number, "truth": ("even", "odd")[number % 2]} for number in range(50)]
+
+    async def evaluated() -> Evaluation:
+        async with AsyncClient(service.url) as client:
+            found = await client.evaluate(
+                deployed, "again", dataset=rows, on_progress=lambda each: seen.append(each.state)
+            )
+            assert found.evaluation_id in {each.evaluation_id for each in await client.evaluations(deployed)}
+            return found
+
+    found = asyncio.run(evaluated())
+    assert (found.state, found.progress["replayed"], seen[-1]) == ("succeeded", 50, "succeeded")
+    with Client(service.url) as client:
+        with pytest.raises(Conflict, match="serves version 1 already"):
+            client.evaluate(deployed, "1")
+        assert client.evaluation(found.evaluation_id).verdict == found.verdict
 
 
 def test_an_equal_candidate_agrees_in_all_rows_of_a_dataset(service: Stack, deployed: str) -> None:

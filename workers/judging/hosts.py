@@ -38,11 +38,11 @@ class ReplayHosts:
         found = {}
         for arm, reports in self.reports.items():
             earlier = before.get(arm, {})
-            memory = [each["memory_bytes"] // each["hosts"] for each in reports if each["hosts"]]
-            load_ms = [each["load_ms"] for each in reports if each["load_ms"] is not None]
+            memory_mb = [each["memory_bytes"] / each["hosts"] / 1e6 for each in reports if each["hosts"]]
+            load_s = [each["load_ms"] / 1e3 for each in reports if each["load_ms"] is not None]
             found[arm] = {
-                "memory_bytes": max([*memory, earlier.get("memory_bytes") or 0]) or None,
-                "load_ms": max([*load_ms, earlier.get("load_ms") or 0.0]) or None,
+                "memory_mb": round(max([*memory_mb, earlier.get("memory_mb") or 0.0]), 1) or None,
+                "load_s": round(max([*load_s, earlier.get("load_s") or 0.0]), 3) or None,
             }
         return found
 

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth.sessions import for_role
 from api.console import forms
+from api.console.reports.section import report_section
 from api.deployments import service as deployment_service
 from api.evaluations import service
 from api.evaluations.schemas import NewEvaluation
@@ -85,8 +86,9 @@ def _wanted(form: Mapping[str, str]) -> NewEvaluation:
 def _page(evaluation_id: str, problems: Mapping[str, str]) -> str:
     found = service.show(services.current(), evaluation_id)
     is_open = found["state"] in ("waiting", "loading", "replaying")
+    report = None if found["report"] is None else report_section(found["report"])
     return render_template(
-        "console/evaluation.html", evaluation=found, report=found["report"], is_open=is_open, problems=problems
+        "console/evaluation.html", evaluation=found, report=report, is_open=is_open, problems=problems
     )
 
 
@@ -95,6 +97,4 @@ def _form(values: Mapping[str, str], problems: Mapping[str, str]) -> str:
     view = deployment_service.show(here, values.get("endpoint_name", ""))
     model = model_service.show_model(here, view["model_name"])
     versions = [each["version"] for each in reversed(model["versions"]) if each["version"] != view["version"]]
-    return render_template(
-        "console/evaluate.html", view=view, versions=versions, values=values, problems=problems
-    )  # fmt: skip
+    return render_template("console/evaluate.html", view=view, versions=versions, values=values, problems=problems)

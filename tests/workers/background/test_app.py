@@ -14,6 +14,6 @@ def test_the_old_name_starts_the_same_process() -> None:
     assert notifier.app is background.app
 
 
-def test_the_journal_is_moved_without_webhooks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_moved_and_versions_are_evaluated_without_webhooks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [duty.name for duties in background.DUTIES for duty in duties()]
-    assert names == ["moving the journal"]
+    assert names == ["moving the journal", "evaluating versions", "evaluating versions"]

@@ -203,6 +203,8 @@ def _show(output: Output, found: Document) -> None:
             "reason": report.get("reason"),
         }
     )
+    for note in report.get("notes") or []:
+        output.line(f"- {note}")
 
 
 def _agreement(report: Document) -> str | None:
