@@ -42,8 +42,9 @@ class _Seen:
     endpoint: EndpointReport
 
     def at(self, revision: int) -> VersionReport | None:
-        """Return this worker's report on a revision of the deployment; None if it has none."""
-        return next((each for each in self.endpoint["versions"] if each["revision"] == revision), None)
+        """Return this worker's report on a revision of the deployment; None if it has none. A candidate is none."""
+        mine = (each for each in self.endpoint["versions"] if not each.get("arm"))
+        return next((each for each in mine if each["revision"] == revision), None)
 
 
 def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
@@ -304,7 +305,7 @@ def _still_serving(seen: list[_Seen], desired: DesiredDeployment) -> _Before:
         version
         for each in seen
         for version in each.endpoint["versions"]
-        if version["revision"] != desired.revision and version["state"] == HostsState.READY
+        if version["revision"] != desired.revision and version["state"] == HostsState.READY and not version.get("arm")
     ]
     if not serving:
         return _Before("", is_same_version=False)

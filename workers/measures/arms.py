@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 from redis.asyncio import Redis as AsyncRedis
 
 from workers import keys
-from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, translated_errors
 
 #: The hash expires so long after the last write.
@@ -38,8 +37,6 @@ COPIES_PREDICTED, COPIES_FAILED, COPIES_SHED = "shadow.predicted", "shadow.error
 #: Copies whose host was lost or too slow, and pairs that the full stream dropped.
 COPIES_LOST, PAIRS_DROPPED = "shadow.lost_hosts", "shadow.dropped"
 _MS = "ms"
-
-_ADD_PAIRS = Lua("workers.measures", "add_pairs")
 
 
 class Arm(StrEnum):
@@ -123,8 +120,16 @@ async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    values: list[str | int | bytes] = [trial_id, endpoint_name, MOST_PAIRS, LIVES_S, *pairs]
-    await script(client, _ADD_PAIRS)([keys.PAIRS, keys.arms(trial_id)], values)
+    async with client.pipeline(transaction=True) as pipeline:
+        pipeline.xlen(keys.PAIRS)
+        for pair in pairs:
+            fields: dict[Any, Any] = {TRIAL_ID: trial_id, ENDPOINT_NAME: endpoint_name, PAIR: pair}
+            pipeline.xadd(keys.PAIRS, fields, maxlen=MOST_PAIRS, approximate=True)
+        pipeline.xlen(keys.PAIRS)
+        before, *_, after = await pipeline.execute()
+    # Readers delete what they have read, so what went was not read.
+    if (dropped := before + len(pairs) - after) > 0:
+        await add(client, trial_id, {PAIRS_DROPPED: dropped})
 
 
 def read(trial_id: str) -> TrialFigures:

@@ -100,6 +100,7 @@ def _registry(stack: Stack) -> Iterator[Session]:
     try:
         with database.session() as session:
             yield session
+            session.commit()
     finally:
         database.close()
 
