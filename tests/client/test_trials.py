@@ -9,7 +9,7 @@ import pytest
 from api.client import Conflict, NotFound
 from tests.cli.fake_service import FakeService
 
-ROLLOUT = {
+ROLLOUT: dict[str, Any] = {
     "id": "x", "endpoint_name": "iris", "model_name": "iris", "version": "2", "stable_version": "1",
     "state": "running", "reason": None, "steps": [1, 100], "step": 1, "weight": 0.01, "events": [], "figures": {},
 }  # fmt: skip
