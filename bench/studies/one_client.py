@@ -2,7 +2,8 @@
 
     python -m bench.studies.one_client --jobs 500
 
-Counts hold on a machine that does other things too, where times from step to step (`python -m bench.studies.breakdown`) don't.
+Counts hold on a machine that does other things too, where times from step to step (`python -m
+bench.studies.breakdown`) don't.
 A switch is one that a thread asks for: it waits for another thread, another process, or the network.
 """
 
@@ -111,7 +112,9 @@ def table(found: Costs) -> list[str]:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, prog="python -m bench.studies.one_client", formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        prog="python -m bench.studies.one_client",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--jobs", type=int, default=500)
     options = parser.parse_args()
