@@ -24,9 +24,9 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
-from workers.engine.serving.copies import PairAnswer
 from workers.engine.serving.finish import Ending
-from workers.engine.serving.trial import Side
+from workers.engine.serving.trials.copies import PairAnswer
+from workers.engine.serving.trials.trial import Side
 from workers.engine.supervision import persistently
 from workers.errors import InputRejected, JobFailed, PredictionFailed, PredictionTimedOut
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RemoteHost

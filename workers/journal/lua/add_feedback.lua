@@ -2,7 +2,7 @@
 -- stream of the journal and returns 1, or adds none and returns 0 if there is no room: what is accepted is not lost.
 --@ parts platform/even_if_full
 --@ constants workers.keys JOURNAL JOURNAL_COUNTS LIMITS
---@ constants workers.jobs.journal STREAM_BYTES BYTES_BESIDE_ENTRY MOST_ENTRIES SHARE_OF_QUEUE_BYTES
+--@ constants workers.jobs.endings.journal STREAM_BYTES BYTES_BESIDE_ENTRY MOST_ENTRIES SHARE_OF_QUEUE_BYTES
 local queue_bytes = tonumber(redis.call('HGET', LIMITS, ':bytes') or nil)
 local most_bytes = math.min(tonumber(ARGV[1]), queue_bytes and queue_bytes * SHARE_OF_QUEUE_BYTES or math.huge)
 local bytes = 0

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from msgspec import Raw
 
-from registry.candidates import Candidate
 from registry.signatures.output_shape import OutputShape
+from registry.trials.candidates import Candidate
 from workers.engine.intake.messages import Dealt, QueuedJob
-from workers.engine.serving.copies import Copies, Copy, PairAnswer
+from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
 from workers.measures.arms import Arm
 from workers.platform import fast_json
 from workers.queues import dealing
