@@ -506,7 +506,9 @@ class BatchRun:
             return ending
         if job.dealt is not None and job.dealt.arm is side.arm:
             job.dealt.predict_ms = answer.predict_ms
-        if not side.trial.copies_job(job, side.arm):
+        has_failed_there = error is not None and side.arm is Arm.CANDIDATE
+        # An input that the candidate fails has nothing to compare, and costs the stable version nothing.
+        if has_failed_there or not side.trial.copies_job(job, side.arm):
             return ending
         code, message = (None, None) if error is None else (error.code, str(error))
         size, total_ms = len(answer.outputs), ending.finish.latency_ms
