@@ -24,7 +24,7 @@ def background(service: Stack) -> Iterator[Child]:
     started.stop()
 
 
-def rolled_out(  # noqa: PLR0913, PLR0917 - what a rollout is made of
+def rolled_out(
     service: Stack,
     name: str,
     candidate: Echo,
