@@ -310,6 +310,51 @@ def test_a_promoted_candidate_serves_on_without_another_load(store: redis.Redis,
     serve(with_redis, promote)
 
 
+def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def promote(now: Running) -> None:
+        await now.begin(weight=0.0, shadow_share=1.0)
+        nice = now.candidate
+        nice.can_be_less_nice = False
+        promoted(now)
+        await until(nice.exited.done)
+        await until(now.stable.exited.done)
+        await now.run("a")
+        assert version_of("a") == "2"
+        assert [host.niceness for host in now.launcher.hosts if not host.exited.done()] == [0]
+
+    serve(with_redis, promote)
+
+
+def test_a_rollout_keeps_the_hosts_that_it_has_loaded_before_its_first_step(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def begin(now: Running) -> None:
+        await now.begin(weight=0.0)
+        now.candidate.can_be_less_nice = False
+        now.endpoint.apply(with_candidate(weight=1.0, shadow_share=1.0, revision=3))
+        await now.run("a")
+        assert version_of("a") == "2"
+        assert len(now.launcher.hosts) == 2
+
+    serve(with_redis, begin)
+
+
+def test_a_candidate_that_answers_callers_predicts_one_copy_at_a_time(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def compare(now: Running) -> None:
+        await now.begin(weight=0.0001, shadow_share=1.0)
+        now.stable.may_answer.clear()
+        now.endpoint.receive([queued_job(f"job{number}") for number in range(8)])
+        await until(lambda: bool(now.stable.batches))
+        now.stable.may_answer.set()
+        await until(lambda: arms.read(TRIAL).shadow[arms.COPIES_PREDICTED] == 8)
+        assert [len(rows) for rows in now.candidate.batches] == [1] * 8
+        await now.settled()
+
+    serve(with_redis, compare)
+
+
 def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis, with_redis: WithRedis) -> None:
     async def shadow(now: Running) -> None:
         await now.begin(weight=0.0, shadow_share=1.0)
