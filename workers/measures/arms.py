@@ -23,6 +23,8 @@ from workers.platform.redis.client import records_client, translated_errors
 LIVES_S = 30 * 86_400
 #: The stream keeps about so many pairs; readers delete what they have read.
 MOST_PAIRS = 10_000
+#: And about so many bytes: large pairs are fewer.
+MOST_PAIR_BYTES = 64 * 1024 * 1024
 #: Fields of a pair in the stream.
 TRIAL_ID, ENDPOINT_NAME, PAIR = "trial_id", "endpoint_name", "pair"
 
@@ -120,11 +122,12 @@ async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs
     Raises:
         redis.RedisError: Redis can't be reached.
     """
+    most_pairs = min(MOST_PAIRS, MOST_PAIR_BYTES // max((len(pair) for pair in pairs), default=1))
     async with client.pipeline(transaction=True) as pipeline:
         pipeline.xlen(keys.PAIRS)
         for pair in pairs:
             fields: dict[Any, Any] = {TRIAL_ID: trial_id, ENDPOINT_NAME: endpoint_name, PAIR: pair}
-            pipeline.xadd(keys.PAIRS, fields, maxlen=MOST_PAIRS, approximate=True)
+            pipeline.xadd(keys.PAIRS, fields, maxlen=max(1, most_pairs), approximate=True)
         pipeline.xlen(keys.PAIRS)
         before, *_, after = await pipeline.execute()
     # Readers delete what they have read, so what went was not read.
