@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_after_an_evaluation_workers_have_their_whole_time_to_load(database: Dat
 def test_of_two_processes_that_look_at_once_each_step_is_made_once(
     database: Database, workers: Workers, duty: RolloutDuty
 ) -> None:
-    rollout = begin(database, rollouts.Plan(steps=[1, 2, 3, 4, 5, 100], min_jobs=1, step_s=60))
+    rollout = begin(database, replace(QUICK, steps=[1, 2, 3, 4, 5, 100], min_jobs=1))
     workers.report()
     duty.look()
     for step in range(1, 6):
