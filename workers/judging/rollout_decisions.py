@@ -123,7 +123,8 @@ def _too_few(figures: Figures, rules: Rules, progress: Progress) -> str | None:
         return f"Only {progress.jobs_in_step:,} of {progress.min_jobs:,} jobs met the candidate in this step."
     if rules.disagreement is not None and figures.pairs < progress.min_jobs:
         # Second answers are shed on hosts that are never idle.
-        return f"Both versions answered only {figures.pairs:,} jobs, and the rule of disagreement needs {progress.min_jobs:,}."
+        needed = f"{progress.min_jobs:,}"
+        return f"Both versions answered only {figures.pairs:,} jobs, and the rule of disagreement needs {needed}."
     return None
 
 
