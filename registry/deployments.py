@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from registry import candidates, history, names, trials, versions
-from registry.candidates import Candidate
+from registry import history, names, versions
 from registry.catalog import aliases
 from registry.database.inserting import insert_if_absent
 from registry.database.tables import DeploymentRow
@@ -29,6 +28,8 @@ from registry.history import Action, State
 from registry.intent import Intent
 from registry.serving_settings import ServingSettings
 from registry.signatures.signature import Signature
+from registry.trials import candidates, trials
+from registry.trials.candidates import Candidate
 from registry.versions import ModelVersion
 
 __all__ = [

@@ -23,18 +23,16 @@ from api.client.flows import (
     catalog,
     deployment,
     folders,
-    journal,
-    judging,
     map_options,
     mapping,
     mlflow_registry,
     prediction,
     registration,
-    trials,
 )
 from api.client.flows.catalog import ANY_VERSION
-from api.client.flows.journal import FORGET_TIMEOUT_S, Moment, moment_text
-from api.client.flows.judging import EVALUATE_TIMEOUT_S, Dataset
+from api.client.flows.judging import evaluations, journal, trials
+from api.client.flows.judging.evaluations import EVALUATE_TIMEOUT_S, Dataset
+from api.client.flows.judging.journal import FORGET_TIMEOUT_S, Moment, moment_text
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -380,20 +378,20 @@ class AsyncClient(BaseClient):
             "tolerance": tolerance,
             "margin": margin,
         }
-        flow = judging.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)
+        flow = evaluations.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)
         return await self._driver.run(flow)
 
     async def evaluations(self, endpoint_name: str | None = None) -> list[Evaluation]:
         """As `Client.evaluations`."""
-        return await self._driver.run(judging.evaluations(endpoint_name, self._ends_at()))
+        return await self._driver.run(evaluations.evaluations(endpoint_name, self._ends_at()))
 
     async def evaluation(self, evaluation_id: str) -> Evaluation:
         """As `Client.evaluation`."""
-        return await self._driver.run(judging.show(evaluation_id, self._ends_at()))
+        return await self._driver.run(evaluations.show(evaluation_id, self._ends_at()))
 
     async def remove_evaluation(self, evaluation_id: str) -> None:
         """As `Client.remove_evaluation`."""
-        await self._driver.run(judging.remove(evaluation_id, self._ends_at()))
+        await self._driver.run(evaluations.remove(evaluation_id, self._ends_at()))
 
     async def start_rollout(
         self,

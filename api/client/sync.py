@@ -23,18 +23,16 @@ from api.client.flows import (
     catalog,
     deployment,
     folders,
-    journal,
-    judging,
     map_options,
     mapping,
     mlflow_registry,
     prediction,
     registration,
-    trials,
 )
 from api.client.flows.catalog import ANY_VERSION
-from api.client.flows.journal import FORGET_TIMEOUT_S, Moment, moment_text
-from api.client.flows.judging import EVALUATE_TIMEOUT_S, Dataset
+from api.client.flows.judging import evaluations, journal, trials
+from api.client.flows.judging.evaluations import EVALUATE_TIMEOUT_S, Dataset
+from api.client.flows.judging.journal import FORGET_TIMEOUT_S, Moment, moment_text
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
 from api.client.options import Backlog, MapOptions, RegisterOptions, SubmitOptions
@@ -382,9 +380,7 @@ class Client(BaseClient):
         """Return the aliases of a model, by name. Raises NotFound."""
         return self._driver.run(catalog.aliases(model_name, self._ends_at()))
 
-    def move_alias(
-        self, model_name: str, alias: str, version: str, *, expected: str | None = ANY_VERSION
-    ) -> Alias:
+    def move_alias(self, model_name: str, alias: str, version: str, *, expected: str | None = ANY_VERSION) -> Alias:
         """Let an alias name a version; endpoints that follow it swap to it, and `swapped` names them.
 
         With `expected`, only if it names this version now; None is an alias that doesn't exist yet.
@@ -399,15 +395,11 @@ class Client(BaseClient):
         """Delete an alias. Raises NotFound; Conflict if an endpoint follows it."""
         self._driver.run(catalog.delete_alias(model_name, alias, self._ends_at()))
 
-    def tag(
-        self, model_name: str, tags: Mapping[str, str | None], *, version: str | None = None
-    ) -> Mapping[str, str]:
+    def tag(self, model_name: str, tags: Mapping[str, str | None], *, version: str | None = None) -> Mapping[str, str]:
         """Set tags of a model, or of one version; None removes one. Return all that it has. Raises NotFound."""
         return self._driver.run(catalog.tag(model_name, tags, version, self._ends_at()))
 
-    def journal(
-        self, endpoint_name: str, *, since: Moment = "24h", until: Moment | None = None
-    ) -> Iterator[Document]:
+    def journal(self, endpoint_name: str, *, since: Moment = "24h", until: Moment | None = None) -> Iterator[Document]:
         """Yield the jobs that the journal keeps, with inputs and outcomes, oldest first, as they are asked for.
 
         `since` and `until` are a time ago (`24h`, `30d`), a time in ISO 8601 or a datetime. Raises NotFound.
@@ -488,23 +480,23 @@ class Client(BaseClient):
             "tolerance": tolerance,
             "margin": margin,
         }
-        flow = judging.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)
+        flow = evaluations.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)
         return self._driver.run(flow)
 
     def evaluations(self, endpoint_name: str | None = None) -> list[Evaluation]:
         """Return the newest evaluations, newest first, without their reports."""
-        return self._driver.run(judging.evaluations(endpoint_name, self._ends_at()))
+        return self._driver.run(evaluations.evaluations(endpoint_name, self._ends_at()))
 
     def evaluation(self, evaluation_id: str) -> Evaluation:
         """Return an evaluation, with its report once it has succeeded. Raises NotFound."""
-        return self._driver.run(judging.show(evaluation_id, self._ends_at()))
+        return self._driver.run(evaluations.show(evaluation_id, self._ends_at()))
 
     def remove_evaluation(self, evaluation_id: str) -> None:
         """Cancel an evaluation that has not ended, or delete one that has.
 
         Raises NotFound; Conflict while its hosts and queues are being removed.
         """
-        self._driver.run(judging.remove(evaluation_id, self._ends_at()))
+        self._driver.run(evaluations.remove(evaluation_id, self._ends_at()))
 
     def start_rollout(
         self,

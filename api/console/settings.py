@@ -15,7 +15,7 @@ from api.errors import RequestInvalid
 from api.http.reading import validated
 from api.process.services import Services
 from registry.serving_settings import ServingSettings
-from workers.jobs.outbox import without_secrets
+from workers.jobs.endings.outbox import without_secrets
 
 View = dict[str, Any]
 #: How the message of a setting that can't be names it.

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from registry.signatures.signature import Kind
-from workers.jobs.outbox import without_secrets
+from workers.jobs.endings.outbox import without_secrets
 
 NOTHING = "–"
 #: A longer value is shown as far as this; the HTTP API has all of it.

@@ -11,7 +11,7 @@ from prometheus_client.core import Metric as Family
 from api.process.services import Services
 from registry.judging import rollouts
 from registry.judging.rollouts import Rollout
-from registry.trials import RolloutState
+from registry.trials.trials import RolloutState
 from workers import metric_names as names
 from workers.judging import trial_figures
 

@@ -19,12 +19,13 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session, defer
 
-from registry import candidates, deployments, names, trials, versions
-from registry.candidates import ON_FAILURE, Placement
+from registry import deployments, names, versions
 from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow
 from registry.errors import RolloutNotFound, RolloutRefused, SettingsInvalid, TrialRefused
 from registry.history import Action
-from registry.trials import ACTIVE_ROLLOUTS, RolloutState
+from registry.trials import candidates, trials
+from registry.trials.candidates import ON_FAILURE, Placement
+from registry.trials.trials import ACTIVE_ROLLOUTS, RolloutState
 
 DEFAULT_STEPS = (1.0, 10.0, 50.0, 100.0)
 DEFAULT_MIN_JOBS = 200

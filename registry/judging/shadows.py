@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session, defer
 
-from registry import candidates, names
-from registry.candidates import Placement
+from registry import names
 from registry.database.tables import ShadowRow
 from registry.errors import SettingsInvalid, ShadowNotFound
 from registry.history import Action
 from registry.judging import rollouts
-from registry.trials import ShadowState
+from registry.trials import candidates
+from registry.trials.candidates import Placement
+from registry.trials.trials import ShadowState
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from api.auth.identity import Identity
 from api.console.reports.section import report_section
 from api.settings import ApiSettings
 from registry.roles import Role
-from tests.support import reports
 from tests.support.servers.browser import Page
+from tests.support.service import reports
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MADE = {

@@ -8,7 +8,7 @@ import pytest
 
 from api.cli.output import Output
 from api.cli.remote.evaluations.report import EXIT_CODES, exit_code, show_report
-from tests.support import reports
+from tests.support.service import reports
 from workers.judging.comparison.document import Verdict
 
 

@@ -20,7 +20,7 @@ from workers.engine.upkeep.redis_memory import RedisMemory
 from workers.engine.upkeep.releasing import Release
 from workers.engine.upkeep.snapshot_writer import SnapshotWriter
 from workers.errors import TargetRefused
-from workers.jobs import outbox
+from workers.jobs.endings import outbox
 from workers.jobs.weights import BYTES_SUFFIX
 
 _log = logging.getLogger(__name__)

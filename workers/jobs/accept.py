@@ -20,7 +20,8 @@ import redis
 from workers import keys
 from workers.broker import broker_client
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, JobUnconfirmed, QueueUnavailable
-from workers.jobs import outbox, prepared_messages, records, transitions, weights
+from workers.jobs import prepared_messages, records, transitions, weights
+from workers.jobs.endings import outbox
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.measures import positions
 from workers.measures.positions import JobsAhead

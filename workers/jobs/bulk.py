@@ -28,7 +28,7 @@ from workers.errors import (
     JobArgumentsWrong,
     QueueUnavailable,
 )
-from workers.jobs import outbox, prepared_messages, transitions, weights
+from workers.jobs import prepared_messages, transitions, weights
 from workers.jobs.accept import (
     Idempotency,
     Limits,
@@ -41,6 +41,7 @@ from workers.jobs.accept import (
     refuse_if_not_first,
     store,
 )
+from workers.jobs.endings import outbox
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.platform.ids import new_id
 from workers.platform.redis.client import UNREACHABLE, is_wrong_type, records_client, translated_errors

@@ -31,8 +31,8 @@ from redis.asyncio import Redis
 
 from workers import keys
 from workers.jobs import records
+from workers.jobs.endings.journal import NOTHING_KEPT, JournalPart
 from workers.jobs.job import JobFacts
-from workers.jobs.journal import NOTHING_KEPT, JournalPart
 from workers.measures import counters, figures
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import is_wrong_type, records_client

@@ -15,7 +15,7 @@ import redis
 
 from workers import keys
 from workers.errors import JournalBusy
-from workers.jobs.journal import MOVED_PREFIX, UNREADABLE_PREFIX
+from workers.jobs.endings.journal import MOVED_PREFIX, UNREADABLE_PREFIX
 from workers.journal import stream
 from workers.journal.feedback_rows import FeedbackRow
 from workers.journal.files import dataset

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from workers.jobs.journal import AnsweredBy, Beside
+from workers.jobs.endings.journal import AnsweredBy, Beside
 from workers.journal.entry import JournalEntry
 from workers.platform import fast_json
 

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from workers import keys
-from workers.jobs.journal import BYTES_BESIDE_ENTRY, STREAM_BYTES
+from workers.jobs.endings.journal import BYTES_BESIDE_ENTRY, STREAM_BYTES
 from workers.journal import feedback_rows, rows
 from workers.journal.positions import Position
 

@@ -21,7 +21,7 @@ from registry.errors import CandidateGone, RolloutRefused, ShadowNotFound, Trial
 from registry.judging import rollouts, shadows
 from registry.judging.rollouts import Rollout
 from registry.judging.shadows import Shadow
-from registry.trials import RolloutState
+from registry.trials.trials import RolloutState
 from workers.deployments import status
 from workers.errors import QueueUnavailable
 from workers.judging import rollout_decisions, trial_figures

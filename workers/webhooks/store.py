@@ -23,7 +23,7 @@ import redis
 from workers import keys
 from workers.errors import DeliveryNotFound
 from workers.jobs import records
-from workers.jobs.outbox import LIST_TTL_S, LISTED_OF_OWNER, without_secrets
+from workers.jobs.endings.outbox import LIST_TTL_S, LISTED_OF_OWNER, without_secrets
 from workers.platform import fast_json
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, translated_errors

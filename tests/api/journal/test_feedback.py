@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.conftest import Client, View
 from workers import keys
-from workers.jobs.journal import STREAM_BYTES
+from workers.jobs.endings.journal import STREAM_BYTES
 from workers.journal import feedback, forgetting, moving
 from workers.journal.files import dataset
 from workers.journal.files.writer import writing

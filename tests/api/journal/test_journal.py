@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.conftest import Client, View
 from workers import keys
-from workers.jobs.journal import STREAM_BYTES
+from workers.jobs.endings.journal import STREAM_BYTES
 from workers.journal import moving
 from workers.journal.files import dataset
 from workers.journal.files.writer import Writer, writing

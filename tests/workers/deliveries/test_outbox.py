@@ -20,8 +20,9 @@ from workers.engine.reconciler import Reconciler
 from workers.engine.upkeep.releasing import Release
 from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import DeliveryNotFound, PredictionFailed, TargetRefused
-from workers.jobs import bulk, outbox, query, records, transitions
+from workers.jobs import bulk, query, records, transitions
 from workers.jobs.accept import Idempotency
+from workers.jobs.endings import outbox
 from workers.jobs.job import Job, JobOptions
 from workers.jobs.transitions import Finish
 from workers.measures import counters, positions

@@ -51,7 +51,7 @@ def test_a_script_that_needs_memory_says_that_redis_is_full(store: redis.Redis, 
 
 
 def test_parts_with_different_constants_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.jobs.journal.STREAM_BYTES", "another")
+    monkeypatch.setattr("workers.jobs.endings.journal.STREAM_BYTES", "another")
     constants = {"STREAM_BYTES": "'bytes'"}
     with pytest.raises(ValueError, match="STREAM_BYTES"):
         _collect("jobs/keep_journal", {}, constants)

@@ -24,9 +24,9 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
-from workers.engine.serving.copies import PairAnswer
 from workers.engine.serving.finish import Ending
-from workers.engine.serving.trial import Side
+from workers.engine.serving.trials.copies import PairAnswer
+from workers.engine.serving.trials.trial import Side
 from workers.engine.supervision import persistently
 from workers.errors import InputRejected, JobFailed, PredictionFailed, PredictionTimedOut
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RemoteHost
@@ -506,7 +506,9 @@ class BatchRun:
             return ending
         if job.dealt is not None and job.dealt.arm is side.arm:
             job.dealt.predict_ms = answer.predict_ms
-        if not side.trial.copies_job(job, side.arm):
+        has_failed_there = error is not None and side.arm is Arm.CANDIDATE
+        # An input that the candidate fails has nothing to compare, and costs the stable version nothing.
+        if has_failed_there or not side.trial.copies_job(job, side.arm):
             return ending
         code, message = (None, None) if error is None else (error.code, str(error))
         size, total_ms = len(answer.outputs), ending.finish.latency_ms

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from registry.candidates import Candidate
 from registry.deployments import DesiredDeployment
+from registry.trials.candidates import Candidate
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.copies import Copies
 from workers.engine.serving.host_pool import HostPool
-from workers.engine.serving.trial import Side, Trial
+from workers.engine.serving.trials.copies import Copies
+from workers.engine.serving.trials.trial import Side, Trial
 from workers.measures import arms
 from workers.measures.arms import Arm
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving import arm_counts, journal
+from workers.engine.serving import journal
+from workers.engine.serving.trials import arm_counts
 from workers.engine.supervision import persistently
 from workers.errors import EndpointUndeployed, JobFailed, PoisonJob
 from workers.jobs import dead_letters, records, transitions

@@ -19,7 +19,7 @@ from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.batch_run import BatchRun
 from workers.engine.serving.pace import PaceMeter
-from workers.engine.serving.trial import Side
+from workers.engine.serving.trials.trial import Side
 from workers.hosts.worker_side.host import RemoteHost
 
 _log = logging.getLogger(__name__)

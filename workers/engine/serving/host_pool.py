@@ -18,10 +18,10 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.copies import Copies
 from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_limit_bytes
 from workers.engine.serving.pace import PaceMeter
-from workers.engine.serving.trial import Side
+from workers.engine.serving.trials.copies import Copies
+from workers.engine.serving.trials.trial import Side
 from workers.errors import HostStartFailed
 from workers.hosts import processes
 from workers.hosts.worker_side.host import HostGone, LoadRequest, RemoteHost

@@ -10,7 +10,7 @@ import msgspec
 
 from registry.deployments import DesiredDeployment
 from workers.engine.intake.messages import QueuedJob
-from workers.jobs.journal import NOTHING_KEPT, AnsweredBy, Beside, JournalPart
+from workers.jobs.endings.journal import NOTHING_KEPT, AnsweredBy, Beside, JournalPart
 from workers.jobs.transitions import Finish
 from workers.journal.exclusion import Exclusion
 from workers.measures.counters import Kind

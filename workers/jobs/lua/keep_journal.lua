@@ -1,7 +1,7 @@
 -- Lua function of an endpoint, what answered its jobs, their records, what is kept beside each, and a limit in bytes: adds
 -- the jobs to the stream of the journal. If there is no room, they are counted and left out: no job waits for the journal.
 --@ constants workers.keys JOURNAL JOURNAL_COUNTS LIMITS
---@ constants workers.jobs.journal STREAM_BYTES ADDED_PREFIX DROPPED_PREFIX BYTES_BESIDE_ENTRY MOST_ENTRIES STREAM_SHARE_OF_QUEUE_BYTES
+--@ constants workers.jobs.endings.journal STREAM_BYTES ADDED_PREFIX DROPPED_PREFIX BYTES_BESIDE_ENTRY MOST_ENTRIES STREAM_SHARE_OF_QUEUE_BYTES
 local function keep_journal(endpoint, answered_by, records, beside, most_bytes)
   local lines = {}
   for i, record in ipairs(records) do lines[2 * i - 1], lines[2 * i] = record, beside[i] end

@@ -1,7 +1,7 @@
 -- Lua function of an endpoint, ids of ended jobs, their records and owners: stores a webhook for each job that has a
 -- callback, or whose endpoint has one. Without any callback it costs one EXISTS.
 --@ constants workers.keys CALLBACKS ENDPOINT_CALLBACKS delivery webhooks_of webhooks_due WEBHOOK_RECEIVERS WEBHOOKS_PENDING WEBHOOKS_ENDED WEBHOOKS_CHANNEL
---@ constants workers.jobs.outbox LISTED_OF_OWNER LIST_TTL_S
+--@ constants workers.jobs.endings.outbox LISTED_OF_OWNER LIST_TTL_S
 local function notify(endpoint, ids, records, owners)
   if #ids == 0 or redis.call('EXISTS', CALLBACKS, ENDPOINT_CALLBACKS) == 0 then return end
   local of_endpoint = redis.call('HGET', ENDPOINT_CALLBACKS, endpoint)

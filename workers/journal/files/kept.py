@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from workers import keys
-from workers.jobs.journal import ADDED_PREFIX, DROPPED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX
+from workers.jobs.endings.journal import ADDED_PREFIX, DROPPED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX
 from workers.journal import stream
 from workers.journal.files import dataset
 from workers.platform.redis.client import records_client

@@ -3,7 +3,7 @@
 -- right to write by now: that one writes the same files again, and ends the move.
 --@ parts platform/even_if_full journal/holds_writer
 --@ constants workers.keys JOURNAL JOURNAL_COUNTS JOURNAL_MOVING
---@ constants workers.jobs.journal STREAM_BYTES
+--@ constants workers.jobs.endings.journal STREAM_BYTES
 local token, range, bytes, fields = unpack(ARGV, 1, 4)
 if not holds_writer(token) or redis.call('GET', JOURNAL_MOVING) ~= range then return 0 end
 for at = 5, 4 + 2 * fields, 2 do redis.call('HINCRBY', JOURNAL_COUNTS, ARGV[at], ARGV[at + 1]) end

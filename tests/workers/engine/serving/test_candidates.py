@@ -12,8 +12,8 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from registry.candidates import Candidate
 from registry.deployments import DesiredDeployment, Intent
+from registry.trials.candidates import Candidate
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, with_fake_hosts

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from msgspec import Raw
 
-from registry.candidates import Candidate
 from registry.signatures.output_shape import OutputShape
+from registry.trials.candidates import Candidate
 from workers.engine.intake.messages import Dealt, QueuedJob
-from workers.engine.serving.copies import Copies, Copy, PairAnswer
+from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
 from workers.measures.arms import Arm
 from workers.platform import fast_json
 from workers.queues import dealing
@@ -70,10 +70,16 @@ class Trial:
                 self.shape.learn(fast_json.loads(bytes(each)))
 
     def copies_job(self, job: QueuedJob, arm: Arm) -> bool:
-        """Whether the other version predicts a job as well, after its end."""
+        """Whether the other version predicts a job as well, after its end.
+
+        It predicts all that the candidate has answered: that is what a rollout compares. Of the stable version's jobs
+        it predicts a share.
+        """
         candidate, other = self.candidate, Arm.CANDIDATE if arm is Arm.STABLE else Arm.STABLE
         if other not in self.copies or (job.dealt is not None and job.dealt.fell_back):
             return False
+        if arm is Arm.CANDIDATE:
+            return True
         return dealing.share(f"shadow {candidate.salt}", job.job_id) < candidate.shadow_share
 
     def copy(self, job: QueuedJob, arm: Arm, answer: PairAnswer) -> None:

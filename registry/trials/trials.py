@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from registry import candidates
 from registry.database.tables import RolloutEventRow, RolloutRow, ShadowRow
 from registry.errors import TrialActive
 from registry.history import State
+from registry.trials import candidates
 
 
 class RolloutState(StrEnum):

@@ -17,7 +17,7 @@ from msgspec import Raw
 from redis import RedisError
 
 from workers.engine.context import Context
-from workers.engine.serving import arm_counts
+from workers.engine.serving.trials import arm_counts
 from workers.hosts.worker_side.host import Answer, HostGone, RemoteHost
 from workers.measures import arms
 from workers.measures.arms import Arm

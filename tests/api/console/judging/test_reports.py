@@ -9,7 +9,7 @@ from flask import Flask
 
 from api.console.reports import words
 from api.console.reports.section import report_section
-from tests.support import reports
+from tests.support.service import reports
 from workers.judging.comparison.comparison import Comparison
 from workers.judging.comparison.pairs import Answer, ComparisonOptions, Pair
 

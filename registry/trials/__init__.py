@@ -1,0 +1,1 @@
+"""Candidates beside deployments, and the trials that judge them."""

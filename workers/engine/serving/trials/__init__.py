@@ -1,0 +1,1 @@
+"""A trial of a candidate: its counts, its copies of ended jobs, and what a batch does when it fails there."""
