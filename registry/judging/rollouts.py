@@ -32,8 +32,6 @@ DEFAULT_MIN_JOBS = 200
 DEFAULT_STEP_S = 600.0
 MAX_STEPS = 20
 MAX_STEP_S = 30 * 86_400
-#: The share of jobs that both versions answer, for the rule of disagreement; the second answer follows the job's end.
-COMPARED_SHARE = 1.0
 #: The events of a rollout that are shown.
 SHOWN_EVENTS = 200
 
@@ -422,7 +420,7 @@ def _place(session: Session, rollout: Rollout, weight: float, actor: str | None)
         model_name=rollout.model_name,
         version=rollout.version,
         weight=weight,
-        shadow_share=COMPARED_SHARE if weight and rollout.rules.disagreement is not None else 0.0,
+        shadow_share=0.0,
         salt=rollout.id,
         on_failure=rollout.on_failure,
     )

@@ -63,22 +63,6 @@ def test_a_rollout_places_its_candidate_with_the_weight_of_each_step(session: Se
     assert changes[0].differences == {"candidate_weight": {"from": 0.01, "to": 0.5}}
 
 
-@pytest.mark.parametrize(("limit", "share"), [(0.05, 1.0), (None, 0.0)])
-def test_both_versions_answer_jobs_in_the_steps_of_a_rollout_that_compares_them(
-    session: Session, limit: float | None, share: float
-) -> None:
-    rollout = rollouts.create(session, "e", "2", Plan(rules=Rules(disagreement=limit)))
-    assert shadow_share(session) == 0.0, "nothing is predicted twice before the first step"
-    rollouts.begin(session, rollout, {})
-    assert shadow_share(session) == share
-
-
-def shadow_share(session: Session) -> float | None:
-    """The share of jobs of which the other version predicts a copy."""
-    found = deployments.find(session, "e")
-    return None if found is None or found.candidate is None else found.candidate.shadow_share
-
-
 def test_a_promoted_candidate_is_the_version_that_serves(session: Session) -> None:
     rollout = begun(session)
     rollouts.promote(session, rollout, "All steps are done.")

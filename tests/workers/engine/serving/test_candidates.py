@@ -21,7 +21,7 @@ from tests.workers.stand_ins import RecordingIntake, context, deployment, queued
 from workers import keys
 from workers.engine.serving.endpoint import Endpoint
 from workers.hosts.worker_side.host import HostGone, HostTooSlow, RowError
-from workers.jobs import query
+from workers.jobs import query, records
 from workers.jobs.query import JobState
 from workers.measures import arms
 
@@ -353,6 +353,24 @@ def test_a_candidate_that_answers_callers_predicts_one_copy_at_a_time(
         await now.settled()
 
     serve(with_redis, compare)
+
+
+def test_outputs_that_can_not_be_parsed_are_no_reason_to_fail_a_job(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def answer(now: Running) -> None:
+        output = b"[" * 900 + b"]" * 900
+        await now.begin(weight=0.5)
+        job_ids = [f"job{number}" for number in range(20)]
+        now.stable.answer = b"1.0"
+        now.candidate.answer = output
+        await now.run(*job_ids)
+        assert {query.get(job_id).state for job_id in job_ids} == {JobState.SUCCEEDED}
+        assert arms.read(TRIAL).candidate.counts[arms.WRONG_SHAPE] > 0
+        now.stable.answer = output
+        await now.run("a", "b", "c", "d")
+        assert {records.is_terminal(store.get(keys.record(job_id)) or b"") for job_id in "abcd"} == {True}
+        assert arms.read(TRIAL).stable.failed + arms.read(TRIAL).candidate.failed == 0
+
+    serve(with_redis, answer)
 
 
 def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis, with_redis: WithRedis) -> None:
