@@ -204,7 +204,7 @@ class HostSlot:
             ready.cancel()
             deployment, rows_at_once = self._deployment(), self._batcher.size.rows_at_once
             host.max_memory_bytes = memory_limit_bytes(deployment)
-            await self._copies.predict(host, copies, deployment.version, rows_at_once, deployment.settings.timeout_s)
+            await self._copies.predict(host, copies, deployment, rows_at_once)
 
     async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
         """Wait until a host is loaded, or until the slot is stopped."""

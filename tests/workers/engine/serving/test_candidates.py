@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
@@ -20,8 +21,10 @@ from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, wi
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
 from workers.engine.serving.endpoint import Endpoint
-from workers.hosts.worker_side.host import HostGone, HostTooSlow, RowError
-from workers.jobs import query, records
+from workers.engine.serving.trials import copies
+from workers.engine.serving.trials.copies import Copy, PairAnswer
+from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
+from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures import arms
 
@@ -367,10 +370,30 @@ def test_outputs_that_can_not_be_parsed_are_no_reason_to_fail_a_job(store: redis
         assert arms.read(TRIAL).candidate.counts[arms.WRONG_SHAPE] > 0
         now.stable.answer = output
         await now.run("a", "b", "c", "d")
-        assert {records.is_terminal(store.get(keys.record(job_id)) or b"") for job_id in "abcd"} == {True}
+        assert {query.get(job_id).state for job_id in "abcd"} == {JobState.SUCCEEDED}
         assert arms.read(TRIAL).stable.failed + arms.read(TRIAL).candidate.failed == 0
 
     serve(with_redis, answer)
+
+
+def copied(row: Any) -> Copy:
+    """The copy of a job that the stable version has answered."""
+    return Copy(TRIAL, "adding", "a", [row], 10, arms.Arm.STABLE, PairAnswer("1", [Raw(b"1")]))
+
+
+@pytest.mark.parametrize("row", [2**70, "\ud800", float("nan")])
+def test_an_input_that_is_hard_to_write_costs_no_host(row: Any) -> None:
+    [(_, has_failed)] = copies._pairs([copied(row)], Answer(1, [Raw(b"1")], {}, 1.0), deployment())
+    assert not has_failed
+
+
+def test_pairs_are_without_the_fields_that_the_journal_excludes() -> None:
+    failed = Answer(1, [Raw(b"null")], {0: RowError("ValueError", "Ada is no number")}, 1.0)
+    hiding = deployment(journal_exclude=["name"])
+    [(content, has_failed)] = copies._pairs([copied({"name": "Ada", "age": 36})], failed, hiding)
+    assert has_failed
+    assert json.loads(content or b"")["inputs"] == [{"name": None, "age": 36}]
+    assert b"Ada" not in (content or b"")
 
 
 def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis, with_redis: WithRedis) -> None:
