@@ -115,6 +115,7 @@ class Rollout:
     figures: dict[str, Any]
     actor: str | None
     created_at: datetime
+    #: When the present step began, or the load of its candidate after an evaluation.
     step_started_at: datetime | None
     finished_at: datetime | None
     revision: int
@@ -298,7 +299,8 @@ def evaluation(session: Session, rollout: Rollout) -> EvaluationResult:
 def load(session: Session, rollout: Rollout, *, reason: str | None = None) -> None:
     """Evaluating → loading: the evaluation has found nothing against it, and workers load the candidate."""
     _place(session, rollout, 0.0, None)
-    _transit(session, rollout, "load", (RolloutState.EVALUATING,), RolloutState.LOADING, reason=reason)
+    states, now = (RolloutState.EVALUATING,), datetime.now(UTC)
+    _transit(session, rollout, "load", states, RolloutState.LOADING, reason=reason, step_started_at=now)
 
 
 def begin(session: Session, rollout: Rollout, figures: Mapping[str, Any]) -> None:
@@ -330,13 +332,14 @@ def pause(  # noqa: PLR0913 - a transition, by name
 
 def resume(session: Session, rollout: Rollout, *, actor: str | None = None) -> None:
     """Paused → running: the step lasts as long as a new one. Without a step yet, → loading."""
-    paused = (RolloutState.PAUSED,)
+    paused, now = (RolloutState.PAUSED,), datetime.now(UTC)
     if rollout.step < 0:
         _refuse_unless(rollout, "resume", paused)
         _place(session, rollout, 0.0, actor)
-        _transit(session, rollout, "resume", paused, RolloutState.LOADING, actor=actor, is_strict=False)
+        _transit(
+            session, rollout, "resume", paused, RolloutState.LOADING, actor=actor, is_strict=False, step_started_at=now
+        )
         return
-    now = datetime.now(UTC)
     _transit(
         session, rollout, "resume", paused, RolloutState.RUNNING, actor=actor, is_strict=False, step_started_at=now
     )

@@ -39,6 +39,11 @@ class OutputShape:
             else:
                 place.learn(_sample(each["dtype"], each["shape"], each["keys"]))
 
+    @property
+    def is_any(self) -> bool:
+        """Whether every output fits."""
+        return self._is_any
+
     def learn_any(self) -> None:
         """Take every output from now on: nothing is known of its shape."""
         self._is_any = True

@@ -112,7 +112,7 @@ class PairsDuty:
         self._found = {each.id: self._found[each.id] for each in trials if each.id in self._found}
         for trial in trials:
             self._read_of(database, trial)
-        if trials and len(self._found) == len(trials):
+        if len(self._found) == len(trials):
             self._trim()
 
     def _read_of(self, database: Database, trial: Trial) -> None:
@@ -146,7 +146,10 @@ class PairsDuty:
         return is_stored
 
     def _trim(self) -> None:
-        """Drop from the stream what each trial has read and stored."""
+        """Drop from the stream what each trial has read and stored; without a trial, all that ended ones have left."""
+        if not self._found:
+            records_client().xtrim(keys.PAIRS, maxlen=0, approximate=False)
+            return
         records_client().xtrim(keys.PAIRS, minid=min(map(_next_id, self._found.values()), key=_order))
 
 

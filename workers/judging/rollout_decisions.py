@@ -3,7 +3,8 @@
 A rule is *broken* if a confidence sequence (see `sequences`) refutes that the candidate keeps to it, so that a look
 each second is no reason for a false alarm: a candidate that keeps to all rules is aborted with a probability of at most
 `ALPHA` over the whole rollout. A step is passed if no rule is broken, none looks broken (the observed value is within
-its limit), and enough jobs have met the candidate. Too few jobs, or a doubt, pause it after its time; they never pass.
+its limit), and enough jobs have met the candidate, and were answered by both versions if that is a rule. Too few jobs,
+or a doubt, pause it after its time; they never pass.
 """
 
 from __future__ import annotations
@@ -113,19 +114,29 @@ def decide(figures: Figures, rules: Rules, progress: Progress) -> Decision:
         return Decision(Action.ABORT, broken.text)
     if progress.is_paused or progress.step_age_s < progress.step_s:
         return Decision(Action.CONTINUE, "")
-    return _at_end_of_step(found, progress)
+    return _at_end_of_step(found, progress, _too_few(figures, rules, progress))
 
 
-def _at_end_of_step(found: list[Finding], progress: Progress) -> Decision:
-    is_too_few = progress.jobs_in_step < progress.min_jobs
+def _too_few(figures: Figures, rules: Rules, progress: Progress) -> str | None:
+    """Return of what there are too few to pass a step; None if there are enough."""
+    if progress.jobs_in_step < progress.min_jobs:
+        return f"Only {progress.jobs_in_step:,} of {progress.min_jobs:,} jobs met the candidate in this step."
+    if rules.disagreement is not None and figures.pairs < progress.min_jobs:
+        # Second answers are shed on hosts that are never idle.
+        needed = f"{progress.min_jobs:,}"
+        return f"Both versions answered only {figures.pairs:,} jobs, and the rule of disagreement needs {needed}."
+    return None
+
+
+def _at_end_of_step(found: list[Finding], progress: Progress, too_few: str | None) -> Decision:
     doubt = next((each for each in found if each.is_doubtful), None)
-    if not is_too_few and doubt is None:
+    if too_few is None and doubt is None:
         text = f"{progress.jobs_in_step:,} jobs met the candidate in this step, and it kept to all rules."
         return Decision(Action.PROMOTE if progress.is_last_step else Action.STEP, text)
     if progress.step_age_s < progress.step_s * PATIENCE:
         return Decision(Action.CONTINUE, "")
-    text = f"Only {progress.jobs_in_step:,} of {progress.min_jobs:,} jobs met the candidate in this step."
-    if doubt is not None and not is_too_few:
+    text = too_few or ""
+    if doubt is not None and too_few is None:
         text = f"A rule looks broken, with too few jobs to be sure. {doubt.text}"
     return Decision(Action.PAUSE, f"Inconclusive: {text}")
 

@@ -163,7 +163,7 @@ def _loaded(session: Session, rollout: Rollout, pools: Sequence[VersionReport | 
         rollouts.begin(session, rollout, {"step_start": trial_figures.read(rollout.id, {}).candidate.jobs})
         _write(logging.INFO, rollout, "step 1", f"{rollout.steps[0]:g} %")
         return True
-    if _age_s(rollout.created_at) > rollout_decisions.LOAD_S:
+    if _age_s(rollout.step_started_at or rollout.created_at) > rollout_decisions.LOAD_S:
         reason = f"No worker has loaded the candidate in {rollout_decisions.LOAD_S / 60:g} minutes."
         rollouts.abort(session, rollout, reason)
         _write(logging.WARNING, rollout, "aborted", reason)

@@ -28,6 +28,8 @@ _ADD_PAIRS = Lua("workers.measures", "add_pairs")
 LIVES_S = 30 * 86_400
 #: The stream keeps about so many pairs; readers delete what they have read.
 MOST_PAIRS = 10_000
+#: And about so many bytes: large pairs are fewer.
+MOST_PAIR_BYTES = 64 * 1024 * 1024
 #: Fields of a pair in the stream.
 TRIAL_ID, ENDPOINT_NAME, PAIR = "trial_id", "endpoint_name", "pair"
 
@@ -122,7 +124,8 @@ async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    shared = (trial_id, endpoint_name, MOST_PAIRS, PAIRS_DROPPED, LIVES_S)
+    most_pairs = max(1, min(MOST_PAIRS, MOST_PAIR_BYTES // max((len(pair) for pair in pairs), default=1)))
+    shared = (trial_id, endpoint_name, most_pairs, PAIRS_DROPPED, LIVES_S)
     await script(client, _ADD_PAIRS)([keys.arms(trial_id)], [*shared, *pairs])
 
 

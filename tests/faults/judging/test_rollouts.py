@@ -34,7 +34,7 @@ def test_a_rollout_outlives_the_processes_that_decide_it(stack: Stack) -> None:
     for _ in range(2):
         stack.register("adder", Echo())
     stack.deploy("adder", wait_s=0, version="1", endpoint_name="adding")
-    plan = {"version": "2", "steps": [5, 50, 100], "min_jobs": 10, "step_s": 0.5}
+    plan = {"version": "2", "steps": [5, 50, 100], "min_jobs": 10, "step_s": 0.5, "rules": {"disagreement": None}}
     made = stack.api.post(ROLLOUT, json=plan).json()
 
     def reached(step: int) -> dict[str, Any] | None:

@@ -24,13 +24,20 @@ def background(service: Stack) -> Iterator[Child]:
     started.stop()
 
 
-def rolled_out(service: Stack, name: str, candidate: Echo, steps: list[float], step_s: float) -> dict[str, Any]:
+def rolled_out(
+    service: Stack,
+    name: str,
+    candidate: Echo,
+    steps: list[float],
+    step_s: float,
+    rules: dict[str, float | None] = RULES,
+) -> dict[str, Any]:
     """Roll a candidate out, and submit jobs until it is over; each has the right outcome of one version."""
     service.register(name, Echo("1"))
     service.register(name, candidate)
     service.deploy(name, version="1", endpoint_name=name)
     path = f"/deployments/{name}/rollout"
-    plan = {"version": "2", "steps": steps, "min_jobs": 20, "step_s": step_s, "rules": RULES}
+    plan = {"version": "2", "steps": steps, "min_jobs": 20, "step_s": step_s, "rules": rules}
     assert service.api.post(path, json=plan).status_code == 202
     found: dict[str, Any] = {}
     for start in range(0, MOST_JOBS, 20):
@@ -52,6 +59,14 @@ def test_a_candidate_that_raises_on_some_inputs_is_aborted_and_no_caller_sees_an
     found = rolled_out(service, name, Faulty("2", "raise"), [50, 100], 60.0)
     assert found["state"] == "aborted", found
     assert "jobs failed on the candidate" in found["reason"]
+    assert service.view(name)["version"] == "1"
+
+
+@pytest.mark.usefixtures("background")
+def test_a_candidate_that_answers_otherwise_is_aborted(service: Stack, name: str) -> None:
+    found = rolled_out(service, name, Echo("2"), [50, 100], 60.0, {"latency_p95": None})
+    assert found["state"] == "aborted", found
+    assert "of them differently" in found["reason"]
     assert service.view(name)["version"] == "1"
 
 

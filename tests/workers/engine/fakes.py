@@ -28,6 +28,8 @@ class FakeHost:
         self.how_it_ended = "the model host was killed by a test."
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.niceness = 0
+        #: Whether its niceness can be lowered again, which takes a right of the worker.
+        self.can_be_less_nice = True
         #: What it answers to each row; None is the row itself.
         self.answer: bytes | None = None
         #: What `load` raises.
@@ -73,7 +75,9 @@ class FakeHost:
         return Answer(1, [Raw(self.answer or str(row).encode()) for row in rows], self.row_errors, 1.0)
 
     def set_nice(self, niceness: int) -> bool:
-        """Note the niceness."""
+        """Note the niceness, if the operating system would allow it."""
+        if niceness < self.niceness and not self.can_be_less_nice:
+            return False
         self.niceness = niceness
         return True
 

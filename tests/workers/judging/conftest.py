@@ -21,13 +21,14 @@ from registry.database import Database
 from registry.database.tables import RolloutRow
 from registry.deployments import DesiredDeployment
 from registry.judging import rollouts
-from registry.judging.rollouts import Plan, Rollout
+from registry.judging.rollouts import Plan, Rollout, Rules
 from tests.workers.stand_ins import version_report
 from workers import keys
 from workers.measures import figures as minutes
 from workers.measures.reports import HostsState
 
-QUICK = Plan(steps=[10, 100], min_jobs=50, step_s=60)
+#: The stand-ins count jobs; pairs are for tests of their own.
+QUICK = Plan(steps=[10, 100], min_jobs=50, step_s=60, rules=Rules(disagreement=None))
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,14 @@ def test_a_pair_that_can_not_be_read_is_left_out(database: Database, workers: Wo
     assert shadow_of(database).options["pairs"] == 1
 
 
+def test_pairs_that_come_after_the_end_of_their_trial_are_dropped(
+    database: Database, workers: Workers, store: redis.Redis
+) -> None:
+    workers.pair("ended", "a")
+    PairsDuty(database).read()
+    assert store.xlen(keys.PAIRS) == 0
+
+
 def test_small_differences_of_numbers_are_no_disagreement(database: Database, workers: Workers) -> None:
     trial = shadow(database)
     workers.pair(trial.id, "a", 100.0, 105.0)

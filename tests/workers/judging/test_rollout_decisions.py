@@ -31,6 +31,9 @@ DECISIONS: dict[str, tuple[Figures, Progress, Action, str]] = {
     "paused": (GOOD, replace(LONG, is_paused=True), Action.CONTINUE, ""),
     "too few jobs yet": (GOOD, replace(OVER, jobs_in_step=199), Action.CONTINUE, ""),
     "too few jobs": (GOOD, replace(LONG, jobs_in_step=199), Action.PAUSE, "Inconclusive: Only 199 of 200"),
+    "jobs that one version alone answered": (
+        replace(GOOD, pairs=0, disagreements=0), LONG, Action.PAUSE, "Inconclusive: Both versions answered only 0 jobs",
+    ),
     "no job at all": (Figures(), replace(LONG, jobs_in_step=0), Action.PAUSE, "Inconclusive: Only 0 of 200"),
     "a lost host, at once": (replace(GOOD, lost_hosts=1), YOUNG, Action.ABORT, "lost 1 model host"),
     "a lost host, while it is paused": (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import redis
 from sqlalchemy import update
 
 from registry.database import Database
-from registry.database.tables import DeploymentRow, EvaluationRow
+from registry.database.tables import DeploymentRow, EvaluationRow, RolloutRow
 from registry.judging import rollouts, shadows
 from tests.support.waiting import eventually
 from tests.workers.judging.conftest import QUICK, Workers, begin, deployed, look, pass_time, rollout_of
@@ -215,10 +216,21 @@ def test_a_rollout_that_begins_with_an_evaluation_follows_its_verdict(
     assert rollout_of(database).state == state
 
 
+def test_after_an_evaluation_workers_have_their_whole_time_to_load(database: Database, duty: RolloutDuty) -> None:
+    rollout = begin(database)
+    long_ago = datetime.now(UTC) - timedelta(seconds=rollout_decisions.LOAD_S + 1)
+    with database.session() as session:
+        session.execute(update(RolloutRow).values(created_at=long_ago, state="paused", step=-1))
+        rollouts.resume(session, rollouts.find(session, rollout.id))
+        session.commit()
+    duty.look()
+    assert rollout_of(database).state == "loading"
+
+
 def test_of_two_processes_that_look_at_once_each_step_is_made_once(
     database: Database, workers: Workers, duty: RolloutDuty
 ) -> None:
-    rollout = begin(database, rollouts.Plan(steps=[1, 2, 3, 4, 5, 100], min_jobs=1, step_s=60))
+    rollout = begin(database, replace(QUICK, steps=[1, 2, 3, 4, 5, 100], min_jobs=1))
     workers.report()
     duty.look()
     for step in range(1, 6):

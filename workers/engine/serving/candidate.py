@@ -39,7 +39,7 @@ class CandidateArm:
         self.pool = HostPool(context, wanted, self.batcher, self._ready)
         self.pool.side = Side(self.trial, Arm.CANDIDATE)
         self.pool.on_lost = ends.lost
-        self.pool.set_nice(wanted=not candidate.weight)
+        self.pool.set_nice(wanted=_gives_way(candidate))
         #: The hosts of the stable version.
         self._stable: HostPool | None = None
         #: Whether that has lost a host with a copy.
@@ -69,7 +69,7 @@ class CandidateArm:
         if wanted is None or candidate is None or not self.pool.can_apply(wanted):
             return False
         before = self.trial.candidate
-        if before.weight == 0 < candidate.weight and not self.pool.set_nice(wanted=False):
+        if _gives_way(before) and not _gives_way(candidate) and not self.pool.set_nice(wanted=False):
             return False  # the operating system doesn't raise the priority of a process again
         if before.trial_id != candidate.trial_id:
             for copies in self.trial.copies.values():
@@ -109,11 +109,16 @@ class CandidateArm:
             _unserved(job)
         return jobs
 
+    def can_be_promoted(self, desired: DesiredDeployment) -> bool:
+        """Whether its hosts can serve the endpoint: with its version, and with as much of the processor as others."""
+        if not (self.pool.ready_hosts and self.pool.can_apply(desired)):
+            return False
+        return not _gives_way(self.trial.candidate) or self.pool.set_nice(wanted=False)
+
     def promote(self) -> None:
         """Note that its hosts serve the endpoint from now on."""
         self.end()
         self.pool.side, self.pool.on_lost = None, lambda: None
-        self.pool.set_nice(wanted=False)
 
     def end(self) -> None:
         """Drop all copies: the trial is over."""
@@ -137,6 +142,11 @@ class CandidateArm:
         """Predict no more copies on the stable version, which has lost a host with one."""
         self._stable_is_hurt = True
         self.trial.copies.pop(Arm.STABLE, None)
+
+
+def _gives_way(candidate: Candidate) -> bool:
+    """Whether its hosts predict copies alone, so that others have the processor first."""
+    return not candidate.weight and candidate.shadow_share > 0
 
 
 def _unserved(job: QueuedJob) -> None:

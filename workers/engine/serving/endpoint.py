@@ -255,7 +255,7 @@ class Endpoint:
         theirs, current = self._candidate, self._current
         if theirs is None or current is None or self.retired or desired.intent is not Intent.SERVE:
             return
-        if current.can_serve(desired) or not (theirs.pool.ready_hosts and theirs.pool.can_apply(desired)):
+        if current.can_serve(desired) or not theirs.can_be_promoted(desired):
             return
         _log.info("the candidate of %s, version %s, is its version now", self.name, desired.version)
         self._candidate = None

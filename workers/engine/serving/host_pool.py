@@ -199,11 +199,12 @@ class HostSlot:
         """Predict copies of ended jobs, if no job waits; meanwhile the host is not idle."""
         if len(self._batcher):
             return
-        if copies := self._copies.take(self._batcher.size.rows):
+        # The next job of a host that answers callers must not wait for many of them.
+        if copies := self._copies.take(self._batcher.size.rows if self._is_nice() else 1):
             ready.cancel()
             deployment, rows_at_once = self._deployment(), self._batcher.size.rows_at_once
             host.max_memory_bytes = memory_limit_bytes(deployment)
-            await self._copies.predict(host, copies, deployment.version, rows_at_once, deployment.settings.timeout_s)
+            await self._copies.predict(host, copies, deployment, rows_at_once)
 
     async def _unless_stopped(self, loading: Coroutine[Any, Any, RemoteHost]) -> RemoteHost | None:
         """Wait until a host is loaded, or until the slot is stopped."""

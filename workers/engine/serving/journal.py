@@ -45,13 +45,13 @@ def part(
 def _lines(
     deployment: DesiredDeployment, jobs: Sequence[QueuedJob], finishes: Sequence[Finish]
 ) -> Iterator[tuple[int, bytes]]:
-    share, exclusion = deployment.settings.journal, _exclusion(*deployment.settings.journal_exclude)
+    share, excluded = deployment.settings.journal, exclusion(*deployment.settings.journal_exclude)
     for number, (job, finish) in enumerate(zip(jobs, finishes, strict=True), 1):
         if finish.kind in _KEPT_KINDS and (share >= 1 or dealing.share(_SALT, job.job_id) < share):
             try:
                 yield (
                     number,
-                    _beside(job, finish, has_exclusion=exclusion is not None) + b"\n" + _inputs(job, exclusion),
+                    _beside(job, finish, has_exclusion=excluded is not None) + b"\n" + _inputs(job, excluded),
                 )
             except (ValueError, TypeError, RecursionError) as error:
                 # The job has its outcome all the same.
@@ -59,12 +59,12 @@ def _lines(
                 _log.warning("the journal can't keep job %s: %s", job.job_id, short_repr(error), extra=fields)
 
 
-def _inputs(job: QueuedJob, exclusion: Exclusion | None) -> bytes:
-    return fast_json.dumps_celery(job.rows if exclusion is None else [exclusion.applied(row) for row in job.rows])
+def _inputs(job: QueuedJob, excluded: Exclusion | None) -> bytes:
+    return fast_json.dumps_celery(job.rows if excluded is None else [excluded.applied(row) for row in job.rows])
 
 
 @lru_cache(maxsize=256)
-def _exclusion(*paths: str) -> Exclusion | None:
+def exclusion(*paths: str) -> Exclusion | None:
     """Return how fields are replaced; None if none are."""
     if not paths:
         return None

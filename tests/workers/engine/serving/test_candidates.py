@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
@@ -20,7 +21,9 @@ from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, wi
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
 from workers.engine.serving.endpoint import Endpoint
-from workers.hosts.worker_side.host import HostGone, HostTooSlow, RowError
+from workers.engine.serving.trials import copies
+from workers.engine.serving.trials.copies import Copy, PairAnswer
+from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
 from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures import arms
@@ -308,6 +311,89 @@ def test_a_promoted_candidate_serves_on_without_another_load(store: redis.Redis,
         assert now.report("stable")["version"] == "2"
 
     serve(with_redis, promote)
+
+
+def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def promote(now: Running) -> None:
+        await now.begin(weight=0.0, shadow_share=1.0)
+        nice = now.candidate
+        nice.can_be_less_nice = False
+        promoted(now)
+        await until(nice.exited.done)
+        await until(now.stable.exited.done)
+        await now.run("a")
+        assert version_of("a") == "2"
+        assert [host.niceness for host in now.launcher.hosts if not host.exited.done()] == [0]
+
+    serve(with_redis, promote)
+
+
+def test_a_rollout_keeps_the_hosts_that_it_has_loaded_before_its_first_step(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def begin(now: Running) -> None:
+        await now.begin(weight=0.0)
+        now.candidate.can_be_less_nice = False
+        now.endpoint.apply(with_candidate(weight=1.0, shadow_share=1.0, revision=3))
+        await now.run("a")
+        assert version_of("a") == "2"
+        assert len(now.launcher.hosts) == 2
+
+    serve(with_redis, begin)
+
+
+def test_a_candidate_that_answers_callers_predicts_one_copy_at_a_time(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def compare(now: Running) -> None:
+        await now.begin(weight=0.0001, shadow_share=1.0)
+        now.stable.may_answer.clear()
+        now.endpoint.receive([queued_job(f"job{number}") for number in range(8)])
+        await until(lambda: bool(now.stable.batches))
+        now.stable.may_answer.set()
+        await until(lambda: arms.read(TRIAL).shadow[arms.COPIES_PREDICTED] == 8)
+        assert [len(rows) for rows in now.candidate.batches] == [1] * 8
+        await now.settled()
+
+    serve(with_redis, compare)
+
+
+def test_outputs_that_can_not_be_parsed_are_no_reason_to_fail_a_job(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def answer(now: Running) -> None:
+        output = b"[" * 900 + b"]" * 900
+        await now.begin(weight=0.5)
+        job_ids = [f"job{number}" for number in range(20)]
+        now.stable.answer = b"1.0"
+        now.candidate.answer = output
+        await now.run(*job_ids)
+        assert {query.get(job_id).state for job_id in job_ids} == {JobState.SUCCEEDED}
+        assert arms.read(TRIAL).candidate.counts[arms.WRONG_SHAPE] > 0
+        now.stable.answer = output
+        await now.run("a", "b", "c", "d")
+        assert {query.get(job_id).state for job_id in "abcd"} == {JobState.SUCCEEDED}
+        assert arms.read(TRIAL).stable.failed + arms.read(TRIAL).candidate.failed == 0
+
+    serve(with_redis, answer)
+
+
+def copied(row: Any) -> Copy:
+    """The copy of a job that the stable version has answered."""
+    return Copy(TRIAL, "adding", "a", [row], 10, arms.Arm.STABLE, PairAnswer("1", [Raw(b"1")]))
+
+
+@pytest.mark.parametrize("row", [2**70, "\ud800", float("nan")])
+def test_an_input_that_is_hard_to_write_costs_no_host(row: Any) -> None:
+    [(_, has_failed)] = copies._pairs([copied(row)], Answer(1, [Raw(b"1")], {}, 1.0), deployment())
+    assert not has_failed
+
+
+def test_pairs_are_without_the_fields_that_the_journal_excludes() -> None:
+    failed = Answer(1, [Raw(b"null")], {0: RowError("ValueError", "Ada is no number")}, 1.0)
+    hiding = deployment(journal_exclude=["name"])
+    [(content, has_failed)] = copies._pairs([copied({"name": "Ada", "age": 36})], failed, hiding)
+    assert has_failed
+    assert json.loads(content or b"")["inputs"] == [{"name": None, "age": 36}]
+    assert b"Ada" not in (content or b"")
 
 
 def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis, with_redis: WithRedis) -> None:

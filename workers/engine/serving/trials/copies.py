@@ -16,11 +16,16 @@ import msgspec
 from msgspec import Raw
 from redis import RedisError
 
+from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
+from workers.engine.serving import journal
 from workers.engine.serving.trials import arm_counts
 from workers.hosts.worker_side.host import Answer, HostGone, RemoteHost
+from workers.journal.exclusion import Exclusion
 from workers.measures import arms
 from workers.measures.arms import Arm
+from workers.platform import fast_json
+from workers.platform.texts import short_repr
 
 _log = logging.getLogger(__name__)
 #: The backlog of one pool.
@@ -43,7 +48,7 @@ class PairAnswer(msgspec.Struct, omit_defaults=True):
 
 class _Pair(msgspec.Struct):
     job_id: str
-    inputs: list[Any]
+    inputs: Raw
     stable: PairAnswer
     candidate: PairAnswer
 
@@ -108,24 +113,24 @@ class Copies:
         self.arrived.clear()
 
     async def predict(
-        self, host: RemoteHost, copies: list[Copy], version: str, rows_at_once: int, timeout_s: float
+        self, host: RemoteHost, copies: list[Copy], deployment: DesiredDeployment, rows_at_once: int
     ) -> None:
         """Have a host predict copies, and add the pairs of answers to the stream."""
         rows = [row for copy in copies for row in copy.rows]
         trial_id = copies[0].trial_id
         try:
-            answer = await host.predict(rows, rows_at_once, timeout_s)
+            answer = await host.predict(rows, rows_at_once, deployment.settings.timeout_s)
         except HostGone as error:
             _log.warning("%d copies of jobs of %s were lost: %s", len(copies), copies[0].endpoint_name, error)
             arm_counts.count(self._context, trial_id, {arms.COPIES_LOST: len(copies)})
             self.on_lost()
             return
-        paired = _pairs(copies, answer, version)
+        paired = _pairs(copies, answer, deployment)
         failed = sum(failed for _, failed in paired)
         arm_counts.count(
             self._context, trial_id, {arms.COPIES_PREDICTED: len(paired) - failed, arms.COPIES_FAILED: failed}
         )
-        pairs = [pair for pair, _ in paired]
+        pairs = [pair for pair, _ in paired if pair is not None]
         self._context.in_background(self._write(trial_id, copies[0].endpoint_name, pairs))
 
     async def _write(self, trial_id: str, endpoint_name: str, pairs: list[bytes]) -> None:
@@ -135,19 +140,34 @@ class Copies:
             _log.warning("lost %d pairs of trial %s: %s", len(pairs), trial_id, error)
 
 
-def _pairs(copies: list[Copy], answer: Answer, version: str) -> list[tuple[bytes, bool]]:
-    """Return each pair as JSON, and whether the copy has failed."""
-    found, start = [], 0
+def _pairs(copies: list[Copy], answer: Answer, deployment: DesiredDeployment) -> list[tuple[bytes | None, bool]]:
+    """Return each pair as JSON, and whether the copy has failed; as in the journal, without the excluded fields."""
+    found, start = list[tuple[bytes | None, bool]](), 0
+    excluded = journal.exclusion(*deployment.settings.journal_exclude)
     for copy in copies:
         rows = range(start, start + len(copy.rows))
         start = rows.stop
         bad = next((row for row in rows if row in answer.errors), None)
-        theirs = PairAnswer(version, predict_ms=answer.predict_ms, batch_size=len(answer.outputs))
+        theirs = PairAnswer(deployment.version, predict_ms=answer.predict_ms, batch_size=len(answer.outputs))
         if bad is None:
             theirs.predictions = answer.outputs[rows.start : rows.stop]
         else:
             error = answer.errors[bad]
             theirs.error_code, theirs.error_message = "prediction_failed", f"{error.type}: {error.message}"
         stable, candidate = (copy.answer, theirs) if copy.answered_by is Arm.STABLE else (theirs, copy.answer)
-        found.append((_encode(_Pair(copy.job_id, copy.rows, stable, candidate)), bad is not None))
+        found.append((_encoded(copy, stable, candidate, excluded), bad is not None))
     return found
+
+
+def _encoded(copy: Copy, stable: PairAnswer, candidate: PairAnswer, excluded: Exclusion | None) -> bytes | None:
+    """Return a pair as JSON; None if its input can't be written."""
+    if excluded is not None:
+        # The text of an error may repeat an excluded field.
+        stable, candidate = (msgspec.structs.replace(each, error_message=None) for each in (stable, candidate))
+    try:
+        rows = copy.rows if excluded is None else [excluded.applied(row) for row in copy.rows]
+        inputs = Raw(fast_json.dumps_celery(rows))
+        return _encode(_Pair(copy.job_id, inputs, stable, candidate))
+    except (ValueError, TypeError, RecursionError) as error:
+        _log.warning("the answers to job %s can't be compared: %s", copy.job_id, short_repr(error))
+        return None

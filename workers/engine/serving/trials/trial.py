@@ -60,14 +60,25 @@ class Trial:
 
     def fits(self, outputs: Sequence[Raw]) -> bool:
         """Whether outputs of the candidate have the shape of the stable version's."""
-        return all(self.shape.fits(fast_json.loads(bytes(each))) for each in outputs)
+        return all(self._fits(each) for each in outputs)
+
+    def _fits(self, output: Raw) -> bool:
+        """Whether one output fits; what Python can't parse, or is nested too deeply, has no shape to compare."""
+        try:
+            return self.shape.fits(fast_json.loads(bytes(output)))
+        except (ValueError, RecursionError):
+            return self.shape.is_any
 
     def learn(self, outputs: Sequence[Raw], *, all_of_them: bool = False) -> None:
         """Learn the shape of the stable version's outputs from a batch."""
         self._batches += 1
         if all_of_them or self._batches <= _LEARNED_BATCHES or not self._batches % _LEARNED_OF:
             for each in outputs if all_of_them else outputs[:1]:
-                self.shape.learn(fast_json.loads(bytes(each)))
+                try:
+                    self.shape.learn(fast_json.loads(bytes(each)))
+                except (ValueError, RecursionError):
+                    # The job has its outcome all the same.
+                    self.shape.learn_any()
 
     def copies_job(self, job: QueuedJob, arm: Arm) -> bool:
         """Whether the other version predicts a job as well, after its end.
