@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from registry.deployments import DesiredDeployment
 from workers.errors import JournalFull
@@ -42,8 +42,17 @@ class KeptJob(NamedTuple):
 class Truth(NamedTuple):
     """What is right for a job, and how much it counts."""
 
-    value: object
+    value: Any
     weight: float
+
+    def of_rows(self, rows: int, *, many: bool) -> list[Any] | None:
+        """Return one truth for each row of its job; None if there are not as many.
+
+        Of a job with one row that came as `inputs`, the truth may also stand alone.
+        """
+        if not many or (rows == 1 and not isinstance(self.value, list)):
+            return [self.value]
+        return self.value if isinstance(self.value, list) and len(self.value) == rows else None
 
 
 def find(job_ids: Sequence[str], deployments: Mapping[str, DesiredDeployment]) -> dict[str, KeptJob]:
