@@ -6,6 +6,7 @@ import click
 
 #: docs/reference/fields.md has the same texts.
 MEANINGS = {
+    "ACCURACY": "Share of right labels, by feedback and its weights",
     "ACTION": "What was done: deploy, swap, configure, undeploy, rollback, or what a shadow or rollout did",
     "ALIAS": "The alias, a movable name for a version",
     "ALIASES": "The aliases of the model, or of the version",
@@ -17,6 +18,7 @@ MEANINGS = {
     "CHANGES": "What differs from before: field, old value, new value",
     "CANDIDATE": "The version that is evaluated",
     "CREATED": "When the key, or the evaluation, was made",
+    "DAY": "The UTC day on which the jobs ended; all: the whole time",
     "ENDED": "When the job ended",
     "ENDPOINT": "The endpoint",
     "ENDPOINTS": "The only endpoints that the key may use",
@@ -24,6 +26,7 @@ MEANINGS = {
     "EVALUATION": "The evaluation's id",
     "EVENT": "What happened to the rollout",
     "FAILED": "Jobs that ended with an error",
+    "FEEDBACK": "Jobs with feedback",
     "FOLLOWED BY": "The endpoints that swap when the alias moves",
     "FROM": "When the step begins (`stats`); the version before (`aliases history`)",
     "GIVEN UP": "When the job was given up",
@@ -36,6 +39,7 @@ MEANINGS = {
     "LAST USED": "When the key was used last",
     "LATEST": "The version that was registered last",
     "LOAD MS": "How long the model took to load",
+    "MAE": "Mean absolute error of numbers, by feedback and its weights",
     "MEAN 15M": "Mean whole-job time (ms) over the last 15 minutes",
     "MEMORY MB": "Resident memory of the hosts together, in MB of a million bytes",
     "MODEL": "The model's name",
@@ -59,6 +63,7 @@ MEANINGS = {
     "REGISTERED": "When the model, or the version, was registered",
     "REVISION": "A number that each change of the deployment raises",
     "REVOKED": "When the key was revoked",
+    "RMSE": "Root mean squared error of numbers, by feedback and its weights",
     "ROLE": "What the key may do",
     "ROWS": "How many rows were copied",
     "RUNTIME": "How the artifact is loaded",
@@ -92,6 +97,7 @@ _COLUMNS = {
     "aliases history": ("WHEN", "BY", "FROM", "TO"),
     "evaluations list": ("EVALUATION", "ENDPOINT", "CANDIDATE", "STATE", "VERDICT", "REPLAYED", "CREATED"),
     "artifacts prune": ("ARTIFACT", "SIZE", "WHY"),
+    "quality": ("DAY", "VERSION", "FEEDBACK", "ACCURACY", "MAE", "RMSE"),
     "models list": ("MODEL", "LATEST", "VERSIONS", "REGISTERED", "ALIASES", "TAGS"),
     "models show": ("VERSION", "RUNTIME", "SIZE", "SHA256", "REGISTERED", "ALIASES", "TAGS"),
     "dead-letters list": ("JOB", "ENDPOINT", "GIVEN UP", "ATTEMPTS", "LAST REASON"),

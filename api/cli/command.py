@@ -32,6 +32,7 @@ _MODULES = {
     "keys": "local.keys",
     "models": "remote.models.models",
     "predict": "remote.jobs.predictions",
+    "quality": "remote.monitoring",
     "registry": "local.registry",
     "restore": "local.backup",
     "rollback": "remote.deployments.changes",

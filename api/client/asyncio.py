@@ -15,6 +15,7 @@ from api.client.documents import (
     JournalKept,
     Model,
     ModelVersion,
+    Quality,
     Rollout,
     Shadow,
     Stats,
@@ -28,6 +29,7 @@ from api.client.flows import (
     map_options,
     mapping,
     mlflow_registry,
+    monitoring,
     prediction,
     registration,
     trials,
@@ -351,6 +353,10 @@ class AsyncClient(BaseClient):
     async def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
         """As `Client.give_much_feedback`."""
         return await self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
+    async def quality(self, endpoint_name: str, *, since: Moment = "30d", until: Moment | None = None) -> Quality:
+        """As `Client.quality`."""
+        return await self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
 
     async def evaluate(
         self,

@@ -290,3 +290,18 @@ class JournalKept(_Shown):
     waiting_count: int = 0
     #: Jobs that were left out because too many waited.
     dropped_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(_Shown):
+    """How good the answers of an endpoint are, by feedback."""
+
+    endpoint_name: str = ""
+    #: The time in which the jobs ended, ISO 8601; `until` is None for now.
+    since: str = ""
+    until: str | None = None
+    #: For each version: model_name, version, job_count, row_count, failed_count, not_comparable_count, and accuracy,
+    #: mae and rmse, which may be None.
+    versions: list[Mapping[str, Any]] = field(default_factory=list)
+    #: The same for each `day` and version, the newest first.
+    days: list[Mapping[str, Any]] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 _15_MIN = "over the last 15 minutes"
 #: By heading: one meaning each, on all pages. docs/reference/fields.md has the same texts.
 MEANINGS = {
+    "Accuracy": "Share of right labels, by feedback and its weights",
     "Active": "Deployments whose wanted hosts are ready, of all deployments",
     "Alias": "A movable name for a version",
     "Aliases": "Movable names, and the versions that they name",
@@ -46,6 +47,7 @@ MEANINGS = {
     "Jobs held": "Jobs that the worker has fetched, running ones included",
     "Jobs": "Jobs that ended in the step, cancelled and expired ones included",
     "Jobs met": "Jobs of this version that have ended since the rollout began",
+    "Jobs with feedback": "Jobs for which feedback says what is right",
     "Jobs/s (5 min)": "Jobs that ended each second in the last 5 minutes while a page was open",
     "Jobs/s (now)": "Jobs that end each second, with an outcome or an error, over the last 12 seconds",
     "Key": "The first characters of the key's text",
@@ -55,6 +57,7 @@ MEANINGS = {
     "Last used": "When the key was used last, to the minute",
     "Latest version": "The version that was registered last; a new deploy takes it if it names none",
     "Loaded in": "How long the model took to load",
+    "MAE": "Mean absolute error of numbers, by feedback and its weights",
     "Made": "When the key was made",
     "Median": "Median of whole-job time in the step, from submit to end",
     "Memory": "Resident memory of the model hosts together",
@@ -67,6 +70,7 @@ MEANINGS = {
     "Predict p95": "95th percentile of the model host's time for the job's batch, in the step",
     "Queued p95": "95th percentile of the time from submit to the start of the batch, in the step",
     "Queued": "Jobs that wait now, in the queue or in a worker",
+    "RMSE": "Root mean squared error of numbers, by feedback and its weights",
     "Reason": "Why it happened",
     "Registered": "When the version was registered",
     "Requests/s": "The most requests a second of the key, over all API processes",

@@ -10,8 +10,10 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from registry.deployments import DesiredDeployment
+from workers import keys
 from workers.errors import JournalFull
 from workers.jobs import query, transitions
+from workers.jobs.journal import FEEDBACK_PREFIX
 from workers.jobs.query import JobState
 from workers.journal import feedback_rows, stream
 from workers.journal.feedback_rows import Feedback, FeedbackRow
@@ -127,6 +129,14 @@ def give(feedback: Mapping[str, Sequence[Feedback]]) -> None:
             values += [endpoint_name, feedback_rows.lines(some[at : at + _ENTRY_FEEDBACK])]
     if len(values) > 1 and not script(records_client(), _ADD)([], values):
         raise JournalFull("The stream of the journal is full until the background process has moved it to files.")
+
+
+def counts(endpoint_names: Sequence[str]) -> dict[str, int]:
+    """Return a number for each endpoint that grows when feedback comes. Raises redis.RedisError."""
+    if not endpoint_names:
+        return {}
+    found: Any = records_client().hmget(keys.JOURNAL_COUNTS, [FEEDBACK_PREFIX + name for name in endpoint_names])
+    return {name: int(number or 0) for name, number in zip(endpoint_names, found, strict=True)}
 
 
 def truths(endpoint_name: str, since: float) -> dict[str, Truth]:

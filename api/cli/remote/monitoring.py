@@ -1,0 +1,42 @@
+"""`queuecast quality`: how good an endpoint's answers are, by feedback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from api.cli.client import Client, Document, path_of
+from api.cli.options import calls_service
+from api.cli.output import Output
+
+_MOMENT = "a time ago (24h, 30d), or a time in ISO 8601"
+
+
+@click.command()
+@click.argument("endpoint")
+@click.option("--since", default="30d", show_default=True, help=f"Jobs that ended since: {_MOMENT}.")
+@click.option("--until", help="Jobs that ended before: the same.")
+@calls_service
+def quality(client: Client, output: Output, endpoint: str, since: str, until: str | None) -> None:
+    """Show how good the answers of ENDPOINT are, by feedback on its jobs: by version, and by UTC day.
+
+    \b
+      queuecast quality classifier_prod --since 30d
+    """
+    found = client.get(path_of("deployments", endpoint, "quality"), since=since, until=until)
+    if output.as_json:
+        output.document(found)
+        return
+    rows = [_row("all", each) for each in found["versions"]] + [_row(each["day"], each) for each in found["days"]]
+    empty = f"No job of {endpoint} has feedback in this time. See docs/guides/feedback-quality-drift.md."
+    output.table(["DAY", "VERSION", "FEEDBACK", "ACCURACY", "MAE", "RMSE"], rows, empty)
+
+
+def _row(day: str, measures: Document) -> list[Any]:
+    figures = [measures[name] for name in ("accuracy", "mae", "rmse")]
+    return [day, measures["version"], measures["job_count"], *map(_figure, figures)]
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"

@@ -1,0 +1,25 @@
+"""Quality and drift with both clients, and as commands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.cli.fake_service import FakeService
+
+MEASURES: dict[str, Any] = {
+    "model_name": "iris", "version": "2", "job_count": 7, "row_count": 7, "failed_count": 0,
+    "not_comparable_count": 0, "accuracy": 0.8571428, "mae": None, "rmse": None,
+}  # fmt: skip
+QUALITY: dict[str, Any] = {
+    "endpoint_name": "iris", "since": "2026-11-01T00:00:00+00:00", "until": None,
+    "versions": [MEASURES], "days": [{"day": "2026-11-27", **MEASURES}],
+}  # fmt: skip
+
+
+def test_quality_is_asked_for_a_time(service: FakeService, client: Any) -> None:
+    service.on("GET", "/deployments/iris/quality", QUALITY)
+    found = client.quality("iris", since="7d", until=datetime(2026, 11, 28, tzinfo=UTC))
+    assert (found.versions[0]["accuracy"], found.days[0]["day"]) == (0.8571428, "2026-11-27")
+    assert service.received[0].query["since"] == "7d"
+    assert datetime.fromisoformat(service.received[0].query["until"]) == datetime(2026, 11, 28, tzinfo=UTC)
