@@ -155,6 +155,11 @@ QUALITY = Metric(
     "Accuracy, mae and rmse (measure) by feedback on jobs that ended in the last 24 hours; absent without feedback.",
     (*_VERSION, MEASURE),
 )
+DRIFT = Metric(
+    "queuecast_drift",
+    "Population stability index of a field in the jobs of the last 24 hours, against the version's first jobs.",
+    (ENDPOINT, FIELD),
+)
 UP = Metric(
     "queuecast_up",
     "Whether the API reaches redis and the registry.",

@@ -24,6 +24,7 @@ _MODULES = {
     "dead-letters": "remote.jobs.dead_letters:dead_letters",
     "deploy": "remote.deployments.deployments",
     "deployments": "remote.deployments.deployments",
+    "drift": "remote.monitoring",
     "evaluate": "remote.evaluating",
     "evaluations": "remote.evaluating",
     "history": "remote.deployments.changes",

@@ -11,6 +11,7 @@ from api.client.documents import (
     Alias,
     Deployment,
     DeploymentChange,
+    Drift,
     Evaluation,
     JournalKept,
     Model,
@@ -357,6 +358,10 @@ class AsyncClient(BaseClient):
     async def quality(self, endpoint_name: str, *, since: Moment = "30d", until: Moment | None = None) -> Quality:
         """As `Client.quality`."""
         return await self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
+
+    async def drift(self, endpoint_name: str) -> Drift:
+        """As `Client.drift`."""
+        return await self._driver.run(monitoring.drift(endpoint_name, self._ends_at()))
 
     async def evaluate(
         self,

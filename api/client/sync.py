@@ -11,6 +11,7 @@ from api.client.documents import (
     Alias,
     Deployment,
     DeploymentChange,
+    Drift,
     Evaluation,
     JournalKept,
     Model,
@@ -458,6 +459,10 @@ class Client(BaseClient):
         The jobs are those that ended `since` (a time ago, in ISO 8601, or a datetime). Raises NotFound.
         """
         return self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
+
+    def drift(self, endpoint_name: str) -> Drift:
+        """Return how inputs and answers have changed since the version's first jobs. Raises NotFound."""
+        return self._driver.run(monitoring.drift(endpoint_name, self._ends_at()))
 
     def evaluate(
         self,

@@ -47,3 +47,38 @@ class QualityView(Answer):
     until: datetime | None = Field(description="The end of the time; null: now.")
     versions: list[Measures] = Field(description="One for each version whose jobs have feedback.")
     days: list[DayMeasures] = Field(description="One for each day and version, the newest first.")
+
+
+class DriftReference(Answer):
+    """The version's first jobs in the journal, with which later ones are compared."""
+
+    job_count: int = Field(description="How many.")
+    first_at: datetime = Field(description="When the first of them ended.")
+    last_at: datetime = Field(description="When the last of them ended.")
+
+
+class FieldDriftView(Answer):
+    """The drift of one field."""
+
+    field: str = Field(description="Its path: `input`, `input.age`, `input.0`, `output`, `output.label`.")
+    index: float | None = Field(
+        description="Population stability index. Null if chance alone may make it large, or if no values are frequent."
+    )
+    noise: float | None = Field(description="About what the index is without any change, by chance alone.")
+
+
+class DriftView(Answer):
+    """How the inputs and answers of the last 24 hours differ from those of the version's first jobs."""
+
+    endpoint_name: str = Field(description="The endpoint.")
+    model_name: str = Field(description="Its model.")
+    version: str = Field(description="Its version.")
+    reason: str | None = Field(description="Why there is no index; null if there is one.")
+    computed_at: datetime | None = Field(description="When it was computed; null: not yet.")
+    reference: DriftReference | None = Field(description="The first jobs; null: there are too few.")
+    job_count: int = Field(description="Jobs of the last 24 hours that were compared: a sample of at most 5,000.")
+    highest: float | None = Field(description="The highest index of all fields.")
+    fields: list[FieldDriftView] = Field(description="One for each field, the highest index first.")
+    history: list[float | None] = Field(
+        description="The highest index of each five minutes, up to 96, the newest last."
+    )

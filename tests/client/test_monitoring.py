@@ -15,6 +15,12 @@ QUALITY: dict[str, Any] = {
     "endpoint_name": "iris", "since": "2026-11-01T00:00:00+00:00", "until": None,
     "versions": [MEASURES], "days": [{"day": "2026-11-27", **MEASURES}],
 }  # fmt: skip
+DRIFT: dict[str, Any] = {
+    "endpoint_name": "iris", "model_name": "iris", "version": "2", "reason": None,
+    "computed_at": "2026-11-27T12:00:00+00:00", "job_count": 5000, "highest": 0.31415, "history": [None, 0.31415],
+    "reference": {"job_count": 1000, "first_at": "2026-11-01T00:00:00+00:00", "last_at": "2026-11-02T00:00:00+00:00"},
+    "fields": [{"field": "input.0", "index": 0.31415, "noise": 0.0108}, {"field": "output", "index": None, "noise": None}],
+}  # fmt: skip
 
 
 def test_quality_is_asked_for_a_time(service: FakeService, client: Any) -> None:
@@ -23,3 +29,10 @@ def test_quality_is_asked_for_a_time(service: FakeService, client: Any) -> None:
     assert (found.versions[0]["accuracy"], found.days[0]["day"]) == (0.8571428, "2026-11-27")
     assert service.received[0].query["since"] == "7d"
     assert datetime.fromisoformat(service.received[0].query["until"]) == datetime(2026, 11, 28, tzinfo=UTC)
+
+
+def test_drift_has_its_reference_and_its_fields(service: FakeService, client: Any) -> None:
+    service.on("GET", "/deployments/iris/drift", DRIFT)
+    found = client.drift("iris")
+    assert (found.highest, found.fields[0]["field"], found.history) == (0.31415, "input.0", [None, 0.31415])
+    assert found.reference["job_count"] == 1000

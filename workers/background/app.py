@@ -20,6 +20,7 @@ from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
+from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
 from workers.judging.pairs_duty import PairsDuty
 from workers.judging.rollout_duty import RolloutDuty
@@ -91,7 +92,7 @@ def _journal_duties() -> Sequence[Duty]:
 
 
 def _monitoring_duties() -> Sequence[Duty]:
-    return [QualityDuty()]
+    return [QualityDuty(), DriftDuty()]
 
 
 def _rollout_duties() -> Sequence[Duty]:

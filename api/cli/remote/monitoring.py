@@ -1,4 +1,4 @@
-"""`queuecast quality`: how good an endpoint's answers are, by feedback."""
+"""`queuecast quality` and `queuecast drift`: how good answers are, by feedback, and whether inputs have changed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ def quality(client: Client, output: Output, endpoint: str, since: str, until: st
     rows = [_row("all", each) for each in found["versions"]] + [_row(each["day"], each) for each in found["days"]]
     empty = f"No job of {endpoint} has feedback in this time. See docs/guides/feedback-quality-drift.md."
     output.table(["DAY", "VERSION", "FEEDBACK", "ACCURACY", "MAE", "RMSE"], rows, empty)
+
+
+@click.command()
+@click.argument("endpoint")
+@calls_service
+def drift(client: Client, output: Output, endpoint: str) -> None:
+    """Show how inputs and answers of ENDPOINT have changed: the last 24 hours against its version's first jobs.
+
+    The index is the population stability index of a field: below 0.1 little has changed, above 0.25 much. NOISE is
+    about what it is without any change, by chance alone.
+    """
+    found = client.get(path_of("deployments", endpoint, "drift"))
+    if output.as_json:
+        output.document(found)
+        return
+    rows = [[each["field"], _figure(each["index"]), _figure(each["noise"])] for each in found["fields"]]
+    output.table(["FIELD", "INDEX", "NOISE"], rows, found["reason"] or "")
+    if rows and found["reason"]:
+        output.note(found["reason"])
 
 
 def _row(day: str, measures: Document) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
-from tests.client.test_monitoring import QUALITY
+from tests.client.test_monitoring import DRIFT, QUALITY
 
 
 def test_quality_is_a_table_of_versions_and_days(service: FakeService, command: Command) -> None:
@@ -23,3 +23,15 @@ def test_an_endpoint_without_feedback_says_so(service: FakeService, command: Com
     result = command("quality", "iris")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "No job of iris has feedback" in result.stderr
+
+
+def test_drift_is_a_table_of_fields(service: FakeService, command: Command) -> None:
+    service.on("GET", "/deployments/iris/drift", DRIFT)
+    shown = command("drift", "iris").stdout.splitlines()
+    assert [line.split() for line in shown] == [
+        ["FIELD", "INDEX", "NOISE"],
+        ["input.0", "0.3142", "0.0108"],
+        ["output", "-", "-"],
+    ]
+    service.on("GET", "/deployments/iris/drift", {**DRIFT, "fields": [], "reason": "The deployment keeps no jobs."})
+    assert "keeps no jobs" in command("drift", "iris").stderr

@@ -35,8 +35,12 @@ def show_deployment(endpoint_name: str) -> str:
 
 
 def _monitored(endpoint_name: str) -> views.View:
-    """Return how good the answers are, by feedback."""
-    return {"quality": monitoring_service.recent_quality(endpoint_name)}
+    """Return how good the answers are, by feedback, and how inputs and answers drift; None without a journal."""
+    drift = monitoring_service.show_drift(services.current(), endpoint_name)
+    return {
+        "quality": monitoring_service.recent_quality(endpoint_name),
+        "drift": drift if drift["computed_at"] is not None else None,
+    }
 
 
 @blueprint.get("/models/<model_name>/versions/<version>/deploy")
