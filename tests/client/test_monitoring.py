@@ -17,9 +17,12 @@ QUALITY: dict[str, Any] = {
 }  # fmt: skip
 DRIFT: dict[str, Any] = {
     "endpoint_name": "iris", "model_name": "iris", "version": "2", "reason": None,
-    "computed_at": "2026-11-27T12:00:00+00:00", "job_count": 5000, "highest": 0.31415, "history": [None, 0.31415],
+    "computed_at": "2026-11-27T12:00:00+00:00", "job_count": 5000, "highest": 0.3142, "history": [None, 0.3142],
     "reference": {"job_count": 1000, "first_at": "2026-11-01T00:00:00+00:00", "last_at": "2026-11-02T00:00:00+00:00"},
-    "fields": [{"field": "input.0", "index": 0.31415, "noise": 0.0108}, {"field": "output", "index": None, "noise": None}],
+    "fields": [
+        {"field": "input.0", "index": 0.3142, "noise": 0.0108},
+        {"field": "output", "index": None, "noise": None},
+    ],
 }  # fmt: skip
 
 
@@ -34,5 +37,5 @@ def test_quality_is_asked_for_a_time(service: FakeService, client: Any) -> None:
 def test_drift_has_its_reference_and_its_fields(service: FakeService, client: Any) -> None:
     service.on("GET", "/deployments/iris/drift", DRIFT)
     found = client.drift("iris")
-    assert (found.highest, found.fields[0]["field"], found.history) == (0.31415, "input.0", [None, 0.31415])
+    assert (found.highest, found.fields[0]["field"], found.history) == (0.3142, "input.0", [None, 0.3142])
     assert found.reference["job_count"] == 1000

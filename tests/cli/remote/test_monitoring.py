@@ -33,5 +33,8 @@ def test_drift_is_a_table_of_fields(service: FakeService, command: Command) -> N
         ["input.0", "0.3142", "0.0108"],
         ["output", "-", "-"],
     ]
+
+
+def test_an_endpoint_without_drift_says_why(service: FakeService, command: Command) -> None:
     service.on("GET", "/deployments/iris/drift", {**DRIFT, "fields": [], "reason": "The deployment keeps no jobs."})
     assert "keeps no jobs" in command("drift", "iris").stderr
