@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -10,11 +11,15 @@ from tests.api.conftest import Client
 from tests.api.console.pages import page
 from tests.api.monitoring.conftest import Keep
 from tests.support.metrics import Scrape
+from tests.support.waiting import eventually
+from workers import keys
 from workers.journal import moving
 from workers.journal.files.writer import writing
-from workers.judging.monitoring import quality_duty
+from workers.judging.monitoring import drift_duty, quality, quality_duty
+from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
-from workers.judging.monitoring.results import QUALITY
+from workers.judging.monitoring.results import DRIFT, QUALITY
+from workers.platform.redis.client import records_client
 
 HOUR_S = 3_600
 
@@ -97,3 +102,44 @@ def test_what_leaves_the_24_hours_and_what_is_undeployed_leaves_the_results(
 
 def test_one_process_makes_a_round(redis_url: str) -> None:
     assert [QUALITY.begin_round(60), QUALITY.begin_round(60)] == [True, False]
+
+
+def test_both_duties_compute_until_they_are_stopped(
+    client: Client, keep: Keep, duty: QualityDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.deploy("adding", journal=1.0)
+    keep(["a"], [1.5])
+    give(client, a=2.5)
+    duties = (duty, DriftDuty())
+    stopping = threading.Event()
+    for each in (quality_duty, drift_duty):
+        monkeypatch.setattr(each, "_CHECK_INTERVAL_S", 0.01)
+    threads = [threading.Thread(target=each.run, args=[stopping], daemon=True) for each in duties]
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: QUALITY.read("adding") and DRIFT.read("adding"), message="both have computed")
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_an_error_of_one_endpoint_leaves_the_others(
+    client: Client, keep: Keep, duty: QualityDuty, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("aa", "zz"):
+        client.deploy(name)
+    client_of_redis: Any = records_client()
+    client_of_redis.hset(keys.JOURNAL_COUNTS, mapping={f"feedback:{name}": 1 for name in ("aa", "adding", "zz")})
+    of_journal = quality.of_journal
+
+    def failing(endpoint_name: str, since: float, until: float | None = None) -> dict[str, Any]:
+        if endpoint_name == "adding":
+            raise ValueError("a wrong row")
+        return of_journal(endpoint_name, since, until)
+
+    monkeypatch.setattr(quality, "of_journal", failing)
+    duty.compute(threading.Event())
+    assert QUALITY.read_all().keys() == {"aa", "zz"}
+    assert "the quality of adding can't be computed" in caplog.text

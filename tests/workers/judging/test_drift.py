@@ -97,3 +97,17 @@ def test_a_job_contributes_few_rows() -> None:
     found = Collected()
     found.add([[1.0]] * 500, [1.0] * 500)
     assert (found.jobs, found.rows) == (1, 10)
+
+
+def test_without_a_change_the_index_is_about_its_noise() -> None:
+    chosen, indexes, noise = random.Random(7), list[float](), 0.0
+    for _ in range(100):
+        reference, recent = ([chosen.gauss(0.0, 1.0) for _ in range(1_000)] for _ in range(2))
+        bins = Bins.made(reference, 1_000)
+        found = field_drift("input", bins.counts, bins.counted(recent, 1_000))
+        assert found.index is not None
+        assert found.noise is not None
+        indexes.append(found.index)
+        noise = found.noise
+    assert sum(indexes) / len(indexes) == pytest.approx(noise, rel=0.15)
+    assert max(indexes) < 0.1

@@ -16,13 +16,12 @@ from itertools import takewhile
 from registry import deployments
 from registry.database import Database, default_database
 from registry.deployments import DesiredDeployment
-from registry.errors import ArtifactStoreFull, ArtifactStoreUnavailable
 from workers.journal import reading
 from workers.journal.rows import Row
 from workers.judging.monitoring import references
 from workers.judging.monitoring.drift import Collected
 from workers.judging.monitoring.references import REFERENCE_JOBS, Reference
-from workers.judging.monitoring.results import DRIFT, View
+from workers.judging.monitoring.results import DRIFT, View, logged_errors
 from workers.queues import dealing
 
 _log = logging.getLogger(__name__)
@@ -66,13 +65,10 @@ class DriftDuty:
             if stopping.is_set():
                 return
             DRIFT.go_on(_ROUND_S)
-            try:
+            with logged_errors("drift", deployment.endpoint_name):
                 found = _drift(deployment, stopping)
-            except (ArtifactStoreUnavailable, ArtifactStoreFull) as error:
-                _log.warning("the drift of %s waits for the artifact store: %s", deployment.endpoint_name, error)
-                continue
-            if not stopping.is_set():
-                DRIFT.write(deployment.endpoint_name, _with_history(found, before.get(deployment.endpoint_name)))
+                if not stopping.is_set():
+                    DRIFT.write(deployment.endpoint_name, _with_history(found, before.get(deployment.endpoint_name)))
 
 
 def _drift(deployment: DesiredDeployment, stopping: threading.Event) -> View:

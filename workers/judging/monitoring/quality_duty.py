@@ -6,18 +6,14 @@ anew every 15 minutes: jobs leave the 24 hours.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 
 from registry import deployments
 from registry.database import Database, default_database
-from registry.errors import ArtifactStoreUnavailable
 from workers.journal import feedback
 from workers.judging.monitoring import quality
-from workers.judging.monitoring.results import QUALITY, View
-
-_log = logging.getLogger(__name__)
+from workers.judging.monitoring.results import QUALITY, View, logged_errors
 
 _CHECK_INTERVAL_S = 5.0
 _ROUND_S = 60
@@ -53,7 +49,8 @@ class QualityDuty:
         for name in names:
             if not stopping.is_set() and _is_due(counts[name], before.get(name)):
                 QUALITY.go_on(_ROUND_S)
-                _compute(name, counts[name])
+                with logged_errors("quality", name):
+                    _compute(name, counts[name])
 
 
 def _is_due(feedback_count: int, before: View | None) -> bool:
@@ -65,10 +62,6 @@ def _is_due(feedback_count: int, before: View | None) -> bool:
 
 def _compute(endpoint_name: str, feedback_count: int) -> None:
     now = time.time()
-    try:
-        found = quality.of_journal(endpoint_name, now - PERIOD_S)
-    except ArtifactStoreUnavailable as error:
-        _log.warning("the quality of %s waits for the artifact store: %s", endpoint_name, error)
-        return
+    found = quality.of_journal(endpoint_name, now - PERIOD_S)
     result = {"computed_at": now, "feedback_count": feedback_count, "versions": found["versions"]}
     QUALITY.write(endpoint_name, result)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import redis
+
+from registry.errors import RegistryError
 from workers import keys
 from workers.platform import fast_json
 from workers.platform.redis.client import records_client
+
+_log = logging.getLogger(__name__)
 
 View = dict[str, Any]
 
@@ -50,3 +57,20 @@ class Results:
 
 QUALITY = Results(keys.QUALITY, "quality")
 DRIFT = Results(keys.DRIFT, "drift")
+
+
+@contextmanager
+def logged_errors(what: str, endpoint_name: str) -> Iterator[None]:
+    """Log an error of one endpoint, so that the others are computed; it is tried again in another round.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    try:
+        yield
+    except redis.RedisError:
+        raise
+    except RegistryError as error:
+        _log.warning("the %s of %s waits for the artifact store: %s", what, endpoint_name, error)
+    except Exception:  # noqa: BLE001 - the jobs of one endpoint are no reason to leave out all others
+        _log.exception("the %s of %s can't be computed", what, endpoint_name)
