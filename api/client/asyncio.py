@@ -11,10 +11,12 @@ from api.client.documents import (
     Alias,
     Deployment,
     DeploymentChange,
+    Drift,
     Evaluation,
     JournalKept,
     Model,
     ModelVersion,
+    Quality,
     Rollout,
     Shadow,
     Stats,
@@ -26,6 +28,7 @@ from api.client.flows import (
     map_options,
     mapping,
     mlflow_registry,
+    monitoring,
     prediction,
     registration,
 )
@@ -349,6 +352,14 @@ class AsyncClient(BaseClient):
     async def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
         """As `Client.give_much_feedback`."""
         return await self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
+    async def quality(self, endpoint_name: str, *, since: Moment = "30d", until: Moment | None = None) -> Quality:
+        """As `Client.quality`."""
+        return await self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
+
+    async def drift(self, endpoint_name: str) -> Drift:
+        """As `Client.drift`."""
+        return await self._driver.run(monitoring.drift(endpoint_name, self._ends_at()))
 
     async def evaluate(
         self,

@@ -11,10 +11,12 @@ from api.client.documents import (
     Alias,
     Deployment,
     DeploymentChange,
+    Drift,
     Evaluation,
     JournalKept,
     Model,
     ModelVersion,
+    Quality,
     Rollout,
     Shadow,
     Stats,
@@ -26,6 +28,7 @@ from api.client.flows import (
     map_options,
     mapping,
     mlflow_registry,
+    monitoring,
     prediction,
     registration,
 )
@@ -441,6 +444,17 @@ class Client(BaseClient):
     def give_much_feedback(self, feedback: Iterable[tuple[str, Any]]) -> list[str]:
         """Say what is right for many jobs: pairs of a job's id and its truth; return the ids that are unknown."""
         return self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
+
+    def quality(self, endpoint_name: str, *, since: Moment = "30d", until: Moment | None = None) -> Quality:
+        """Return how good the answers of an endpoint are by feedback: accuracy, MAE and RMSE, by version and day.
+
+        The jobs are those that ended `since` (a time ago, in ISO 8601, or a datetime). Raises NotFound.
+        """
+        return self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
+
+    def drift(self, endpoint_name: str) -> Drift:
+        """Return how inputs and answers have changed since the version's first jobs. Raises NotFound."""
+        return self._driver.run(monitoring.drift(endpoint_name, self._ends_at()))
 
     def evaluate(
         self,

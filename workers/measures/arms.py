@@ -125,8 +125,9 @@ async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs
         redis.RedisError: Redis can't be reached.
     """
     most_pairs = max(1, min(MOST_PAIRS, MOST_PAIR_BYTES // max((len(pair) for pair in pairs), default=1)))
-    shared = (trial_id, endpoint_name, most_pairs, PAIRS_DROPPED, LIVES_S)
-    await script(client, _ADD_PAIRS)([keys.arms(trial_id)], [*shared, *pairs])
+    shared: tuple[str | int, ...] = (trial_id, endpoint_name, most_pairs, PAIRS_DROPPED, LIVES_S)
+    values: list[bytes | str | int] = [*shared, *pairs]
+    await script(client, _ADD_PAIRS)([keys.arms(trial_id)], values)
 
 
 def read(trial_id: str) -> TrialFigures:
