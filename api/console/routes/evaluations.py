@@ -85,7 +85,7 @@ def _wanted(form: Mapping[str, str]) -> NewEvaluation:
 def _page(evaluation_id: str, problems: Mapping[str, str]) -> str:
     found = service.show(services.current(), evaluation_id)
     is_open = found["state"] in ("waiting", "loading", "replaying")
-    report = None if found["report"] is None else report_section(found["report"])
+    report = None if found["report"] is None else report_section(found["report"], links_jobs=found["since"] is not None)
     return render_template(
         "console/evaluation.html", evaluation=found, report=report, is_open=is_open, problems=problems
     )
