@@ -414,10 +414,14 @@ class AsyncClient(BaseClient):
         step_s: float | None = None,
         rules: Mapping[str, float | None] | None = None,
         on_failure: str | None = None,
+        evaluate: bool = False,
+        since: Moment | None = None,
     ) -> Rollout:
         """As `Client.start_rollout`."""
         wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
         wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
+        wanted |= {"start": "evaluation" if evaluate else None}
+        wanted |= {"since": None if since is None else moment_text(since)}
         return await self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
 
     async def rollout(self, endpoint_name: str) -> Rollout:

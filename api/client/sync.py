@@ -522,6 +522,8 @@ class Client(BaseClient):
         step_s: float | None = None,
         rules: Mapping[str, float | None] | None = None,
         on_failure: str | None = None,
+        evaluate: bool = False,
+        since: Moment | None = None,
     ) -> Rollout:
         """Let another version answer a growing share of an endpoint's jobs, until it is promoted or aborted.
 
@@ -533,6 +535,8 @@ class Client(BaseClient):
             step_s: how long a step lasts; default: 600.
             rules: `errors`, `latency_p95`, `disagreement`; None switches one off.
             on_failure: `stable` (default): what fails on the candidate runs again on the stable version; `fail`.
+            evaluate: replay jobs of the journal on it first; the rollout waits for the verdict.
+            since: with `evaluate`, the jobs that ended since; default: 24h.
 
         Raises:
             NotFound: there is no such endpoint or version.
@@ -540,6 +544,8 @@ class Client(BaseClient):
         """
         wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
         wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
+        wanted |= {"start": "evaluation" if evaluate else None}
+        wanted |= {"since": None if since is None else moment_text(since)}
         return self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
 
     def rollout(self, endpoint_name: str) -> Rollout:

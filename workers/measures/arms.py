@@ -114,7 +114,7 @@ async def add(client: AsyncRedis, trial_id: str, counts: Mapping[str, int]) -> N
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    values = [LIVES_S, *chain.from_iterable(counts.items())]
+    values: list[str | int] = [LIVES_S, *chain.from_iterable(counts.items())]
     await script(client, _ADD_COUNTS)([keys.arms(trial_id)], values)
 
 
