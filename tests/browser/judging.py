@@ -32,7 +32,7 @@ def prepare(stack: Stack) -> dict[str, str]:
     evaluation_id = expect(201, stack.api.post("/evaluations", json=wanted))["evaluation_id"]
     eventually(lambda: stack.api.get(f"/evaluations/{evaluation_id}").json()["state"] == "succeeded", 120)
     _roll_out(stack, rows, "3", "aborted", rules={"latency_p95": 10})
-    _roll_out(stack, rows, "2", "running", evaluation_id=evaluation_id, rules=_RULES)
+    _roll_out(stack, rows, "2", "running", rules=_RULES)
     _send(stack, "digits_eu", rows[:400])
     return {
         "evaluation": f"/console/evaluations/{evaluation_id}",
@@ -69,6 +69,7 @@ def _roll_out(stack: Stack, rows: Sequence[Any], version: str, state: str, **wan
         found = expect(200, stack.api.get(ROLLOUT))
         if found["state"] == state and (state == "aborted" or found["figures"]["pairs"] > 100):
             return
+        assert found["state"] in ("loading", "running"), found
     raise AssertionError(found)
 
 
