@@ -37,7 +37,8 @@ def test_an_endpoint_is_listed_with_its_example_and_answers_it(stack: Stack, pag
     page.wait_for("document.querySelector('#Endpoints details .path').textContent === '/predict/classifier_prod'")
     assert "[0.5, 0.8, 0.2]" in page.value("document.querySelector('#Endpoints details[open] textarea').value")
     assert page.value("[...document.querySelectorAll('h2')].map(each => each.textContent).join()") == (
-        "Endpoints,Predictions,Jobs,Dead letters,Webhooks,Deployments,Models,Open Inference Protocol,Keys,Health"
+        "Endpoints,Predictions,Jobs,Dead letters,Webhooks,Deployments,Journal,Evaluations,Rollouts,Models,"
+        "Open Inference Protocol,Keys,Health"
     )
 
     page.value(f"{button('Send')}.click()")

@@ -12,12 +12,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, cast
+from itertools import chain
+from typing import cast
 
 from redis.asyncio import Redis as AsyncRedis
 
 from workers import keys
+from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, translated_errors
+
+_ADD_COUNTS = Lua("workers.measures", "add_arm_counts")
+_ADD_PAIRS = Lua("workers.measures", "add_pairs")
 
 #: The hash expires so long after the last write.
 LIVES_S = 30 * 86_400
@@ -109,11 +114,8 @@ async def add(client: AsyncRedis, trial_id: str, counts: Mapping[str, int]) -> N
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    async with client.pipeline(transaction=True) as pipeline:
-        for name, number in counts.items():
-            pipeline.hincrby(keys.arms(trial_id), name, number)
-        pipeline.expire(keys.arms(trial_id), LIVES_S)
-        await pipeline.execute()
+    values = [LIVES_S, *chain.from_iterable(counts.items())]
+    await script(client, _ADD_COUNTS)([keys.arms(trial_id)], values)
 
 
 async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs: Sequence[bytes]) -> None:
@@ -122,17 +124,9 @@ async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    most_pairs = min(MOST_PAIRS, MOST_PAIR_BYTES // max((len(pair) for pair in pairs), default=1))
-    async with client.pipeline(transaction=True) as pipeline:
-        pipeline.xlen(keys.PAIRS)
-        for pair in pairs:
-            fields: dict[Any, Any] = {TRIAL_ID: trial_id, ENDPOINT_NAME: endpoint_name, PAIR: pair}
-            pipeline.xadd(keys.PAIRS, fields, maxlen=max(1, most_pairs), approximate=True)
-        pipeline.xlen(keys.PAIRS)
-        before, *_, after = await pipeline.execute()
-    # Readers delete what they have read, so what went was not read.
-    if (dropped := before + len(pairs) - after) > 0:
-        await add(client, trial_id, {PAIRS_DROPPED: dropped})
+    most_pairs = max(1, min(MOST_PAIRS, MOST_PAIR_BYTES // max((len(pair) for pair in pairs), default=1)))
+    shared = (trial_id, endpoint_name, most_pairs, PAIRS_DROPPED, LIVES_S)
+    await script(client, _ADD_PAIRS)([keys.arms(trial_id)], [*shared, *pairs])
 
 
 def read(trial_id: str) -> TrialFigures:

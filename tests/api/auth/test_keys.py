@@ -40,6 +40,8 @@ ROLES: dict[str, Role | None] = {
     "jobs.cancel_queued_jobs": Role.CLIENT,
     "retries.show_input": Role.CLIENT,
     "retries.retry_job": Role.CLIENT,
+    "journal.give_feedback": Role.CLIENT,
+    "journal.give_much_feedback": Role.CLIENT,
     "journal.read_journal": Role.OPERATOR,
     "journal.show_kept": Role.OPERATOR,
     "journal.forget_jobs_of_endpoint": Role.ADMIN,

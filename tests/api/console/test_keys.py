@@ -75,8 +75,8 @@ def test_a_service_that_asks_for_no_keys_says_so(client: Client) -> None:
 def test_each_role_is_shown_its_pages_and_buttons_alone(client: Client, adding: View, role_of: SetRole) -> None:
     for role, pages in (
         (Role.CLIENT, "Jobs Webhooks Try it"),
-        (Role.OPERATOR, "Overview Models Jobs Dead letters Webhooks Try it"),
-        (Role.ADMIN, "Overview Models Jobs Dead letters Webhooks Keys Try it"),
+        (Role.OPERATOR, "Overview Models Evaluations Jobs Dead letters Webhooks Try it"),
+        (Role.ADMIN, "Overview Models Evaluations Jobs Dead letters Webhooks Keys Try it"),
     ):
         role_of(role)
         assert f"Queuecast {pages} " in page(client, "/jobs")

@@ -135,7 +135,7 @@ def test_a_full_disk_of_postgresql(
         connection.exec_driver_sql(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
         connection.exec_driver_sql("ALTER TABLE model_versions SET TABLESPACE small")
         error = fill(database, store)
-        connection.exec_driver_sql("DROP TABLE deployments, model_aliases, model_versions")
+        connection.exec_driver_sql("DROP TABLE candidates, deployments, model_aliases, model_versions")
         connection.exec_driver_sql("DROP TABLESPACE small")
     assert isinstance(error.__cause__, DBAPIError)
     assert isinstance(error.__cause__.orig, DiskFull)

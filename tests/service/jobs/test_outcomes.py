@@ -20,6 +20,7 @@ OUTCOME_FIELDS = {
 JOB_FIELDS = {
     "job_id", "endpoint_name", "status", "submitted_at", "started_at", "finished_at", "expires_at", "attempts",
     "failures", "outcome", "error", "owner", "priority", "queue", "not_before",
+    "sticky_key",
 }  # fmt: skip
 SAY_WHAT_IS_RAISED = """
 import sys

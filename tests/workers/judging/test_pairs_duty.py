@@ -37,7 +37,7 @@ def test_pairs_feed_the_comparison_of_their_trial(database: Database, workers: W
     state = look(database, lambda session: shadows.comparison(session, trial.id))
     report = Comparison.restored(state["comparison"]).report()
     assert report["jobs"] == 31
-    assert report["differences"][0]["job_id"] == "job-0"
+    assert {"job-0", "job-error"} <= {each["job_id"] for each in report["differences"]}
 
 
 def test_a_pair_counts_once_after_a_restart_and_when_its_worker_writes_it_again(
