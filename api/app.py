@@ -16,6 +16,8 @@ from api.journal import routes as journal
 from api.keys import routes as keys
 from api.models import artifact_routes
 from api.models import routes as models
+from api.monitoring import metrics as monitoring_metrics
+from api.monitoring import routes as monitoring
 from api.openapi import document
 from api.operations import metrics as operations_metrics
 from api.operations import routes as operations
@@ -42,6 +44,7 @@ _BLUEPRINTS = (
     retry_routes.blueprint,
     dead_letter_routes.blueprint,
     journal.blueprint,
+    monitoring.blueprint,
     evaluations.blueprint,
     webhooks.blueprint,
     keys.blueprint,
@@ -77,6 +80,7 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     settings = settings or load()
     webhook_settings.load()  # a wrong value is named now, and not when the first job asks for a webhook
     operations_metrics.add_feature(rollout_metrics.families)
+    operations_metrics.add_feature(monitoring_metrics.families)
     app = Flask("api", static_folder=None)
     app.request_class = bodies.Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes

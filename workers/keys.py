@@ -90,6 +90,11 @@ JOURNAL_WRITER = "queuecast:journal:writer"
 #: String: first and last id of the entries that are being moved to files, with a blank in between.
 JOURNAL_MOVING = "queuecast:journal:moving"
 
+#: Hash: endpoint -> its quality over the last day, as JSON (see `judging.monitoring`).
+QUALITY = "queuecast:monitoring:quality"
+#: Hash: endpoint -> its drift over the last day, as JSON.
+DRIFT = "queuecast:monitoring:drift"
+
 #: Stream: what two versions answered to the same job (see `measures.arms`).
 PAIRS = "queuecast:pairs"
 
@@ -227,6 +232,11 @@ def webhooks_due(receiver: str) -> str:
 def webhooks_leased(receiver: str) -> str:
     """Zset: job id -> time (s) until which a background process attempts to deliver its webhook to this receiver."""
     return f"queuecast:webhooks:leased:{receiver}"
+
+
+def monitoring_round(duty: str) -> str:
+    """Exists while a background process has computed quality or drift lately, or does."""
+    return f"queuecast:monitoring:round:{duty}"
 
 
 def arms(trial_id: str) -> str:

@@ -17,6 +17,7 @@ class Metric:
 #: Labels. Nothing else makes series, so that their number is bounded by what is deployed.
 ENDPOINT, VERSION, OUTCOME, STATE, GROUP, PART = "endpoint", "version", "outcome", "state", "group", "part"
 METHOD, ROUTE, STATUS, ARM = "method", "route", "status", "arm"
+MEASURE, FIELD = "measure", "field"
 _VERSION = (ENDPOINT, VERSION)
 
 # Of one worker process, since it started.
@@ -148,6 +149,16 @@ JOURNAL_BYTES = Metric(
 JOURNAL_LAG = Metric(
     "queuecast_journal_lag_seconds",
     "For how long the first of these jobs has waited; 0 if none waits.",
+)
+QUALITY = Metric(
+    "queuecast_quality",
+    "Accuracy, mae and rmse (measure) by feedback on jobs that ended in the last 24 hours; absent without feedback.",
+    (*_VERSION, MEASURE),
+)
+DRIFT = Metric(
+    "queuecast_drift",
+    "Population stability index of a field in the jobs of the last 24 hours, against the version's first jobs.",
+    (ENDPOINT, FIELD),
 )
 UP = Metric(
     "queuecast_up",

@@ -11,10 +11,12 @@ from api.client.documents import (
     Alias,
     Deployment,
     DeploymentChange,
+    Drift,
     Evaluation,
     JournalKept,
     Model,
     ModelVersion,
+    Quality,
     Rollout,
     Shadow,
     Stats,
@@ -26,6 +28,7 @@ from api.client.flows import (
     map_options,
     mapping,
     mlflow_registry,
+    monitoring,
     prediction,
     registration,
 )
@@ -350,6 +353,14 @@ class AsyncClient(BaseClient):
         """As `Client.give_much_feedback`."""
         return await self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
 
+    async def quality(self, endpoint_name: str, *, since: Moment = "30d", until: Moment | None = None) -> Quality:
+        """As `Client.quality`."""
+        return await self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
+
+    async def drift(self, endpoint_name: str) -> Drift:
+        """As `Client.drift`."""
+        return await self._driver.run(monitoring.drift(endpoint_name, self._ends_at()))
+
     async def evaluate(
         self,
         endpoint_name: str,
@@ -403,10 +414,14 @@ class AsyncClient(BaseClient):
         step_s: float | None = None,
         rules: Mapping[str, float | None] | None = None,
         on_failure: str | None = None,
+        evaluate: bool = False,
+        since: Moment | None = None,
     ) -> Rollout:
         """As `Client.start_rollout`."""
         wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
         wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
+        wanted |= {"start": "evaluation" if evaluate else None}
+        wanted |= {"since": None if since is None else moment_text(since)}
         return await self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
 
     async def rollout(self, endpoint_name: str) -> Rollout:

@@ -290,3 +290,40 @@ class JournalKept(_Shown):
     waiting_count: int = 0
     #: Jobs that were left out because too many waited.
     dropped_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(_Shown):
+    """How good the answers of an endpoint are, by feedback."""
+
+    endpoint_name: str = ""
+    #: The time in which the jobs ended, ISO 8601; `until` is None for now.
+    since: str = ""
+    until: str | None = None
+    #: For each version: model_name, version, job_count, row_count, failed_count, not_comparable_count, and accuracy,
+    #: mae and rmse, which may be None.
+    versions: list[Mapping[str, Any]] = field(default_factory=list)
+    #: The same for each `day` and version, the newest first.
+    days: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift(_Shown):
+    """How inputs and answers of the last 24 hours differ from those of the version's first jobs in the journal."""
+
+    endpoint_name: str = ""
+    model_name: str = ""
+    version: str = ""
+    #: Why there is no index; None if there is one.
+    reason: str | None = None
+    computed_at: str | None = None
+    #: job_count, first_at and last_at of the version's first jobs; None if there are too few.
+    reference: Mapping[str, Any] | None = None
+    #: Jobs that were compared with them.
+    job_count: int = 0
+    #: The highest population stability index of all fields.
+    highest: float | None = None
+    #: For each field: field, index and noise.
+    fields: list[Mapping[str, Any]] = field(default_factory=list)
+    #: The highest index of each five minutes, the newest last.
+    history: list[float | None] = field(default_factory=list)

@@ -11,10 +11,12 @@ from api.client.documents import (
     Alias,
     Deployment,
     DeploymentChange,
+    Drift,
     Evaluation,
     JournalKept,
     Model,
     ModelVersion,
+    Quality,
     Rollout,
     Shadow,
     Stats,
@@ -26,6 +28,7 @@ from api.client.flows import (
     map_options,
     mapping,
     mlflow_registry,
+    monitoring,
     prediction,
     registration,
 )
@@ -442,6 +445,17 @@ class Client(BaseClient):
         """Say what is right for many jobs: pairs of a job's id and its truth; return the ids that are unknown."""
         return self._driver.run(journal.give_much_feedback(feedback, self.timeout_s))
 
+    def quality(self, endpoint_name: str, *, since: Moment = "30d", until: Moment | None = None) -> Quality:
+        """Return how good the answers of an endpoint are by feedback: accuracy, MAE and RMSE, by version and day.
+
+        The jobs are those that ended `since` (a time ago, in ISO 8601, or a datetime). Raises NotFound.
+        """
+        return self._driver.run(monitoring.quality(endpoint_name, since, until, self._ends_at()))
+
+    def drift(self, endpoint_name: str) -> Drift:
+        """Return how inputs and answers have changed since the version's first jobs. Raises NotFound."""
+        return self._driver.run(monitoring.drift(endpoint_name, self._ends_at()))
+
     def evaluate(
         self,
         endpoint_name: str,
@@ -508,6 +522,8 @@ class Client(BaseClient):
         step_s: float | None = None,
         rules: Mapping[str, float | None] | None = None,
         on_failure: str | None = None,
+        evaluate: bool = False,
+        since: Moment | None = None,
     ) -> Rollout:
         """Let another version answer a growing share of an endpoint's jobs, until it is promoted or aborted.
 
@@ -519,6 +535,8 @@ class Client(BaseClient):
             step_s: how long a step lasts; default: 600.
             rules: `errors`, `latency_p95`, `disagreement`; None switches one off.
             on_failure: `stable` (default): what fails on the candidate runs again on the stable version; `fail`.
+            evaluate: replay jobs of the journal on it first; the rollout waits for the verdict.
+            since: with `evaluate`, the jobs that ended since; default: 24h.
 
         Raises:
             NotFound: there is no such endpoint or version.
@@ -526,6 +544,8 @@ class Client(BaseClient):
         """
         wanted: dict[str, Any] = {"version": version, "steps": None if steps is None else list(steps), "rules": rules}
         wanted |= {"min_jobs": min_jobs, "step_s": step_s, "on_failure": on_failure}
+        wanted |= {"start": "evaluation" if evaluate else None}
+        wanted |= {"since": None if since is None else moment_text(since)}
         return self._driver.run(trials.start_rollout(endpoint_name, wanted, self._ends_at()))
 
     def rollout(self, endpoint_name: str) -> Rollout:

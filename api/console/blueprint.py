@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.auth import sessions
 from api.console import docs, headings, rates, text
 from api.console.routes import entrance, evaluations, keys, overview
-from api.console.routes.deployments import deployments, emptying, history, rollouts
+from api.console.routes.deployments import deployments, emptying, history, rollouts, shadows
 from api.console.routes.jobs import dead_letters, jobs, trying, webhooks
 from api.console.routes.models import aliases, artifacts, models, registering
 from api.errors import ApiError, ComeBackLater, LoginNeeded, extras_of, status_of
@@ -29,8 +29,8 @@ from workers.settings import load as worker_settings
 #: The header of requests of the console's script, which replaces parts of a page.
 LIVE_HEADER = "X-Queuecast-Live"
 _PAGES = (
-    *(overview, deployments, emptying, history, evaluations, rollouts, registering, models, aliases, artifacts),
-    *(jobs, dead_letters, webhooks, keys, trying, docs, entrance),
+    *(overview, deployments, emptying, history, evaluations, rollouts, shadows, registering),
+    *(models, aliases, artifacts, jobs, dead_letters, webhooks, keys, trying, docs, entrance),
 )
 #: The pages at the top: the least role, the part of the address, the name, and the page.
 _NAV = (

@@ -89,6 +89,11 @@ def share(value: float | None) -> str:
     return f"{max(value * 100, 0.1):.1f} %"
 
 
+def measure(value: float | None) -> str:
+    """Return a measure without a unit, to four digits."""
+    return NOTHING if value is None else f"{value:.4g}"
+
+
 def json_lines(value: Any) -> str:
     """Return JSON on as few lines as can be read."""
     short = json.dumps(value, ensure_ascii=False)
@@ -153,6 +158,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         ahead,
         size,
         share,
+        measure,
         json_lines,
         brief,
         word,

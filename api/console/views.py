@@ -127,6 +127,12 @@ def deployment(here: Services, endpoint_name: str, *, with_charts: bool) -> View
     }
 
 
+def other_versions(here: Services, endpoint_name: str) -> tuple[View, list[str]]:
+    """Return a deployment, and the versions that can be its candidate, latest first. Raises DeploymentNotFound."""
+    view = deployment_service.show(here, endpoint_name)
+    return view, [each for each in _versions(here, view["model_name"]) if each != view["version"]]
+
+
 def _journal(here: Services, view: View) -> View | None:
     """Return how much of a deployment's jobs is kept; None if none are, or if the files can't be looked at now."""
     if not view["settings"].get("journal"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from api.auth import identity
 from api.deployments import service as deployment_service
@@ -24,8 +27,26 @@ View = dict[str, Any]
 _DEFAULT_SINCE = "24h"
 
 
+@dataclass(frozen=True)
+class Draft:
+    """An evaluation that can begin: what it needs is there."""
+
+    evaluation_id: str
+    wanted: NewEvaluation
+    source: dict[str, Any]
+
+
 def create(services: Services, wanted: NewEvaluation) -> View:
-    """Create an evaluation.
+    """Create an evaluation. Raises as `draft`."""
+    ready = draft(services, wanted)
+    with services.database.session() as session:
+        found = add(session, ready)
+        session.commit()
+    return view(found)
+
+
+def draft(services: Services, wanted: NewEvaluation) -> Draft:
+    """Return an evaluation that `add` creates. No transaction is open while the journal is read or a dataset is kept.
 
     Raises:
         DeploymentNotFound: no such endpoint is deployed.
@@ -34,33 +55,29 @@ def create(services: Services, wanted: NewEvaluation) -> View:
         ArtifactStoreUnavailable, QueueUnavailable: the journal can't be read, or the dataset can't be kept.
     """
     source = _dataset(wanted) if wanted.dataset is not None else _time(wanted)
-    found = _created(services, wanted, evaluations.new_id(), source, commits=False)
-    # No transaction is open while the journal is read, and no dataset is kept for an evaluation that is refused.
+    made = Draft(evaluations.new_id(), wanted, source)
+    # No dataset is kept for an evaluation that is refused.
+    with services.database.session() as session:
+        found = add(session, made)
+        session.rollback()
     if wanted.dataset is None:
         _refuse_without_jobs(found)
     else:
         sample.write(found.evaluation_id, _lines(wanted.dataset[: wanted.max_jobs]))
-    return view(_created(services, wanted, found.evaluation_id, source, commits=True))
+    return made
 
 
-def _created(
-    services: Services, wanted: NewEvaluation, evaluation_id: str, source: dict[str, Any], *, commits: bool
-) -> Evaluation:
-    with services.database.session() as session:
-        found = evaluations.create(
-            session,
-            wanted.endpoint_name,
-            wanted.version,
-            source=source,
-            options=_options(wanted),
-            evaluation_id=evaluation_id,
-            actor=identity.current().name,
-        )
-        if commits:
-            session.commit()
-        else:
-            session.rollback()
-    return found
+def add(session: Session, ready: Draft) -> Evaluation:
+    """Create an evaluation. Raises DeploymentNotFound, VersionNotFound, EvaluationRefused."""
+    return evaluations.create(
+        session,
+        ready.wanted.endpoint_name,
+        ready.wanted.version,
+        source=ready.source,
+        options=_options(ready.wanted),
+        evaluation_id=ready.evaluation_id,
+        actor=identity.current().name,
+    )
 
 
 def show(services: Services, evaluation_id: str) -> View:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.http.schema import Answer, RequestSchema, VersionName
+from api.journal.schemas import Moment
 from registry.judging.rollouts import DEFAULT_MIN_JOBS, DEFAULT_STEP_S, DEFAULT_STEPS, MAX_STEP_S, MAX_STEPS, Rules
 
 _Percent = Annotated[float, Field(gt=0, le=100)]
@@ -68,17 +69,34 @@ class RolloutStart(RequestSchema):
         "rollout is paused.",
     )
     rules: RolloutRules = Field(default_factory=RolloutRules, description="When it is aborted.")
+    start: Literal["evaluation"] | None = Field(
+        default=None,
+        description="evaluation: jobs of the journal are replayed on the candidate first, and the rollout waits for "
+        "the verdict: `same` and `better` begin it, `differs` and `worse` abort it, `inconclusive` pauses it.",
+    )
+    since: Moment | None = Field(
+        default=None,
+        description="With `start`, the jobs to replay are those that ended since: a time ago (`24h`) or a time in "
+        "ISO 8601. Default: 24h.",
+    )
     evaluation_id: str | None = Field(
         default=None,
         max_length=32,
-        description="The rollout waits for this evaluation of the version: `same` and `better` begin it, `differs` and "
-        "`worse` abort it, `inconclusive` pauses it.",
+        description="The rollout waits for this evaluation of the version, as for a new one.",
     )
     on_failure: Literal["stable", "fail"] = Field(
         default="stable",
         description="stable: a job that fails on the candidate runs again on the stable version, and its caller gets "
         "that outcome; fail: the job fails.",
     )
+
+    @model_validator(mode="after")
+    def _has_one_evaluation(self) -> Self:
+        if self.start is not None and self.evaluation_id is not None:
+            raise ValueError("needs either start or evaluation_id")
+        if self.since is not None and self.start is None:
+            raise ValueError("since needs start")
+        return self
 
 
 class RolloutRemark(RequestSchema):

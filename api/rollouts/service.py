@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from api.auth import identity
 from api.deployments import service as deployment_service
+from api.evaluations import service as evaluation_service
+from api.evaluations.schemas import NewEvaluation
 from api.process.services import Services
 from api.rollouts.schemas import RolloutStart, ShadowStart
 from registry import deployments
@@ -25,22 +27,35 @@ Transition = Callable[[Session, Rollout, str | None, str | None], None]
 
 
 def start_rollout(services: Services, endpoint_name: str, wanted: RolloutStart) -> View:
-    """Begin a rollout: workers load the candidate, and its first step follows.
+    """Begin a rollout: with its evaluation, or else workers load the candidate, and its first step follows.
 
     Raises:
         DeploymentNotFound, VersionNotFound: there is no such endpoint or version.
         SettingsInvalid: its steps don't grow.
         TrialRefused: the endpoint isn't served, serves this version, or the evaluation is one of something else.
         TrialActive: it has a shadow or a rollout.
+        EvaluationRefused: the journal has no jobs to evaluate it with.
         DeploymentUnconfirmed: the registry has it, but Redis can't be reached.
     """
     plan = Plan(wanted.steps, wanted.min_jobs, wanted.step_s, Rules(**wanted.rules.model_dump()), wanted.on_failure)
+    plan.check()
+    draft = _evaluation(services, endpoint_name, wanted)
     with services.database.session() as session:
         actor, evaluation_id = identity.current().name, wanted.evaluation_id
+        if draft is not None:
+            evaluation_id = evaluation_service.add(session, draft).evaluation_id
         rollouts.create(session, endpoint_name, wanted.version, plan, evaluation_id=evaluation_id, actor=actor)
         session.commit()
     deployment_service.announce(services, [endpoint_name])
     return show_rollout(services, endpoint_name)
+
+
+def _evaluation(services: Services, endpoint_name: str, wanted: RolloutStart) -> evaluation_service.Draft | None:
+    """Return the evaluation that the rollout begins with; None if it needs no new one."""
+    if wanted.start is None:
+        return None
+    asked = NewEvaluation(endpoint_name=endpoint_name, version=wanted.version, since=wanted.since)
+    return evaluation_service.draft(services, asked)
 
 
 def show_rollout(services: Services, endpoint_name: str) -> View:

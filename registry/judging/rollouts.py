@@ -32,6 +32,8 @@ DEFAULT_MIN_JOBS = 200
 DEFAULT_STEP_S = 600.0
 MAX_STEPS = 20
 MAX_STEP_S = 30 * 86_400
+#: The share of jobs that the other version predicts as well, after their ends, when its hosts have nothing else to do.
+COMPARED_SHARE = 0.1
 #: The events of a rollout that are shown.
 SHOWN_EVENTS = 200
 
@@ -420,7 +422,7 @@ def _place(session: Session, rollout: Rollout, weight: float, actor: str | None)
         model_name=rollout.model_name,
         version=rollout.version,
         weight=weight,
-        shadow_share=0.0,
+        shadow_share=COMPARED_SHARE if weight else 0.0,
         salt=rollout.id,
         on_failure=rollout.on_failure,
     )

@@ -20,6 +20,7 @@ import joblib
 from PIL import Image
 
 from registry import examples
+from tests.browser import judging
 from tests.support.calls import expect
 from tests.support.models import Echo, Fussy, Mortal
 from tests.support.servers import browser
@@ -38,7 +39,7 @@ PICTURES = [
     "change-desktop", "swap-desktop", "move-desktop", "job-desktop", "history-desktop", "models-desktop",
     "try-it-desktop", "try-it-phone", "dead-letter-desktop", "model-desktop", "model-phone",
     "register-desktop", "keys-desktop", "webhook-desktop", "jobs-desktop", "jobs-phone",
-    "docs-desktop",
+    "docs-desktop", "evaluation-desktop", "evaluation-phone", "rollout-desktop", "rollout-dark",
 ]  # fmt: skip
 #: Long enough for a line to be seen.
 LOAD_S = int(os.environ.get("LOAD_S", "240"))
@@ -48,6 +49,8 @@ TYPED = {
     "register": {"name": "churn", "input_example": "[34, 2.5, 0, 1]", "metadata": '{"trained_by": "ml-team"}'},
     "key-made": {"name": "mobile_app"},
 }
+#: Keys are asked for, and an evaluation finds the jobs that have just ended.
+ENVIRONMENT = {"QUEUECAST_AUTH": "on", "QUEUECAST_JOURNAL_INTERVAL_S": "0.2"}
 EXAMPLES = {"classifier_prod": [0.5, 0.8, 0.2], "classifier_canary": [0.1, 0.4, 0.9], "quadratic": 2.5}
 
 
@@ -59,7 +62,7 @@ def main() -> int:
         return 1
     stopped = threading.Event()
     with tempfile.TemporaryDirectory() as folder, WebhookReceiver(answer=at_the_second_try) as receiver:
-        stack = Stack(Path(folder) / "stack", env={"QUEUECAST_AUTH": "on", **webhook_environment()})
+        stack = Stack(Path(folder) / "stack", env={**ENVIRONMENT, **webhook_environment()})
         key = stack.queuecast("keys", "create", "ml-team", "--role", "admin", "--new-registry").stdout.strip()
         with stack, Page(program, Path(folder)) as page:
             stack.api.headers["Authorization"] = f"Bearer {key}"
@@ -124,6 +127,7 @@ def prepare(stack: Stack, receiver: WebhookReceiver) -> dict[str, str]:
     delivery = f"/webhooks/deliveries/{told}"
     eventually(lambda: stack.api.get(delivery).json().get("status") == "delivered", 30)
     return {
+        **judging.prepare(stack),
         "job": f"/console/jobs/{raised}",
         "dead-letter": f"/console/dead-letters/{letter}",
         "webhook": f"/console/webhooks/{told}",

@@ -15,6 +15,7 @@ from tests.support.models import Echo, Fussy, Mortal, dumped
 from tests.support.servers.browser import Page
 from tests.support.servers.webhook_receiver import WebhookReceiver
 from tests.support.servers.webhook_receiver import environment as webhook_environment
+from tests.support.service import trials
 from tests.support.service.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -412,6 +413,32 @@ def test_what_failed_stands_first(page: Page, stack: Stack) -> None:
     assert page.value("document.querySelector('tbody tr').id") == "endpoint-zzz"
     assert page.value("document.querySelector('tbody tr.reason').id") == "reason-zzz"
     stack.undeploy("zzz", "reject", wait_s=0)
+
+
+def test_a_rollout_is_begun_by_a_form_watched_and_aborted_after_a_question(page: Page, stack: Stack) -> None:
+    stack.deploy("echo", version="1", endpoint_name="rolled")
+    page.go(f"{stack.url}/console/deployments/rolled")
+    click(page, "Roll out…")
+    page.value("(document.getElementById('steps').value = '25, 100', null)")
+    click(page, "Start")
+    assert page.value("location.pathname") == "/console/deployments/rolled/rollout"
+    assert "Rollout of rolled loading" in " ".join(text(page, "h1").split())
+    trials.begin_rollout(stack, "rolled")
+    shows(page, "h1", "running")
+    shows(page, ".weights figcaption", "version 2: 25 %")
+    whole, part = page.value("[...document.querySelectorAll('.weights rect')].map(each => each.getBBox().width)")
+    assert part / whole == pytest.approx(0.25, abs=0.01)
+    for width, dark in ((1280, True), (390, False), (1280, False)):
+        page.size(width, 800, dark=dark)
+        assert page.value(TOO_FAINT) == []
+        assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+    click(page, "Abort…")
+    assert "Version 1 answers all jobs from now on" in text(page)
+    page.value("(document.getElementById('reason').value = 'Wrong one.', null)")
+    click(page, "Abort")
+    assert "Rollout of rolled aborted" in " ".join(text(page, "h1").split())
+    assert "Wrong one." in text(page, "#rollout")
+    assert stack.view("rolled")["version"] == "1"
 
 
 @pytest.mark.parametrize("dark", [False, True])

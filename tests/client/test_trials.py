@@ -26,6 +26,12 @@ def test_a_rollout_is_started_with_what_is_given(service: FakeService, client: A
     }  # fmt: skip
 
 
+def test_a_rollout_is_started_with_an_evaluation(service: FakeService, client: Any) -> None:
+    service.on("POST", PATH, {**ROLLOUT, "state": "evaluating"}, status=202)
+    assert client.start_rollout("iris", "2", evaluate=True, since="7d").state == "evaluating"
+    assert service.received[0].json == {"version": "2", "start": "evaluation", "since": "7d"}
+
+
 @pytest.mark.parametrize("transition", ["pause", "resume", "promote", "abort"])
 def test_a_rollout_is_steered(service: FakeService, client: Any, transition: str) -> None:
     service.on("POST", f"{PATH}/{transition}", {**ROLLOUT, "state": "aborted"})

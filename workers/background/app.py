@@ -20,6 +20,8 @@ from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
+from workers.judging.monitoring.drift_duty import DriftDuty
+from workers.judging.monitoring.quality_duty import QualityDuty
 from workers.judging.pairs_duty import PairsDuty
 from workers.judging.rollout_duty import RolloutDuty
 from workers.platform import logs
@@ -89,6 +91,10 @@ def _journal_duties() -> Sequence[Duty]:
     return [JournalMover()]
 
 
+def _monitoring_duties() -> Sequence[Duty]:
+    return [QualityDuty(), DriftDuty()]
+
+
 def _rollout_duties() -> Sequence[Duty]:
     return [RolloutDuty(), PairsDuty()]
 
@@ -99,6 +105,7 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     _journal_duties,
     evaluating.duties,
     _rollout_duties,
+    _monitoring_duties,
 )
 
 

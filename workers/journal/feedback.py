@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from registry.deployments import DesiredDeployment
+from workers import keys
 from workers.errors import JournalFull
 from workers.jobs import query, transitions
+from workers.jobs.endings.journal import FEEDBACK_PREFIX
 from workers.jobs.query import JobState
 from workers.journal import feedback_rows, stream
 from workers.journal.feedback_rows import Feedback, FeedbackRow
@@ -42,8 +44,17 @@ class KeptJob(NamedTuple):
 class Truth(NamedTuple):
     """What is right for a job, and how much it counts."""
 
-    value: object
+    value: Any
     weight: float
+
+    def of_rows(self, rows: int, *, many: bool) -> list[Any] | None:
+        """Return one truth for each row of its job; None if there are not as many.
+
+        Of a job with one row that came as `inputs`, the truth may also stand alone.
+        """
+        if not many or (rows == 1 and not isinstance(self.value, list)):
+            return [self.value]
+        return self.value if isinstance(self.value, list) and len(self.value) == rows else None
 
 
 def find(job_ids: Sequence[str], deployments: Mapping[str, DesiredDeployment]) -> dict[str, KeptJob]:
@@ -118,6 +129,14 @@ def give(feedback: Mapping[str, Sequence[Feedback]]) -> None:
             values += [endpoint_name, feedback_rows.lines(some[at : at + _ENTRY_FEEDBACK])]
     if len(values) > 1 and not script(records_client(), _ADD)([], values):
         raise JournalFull("The stream of the journal is full until the background process has moved it to files.")
+
+
+def counts(endpoint_names: Sequence[str]) -> dict[str, int]:
+    """Return a number for each endpoint that grows when feedback comes. Raises redis.RedisError."""
+    if not endpoint_names:
+        return {}
+    found: Any = records_client().hmget(keys.JOURNAL_COUNTS, [FEEDBACK_PREFIX + name for name in endpoint_names])
+    return {name: int(number or 0) for name, number in zip(endpoint_names, found, strict=True)}
 
 
 def truths(endpoint_name: str, since: float) -> dict[str, Truth]:

@@ -326,7 +326,8 @@ class _Run:
 
     def _compare(self, job: SampledJob, answers: dict[str, Answer]) -> None:
         stable, candidate = job.stable or answers[STABLE], answers[CANDIDATE]
-        self._comparison.add(Pair(job.job_id, job.inputs, stable, candidate, answers.get(CONTROL), job.truths))
+        control = answers.get(CONTROL)
+        self._comparison.add(Pair(job.job_id, job.inputs, stable, candidate, control, job.truths, job.weight))
         progress = self._progress
         progress["replayed"] += 1
         progress["control"] += CONTROL in answers

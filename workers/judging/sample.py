@@ -12,7 +12,7 @@ import gzip
 import heapq
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -20,8 +20,9 @@ from typing import Any
 from registry import settings
 from registry.artifacts.named_files import NamedFiles
 from registry.judging.evaluations import Evaluation
-from workers.journal import reading
+from workers.journal import feedback, reading
 from workers.journal.entry import JournalEntry
+from workers.journal.feedback import Truth
 from workers.judging.comparison.pairs import Answer
 from workers.platform import fast_json
 from workers.queues import dealing
@@ -44,8 +45,10 @@ class SampledJob:
     many: bool
     #: The recorded answer of the stable version; None for a row of a dataset.
     stable: Answer | None = None
-    #: One for each row, if the dataset has them.
+    #: One for each row, from the dataset or from feedback.
     truths: list[Any] | None = None
+    #: How much they count.
+    weight: float = 1.0
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -55,8 +58,8 @@ class SampledJob:
     def encoded(self) -> bytes:
         """Return the job as a line of JSON, without its end."""
         stable = None if self.stable is None else asdict(self.stable)
-        document = {"job_id": self.job_id, "inputs": self.inputs, "many": self.many, "truths": self.truths}
-        return fast_json.dumps_celery({**document, "stable": stable})
+        document = {"job_id": self.job_id, "inputs": self.inputs, "many": self.many, "stable": stable}
+        return fast_json.dumps_celery({**document, "truths": self.truths, "weight": self.weight})
 
     @classmethod
     def decoded(cls, line: bytes) -> SampledJob:
@@ -113,9 +116,15 @@ def remove(evaluation_id: str) -> None:
 def _candidates(evaluation: Evaluation) -> Iterator[SampledJob]:
     """Yield the jobs of the journal that the stable version answered and that can run again."""
     source = evaluation.source
+    truths = feedback.truths(evaluation.endpoint_name, source["since"])
     for entry in reading.entries(evaluation.endpoint_name, since=source["since"], until=source["until"]):
         if _is_of(entry, evaluation.model_name, evaluation.stable_version):
-            yield SampledJob(entry.job_id, entry.inputs, entry.many, _answer(entry))
+            found = SampledJob(entry.job_id, entry.inputs, entry.many, _answer(entry))
+            yield _with_truth(found, truths[entry.job_id]) if entry.job_id in truths else found
+
+
+def _with_truth(job: SampledJob, truth: Truth) -> SampledJob:
+    return replace(job, truths=truth.of_rows(len(job.inputs), many=job.many), weight=truth.weight)
 
 
 def _chosen(evaluation: Evaluation, found: Iterable[SampledJob]) -> Iterator[bytes]:

@@ -114,7 +114,7 @@ async def add(client: AsyncRedis, trial_id: str, counts: Mapping[str, int]) -> N
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    values = [LIVES_S, *chain.from_iterable(counts.items())]
+    values: list[str | int] = [LIVES_S, *chain.from_iterable(counts.items())]
     await script(client, _ADD_COUNTS)([keys.arms(trial_id)], values)
 
 
@@ -125,8 +125,9 @@ async def add_pairs(client: AsyncRedis, trial_id: str, endpoint_name: str, pairs
         redis.RedisError: Redis can't be reached.
     """
     most_pairs = max(1, min(MOST_PAIRS, MOST_PAIR_BYTES // max((len(pair) for pair in pairs), default=1)))
-    shared = (trial_id, endpoint_name, most_pairs, PAIRS_DROPPED, LIVES_S)
-    await script(client, _ADD_PAIRS)([keys.arms(trial_id)], [*shared, *pairs])
+    shared: tuple[str | int, ...] = (trial_id, endpoint_name, most_pairs, PAIRS_DROPPED, LIVES_S)
+    values: list[bytes | str | int] = [*shared, *pairs]
+    await script(client, _ADD_PAIRS)([keys.arms(trial_id)], values)
 
 
 def read(trial_id: str) -> TrialFigures:

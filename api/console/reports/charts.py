@@ -72,7 +72,7 @@ def differences(numbers: Mapping[str, Any]) -> Drawn | None:
         paths.append(("high-curve", f"M{x:.1f} 0V{HEIGHT}"))
     summary = f"The candidate answers {words.figure(abs(middle))} {'more' if middle >= 0 else 'less'} on average."
     keys = [("bar", "values"), *([("high-curve", "no difference")] if len(paths) > 1 else [])]
-    axis = Axis(words.figure(edges[0]), "candidate less stable", words.figure(edges[-1]))
+    axis = Axis(words.figure(edges[0]), "candidate minus stable", words.figure(edges[-1]))
     return Drawn("Differences", paths, keys, axis, summary)
 
 

@@ -17,8 +17,8 @@ _LISTED_PAIRS = 20
 _LISTED_CLASSES = 50
 
 
-def report_section(report: Mapping[str, Any]) -> Markup:
-    """Return the section of a report; members of a newer release are left out."""
+def report_section(report: Mapping[str, Any], *, links_jobs: bool = True) -> Markup:
+    """Return the section of a report, with links to its jobs; members of a newer release are left out."""
     known = Report.model_validate(report).model_dump(mode="json")
     rendered = render_template(
         "console/report.html",
@@ -27,6 +27,7 @@ def report_section(report: Mapping[str, Any]) -> Markup:
         scale=charts.disagreement(known) if known["rows"] else None,
         fields=[_field(each) for each in known["fields"]],
         calibration=charts.calibration(known["truths"]) if known["truths"] else None,
+        links_jobs=links_jobs,
         facts=_facts(known["facts"]),
         **words.FILTERS,
     )

@@ -10,11 +10,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.auth.sessions import for_role
 from api.console import forms
 from api.console.reports.section import report_section
-from api.deployments import service as deployment_service
+from api.console.views import other_versions
 from api.evaluations import service
 from api.evaluations.schemas import NewEvaluation
 from api.http.reading import validated
-from api.models import service as model_service
 from api.process import services
 from registry.errors import EvaluationRefused, EvaluationUnfinished, VersionNotFound
 from registry.roles import Role
@@ -86,15 +85,12 @@ def _wanted(form: Mapping[str, str]) -> NewEvaluation:
 def _page(evaluation_id: str, problems: Mapping[str, str]) -> str:
     found = service.show(services.current(), evaluation_id)
     is_open = found["state"] in ("waiting", "loading", "replaying")
-    report = None if found["report"] is None else report_section(found["report"])
+    report = None if found["report"] is None else report_section(found["report"], links_jobs=found["since"] is not None)
     return render_template(
         "console/evaluation.html", evaluation=found, report=report, is_open=is_open, problems=problems
     )
 
 
 def _form(values: Mapping[str, str], problems: Mapping[str, str]) -> str:
-    here = services.current()
-    view = deployment_service.show(here, values.get("endpoint_name", ""))
-    model = model_service.show_model(here, view["model_name"])
-    versions = [each["version"] for each in reversed(model["versions"]) if each["version"] != view["version"]]
+    view, versions = other_versions(services.current(), values.get("endpoint_name", ""))
     return render_template("console/evaluate.html", view=view, versions=versions, values=values, problems=problems)

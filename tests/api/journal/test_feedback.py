@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from workers.journal import feedback, forgetting, moving
 from workers.journal.files import dataset
 from workers.journal.files.writer import writing
 from workers.journal.forgetting import Which
+from workers.judging import sample
+from workers.judging.comparison.comparison import Comparison
+from workers.judging.comparison.pairs import Answer, ComparisonOptions, Pair
 from workers.platform.redis.client import records_client
 
 AT = 1_795_780_800.0
@@ -105,3 +109,46 @@ def test_what_is_forgotten_has_no_feedback_any_more(client: Client, keep: Keep) 
     assert [each.root for each in dataset.files("adding", dataset.FEEDBACK)] == ["feedback"]
     assert forgetting.forget(Which(job_ids=["b"])) == 1
     assert dataset.files("adding", dataset.FEEDBACK) == []
+
+
+def test_an_evaluation_measures_both_versions_by_feedback(client: Client, keep: Keep) -> None:
+    keep(["a", "b", "c"])
+    for job_id, truth, weight in (("a", 3.0, 1), ("b", 5.0, 3)):
+        assert client.post(f"/jobs/{job_id}/feedback", json={"truth": truth, "weight": weight}).status_code == 202
+    evaluation: Any = SimpleNamespace(
+        evaluation_id="e1",
+        endpoint_name="adding",
+        model_name="adder",
+        stable_version="1",
+        source={"since": AT - 1, "until": AT + 1},
+        options={"max_jobs": 10},
+    )
+    assert sample.choose(evaluation) == 3
+    jobs = list(sample.read("e1"))
+    assert [(job.job_id, job.truths, job.weight) for job in jobs] == [("a", [3.0], 1), ("b", [5.0], 3), ("c", None, 1)]
+
+    comparison = Comparison(ComparisonOptions(kinds={"prediction": "number"}))
+    for job in jobs:
+        assert job.stable is not None
+        candidate = Answer("2", [4.0])
+        comparison.add(Pair(job.job_id, job.inputs, job.stable, candidate, truths=job.truths, weight=job.weight))
+    truths = comparison.report()["truths"]
+    assert (truths["jobs"], truths["weighted"]) == (2, True)
+    # 3.0 is 0 and 2 off, 4.0 is 1 and 1 off; the second counts three times.
+    assert (truths["numbers"]["stable_mae"], truths["numbers"]["candidate_mae"]) == (1.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("truth", "rows", "many", "expected"),
+    [
+        ("x", 1, False, ["x"]),
+        ([1, 2], 1, False, [[1, 2]]),
+        ([1, 2], 2, True, [1, 2]),
+        ([1], 1, True, [1]),
+        ("x", 1, True, ["x"]),
+        ([1, 2, 3], 2, True, None),
+        ("x", 2, True, None),
+    ],
+)
+def test_a_truth_is_that_of_its_rows(truth: Any, rows: int, many: bool, expected: list[Any] | None) -> None:
+    assert feedback.Truth(truth, 1.0).of_rows(rows, many=many) == expected

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
+from datetime import datetime
 from typing import Any
 
 import pytest
 import redis
 
 from registry.database import default_database
-from registry.judging import rollouts
+from registry.judging import evaluations, rollouts
 from tests.api.conftest import Client
 from workers import keys
 from workers.judging.pairs_duty import PairsDuty
@@ -123,6 +126,49 @@ def test_what_a_rollout_can_not_do_is_refused_by_name(client: Client) -> None:
     assert "is loading" in refused(client.post(f"{PATH}/pause", json={}), 409, "rollout_refused")
     refused(client.post(f"{PATH}/promote", json={}), 409, "rollout_refused")
     assert "candidate of adding" in refused(client.delete("/models/adder/versions/2"), 409, "version_judged")
+
+
+def keep_job(store: redis.Redis) -> None:
+    """Add an ended job to the journal, as the script that ends jobs does."""
+    result = {"prediction": 3.0, "model_name": "adder", "version": "1", "worker": "w", "batch_size": 1}
+    record = {"status": "SUCCESS", "result": result, "task_id": "a", "finished_at": time.time(), "attempts": 1}
+    shared = json.dumps({"model_name": "adder", "version": "1", "worker": "w"})
+    jobs = "\n".join((json.dumps(record), "{}", "[2.0]"))
+    store.xadd(keys.JOURNAL, {"endpoint_name": "adding", "answered_by": shared, "jobs": jobs})
+
+
+def evaluations_of_adding(client: Client) -> list[Any]:
+    return list(client.get("/evaluations", query_string={"endpoint_name": "adding"}).json["evaluations"])
+
+
+def test_a_rollout_begins_with_an_evaluation_and_waits_for_its_verdict(client: Client, store: redis.Redis) -> None:
+    keep_job(store)
+    made = start(client, start="evaluation")
+    assert (made["state"], made["step"], made["weight"]) == ("evaluating", 0, 0.0)
+    [evaluation] = evaluations_of_adding(client)
+    assert evaluation["evaluation_id"] == made["evaluation_id"]
+    assert (evaluation["version"], evaluation["stable_version"], evaluation["state"]) == ("2", "1", "waiting")
+    since_s = datetime.fromisoformat(evaluation["since"]).timestamp()
+    assert time.time() - since_s == pytest.approx(86_400, abs=60)
+    with default_database().session() as session:
+        rollout = rollouts.latest(session, "adding")
+        assert rollouts.evaluation(session, rollout).is_over is False
+        evaluations.cancel(session, made["evaluation_id"])
+        assert rollouts.evaluation(session, rollout).is_over is True
+
+
+def test_a_rollout_that_is_refused_leaves_no_evaluation(client: Client, store: redis.Redis) -> None:
+    body = {"version": "2", "start": "evaluation"}
+    detail = refused(client.post(PATH, json=body), 409, "evaluation_refused")
+    assert "The journal has no jobs of adding" in detail
+    keep_job(store)
+    refused(client.post(PATH, json={**body, "steps": [10, 1]}), 422, "settings_invalid")
+    refused(client.post(PATH, json={**body, "evaluation_id": "x"}), 422, "request_invalid")
+    refused(client.post(PATH, json={"version": "2", "since": "7d"}), 422, "request_invalid")
+    assert client.post(SHADOW, json={"version": "2"}).status_code == 202
+    refused(client.post(PATH, json=body), 409, "trial_active")
+    assert evaluations_of_adding(client) == []
+    assert refused(client.get(PATH), 404, "rollout_not_found")
 
 
 def test_a_shadow_is_started_shown_and_stopped(client: Client, store: redis.Redis) -> None:

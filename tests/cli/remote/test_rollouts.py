@@ -47,6 +47,12 @@ def test_a_rollout_is_started_with_what_is_named(service: FakeService, command: 
     }
 
 
+def test_a_rollout_is_started_with_an_evaluation(service: FakeService, command: Command) -> None:
+    service.on("POST", PATH, view("evaluating", 0), status=202)
+    assert command("rollout", "start", "prod", "--version", "2", "--evaluate", "--since", "7d").exit_code == 0
+    assert service.received[-1].json == {"version": "2", "start": "evaluation", "since": "7d"}
+
+
 def test_a_rollout_is_shown_with_both_versions(service: FakeService, command: Command) -> None:
     service.on("GET", PATH, view())
     shown = command("rollout", "show", "prod").stdout

@@ -54,7 +54,8 @@ def test_a_rollout_places_its_candidate_with_the_weight_of_each_step(session: Se
     found = deployments.find(session, "e")
     assert found is not None
     assert found.candidate is not None
-    assert (found.candidate.weight, found.revision) == (0.5, 4)
+    assert (found.candidate.weight, found.candidate.shadow_share) == (0.5, rollouts.COMPARED_SHARE)
+    assert found.revision == 4
     moved = rollouts.find(session, rollout.id)
     assert (moved.state, moved.step, moved.weight) == ("running", 1, 0.5)
     assert [each.event for each in rollouts.events(session, rollout.id)] == ["step", "step", "loading"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ def rolled_out(
     candidate: Echo,
     steps: list[float],
     step_s: float,
-    rules: dict[str, float | None] = RULES,
+    rules: Mapping[str, float | None] = RULES,
 ) -> dict[str, Any]:
     """Roll a candidate out, and submit jobs until it is over; each has the right outcome of one version."""
     service.register(name, Echo("1"))

@@ -17,7 +17,7 @@ def test_the_old_name_starts_the_same_process() -> None:
 def test_the_journal_is_moved_and_versions_are_evaluated_without_webhooks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [duty.name for duties in background.DUTIES for duty in duties()]
     assert names == [
-        "moving the journal",
-        *("evaluating versions", "evaluating versions"),
+        *("moving the journal", "evaluating versions", "evaluating versions"),
         *("deciding rollouts", "comparing the answers of candidates"),
+        *("computing quality by feedback", "computing drift"),
     ]

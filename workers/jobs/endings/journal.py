@@ -18,9 +18,11 @@ BYTES_BESIDE_ENTRY = 200
 MOST_ENTRIES = 1_000_000
 #: The stream may have this share of what an endpoint's queue may have (see `keys.LIMITS`), an eighth of Redis's memory.
 STREAM_SHARE_OF_QUEUE_BYTES = 0.5
-#: Fields of `keys.JOURNAL_COUNTS`: the bytes of the stream, and prefixes of numbers of jobs, before an endpoint's name.
+#: Fields of `keys.JOURNAL_COUNTS`: the bytes of the stream, and prefixes before an endpoint's name: of numbers of jobs,
+#: and of how often feedback came.
 STREAM_BYTES = "bytes"
 ADDED_PREFIX, DROPPED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX = "added:", "dropped:", "moved:", "unreadable:"
+FEEDBACK_PREFIX = "feedback:"
 
 
 class AnsweredBy(msgspec.Struct):

@@ -40,6 +40,10 @@ def rollout() -> None:
     help="errors, latency_p95 or disagreement, as NAME=LIMIT; null switches it off; repeatable.",
 )
 @click.option("--on-failure", type=click.Choice(["stable", "fail"]), help="Where a job runs again that fails on it.")
+@click.option(
+    "--evaluate", "is_evaluated", is_flag=True, help="Replay jobs of the journal first; wait for the verdict."
+)
+@click.option("--since", help="With --evaluate: the jobs that ended since, such as 24h or 7d.  [default: 24h]")
 @click.option("--watch", "is_watched", is_flag=True, help="Wait for its end; exit code 1 if it is aborted or paused.")
 @calls_service
 def start_rollout(
@@ -49,6 +53,7 @@ def start_rollout(
     version: str,
     steps: str | None,
     rules: tuple[tuple[str, Any], ...],
+    is_evaluated: bool,
     is_watched: bool,
     **named: Any,
 ) -> None:
@@ -61,6 +66,7 @@ def start_rollout(
     Examples:
       queuecast rollout start classifier_prod --version 2
       queuecast rollout start classifier_prod --version 2 --steps 5,50,100 --step-s 60 --rule disagreement=0.1 --watch
+      queuecast rollout start classifier_prod --version 2 --evaluate --since 7d
     """
     wanted: Document = {"version": version, **{name: value for name, value in named.items() if value is not None}}
     if steps is not None:
@@ -68,6 +74,8 @@ def start_rollout(
             wanted["steps"] = [float(each) for each in steps.split(",")]
         except ValueError as error:
             raise click.BadParameter(f"{steps!r} is not a list of percents such as 1,10,100.") from error
+    if is_evaluated:
+        wanted["start"] = "evaluation"
     if rules:
         wanted["rules"] = dict(rules)
     view = client.post(path_of("deployments", endpoint, "rollout"), wanted)

@@ -12,6 +12,7 @@ from api.console import forms, settings, views
 from api.deployments import service as deployment_service
 from api.errors import EndpointNotDeployed
 from api.models import service as model_service
+from api.monitoring import service as monitoring_service
 from api.process import services
 from api.rollouts import service as rollout_service
 from registry import names
@@ -29,7 +30,17 @@ def show_deployment(endpoint_name: str) -> str:
     with_charts = "X-Queuecast-Live" not in request.headers
     found = views.deployment(services.current(), endpoint_name, with_charts=with_charts)
     has_rollout = rollout_service.has_rollout(services.current(), endpoint_name)
-    return render_template("console/deployment.html", has_rollout=has_rollout, **found)
+    monitored = _monitored(endpoint_name) if with_charts else {}
+    return render_template("console/deployment.html", has_rollout=has_rollout, **monitored, **found)
+
+
+def _monitored(endpoint_name: str) -> views.View:
+    """Return how good the answers are, by feedback, and how inputs and answers drift; None without a journal."""
+    drift = monitoring_service.show_drift(services.current(), endpoint_name)
+    return {
+        "quality": monitoring_service.recent_quality(endpoint_name),
+        "drift": drift if drift["computed_at"] is not None else None,
+    }
 
 
 @blueprint.get("/models/<model_name>/versions/<version>/deploy")
