@@ -30,6 +30,7 @@ LATENCY_SLACK_MS = 5.0
 #: Workers have this long to load the candidate.
 LOAD_S = 1800.0
 _QUANTILE = 0.95
+_LATENCY = "latency_p95"
 
 
 class Action(StrEnum):
@@ -85,6 +86,8 @@ class Progress:
     #: How long the step has lasted, and the candidate's jobs since it began.
     step_age_s: float
     jobs_in_step: int
+    #: Whether the candidate answers all jobs.
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,9 @@ def decide(figures: Figures, rules: Rules, progress: Progress) -> Decision:
     if figures.lost_hosts:
         return Decision(Action.ABORT, f"The candidate has lost {_count(figures.lost_hosts, 'model host')} under a job.")
     found = findings(figures, rules)
+    if progress.is_alone:
+        # Its batches are larger now than those that the stable version had, and take longer.
+        found = [each for each in found if each.rule != _LATENCY]
     broken = next((each for each in found if each.is_broken), None)
     if broken is not None:
         return Decision(Action.ABORT, broken.text)

@@ -200,6 +200,7 @@ def progress(rollout: Rollout, figures: Figures) -> Progress:
         step_s=rollout.step_s,
         step_age_s=_age_s(rollout.step_started_at or rollout.created_at),
         jobs_in_step=figures.candidate.jobs - int(rollout.figures.get("step_start", 0)),
+        is_alone=rollout.weight >= 1.0,
     )
 
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
 from typing import cast
 
 from redis.asyncio import Redis as AsyncRedis
@@ -114,7 +113,9 @@ async def add(client: AsyncRedis, trial_id: str, counts: Mapping[str, int]) -> N
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    values: list[str | int] = [LIVES_S, *chain.from_iterable(counts.items())]
+    values: list[str | int] = [LIVES_S]
+    for name, number in counts.items():
+        values += [name, number]
     await script(client, _ADD_COUNTS)([keys.arms(trial_id)], values)
 
 

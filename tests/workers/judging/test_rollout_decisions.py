@@ -72,6 +72,12 @@ def test_differences_of_few_milliseconds_are_no_harm() -> None:
     assert rollout_decisions.decide(figures, Rules(), OVER).action is Action.STEP
 
 
+def test_times_are_not_compared_once_the_candidate_answers_all_jobs() -> None:
+    figures = of_candidate(latencies={SLOW: 300})
+    assert rollout_decisions.decide(figures, Rules(), OVER).action is Action.ABORT
+    assert rollout_decisions.decide(figures, Rules(), replace(OVER, is_alone=True)).action is Action.STEP
+
+
 def test_figures_are_shown_with_what_they_say_about_each_rule() -> None:
     found = rollout_decisions.document(replace(GOOD, disagreements=60), Rules(latency_p95=None))
     assert [(each["rule"], each["state"]) for each in found["rules"]] == [
