@@ -11,6 +11,7 @@ from registry.signatures.output_shape import OutputShape
 from registry.trials.candidates import Candidate
 from workers.engine.intake.messages import Dealt, QueuedJob
 from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
+from workers.measures import arms
 from workers.measures.arms import Arm
 from workers.platform import fast_json
 from workers.queues import dealing
@@ -50,6 +51,8 @@ class Trial:
             self.note_failure(job, failure)
             if job.dealt is not None:
                 job.dealt.fell_back = True
+            # One of them may be the cause, and would take the host from other callers' jobs.
+            job.alone = job.alone or failure in {arms.LOST_HOSTS, arms.TIMED_OUT}
             job.claimed_at = started_at
         self._run_on_stable(list(jobs))
 
