@@ -15,6 +15,7 @@ from api.deployments import service as deployment_service
 from api.evaluations.schemas import DatasetRow, NewEvaluation
 from api.journal.schemas import moment
 from api.process.services import Services
+from registry import deployments
 from registry.errors import EvaluationRefused
 from registry.judging import evaluations
 from registry.judging.evaluations import Evaluation, EvaluationState
@@ -61,10 +62,21 @@ def draft(services: Services, wanted: NewEvaluation) -> Draft:
         found = add(session, made)
         session.rollback()
     if wanted.dataset is None:
+        _refuse_excluded(services, found)
         _refuse_without_jobs(found)
     else:
         sample.write(found.evaluation_id, _lines(wanted.dataset[: wanted.max_jobs]))
     return made
+
+
+def _refuse_excluded(services: Services, found: Evaluation) -> None:
+    with services.database.session() as session:
+        deployment = deployments.find(session, found.endpoint_name)
+    if deployment is not None and deployment.settings.journal_exclude:
+        raise EvaluationRefused(
+            f"The journal of {found.endpoint_name!r} has hashes in the place of fields (journal_exclude), which are no "
+            "inputs to replay. Evaluate it on a dataset."
+        )
 
 
 def add(session: Session, ready: Draft) -> Evaluation:

@@ -359,7 +359,8 @@ def promote(  # noqa: PLR0913 - a transition, by name
     """running, paused → promoted: the endpoint serves the candidate's version alone."""
     states = (RolloutState.RUNNING, RolloutState.PAUSED)
     _refuse_unless(rollout, "promote", states)
-    # The deployment's row is locked first, as by every other change; and the rollout ends before the swap would end it.
+    # The version is locked, then the deployment's row, as by a deploy. The rollout ends before the swap would end it.
+    versions.hold(session, rollout.model_name, rollout.version)
     candidates.lock(session, rollout.endpoint_name)
     _transit(
         session, rollout, "promote", states, RolloutState.PROMOTED, reason=reason, actor=actor, details=details,

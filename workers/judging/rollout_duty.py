@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from registry import deployments
 from registry.database import Database, default_database
 from registry.deployments import DesiredDeployment
-from registry.errors import CandidateGone, RolloutRefused, ShadowNotFound, TrialRefused
+from registry.errors import CandidateGone, RegistryUnavailable, RolloutRefused, ShadowNotFound, TrialRefused
 from registry.judging import rollouts, shadows
 from registry.judging.rollouts import Rollout
 from registry.judging.shadows import Shadow
@@ -79,6 +79,11 @@ class RolloutDuty:
                 session.commit()
             except _OUTRUN as error:
                 _log.info("a decision about %s was not needed any more: %s", trial.endpoint_name, error)
+                return False
+            except (QueueUnavailable, RegistryUnavailable):
+                raise
+            except Exception:  # noqa: BLE001 - the other trials are looked at all the same
+                _log.exception("looking at the trial of %s failed", trial.endpoint_name)
                 return False
         return is_changed
 
