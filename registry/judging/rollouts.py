@@ -32,7 +32,7 @@ DEFAULT_MIN_JOBS = 200
 DEFAULT_STEP_S = 600.0
 MAX_STEPS = 20
 MAX_STEP_S = 30 * 86_400
-#: The share of the stable version's jobs that the candidate predicts as well, after their ends, when its hosts are idle.
+#: The share of the stable version's jobs that the candidate predicts as well, after their ends, on hosts that are idle.
 COMPARED_SHARE = 0.1
 #: The events of a rollout that are shown.
 SHOWN_EVENTS = 200
