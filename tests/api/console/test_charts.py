@@ -47,3 +47,9 @@ def test_a_page_of_an_endpoint_without_jobs_says_so(client: Client, adding: View
     assert "0 jobs ended" in shown
     assert "No worker was running to look." in shown
     assert "No job has ended or waited in this time." in shown
+
+
+def test_what_is_live_of_a_page_comes_without_charts_and_figures(client: Client, adding: View) -> None:
+    answer = client.get("/console/deployments/adding", headers={"X-Queuecast-Live": "1"})
+    assert answer.status_code == 200
+    assert "The last hour" not in answer.text

@@ -30,7 +30,7 @@ def show_deployment(endpoint_name: str) -> str:
     with_charts = "X-Queuecast-Live" not in request.headers
     found = views.deployment(services.current(), endpoint_name, with_charts=with_charts)
     has_rollout = rollout_service.has_rollout(services.current(), endpoint_name)
-    monitored = _monitored(endpoint_name) if with_charts else {}
+    monitored = _monitored(endpoint_name) if with_charts else {"quality": None, "drift": None}
     return render_template("console/deployment.html", has_rollout=has_rollout, **monitored, **found)
 
 
