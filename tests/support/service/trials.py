@@ -23,7 +23,8 @@ from workers.measures.arms import TrialFigures
 
 #: What the candidates do to one of 20 rows, and what is counted of it.
 FAULTS = {"raise": arms.ERRORS, "kill": arms.LOST_HOSTS, "shape": arms.WRONG_SHAPE, "slow": ""}
-JOBS = 100
+#: Enough that the candidate surely gets some of the rows at which it fails: half of 15.
+JOBS = 300
 
 
 def start(stack: Stack, name: str, fault: str, *, weight: float = 0.5, shadow_share: float = 0.0) -> str:
