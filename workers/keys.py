@@ -83,7 +83,7 @@ KEPT_INPUTS = "queuecast:kept-inputs"
 KEPT_INPUT_BYTES = "queuecast:kept-input-bytes"
 #: Stream: jobs that have ended and that the journal keeps, until they are in its files (see `jobs.journal`).
 JOURNAL = "queuecast:journal"
-#: Hash: bytes of that stream; what became of jobs and endpoint -> how many of them.
+#: Hash: bytes of that stream; jobs of each endpoint that were added, dropped, moved and unreadable.
 JOURNAL_COUNTS = "queuecast:journal:counts"
 #: String: the process that may write the journal's files; gone when its time is over.
 JOURNAL_WRITER = "queuecast:journal:writer"

@@ -13,7 +13,7 @@ from registry.deployments import DesiredDeployment
 from workers import keys
 from workers.errors import JournalFull
 from workers.jobs import query, transitions
-from workers.jobs.endings.journal import FEEDBACK_PREFIX
+from workers.jobs.endings.journal import FEEDBACK_PREFIX, is_kept
 from workers.jobs.query import JobState
 from workers.journal import feedback_rows, stream
 from workers.journal.feedback_rows import Feedback, FeedbackRow
@@ -22,14 +22,11 @@ from workers.journal.positions import Position
 from workers.platform import fast_json
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client
-from workers.queues import dealing
 from workers.settings import load
 
 _log = logging.getLogger(__name__)
 
 _ADD = Lua("workers.journal", "add_feedback")
-#: The salt by which the journal chooses its jobs.
-_SALT = "journal"
 #: The script takes few thousand arguments, and an entry is in memory as a whole.
 _ENTRY_FEEDBACK = 500
 
@@ -84,8 +81,7 @@ def _is_chosen(view: query.JobView, deployments: Mapping[str, DesiredDeployment]
     deployment = deployments.get(view.endpoint_name)
     if deployment is None or view.state not in (JobState.SUCCEEDED, JobState.FAILED):
         return False
-    share = deployment.settings.journal
-    return share > 0 and (share >= 1 or dealing.share(_SALT, view.job_id) < share)
+    return is_kept(deployment.settings.journal, view.job_id)
 
 
 def _search(left: set[str]) -> Iterator[tuple[str, KeptJob]]:

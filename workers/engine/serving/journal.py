@@ -10,18 +10,16 @@ import msgspec
 
 from registry.deployments import DesiredDeployment
 from workers.engine.intake.messages import QueuedJob
-from workers.jobs.endings.journal import NOTHING_KEPT, AnsweredBy, Beside, JournalPart
+from workers.jobs.endings.journal import NOTHING_KEPT, AnsweredBy, Beside, JournalPart, is_kept
 from workers.jobs.transitions import Finish
 from workers.journal.exclusion import Exclusion
 from workers.measures.counters import Kind
 from workers.platform import fast_json
 from workers.platform.texts import short_repr
-from workers.queues import dealing
 from workers.settings import load
 from workers.tracing.spans import trace_id
 
 _log = logging.getLogger(__name__)
-_SALT = "journal"
 #: Cancelled and expired jobs have no outcome.
 _KEPT_KINDS = (Kind.SUCCEEDED, Kind.FAILED)
 _encode = msgspec.json.Encoder().encode
@@ -47,7 +45,7 @@ def _lines(
 ) -> Iterator[tuple[int, bytes]]:
     share, excluded = deployment.settings.journal, exclusion(*deployment.settings.journal_exclude)
     for number, (job, finish) in enumerate(zip(jobs, finishes, strict=True), 1):
-        if finish.kind in _KEPT_KINDS and (share >= 1 or dealing.share(_SALT, job.job_id) < share):
+        if finish.kind in _KEPT_KINDS and is_kept(share, job.job_id):
             try:
                 yield (
                     number,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from workers.queues import dealing
+
 #: Redis's own bytes for an entry, approximately.
 BYTES_BESIDE_ENTRY = 200
 #: Most entries of the stream.
@@ -23,6 +25,15 @@ STREAM_SHARE_OF_QUEUE_BYTES = 0.5
 STREAM_BYTES = "bytes"
 ADDED_PREFIX, DROPPED_PREFIX, MOVED_PREFIX, UNREADABLE_PREFIX = "added:", "dropped:", "moved:", "unreadable:"
 FEEDBACK_PREFIX = "feedback:"
+
+
+#: Each job has the same share in all processes.
+_SALT = "journal"
+
+
+def is_kept(share: float, job_id: str) -> bool:
+    """Whether the journal of a deployment with this share (0 to 1) keeps a job."""
+    return share >= 1 or (share > 0 and dealing.share(_SALT, job_id) < share)
 
 
 class AnsweredBy(msgspec.Struct):

@@ -35,7 +35,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class StreamFigures:
-    """The stream, and what became of jobs, by endpoint."""
+    """The bytes and the age of the stream, and the numbers of jobs that were added and dropped, by endpoint."""
 
     size_bytes: int
     lag_s: float
