@@ -95,10 +95,11 @@ class Workers:
     def pair(self, trial_id: str, job_id: str, stable: Any = "cat", candidate: Any = "cat") -> str:
         """Write the answers of both versions to a job; return the id of the pair."""
         answers = {
-            arm: {"version": version, "predictions": None if answer is None else [answer]}
+            # Workers leave out what is None.
+            arm: {"version": version} | ({} if answer is None else {"predictions": [answer]})
             for arm, version, answer in (("stable", "1", stable), ("candidate", "2", candidate))
         }
-        pair = {"job_id": job_id, "inputs": [[1.0]], **answers, "control": None, "truths": None, "weight": 1.0}
+        pair = {"job_id": job_id, "inputs": [[1.0]], **answers}
         entry: dict[Any, Any] = {"trial_id": trial_id, "endpoint_name": "e", "pair": json.dumps(pair)}
         return str(self.store.xadd(keys.PAIRS, entry))
 

@@ -13,7 +13,7 @@ class Answer:
 
     version: str
     #: One for each row; None for an error.
-    predictions: list[Any] | None
+    predictions: list[Any] | None = None
     error_code: str | None = None
     error_message: str | None = None
     #: Time of the model for the batch that the job was in.
