@@ -94,7 +94,7 @@ def config(services: Services, name: str, version: str | None) -> dict[str, Any]
         "max_batch_size": settings.batch_rows,
         "input": [_configured(each) for each in _inputs(deployment)],
         "output": [_configured(each) for each in outputs],
-        "instance_group": [{"name": deployment.endpoint_name, "kind": "KIND_CPU", "count": settings.hosts}],
+        "instance_group": [{"name": deployment.endpoint_name, "kind": "KIND_CPU", "count": settings.most_hosts}],
         "dynamic_batching": {"max_queue_delay_microseconds": round(settings.max_batch_delay_ms * 1000)},
         "parameters": {
             "endpoint_name": {"string_value": deployment.endpoint_name},

@@ -344,7 +344,7 @@ class HostPool:
                 slot.start_afresh()
         self.desired = desired
         self._size.settings = desired.settings
-        wanted = desired.settings.hosts
+        wanted = desired.settings.first_hosts
         while len(self._slots) < wanted:
             shared = self._serving, self._pace, self._stop_limit, self._changed, self._proves_time_limit
             trials = (lambda: self.side), self.copies, lambda: self._is_nice
@@ -399,7 +399,7 @@ class HostPool:
             "state": self.state,
             "error": self.error,
             "hosts": len(hosts),
-            "hosts_wanted": self.desired.settings.hosts,
+            "hosts_wanted": self.desired.settings.first_hosts,
             "pids": [host.pid for host in hosts],
             "memory_bytes": sum(host.memory_bytes for host in hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import Assignment, calls_service, waits
+from api.cli.options import Assignment, Hosts, calls_service, waits
 from api.cli.output import Output, local_time, to_json
 from api.cli.remote.deployments import changes, waiting
 from registry.serving_settings import ServingSettings
@@ -42,6 +42,7 @@ def _rows_or_auto(text: str) -> int | str:
     type=float,
     help="With auto: target for the time that a job waits for a host and is predicted.  [default: 100]",
 )
+@click.option("--hosts", type=Hosts(), help="Model hosts in each worker: a number, or a range such as 0-4.")
 @click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
 @click.option(
     "--events",
@@ -71,7 +72,8 @@ def deploy(
     \b
     Examples:
       queuecast deploy binary_classifier
-      queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --set hosts=2
+      queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --hosts 2
+      queuecast deploy binary_classifier --hosts 0-4 --set idle_s=60
       queuecast deploy binary_classifier --alias champion --follow --endpoint classifier_prod
       queuecast deploy binary_classifier --max-batch-size auto --target-latency-ms 50
     """
