@@ -241,6 +241,11 @@ class ServingSettings(BaseModel):
         return self.hosts.max if isinstance(self.hosts, HostsRange) else self.hosts
 
     @property
+    def has_range(self) -> bool:
+        """Whether the number of hosts changes with the jobs that wait."""
+        return isinstance(self.hosts, HostsRange)
+
+    @property
     def may_sleep(self) -> bool:
         """Whether an idle deployment has no hosts."""
         return self.least_hosts == 0

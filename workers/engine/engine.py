@@ -27,6 +27,7 @@ from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
 from workers.engine.reconciler import Reconciler
+from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving.cancellation import Cancellation
 from workers.engine.serving.endpoint import Endpoint
 from workers.engine.supervision import cancelled, supervised
@@ -139,6 +140,7 @@ class Engine:
             "listening for cancellations": _listen(records, keys.CANCEL_CHANNEL, cancellation.nudge),
             "reconciling deployments": reconciler.run,
             "cancelling jobs": cancellation.run,
+            "scaling": Scaler(self.endpoints).run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
@@ -220,7 +222,7 @@ class Engine:
 
     def _served(self) -> dict[str, int]:
         deployed = {name: each for name, each in self.endpoints.items() if not each.desired.is_replay}
-        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.serves}
+        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.is_proved}
 
     async def _wind_up(self, context: Context) -> None:
         """Finish jobs, give back the rest, remove the report: in this order, each within its time limit."""

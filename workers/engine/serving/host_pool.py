@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -290,6 +291,8 @@ class HostPool:
         #: Copies of jobs that the other version of a trial has answered.
         self.copies = Copies(context)
         self._is_nice = False
+        #: When it began to load (s, monotonic).
+        self.began_at = time.monotonic()
         self._slots: list[HostSlot] = []
         self._serving = asyncio.Event()
         self._stopping = False
@@ -326,16 +329,14 @@ class HostPool:
 
     def can_serve(self, desired: DesiredDeployment) -> bool:
         """Whether these hosts hold the deployment's version; most other settings can change while they run."""
-        return _loaded_content(self.desired) == _loaded_content(desired)
+        return can_serve(self.desired, desired)
 
     def can_apply(self, desired: DesiredDeployment) -> bool:
         """Whether it can serve the deployment with its settings: a lower limit takes hosts that have started with it.
 
         Under a limit that is too low, every host is lost with its batch. So new hosts prove it before these stop.
         """
-        return self.can_serve(desired) and not (
-            _lowers_memory_limit(self.desired, desired) or _lowers_time_limit(self.desired, desired)
-        )
+        return can_take_over(self.desired, desired)
 
     def apply(self, desired: DesiredDeployment) -> None:
         """Apply settings, and start or stop hosts to match their number; a deploy starts missing hosts at once."""
@@ -366,6 +367,11 @@ class HostPool:
         """Let the hosts take batches, with the batch size of this version."""
         self._batcher.size = self._size
         self._serving.set()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether its hosts have or get jobs or copies of jobs."""
+        return bool(self.running_jobs or self.copies.arrived.is_set())
 
     async def stop(self) -> None:
         """Finish the running batches, then stop the hosts; return when they have exited."""
@@ -419,6 +425,16 @@ class HostPool:
             self._on_ready()
         elif not self.ready_hosts:
             self.on_lost()
+
+
+def can_serve(before: DesiredDeployment, after: DesiredDeployment) -> bool:
+    """Whether hosts of one deployment hold the version of another."""
+    return _loaded_content(before) == _loaded_content(after)
+
+
+def can_take_over(before: DesiredDeployment, after: DesiredDeployment) -> bool:
+    """Whether hosts of one deployment can serve another as it is: none of its limits is lower."""
+    return can_serve(before, after) and not (_lowers_memory_limit(before, after) or _lowers_time_limit(before, after))
 
 
 def _lowers_memory_limit(before: DesiredDeployment, after: DesiredDeployment) -> bool:

@@ -146,7 +146,7 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
       MEAN 15M, P95 15M whole-job time (ms) over the last 15 minutes
     \b
     Columns of an endpoint's hosts:
-      STATE             loading, ready, failed or stopping
+      STATE             loading, ready, failed, stopping or asleep
       HOSTS             ready model hosts, of the configured number
       MEMORY MB         resident memory of these hosts together
       LOAD MS           how long the model took to load
