@@ -140,7 +140,7 @@ class Engine:
             "listening for cancellations": _listen(records, keys.CANCEL_CHANNEL, cancellation.nudge),
             "reconciling deployments": reconciler.run,
             "cancelling jobs": cancellation.run,
-            "scaling": Scaler(self.endpoints).run,
+            "scaling": Scaler(context, self.endpoints).run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,

@@ -160,6 +160,14 @@ class Endpoint:
         return not beside and not self.busy and not current.is_used and current.ready_hosts > 0
 
     @property
+    def scaled_pool(self) -> HostPool | None:
+        """The serving hosts whose number changes with the jobs that wait; None if there are none."""
+        current, settings = self._current, self.desired.settings
+        if current is None or not settings.has_range or self.desired.intent is not Intent.SERVE or self.retired:
+            return None
+        return current
+
+    @property
     def has_hosts(self) -> bool:
         """Whether any host runs, starts or stops."""
         return bool(self._current or self._next or self._candidate or self._stopping)

@@ -293,6 +293,8 @@ class HostPool:
         self._is_nice = False
         #: When it began to load (s, monotonic).
         self.began_at = time.monotonic()
+        #: Between the bounds of the settings; see `scale`.
+        self.wanted_hosts: int = desired.settings.first_hosts if replaces is None else replaces.wanted_hosts
         self._slots: list[HostSlot] = []
         self._serving = asyncio.Event()
         self._stopping = False
@@ -307,6 +309,21 @@ class HostPool:
     def ready_hosts(self) -> int:
         """The number of hosts whose model is loaded."""
         return sum(slot.host is not None for slot in self._slots)
+
+    @property
+    def busy_hosts(self) -> int:
+        """The number of hosts that have jobs."""
+        return sum(bool(slot.running_jobs) for slot in self._slots)
+
+    @property
+    def rows_ended(self) -> int:
+        """The rows of all batches that have ended."""
+        return self._pace.rows_ended
+
+    @property
+    def batches_ended(self) -> int:
+        """The batches that have ended."""
+        return self._pace.batches_ended
 
     @property
     def error(self) -> str | None:
@@ -345,7 +362,12 @@ class HostPool:
                 slot.start_afresh()
         self.desired = desired
         self._size.settings = desired.settings
-        wanted = desired.settings.first_hosts
+        self.scale(self.wanted_hosts)
+
+    def scale(self, hosts: int) -> None:
+        """Start or stop hosts until there are so many, within the settings; a host that stops finishes its batch."""
+        settings = self.desired.settings
+        self.wanted_hosts = wanted = min(max(hosts, settings.first_hosts), settings.most_hosts)
         while len(self._slots) < wanted:
             shared = self._serving, self._pace, self._stop_limit, self._changed, self._proves_time_limit
             trials = (lambda: self.side), self.copies, lambda: self._is_nice
@@ -405,7 +427,7 @@ class HostPool:
             "state": self.state,
             "error": self.error,
             "hosts": len(hosts),
-            "hosts_wanted": self.desired.settings.first_hosts,
+            "hosts_wanted": self.wanted_hosts,
             "pids": [host.pid for host in hosts],
             "memory_bytes": sum(host.memory_bytes for host in hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),

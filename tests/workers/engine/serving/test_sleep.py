@@ -40,7 +40,7 @@ class Running:
         self.launcher = FakeLauncher()
         self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
         self.endpoint = Endpoint(self.context, wanted())
-        self.scaler = Scaler({"adding": self.endpoint})
+        self.scaler = Scaler(self.context, {"adding": self.endpoint})
 
     @property
     def states(self) -> list[HostsState]:
@@ -80,9 +80,9 @@ def state_of(job_id: str) -> JobState:
 
 def test_an_idle_endpoint_has_no_hosts_and_goes_on_taking_jobs(store: redis.Redis, with_redis: WithRedis) -> None:
     async def idle(now: Running) -> None:
-        now.scaler.look(now.endpoint.used_at + 59)
+        await now.scaler.look(now.endpoint.used_at + 59)
         assert now.endpoint.serves
-        now.scaler.look(now.endpoint.used_at + 60)
+        await now.scaler.look(now.endpoint.used_at + 60)
         await until(lambda: not now.endpoint.has_hosts)
         assert now.launcher.hosts[0].exited.done()
         assert now.states == [HostsState.ASLEEP]
@@ -115,11 +115,11 @@ def test_it_never_sleeps_while_a_job_runs_or_waits(store: redis.Redis, with_redi
         assert not now.endpoint.sleep()
         await until(lambda: now.endpoint.running_jobs)
         assert not now.endpoint.sleep()
-        now.scaler.look(now.endpoint.used_at + 1_000)
+        await now.scaler.look(now.endpoint.used_at + 1_000)
         assert now.endpoint.serves
         now.launcher.hosts[0].may_answer.set()
         await until(lambda: not now.endpoint.busy)
-        now.scaler.look(now.endpoint.used_at + 59)  # idle since the last look only
+        await now.scaler.look(now.endpoint.used_at + 59)  # idle since the last look only
         assert now.endpoint.serves
 
     serve(with_redis, busy)
