@@ -279,12 +279,20 @@ def _serving_status(
         return _ready_status(desired, ready, errors, in_group, before.text)
     if (resting := _resting_status(mine, errors, before.text)) is not None:
         return resting
-    return _unready_status(desired, load_error, before)
+    return _unready_status(desired, _waits(mine), load_error, before)
 
 
-def _unready_status(desired: DesiredDeployment, load_error: str | None, before: _Before) -> tuple[str, str | None]:
+def _waits(mine: list[VersionReport]) -> str | None:
+    """Return why no host of this version can be started now; None if one could."""
+    reasons = [reason for each in mine if (reason := each.get("waits_for"))]
+    return f"A model host {reasons[0]}." if reasons and len(reasons) == len(mine) else None
+
+
+def _unready_status(
+    desired: DesiredDeployment, waits: str | None, load_error: str | None, before: _Before
+) -> tuple[str, str | None]:
     if not load_error:
-        return DEPLOYING, "The model is being loaded." + before.text
+        return DEPLOYING, (waits or "The model is being loaded.") + before.text
     if before.is_same_version:
         return DEGRADED, f"The settings of revision {desired.revision} don't work: {load_error}{before.text}"
     return FAILED, load_error + before.text
@@ -299,7 +307,7 @@ def _resting_status(mine: list[VersionReport], errors: list[str], before: str) -
     if errors and (waking or asleep):
         return DEGRADED, f"A worker failed to load it: {errors[0]}"
     if waking:
-        return LOADING, "The model is being loaded for waiting jobs."
+        return LOADING, _waits(mine) or "The model is being loaded for waiting jobs."
     return (ASLEEP, "It has no hosts while it is idle; its next job loads it.") if asleep else None
 
 

@@ -94,7 +94,9 @@ class Reconciler:
                 if wanted.intent is Intent.SERVE or (wanted.intent is not Intent.PARK and backlogs[name]):
                     self._endpoints[name] = endpoint = Endpoint(self._context, wanted)
                     if served.get(name) == wanted.revision:
-                        endpoint.begin_asleep()
+                        facts = await self._context.versions.facts([wanted.artifact_sha256])
+                        found = facts.get(wanted.artifact_sha256)
+                        endpoint.begin_asleep(found.load_ms if found else None)
                     endpoint.apply(wanted)
             elif endpoint.desired != wanted:
                 endpoint.apply(wanted)

@@ -59,6 +59,8 @@ class VersionReport(TypedDict):
     #: 95th percentile of recent batches, from claim to answer, and of the model's part.
     batch_p95_ms: float | None
     predict_p95_ms: float | None
+    #: Why no host can be started now, e.g. for want of memory; missing otherwise.
+    waits_for: NotRequired[str]
     #: When a job began to wake it (s since the epoch), while it is loaded for waiting jobs; missing otherwise.
     woken_at: NotRequired[float]
     #: "candidate" for the hosts of a candidate (see `arms.Arm`); missing for others.

@@ -44,7 +44,7 @@ class RecordingEndpoint:
         self.desired = desired
         self.applied.append(desired.revision)
 
-    def begin_asleep(self) -> None:
+    def begin_asleep(self, _load_ms: float | None) -> None:
         self.began_asleep = True
 
     def retire(self) -> None:

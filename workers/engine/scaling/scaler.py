@@ -82,6 +82,7 @@ class Scaler:
             pool.rows_ended,
             pool.batches_ended,
             failed=pool.ready_hosts < pool.wanted_hosts and pool.error is not None,
+            has_room=self._context.memory.has_room(self._context.versions.known_need(pool.desired)),
         )
         self._growths[pool], hosts = decide(self._growths.get(pool, Growth()), seen, bounds)
         if hosts != seen.hosts:

@@ -70,7 +70,9 @@ class Endpoint:
     @property
     def _can_wake(self) -> bool:
         """Whether a job loads the version, or it is being loaded for jobs."""
-        return self._sleep is not None and (self._next is None or self._next.state is HostsState.LOADING)
+        if self._sleep is None or self._next is None:
+            return self._sleep is not None
+        return self._next.state is HostsState.LOADING and self._next.waits_for is None
 
     @property
     def credit(self) -> int:
@@ -338,9 +340,13 @@ class Endpoint:
         return self._next is None and not wanted
 
     def _next_changed(self) -> None:
-        """Give back the jobs for which a version was loaded that can't be; other workers may have it."""
-        if self._current is None and self._next is not None and self._next.state is HostsState.FAILED:
+        """Give back the jobs for which a version was loaded that can't be now; other workers may have it."""
+        if self._current is not None or self._next is None:
+            return
+        if self._next.state is HostsState.FAILED or self._next.waits_for is not None:
             self._give_back(self._batcher.take_all())
+        else:
+            self._context.intake.ring(self.name)
 
     def _promote_if_candidates(self, desired: DesiredDeployment) -> None:
         """Serve the candidate's version with the hosts that have it, if the deployment's version is that one now."""
@@ -418,6 +424,8 @@ class Endpoint:
         asleep, self._sleep = self._sleep, None
         began_at = pool.began_at if asleep is None or asleep.woken_at is None else asleep.began_at
         self._load_ms = round((now - began_at) * 1000, 3)
+        loaded = self._context.versions.loaded(pool.desired.artifact_sha256, self._load_ms)
+        self._context.in_background(loaded)
 
     def _stop_hosts(self) -> None:
         for pool in (self._current, self._next):

@@ -19,7 +19,9 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
+from workers.engine.memory.budget import Claim
 from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_limit_bytes
+from workers.engine.serving.host_memory import HostMemory
 from workers.engine.serving.pace import PaceMeter
 from workers.engine.serving.trials.copies import Copies
 from workers.engine.serving.trials.trial import Side
@@ -73,6 +75,7 @@ class HostSlot:
         self._feed = HostFeed(context, batcher, deployment, pace, stop_limit, self._stopping, side)
         self._copies = Copies(context) if copies is None else copies
         self._is_nice = is_nice
+        self.memory = HostMemory(context, on_change)
         self._task = asyncio.get_running_loop().create_task(self._run_hosts())
 
     @property
@@ -83,6 +86,7 @@ class HostSlot:
     async def stop(self) -> None:
         """Finish the running batch, then stop the host; return when it has exited."""
         self._stopping.set()
+        self.memory.ending()
         await asyncio.wait([self._task])
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
@@ -142,9 +146,27 @@ class HostSlot:
         return loop.time() - began
 
     async def _start_host(self) -> RemoteHost:
+        """Start a host once there is memory for it, and load the model."""
+        while True:
+            wanted = self._deployment()
+            self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
+            claim = await self.memory.claim(wanted)
+            wanted = self._deployment()  # settings may have changed during the wait
+            try:
+                host = await self._load_host(wanted, claim)
+            except HostStartFailed:
+                if not claim.is_refused:
+                    raise
+                continue  # by now it is known what it needs
+            finally:
+                if claim.pid is None:
+                    self._context.memory.release(claim)
+            if await self.memory.fits(claim, host):
+                return host
+            await asyncio.shield(host.stop())
+
+    async def _load_host(self, wanted: DesiredDeployment, claim: Claim) -> RemoteHost:
         """Start a host and load the model; the artifact's checksum is verified each time."""
-        wanted = self._deployment()
-        self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
         artifact = await asyncio.to_thread(self._context.artifacts.hold, wanted.artifact_sha256)
         request = LoadRequest(
             str(artifact.path),
@@ -157,6 +179,7 @@ class HostSlot:
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
         host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
+        self.memory.started(claim, host)
         if wanted.is_replay:
             processes.give_way(host.pid)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
@@ -340,6 +363,13 @@ class HostPool:
         return HostsState.FAILED if self.error else HostsState.LOADING
 
     @property
+    def waits_for(self) -> str | None:
+        """Why no host can be started now; None if one has its model, loads it or has failed."""
+        if self.ready_hosts:
+            return None
+        return next((slot.memory.waits_for for slot in self._slots if slot.memory.waits_for), None)
+
+    @property
     def outputs(self) -> list[OutputDescription] | None:
         """The model's outputs, as determined from its input example; None if unknown."""
         return next((slot.host.outputs for slot in self._slots if slot.host is not None), None)
@@ -437,6 +467,8 @@ class HostPool:
             "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
         }
+        if self.waits_for is not None:
+            report["waits_for"] = self.waits_for
         if self.side is not None and self.side.arm is Arm.CANDIDATE:
             report["arm"] = Arm.CANDIDATE.value
         return report

@@ -18,9 +18,11 @@ from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
+from workers.hosts.processes import MemoryUsage
 from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures.reports import HostsState
@@ -208,3 +210,105 @@ def test_a_worker_that_starts_leaves_a_version_asleep_that_has_been_served(
         assert state_of("a") is JobState.SUCCEEDED
 
     with_redis(start)
+
+
+class TwoEndpoints:
+    """Two endpoints on a worker with memory for one host."""
+
+    def __init__(self, client: Redis, *, host_mb: int = 60, limit_mb: int = 100) -> None:
+        self.intake = RecordingIntake()
+        self.launcher = FakeLauncher()
+        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
+        self.context.measure_memory = lambda _pid: MemoryUsage(host_mb * MEBIBYTE, host_mb * MEBIBYTE)
+        self.first = Endpoint(self.context, wanted())
+        self.second = Endpoint(self.context, replace(wanted(), endpoint_name="other", artifact_sha256="1" * 64))
+        self.context.memory = MemoryBudget(limit_mb * MEBIBYTE, lambda: [self.first, self.second])
+
+    async def stop(self) -> None:
+        await until_done(self.first.stop())
+        await until_done(self.second.stop())
+        await until_done(self.context.settle())
+
+
+def with_two(with_redis: WithRedis, what: Callable[[TwoEndpoints], Any], **more: int) -> None:
+    async def done(client: Redis) -> None:
+        now = TwoEndpoints(client, **more)
+        try:
+            await what(now)
+        finally:
+            for host in now.launcher.hosts:
+                host.may_answer.set()
+            await now.stop()
+
+    with_redis(done)
+
+
+def test_an_idle_endpoint_sleeps_when_another_needs_its_memory(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def evict(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.serves)
+        now.second.apply(now.second.desired)
+        await until(lambda: now.second.serves)
+        assert now.first.is_asleep
+        assert now.launcher.hosts[0].exited.done()
+        now.first.receive([queued_job("a")])
+        await until(lambda: now.first.serves and not now.first.busy)
+        assert now.second.is_asleep
+        assert now.context.memory.evictions == 2
+        await now.stop()
+        assert state_of("a") is JobState.SUCCEEDED
+
+    with_two(with_redis, evict)
+
+
+def test_a_host_that_waits_for_memory_says_so_and_leaves_its_jobs_in_the_queue(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def wait(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.serves)
+        now.launcher.hosts[0].may_answer.clear()
+        now.first.receive([queued_job("a")])
+        await until(lambda: now.first.running_jobs)
+        await now.context.versions.measured("1" * 64, 60 * MEBIBYTE)
+        now.second.begin_asleep()
+        now.second.apply(now.second.desired)
+        now.second.receive([queued_job("b")])
+        await until(lambda: now.intake.given_back == ["b"])
+        [report] = now.second.report()["versions"]
+        assert report["waits_for"] == "waits for memory: needs 60 MiB, 60 of 100 MiB in use"
+        assert (report["state"], now.second.capacity) == (HostsState.LOADING, 0)
+        now.launcher.hosts[0].may_answer.set()
+        await until(lambda: not now.first.busy)
+        now.context.memory.serve_waiters()
+        await until(lambda: now.second.serves)
+        assert now.first.is_asleep
+
+    with_two(with_redis, wait)
+
+
+def test_a_first_host_that_takes_more_than_was_guessed_makes_way_until_there_is_room(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def guess(now: TwoEndpoints) -> None:
+        now.first.apply(replace(now.first.desired, settings=deployment(hosts=1, max_batch_delay_ms=0).settings))
+        await until(lambda: now.first.serves)
+        now.second.apply(now.second.desired)
+        await until(lambda: "waits_for" in now.second.report()["versions"][0])
+        assert now.launcher.hosts[1].exited.done()
+        assert now.first.serves
+        assert not now.second.report()["versions"][0]["error"]
+        now.first.retire()
+        await until(lambda: now.second.serves)
+
+    with_two(with_redis, guess)
+
+
+def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def refuse(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.report()["versions"][0]["state"] is HostsState.FAILED)
+        error = now.first.report()["versions"][0]["error"]
+        assert "needs 200 MiB of memory, and this worker has 100 MiB for hosts" in str(error)
+
+    with_two(with_redis, refuse, host_mb=200)
