@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.service.conftest import StartWorker
-from tests.support.calls import expect
+from tests.support.calls import Document, expect
 from tests.support.models import Heavy
 from tests.support.service.stack import Stack, Worker
 from workers.hosts import processes
@@ -41,6 +41,10 @@ def measured(worker: Worker) -> Iterator[list[float]]:
         thread.join()
 
 
+def listed(service: Stack) -> Document:
+    return expect(200, service.api.get("/deployments"))
+
+
 def status_of(service: Stack, name: str) -> str:
     return str(service.view(name)["status"])
 
@@ -64,3 +68,8 @@ def test_more_models_than_fit_answer_every_job_within_the_budget(
     assert len(accepted) == JOBS_OF_EACH * len(endpoints)
     assert [each["prediction"][0] for each in outcomes] == list(accepted.values())
     assert max(samples) <= BUDGET_MB + ERROR_MB
+    [memory] = [each for each in listed(service)["workers"] if each["worker_group"] == name]
+    assert memory["budget_bytes"] == BUDGET_MB << 20
+    assert memory["used_bytes"] <= memory["budget_bytes"]
+    assert memory["evictions"] >= memory["cold_starts"] >= 2
+    assert 0 < memory["cold_start_p50_ms"] <= memory["cold_start_p95_ms"]
