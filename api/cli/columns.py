@@ -77,7 +77,7 @@ MEANINGS = {
     "RUNTIME": "How the artifact is loaded",
     "SHA256": "The beginning of the artifact's digest",
     "SIZE": "The artifact's size",
-    "STATE": "loading, ready, failed, stopping or asleep (hosts); the state of the evaluation",
+    "STATE": "loading, ready, failed, stopping, asleep or not placed (hosts); the state of the evaluation",
     "STATUS": "The status of the deployment, job or webhook",
     "SUBMITTED": "When the job was submitted",
     "TABLE": "The table of the registry",

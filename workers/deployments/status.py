@@ -178,7 +178,8 @@ def _view(
     in_group = sum(worker["worker_group"] == desired.worker_group for worker in workers)
     queued = backlog.depth + backlog.delayed.count + sum(each.endpoint["waiting"] for each in seen)
     load_error = _load_error(desired, seen, in_group, queued)
-    status, reason = _status(desired, seen, in_group, backlog, load_error)
+    elsewhere = sum(_is_left_to_others(each) for each in seen)
+    status, reason = _status(desired, seen, in_group, elsewhere, backlog, load_error)
     return {
         "endpoint_name": desired.endpoint_name,
         "model_name": desired.model_name,
@@ -205,11 +206,21 @@ def _worker_view(seen: _Seen, version: VersionReport) -> dict[str, Any]:
     return {"worker": seen.worker["worker"], **version}
 
 
-def _status(
-    desired: DesiredDeployment, seen: list[_Seen], in_group: int, backlog: Backlog, load_error: str | None
+def _is_left_to_others(seen: _Seen) -> bool:
+    """Whether a worker serves a deployment only when others can't: it is not missed."""
+    return any(each["state"] == HostsState.NOT_PLACED for each in seen.endpoint["versions"])
+
+
+def _status(  # noqa: PLR0913, PLR0917 - called in one place
+    desired: DesiredDeployment,
+    seen: list[_Seen],
+    in_group: int,
+    elsewhere: int,
+    backlog: Backlog,
+    load_error: str | None,
 ) -> tuple[str, str | None]:
     if desired.intent is Intent.SERVE:
-        return _serving_status(desired, seen, in_group, load_error)
+        return _serving_status(desired, seen, in_group, in_group - elsewhere, load_error)
     if desired.intent is Intent.PARK:
         return (DRAINING, "Running jobs are being finished.") if seen else (PARKED, None)
     if seen or backlog.depth or backlog.delayed.count:
@@ -264,11 +275,14 @@ def _delayed_reason(desired: DesiredDeployment, backlog: Backlog) -> str:
 
 
 def _serving_status(
-    desired: DesiredDeployment, seen: list[_Seen], in_group: int, load_error: str | None
+    desired: DesiredDeployment, seen: list[_Seen], in_group: int, placed: int, load_error: str | None
 ) -> tuple[str, str | None]:
     if not in_group:
         return DEPLOYING, f"No worker of group {desired.worker_group!r} is running; jobs wait in the queue."
-    mine = [version for each in seen if (version := each.at(desired.revision))]
+    if not placed:
+        return DEPLOYING, "A worker is about to take it over."
+    found = [version for each in seen if (version := each.at(desired.revision))]
+    mine = [each for each in found if each["state"] != HostsState.NOT_PLACED]
     ready = [each for each in mine if each["state"] == HostsState.READY]
     errors = [each["error"] for each in mine if each["state"] == HostsState.FAILED and each["error"]]
     before = _still_serving(seen, desired)
@@ -276,7 +290,7 @@ def _serving_status(
     if ready and troubles:
         return DEGRADED, f"Redis refuses commands. {troubles[0]}"
     if ready:
-        return _ready_status(desired, ready, errors, in_group, before.text)
+        return _ready_status(desired, ready, errors, placed, before.text)
     if (resting := _resting_status(mine, errors, before.text)) is not None:
         return resting
     return _unready_status(desired, _waits(mine), load_error, before)
@@ -312,13 +326,13 @@ def _resting_status(mine: list[VersionReport], errors: list[str], before: str) -
 
 
 def _ready_status(
-    desired: DesiredDeployment, ready: list[VersionReport], errors: list[str], in_group: int, before: str
+    desired: DesiredDeployment, ready: list[VersionReport], errors: list[str], placed: int, before: str
 ) -> tuple[str, str | None]:
     if errors:
-        return DEGRADED, f"Ready on {len(ready)} of {in_group} workers; elsewhere: {errors[0]}{before}"
+        return DEGRADED, f"Ready on {len(ready)} of {placed} workers; elsewhere: {errors[0]}{before}"
     if before:
         # A swap is over when no worker serves the previous version.
-        return DEPLOYING, f"Ready on {len(ready)} of {in_group} workers.{before}"
+        return DEPLOYING, f"Ready on {len(ready)} of {placed} workers.{before}"
     short = [each for each in ready if each["hosts"] < _least_hosts(desired, each)]
     if short:
         return DEGRADED, short[0]["error"] or "A model host is being replaced."

@@ -29,6 +29,7 @@ from workers.engine.intake.redis import RedisIntake
 from workers.engine.memory.budget import MemoryBudget
 from workers.engine.memory.limit import limit_bytes
 from workers.engine.memory.meter import MemoryMeter
+from workers.engine.placement.placement import Placement
 from workers.engine.reconciler import Reconciler
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving.cancellation import Cancellation
@@ -51,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 #: Time limit of the last writes when the worker stops; jobs without a record run again elsewhere.
 _LAST_WRITES_S = 5.0
+#: Time limit of the notice that the worker stops.
+_NOTICE_S = 1.0
 #: Changes within this time are reported together.
 _REPORT_DELAY_S = 0.02
 #: Interval of reports while there are jobs: the depth of a queue includes the jobs that wait here.
@@ -150,7 +153,8 @@ class Engine:
         context.launcher.start_spare()
         intake = context.intake
         release = Release(records, intake.source, beside_records=self._settings.queues_beside_records)
-        reconciler = Reconciler(context, release, self.endpoints, self._desired)
+        placement = Placement(context, self.endpoints)
+        reconciler = Reconciler(context, release, self.endpoints, self._desired, placement)
         cancellation = Cancellation(records, self.endpoints)
         fetching = asyncio.create_task(supervised("fetching messages", intake.run))
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
@@ -161,6 +165,7 @@ class Engine:
             "reconciling deployments": reconciler.run,
             "cancelling jobs": cancellation.run,
             "measuring memory": self._memory_meter(context).run,
+            "placing endpoints": placement.run,
             "scaling": Scaler(context, self.endpoints).run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
@@ -249,6 +254,8 @@ class Engine:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "holder": holder,
+            "follows_placement": True,
+            "is_leaving": self._closing is not None and self._closing.is_set(),
             "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
         }
         return report if memory is None else {**report, "memory": memory}
@@ -262,6 +269,7 @@ class Engine:
         endpoints = list(self.endpoints.values())
         for endpoint in endpoints:
             endpoint.retire()
+        context.in_background(self._announce_leaving(context))
         await self._finish(endpoints)
         running = [job for endpoint in endpoints for job in endpoint.running_jobs]
         if running:
@@ -277,6 +285,15 @@ class Engine:
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("some jobs stay leased until the leases of this worker expire: %r", error)
         await asyncio.to_thread(context.launcher.close)
+
+    async def _announce_leaving(self, context: Context) -> None:
+        """Let other workers take over the endpoints now, while jobs are finished here."""
+        try:
+            async with asyncio.timeout(_NOTICE_S):
+                await reports.write(context.records, self._build_report(context.intake.holder))
+                await context.records.publish(keys.NUDGE_CHANNEL, "leaving")
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.info("other workers take over when the report of this one has run out: %r", error)
 
     async def _finish(self, endpoints: list[Endpoint]) -> None:
         """Let running jobs finish, within the grace period and until `hurry` is called."""

@@ -14,6 +14,7 @@ from registry.deployments import DesiredDeployment, Intent
 from registry.errors import RegistryError
 from workers import keys
 from workers.engine.context import Context
+from workers.engine.placement.placement import Placement
 from workers.engine.serving.endpoint import Endpoint
 from workers.engine.upkeep import redis_hash
 from workers.engine.upkeep.redis_memory import RedisMemory
@@ -42,11 +43,13 @@ class Reconciler:
         release: Release,
         endpoints: dict[str, Endpoint],
         read_desired: Callable[[], list[DesiredDeployment]],
+        placement: Placement,
     ) -> None:
         self._context = context
         self._release = release
         self._endpoints = endpoints
         self._read_desired = read_desired
+        self._placement = placement
         self._memory = RedisMemory(context.records)
         self._nudged = asyncio.Event()
         self._quiet_since: dict[str, float] = {}
@@ -87,35 +90,40 @@ class Reconciler:
         # Before any job of the deployment can end here.
         deployed = [each for each in desired.values() if not each.is_replay]
         await self._write_callbacks(deployed)
-        served = await self._served(desired.values())
+        asleep = await self._look_at_places(desired.values(), backlogs)
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
                 if wanted.intent is Intent.SERVE or (wanted.intent is not Intent.PARK and backlogs[name]):
                     self._endpoints[name] = endpoint = Endpoint(self._context, wanted)
-                    if served.get(name) == wanted.revision:
-                        facts = await self._context.versions.facts([wanted.artifact_sha256])
-                        found = facts.get(wanted.artifact_sha256)
-                        endpoint.begin_asleep(found.load_ms if found else None)
+                    endpoint.is_placed = self._placement.is_placed(wanted)
+                    if endpoint.is_placed and name in asleep:
+                        endpoint.begin_asleep(asleep[name])
                     endpoint.apply(wanted)
             elif endpoint.desired != wanted:
                 endpoint.apply(wanted)
         for name in self._endpoints.keys() - desired.keys():
             self._endpoints[name].retire()
+        await self._placement.apply()
         await self._write_limits(deployed)
         await self._snapshots.write(deployed)
         winds_down = self._wind_down(backlogs)
         await self._drop_queues(desired.values())
         return winds_down
 
-    async def _served(self, desired: Iterable[DesiredDeployment]) -> dict[str, int]:
-        """Return the revisions that have been served of deployments that this worker may begin to serve asleep."""
-        new = [each for each in desired if each.endpoint_name not in self._endpoints and not each.is_replay]
-        names = [each.endpoint_name for each in new if each.settings.may_sleep and each.intent is Intent.SERVE]
-        if not names:
-            return {}
-        revisions = await self._context.records.hmget(keys.SERVED, names)
-        return {name: int(each) for name, each in zip(names, revisions, strict=True) if each is not None}
+    async def _look_at_places(
+        self, desired: Iterable[DesiredDeployment], backlogs: dict[str, int]
+    ) -> dict[str, float | None]:
+        """Decide what is served here; return the deployments that begin asleep, with the time of a load (ms)."""
+        known = self._endpoints
+        wanted = [
+            each
+            for each in desired
+            if each.intent is Intent.SERVE or each.endpoint_name in known or backlogs[each.endpoint_name]
+        ]
+        self._placement.keep([each.endpoint_name for each in wanted])
+        await self._placement.look(wanted)
+        return await self._placement.asleep([each for each in wanted if each.endpoint_name not in known])
 
     async def _drop_queues(self, desired: Iterable[DesiredDeployment]) -> None:
         """Delete the queues of ended replays, and of endpoints undeployed more than `unused_queue_ttl_s` ago."""

@@ -111,12 +111,16 @@ def _decided(session: Session, trial: Rollout | Shadow, seen: Sequence[SeenRepor
 def candidate_pools(
     desired: DesiredDeployment, trial: Rollout | Shadow, seen: Sequence[SeenReport]
 ) -> list[VersionReport | None]:
-    """Return the report on the candidate's hosts of each worker of the deployment's group; None without one."""
+    """Return the report on the candidate's hosts of each worker of the deployment's group; None without one.
+
+    Workers that leave the deployment to others are left out.
+    """
     return [
         next((each for each in versions if _is_candidate(each, trial)), None)
         for worker in seen
         if worker["worker_group"] == desired.worker_group
         for versions in [worker["endpoints"].get(desired.endpoint_name, {"versions": []})["versions"]]
+        if not any(each["state"] == HostsState.NOT_PLACED for each in versions)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.client import Pipeline as AsyncPipeline
 
 from registry.signatures.output_columns import OutputDescription
 from workers import keys
@@ -35,6 +36,8 @@ class HostsState(StrEnum):
     STOPPING = "stopping"
     #: Has no hosts, and takes jobs: the first one loads the version.
     ASLEEP = "asleep"
+    #: Has no hosts and takes no jobs: other workers of the group serve the deployment.
+    NOT_PLACED = "not placed"
 
 
 class VersionReport(TypedDict):
@@ -101,6 +104,10 @@ class EndpointReport(TypedDict):
     load_failure: NotRequired[LoadFailure | None]
     #: The error with which Redis refuses its commands, "" for none; missing in reports of earlier releases.
     trouble: NotRequired[str]
+    #: The hosts that have jobs; missing in reports of earlier releases.
+    busy_hosts: NotRequired[int]
+    #: Whether the next worker in the ranking should serve it as well; missing in reports of earlier releases.
+    asks_next: NotRequired[bool]
 
 
 class MemoryReport(TypedDict):
@@ -129,6 +136,10 @@ class WorkerReport(TypedDict):
     holder: NotRequired[str]
     #: Missing in reports of earlier releases.
     memory: NotRequired[MemoryReport]
+    #: Whether it serves deployments with a range of hosts only where it is placed; workers of earlier releases don't.
+    follows_placement: NotRequired[bool]
+    #: Whether it finishes its jobs and stops.
+    is_leaving: NotRequired[bool]
     endpoints: Mapping[str, EndpointReport]
 
 
@@ -173,7 +184,7 @@ async def remove(client: AsyncRedis, worker_name: str) -> None:
         await pipeline.execute()
 
 
-def queue_reads(pipeline: redis.client.Pipeline) -> None:
+def queue_reads(pipeline: redis.client.Pipeline | AsyncPipeline) -> None:
     """Queue the reads of all reports on a pipeline: 3 commands."""
     pipeline.time()
     pipeline.zrange(keys.WORKERS, 0, -1, withscores=True)

@@ -16,6 +16,7 @@ from tests.workers.conftest import WithRedis, submit
 from tests.workers.stand_ins import context, deployment
 from workers import keys, tasks
 from workers.engine.intake.leases import Leases
+from workers.engine.placement.placement import Placement
 from workers.engine.reconciler import Reconciler
 from workers.engine.upkeep.releasing import Release
 from workers.engine.upkeep.sweeper import Sweeper
@@ -122,7 +123,8 @@ def test_a_job_that_could_not_be_sent_is_forgotten_with_its_callback(store: redi
 
 async def write_callbacks(desired: list[DesiredDeployment], client: AsyncRedis) -> None:
     release = Release(client, Leases(client, 20.0), beside_records=True)
-    await Reconciler(context(client), release, {}, list)._write_callbacks(desired)
+    engine = context(client)
+    await Reconciler(engine, release, {}, list, Placement(engine, {}))._write_callbacks(desired)
 
 
 def test_a_deployments_callback_is_for_jobs_without_one_of_their_own(store: redis.Redis, with_redis: WithRedis) -> None:

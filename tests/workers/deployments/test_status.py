@@ -17,7 +17,7 @@ from workers.measures import reports
 from workers.measures.reports import HostsState, VersionReport
 from workers.platform.redis.client import connect
 
-LOADING, READY, FAILED, STOPPING, ASLEEP = HostsState
+LOADING, READY, FAILED, STOPPING, ASLEEP, NOT_PLACED = HostsState
 #: For what no worker reports anything of.
 NOTHING = ()
 Versions = list[tuple[VersionReport, ...]]
@@ -87,6 +87,14 @@ def woken(state: HostsState = LOADING, **more: Any) -> VersionReport:
         ([(woken(FAILED, error="the weights are missing"),)], "failed", "the weights are missing"),
         ([(version_report(ASLEEP), version_report(STOPPING))], "asleep", "its next job loads it"),
         ([(version_report(ASLEEP, revision=2),), (ready(1),)], "deploying", "keeps serving"),
+        ([(ready(),), (version_report(NOT_PLACED),)], "active", None),
+        ([(version_report(ASLEEP),), (version_report(NOT_PLACED), version_report(STOPPING))], "asleep", "its next job"),
+        ([(version_report(LOADING),), (version_report(NOT_PLACED),)], "deploying", "being loaded"),
+        # The next worker tries it now.
+        ([(failed(),), (version_report(NOT_PLACED),)], "deploying", "being loaded"),
+        ([(failed(),), (ready(),), (version_report(NOT_PLACED),)], "degraded", "Ready on 1 of 2 workers"),
+        ([(version_report(NOT_PLACED),)], "deploying", "about to take it over"),
+        ([(ready(2), ready(1)), (version_report(NOT_PLACED, revision=2),)], "deploying", "Ready on 1 of 1 workers."),
     ],
 )
 def test_status_of_a_deployment_whose_hosts_end_while_it_is_idle(

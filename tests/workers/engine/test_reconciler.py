@@ -23,6 +23,7 @@ from workers import keys
 from workers.engine import reconciler as reconciler_module
 from workers.engine.context import Context
 from workers.engine.intake.leases import Leases
+from workers.engine.placement.placement import Placement
 from workers.engine.reconciler import Reconciler
 from workers.engine.supervision import cancelled
 from workers.engine.upkeep.releasing import Release
@@ -39,6 +40,12 @@ class RecordingEndpoint:
         self.busy = False
         self.has_hosts = False
         self.began_asleep = False
+        self.is_placed = True
+        self.busy_hosts = 0
+
+    @property
+    def name(self) -> str:
+        return self.desired.endpoint_name
 
     def apply(self, desired: DesiredDeployment) -> None:
         self.desired = desired
@@ -46,6 +53,9 @@ class RecordingEndpoint:
 
     def begin_asleep(self, _load_ms: float | None) -> None:
         self.began_asleep = True
+
+    def place(self, *, is_placed: bool) -> None:
+        self.is_placed = is_placed
 
     def retire(self) -> None:
         self.retired = True
@@ -63,7 +73,8 @@ class Running:
         self.fails: Exception | None = None
         self.passes = 0
         release = Release(client, Leases(client, 20.0), beside_records=True)
-        self.reconciler = Reconciler(self.context, release, self.endpoints, self._read)
+        placement = Placement(self.context, self.endpoints)
+        self.reconciler = Reconciler(self.context, release, self.endpoints, self._read, placement)
 
     def _read(self) -> list[DesiredDeployment]:
         self.passes += 1

@@ -83,6 +83,13 @@ def decide(growth: Growth, sight: Sight, bounds: Bounds) -> tuple[Growth, int]:
     return _shrunk(replace(growth, measured_from=None, rate_before=None), sight, bounds)
 
 
+def is_short(growth: Growth, sight: Sight, bounds: Bounds) -> bool:
+    """Whether jobs wait too long although the version has all hosts that it can have on this worker."""
+    if sight.wait_s is None or sight.wait_s <= bounds.target_wait_s or sight.ready < sight.hosts:
+        return False
+    return sight.hosts >= bounds.most or sight.now < growth.refused_until or not sight.has_room
+
+
 def needed_rise(hosts_before: int) -> float:
     """Return the factor by which the rate has to rise with one host more than so many."""
     return max(_LEAST_RISE, 1 + _NEEDED_SHARE / hosts_before)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from redis import RedisError
 
 from workers.engine.context import Context
-from workers.engine.scaling.growth import Bounds, Growth, Sight, decide
+from workers.engine.scaling.growth import MEASURED_S, Bounds, Growth, Sight, decide, is_short
 from workers.engine.serving.endpoint import Endpoint
 from workers.engine.serving.host_pool import HostPool
 from workers.measures import paces
@@ -30,6 +30,8 @@ class Scaler:
         self._context = context
         self._endpoints = endpoints
         self._growths: WeakKeyDictionary[HostPool, Growth] = WeakKeyDictionary()
+        #: Since when jobs wait too long with all hosts that a pool can have (monotonic, s).
+        self._short_since: WeakKeyDictionary[HostPool, float] = WeakKeyDictionary()
 
     async def run(self) -> None:
         """Look at all endpoints, again and again."""
@@ -56,7 +58,9 @@ class Scaler:
             if name in queued and (waited_for := self._endpoints.get(name)) is not None:
                 unfinished = queued[name] + len(waited_for.waiting_jobs) + len(pool.running_jobs)
                 wait_s = await self._wait_s(name, pool, unfinished)
-            self._scale(pool, now, wait_s)
+            sight = self._scale(pool, now, wait_s)
+            if (scaled_for := self._endpoints.get(name)) is not None:
+                self._ask_next(scaled_for, pool, sight)
 
     async def _wait_s(self, name: str, pool: HostPool, unfinished: int) -> float | None:
         """Estimate the wait behind so many jobs, at the pace of all workers."""
@@ -70,9 +74,19 @@ class Scaler:
         pace, _ = await asyncio.to_thread(paces.default_paces().of, name)
         return own_s if pace is None or pace.hosts < own["hosts"] else _wait_s(pace, unfinished)
 
-    def _scale(self, pool: HostPool, now: float, wait_s: float | None) -> None:
-        settings = pool.desired.settings
-        bounds = Bounds(settings.first_hosts, settings.most_hosts, settings.wait_target_s, settings.idle_limit_s)
+    def _ask_next(self, endpoint: Endpoint, pool: HostPool, sight: Sight) -> None:
+        """Let the next worker serve the endpoint as well once jobs have waited too long for a while."""
+        is_overloaded = False
+        if is_short(self._growths[pool], sight, _bounds(pool)):
+            is_overloaded = sight.now - self._short_since.setdefault(pool, sight.now) >= MEASURED_S
+        else:
+            self._short_since.pop(pool, None)
+        if is_overloaded is not endpoint.is_overloaded:
+            endpoint.is_overloaded = is_overloaded
+            self._context.changed.set()
+
+    def _scale(self, pool: HostPool, now: float, wait_s: float | None) -> Sight:
+        bounds = _bounds(pool)
         seen = Sight(
             now,
             pool.wanted_hosts,
@@ -88,6 +102,12 @@ class Scaler:
         if hosts != seen.hosts:
             _log.info("%s: %d hosts in the place of %d", pool.desired.endpoint_name, hosts, seen.hosts)
             pool.scale(hosts)
+        return seen
+
+
+def _bounds(pool: HostPool) -> Bounds:
+    settings = pool.desired.settings
+    return Bounds(settings.first_hosts, settings.most_hosts, settings.wait_target_s, settings.idle_limit_s)
 
 
 def _wait_s(pace: Pace, unfinished: int) -> float:

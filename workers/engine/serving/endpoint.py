@@ -13,7 +13,7 @@ from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
 from workers.engine.serving.candidate import CandidateArm, CandidateEnds
 from workers.engine.serving.host_pool import HostPool
-from workers.engine.serving.sleep import Sleep
+from workers.engine.serving.sleep import Sleep, without_hosts
 from workers.measures.paces import Pace
 from workers.measures.reports import EndpointReport, HostsState, LoadFailure, VersionReport
 
@@ -44,6 +44,10 @@ class Endpoint:
         self._stopping: set[HostPool] = set()
         #: Whether this worker takes no more jobs of this endpoint, whatever the deployment's intent.
         self.retired = False
+        #: Whether this worker serves the endpoint; otherwise other workers of the group do. Changed by `place`.
+        self.is_placed = True
+        #: Whether jobs wait too long here with all hosts that this worker can have for it.
+        self.is_overloaded = False
 
     @property
     def name(self) -> str:
@@ -53,12 +57,19 @@ class Endpoint:
     @property
     def capacity(self) -> int:
         """The most jobs to hold at once: a batch for each host, and one that is being collected."""
-        if self.retired or self.desired.intent is Intent.PARK:
+        if self._gives_back:
             return 0
         if self.desired.intent is Intent.REJECT:
             return _REJECTED_AT_ONCE
         beside = 0 if self._candidate is None else self._candidate.most_waiting
         return self._own_capacity + beside
+
+    @property
+    def _gives_back(self) -> bool:
+        """Whether its jobs are for other workers, or for a later deploy."""
+        if self.retired or self.desired.intent is Intent.PARK:
+            return True
+        return not self.is_placed and self.desired.intent is not Intent.REJECT
 
     @property
     def _own_capacity(self) -> int:
@@ -170,6 +181,18 @@ class Endpoint:
         return current
 
     @property
+    def busy_hosts(self) -> int:
+        """The number of serving hosts that have jobs."""
+        return self._current.busy_hosts if self._current else 0
+
+    @property
+    def asks_next(self) -> bool:
+        """Whether the next worker should serve it too: its version can't be loaded here now, or jobs wait too long."""
+        beside = self._next
+        cannot = beside is not None and (beside.state is HostsState.FAILED or beside.waits_for is not None)
+        return self.is_placed and not self.retired and (cannot or (self.is_overloaded and self._current is not None))
+
+    @property
     def has_hosts(self) -> bool:
         """Whether any host runs, starts or stops."""
         return bool(self._current or self._next or self._candidate or self._stopping)
@@ -179,7 +202,7 @@ class Endpoint:
         self.desired = desired
         self._promote_if_candidates(desired)
         self._batcher.settings = desired.settings
-        if desired.intent in (Intent.SERVE, Intent.DRAIN) and not self.retired:
+        if desired.intent in (Intent.SERVE, Intent.DRAIN) and not self._gives_back:
             self._start_or_keep_hosts(desired)
             self._start_or_keep_candidate(desired)
             self._context.intake.ring(self.name)
@@ -219,6 +242,13 @@ class Endpoint:
             self._context.counters.evicted(self.desired)
         return has_slept
 
+    def place(self, *, is_placed: bool) -> None:
+        """Begin to serve, or leave the endpoint to other workers: give back waiting jobs, and finish running ones."""
+        _log.info("%s is %s this worker", self.name, "placed on" if is_placed else "left to others by")
+        self.is_placed = is_placed
+        self.apply(self.desired)
+        self._context.changed.set()
+
     def retire(self) -> None:
         """Give back waiting jobs, finish running ones, and stop the hosts: other workers may serve the endpoint."""
         self.retired = True
@@ -228,7 +258,7 @@ class Endpoint:
         """Accept jobs that were fetched from the queue; if the endpoint is asleep, they wake it."""
         self.used_at = time.monotonic()
         self._context.event_buffer.received(jobs, self.desired.settings.events)
-        if self.retired or self.desired.intent is Intent.PARK:
+        if self._gives_back:
             self._give_back(jobs)
         elif self.desired.intent is Intent.REJECT:
             self._reject(jobs)
@@ -297,10 +327,14 @@ class Endpoint:
             "trouble": "; ".join(
                 f"Can't {what}: {why}" for what, why in self._context.troubles.get(self.name, {}).items()
             ),
+            "busy_hosts": self.busy_hosts,
+            "asks_next": self.asks_next,
         }
 
     def _version_reports(self, pools: list[HostPool]) -> list[VersionReport]:
         asleep = self._sleep
+        if not self.is_placed and self.desired.intent is Intent.SERVE:
+            return [without_hosts(self.desired, HostsState.NOT_PLACED), *(pool.report() for pool in pools)]
         if asleep is None:
             return [pool.report() for pool in pools]
         reports = [asleep.waking(pool.report()) if pool is self._next else pool.report() for pool in pools]

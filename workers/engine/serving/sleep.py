@@ -46,34 +46,10 @@ class Sleep:
 
     def report(self) -> VersionReport:
         """Return the report on the version that has no hosts."""
-        base: VersionReport = self.last or {
-            "model_name": self.desired.model_name,
-            "version": self.desired.version,
-            "revision": self.desired.revision,
-            "state": HostsState.ASLEEP,
-            "error": None,
-            "hosts": 0,
-            "hosts_wanted": 0,
-            "pids": [],
-            "memory_bytes": 0,
-            "load_ms": self.load_ms,
-            "outputs": None,
-            "batch_size": self.desired.settings.batch_rows if self.desired.settings.batch_rows != "auto" else 1,
-            "batch_rows": None,
-            "batch_p95_ms": None,
-            "predict_p95_ms": None,
-        }
-        asleep: VersionReport = {
-            **base,
-            "revision": self.desired.revision,
-            "state": HostsState.ASLEEP,
-            "error": None,
-            "hosts": 0,
-            "hosts_wanted": 0,
-            "pids": [],
-            "memory_bytes": 0,
-            "load_ms": self.load_ms,
-        }
+        asleep: VersionReport = {**without_hosts(self.desired, HostsState.ASLEEP), "load_ms": self.load_ms}
+        if self.last is not None:
+            names = "outputs", "batch_size", "batch_rows", "batch_p95_ms", "predict_p95_ms"
+            asleep |= {name: self.last[name] for name in names}  # type: ignore[typeddict-item, literal-required]
         return asleep
 
     def waking(self, report: VersionReport) -> VersionReport:
@@ -82,3 +58,24 @@ class Sleep:
             return report
         found: VersionReport = {**report, "woken_at": round(self.woken_at, 3), "load_ms": self.load_ms}
         return found
+
+
+def without_hosts(desired: DesiredDeployment, state: HostsState) -> VersionReport:
+    """Return the report on a version that has no hosts, and of which nothing is known."""
+    return {
+        "model_name": desired.model_name,
+        "version": desired.version,
+        "revision": desired.revision,
+        "state": state,
+        "error": None,
+        "hosts": 0,
+        "hosts_wanted": 0,
+        "pids": [],
+        "memory_bytes": 0,
+        "load_ms": None,
+        "outputs": None,
+        "batch_size": desired.settings.batch_rows if desired.settings.batch_rows != "auto" else 1,
+        "batch_rows": None,
+        "batch_p95_ms": None,
+        "predict_p95_ms": None,
+    }

@@ -152,7 +152,7 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
       COLD STARTS       loads for waiting jobs, and how long the last ones took
     \b
     Columns of an endpoint's hosts:
-      STATE             loading, ready, failed, stopping or asleep
+      STATE             loading, ready, failed, stopping, asleep or not placed
       HOSTS             ready model hosts, of the configured number
       MEMORY MB         resident memory of these hosts together
       LOAD MS           how long the model took to load
@@ -232,7 +232,7 @@ def show_table(output: Output, views: list[Document]) -> None:
                 view["model_name"],
                 view["version"],
                 view["status"],
-                len(view.get("workers") or []),
+                sum(each.get("state") != "not placed" for each in view.get("workers") or []),
                 view.get("request_count"),
                 view.get("queue_depth"),
                 view.get("avg_latency_ms"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from workers.engine.scaling.growth import REFUSED_S, Bounds, Growth, Sight, decide, needed_rise
+from workers.engine.scaling.growth import REFUSED_S, Bounds, Growth, Sight, decide, is_short, needed_rise
 
 LOOK_S = 0.5
 BOUNDS = Bounds(first=1, most=8, target_wait_s=1.0, idle_s=30.0)
@@ -128,3 +129,20 @@ def test_without_room_in_memory_none_is_added() -> None:
 @pytest.mark.parametrize(("hosts", "rise"), [(1, 1.3), (3, 1.1), (10, 1.05)])
 def test_the_rate_has_to_rise_by_a_part_of_what_another_host_could_add(hosts: int, rise: float) -> None:
     assert needed_rise(hosts) == pytest.approx(rise)
+
+
+@pytest.mark.parametrize(
+    ("seen", "growth", "short"),
+    [
+        ({"hosts": 3, "ready": 3}, Growth(), True),
+        ({"hosts": 2, "ready": 2}, Growth(), False),  # it may have another one
+        ({"hosts": 2, "ready": 2}, Growth(refused_until=11.0), True),
+        ({"hosts": 2, "ready": 2, "has_room": False}, Growth(), True),
+        ({"hosts": 3, "ready": 2}, Growth(), False),
+        ({"hosts": 3, "ready": 3, "wait_s": 0.5}, Growth(), False),
+        ({"hosts": 3, "ready": 3, "wait_s": None}, Growth(), False),
+    ],
+)
+def test_a_version_is_short_of_hosts_that_it_can_not_have(seen: dict[str, Any], growth: Growth, short: bool) -> None:
+    sight = Sight(**{"now": 10.0, "busy": 1, "wait_s": 5.0, "rows": 0, "batches": 0, **seen})
+    assert is_short(growth, sight, Bounds(1, 3, 1.0, 60.0)) is short

@@ -102,6 +102,32 @@ def test_the_pace_of_other_workers_counts_for_the_wait(store: redis.Redis, with_
     serve(with_redis, share)
 
 
+def test_the_next_worker_is_asked_for_once_jobs_have_waited_too_long_with_all_hosts(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def ask(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
+        await until(lambda: not now.endpoint.busy)
+        pool.scale(3)
+        await until(lambda: now.hosts == 3)
+        for host in now.launcher.hosts:
+            host.may_answer.clear()
+        now.endpoint.receive([queued_job("a")])
+        now.intake.queued["adding"] = 10_000_000
+        await now.scaler.look(100.0)
+        assert now.endpoint.report()["asks_next"] is False
+        await now.scaler.look(102.0)
+        assert now.endpoint.report()["asks_next"] is True
+        now.intake.queued["adding"] = 0
+        await now.scaler.look(103.0)
+        assert now.endpoint.report()["asks_next"] is False
+
+    paces.default_paces.cache_clear()
+    serve(with_redis, ask)
+
+
 def test_a_host_that_is_taken_back_finishes_its_batch(store: redis.Redis, with_redis: WithRedis) -> None:
     async def shrink(now: Running) -> None:
         pool = now.endpoint.scaled_pool
