@@ -90,8 +90,8 @@ class RabbitNode:
         return self
 
     def queues(self) -> dict[str, dict[str, Any]]:
-        """What the node says of each of its queues by itself: `messages_ready`, `messages_unacknowledged`, `type`."""
-        found = self._listed("list_queues", "name", "messages_ready", "messages_unacknowledged", "type")
+        """What the node says of its queues: `messages_ready`, `messages_unacknowledged`, `consumers`, `type`."""
+        found = self._listed("list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "type")
         return {queue.pop("name"): queue for queue in found}
 
     def channels_of(self, connection_name: str) -> int:
