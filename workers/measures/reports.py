@@ -193,17 +193,22 @@ def queue_reads(pipeline: redis.client.Pipeline | AsyncPipeline) -> None:
 
 def parse(replies: list[Any]) -> list[SeenReport]:
     """Parse the replies to `queue_reads` into the reports of live workers, sorted by name."""
-    found = [{**json.loads(report), "age_s": round(age_s, 1)} for report, age_s in _live(replies)]
+    found = [{**json.loads(report), "age_s": round(age_s, 1)} for _, report, age_s in _live(replies)]
     return cast("list[SeenReport]", found)
 
 
 def live_reports(replies: list[Any]) -> list[bytes]:
     """Return the reports of live workers from the replies to `queue_reads`, sorted by name, as JSON."""
-    return [report for report, _ in _live(replies)]
+    return [report for _, report, _ in _live(replies)]
 
 
-def _live(replies: list[Any]) -> list[tuple[bytes, float]]:
+def live_by_name(replies: list[Any]) -> dict[str, bytes]:
+    """Return the reports of live workers from the replies to `queue_reads` by the worker's name, as JSON."""
+    return {name.decode(errors="replace"): report for name, report, _ in _live(replies)}
+
+
+def _live(replies: list[Any]) -> list[tuple[bytes, bytes, float]]:
     (seconds, microseconds), written_at, reports = replies
     now = seconds + microseconds / 1e6
-    by_age_s = [(reports[name], now - at) for name, at in sorted(written_at) if name in reports]
-    return [(report, age_s) for report, age_s in by_age_s if age_s <= REPORT_LIFE_S]
+    by_age_s = [(name, reports[name], now - at) for name, at in sorted(written_at) if name in reports]
+    return [(name, report, age_s) for name, report, age_s in by_age_s if age_s <= REPORT_LIFE_S]

@@ -68,7 +68,8 @@ def _terminating(revoke: Any) -> Any:
 def _queues(engine: Engine) -> list[dict[str, Any]]:
     return [
         {"name": queue_name(name), "routing_key": queue_name(name), "exchange": {"name": "", "type": "direct"}}
-        for name in list(engine.endpoints)
+        for name, endpoint in list(engine.endpoints.items())
+        if endpoint.is_placed
     ]
 
 

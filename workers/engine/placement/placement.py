@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 1.0
 #: Reports are read again if they are older than this.
 _FRESH_S = 0.25
+_DECIDED_AT_ONCE = 100
 #: A worker that reports nothing of an endpoint for so long does not count for it: it may not reach the registry.
 PATIENCE_S = 10.0
 
@@ -39,6 +40,8 @@ class Placement:
         self._places: dict[str, Place] = {}
         #: When each endpoint was wanted first (monotonic, s).
         self._wanted_since: dict[str, float] = {}
+        #: The workers that are ranked before this one for each endpoint, until others come or go.
+        self._before: dict[str, list[str]] = {}
         self._read_at = -math.inf
 
     async def run(self) -> None:
@@ -59,8 +62,10 @@ class Placement:
         if time.monotonic() - self._read_at > _FRESH_S:
             await self._read()
         now = time.monotonic()
-        for each in ranged:
+        for number, each in enumerate(ranged, 1):
             self._decide(each, now)
+            if number % _DECIDED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # jobs don't wait for the decisions about a thousand endpoints
 
     def is_placed(self, desired: DesiredDeployment) -> bool:
         """Whether this worker serves a deployment."""
@@ -71,6 +76,7 @@ class Placement:
         for forgotten in self._wanted_since.keys() - set(names):
             del self._wanted_since[forgotten]
             self._places.pop(forgotten, None)
+            self._before.pop(forgotten, None)
 
     async def apply(self) -> None:
         """Let endpoints begin or end to serve here, as decided. Raises RedisError, OSError."""
@@ -108,18 +114,24 @@ class Placement:
             self._roster.missed()
             raise
         self._read_at = time.monotonic()
+        names = self._roster.names
         self._roster.update(replies, self._read_at)
+        if set(names) != set(self._roster.names):
+            self._before.clear()
 
     def _decide(self, desired: DesiredDeployment, now: float) -> None:
         name, endpoint = desired.endpoint_name, self._endpoints.get(desired.endpoint_name)
         self._wanted_since.setdefault(name, now)
         own = Sight(busy_hosts=endpoint.busy_hosts, is_busy=endpoint.busy) if endpoint else Sight()
-        before = [seen for worker in self._before(name) if (seen := self._sight(worker, name, now)) is not None]
+        before = [seen for worker in self._ranked_before(name) if (seen := self._sight(worker, name, now)) is not None]
         place = self._places.get(name) or Place(is_placed=endpoint is not None and endpoint.is_placed)
         self._places[name] = decide(place, before, own, now, desired.settings.idle_limit_s)
 
-    def _before(self, endpoint_name: str) -> list[str]:
-        return ranked_before(endpoint_name, self._context.worker_name, self._roster.names)
+    def _ranked_before(self, endpoint_name: str) -> list[str]:
+        if endpoint_name not in self._before:
+            ranks = ranked_before(endpoint_name, self._context.worker_name, self._roster.names)
+            self._before[endpoint_name] = ranks
+        return self._before[endpoint_name]
 
     def _sight(self, worker_name: str, endpoint_name: str, now: float) -> Sight | None:
         """Return what a worker reports of an endpoint; None if it reports nothing for too long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,8 @@ class _Version(msgspec.Struct):
 
 class _Endpoint(msgspec.Struct):
     versions: list[_Version]
-    waiting: int
-    running: int
+    waiting: int = 0
+    running: int = 0
     busy_hosts: int = 0
     asks_next: bool = False
 
@@ -46,6 +47,7 @@ class _Worker(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Worker).decode
+_log = logging.getLogger(__name__)
 
 
 class Roster:
@@ -65,6 +67,10 @@ class Roster:
         self._kept: Mapping[str, _Worker] = {}
         self._kept_until = 0.0
         self._is_outage = False
+        #: The reports as they were read last, and parsed.
+        self._texts: dict[str, tuple[bytes, _Worker]] = {}
+        #: What is wrong with an unreadable report; logged when it changes.
+        self._problem: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -77,7 +83,7 @@ class Roster:
 
     def update(self, replies: list[Any], now: float) -> None:
         """Read the replies to `reports.queue_reads`; `now` is monotonic (s)."""
-        found = [each for each in map(_decode, reports.live_reports(replies)) if each.worker_group == self._group]
+        found = [each for each in self._parsed(reports.live_by_name(replies)) if each.worker_group == self._group]
         leaving = {each.worker for each in found if each.is_leaving}
         if self._is_outage:
             self._is_outage, self._kept, self._kept_until = False, self._workers, now + reports.REPORT_LIFE_S
@@ -85,8 +91,26 @@ class Roster:
             self._kept = {}
         kept = {name: each for name, each in self._kept.items() if name not in leaving}
         live = {each.worker: each for each in found if each.follows_placement and not each.is_leaving}
-        self._workers = {name: each for name, each in {**kept, **live}.items() if name != self._name}
+        self._workers = {**kept, **live}
         self._since = {name: self._since.get(name, now) for name in self._workers}
+
+    def _parsed(self, live: Mapping[str, bytes]) -> list[_Worker]:
+        """Parse the reports of others, if they have changed.
+
+        The worker of one in another form serves where it likes, as those of earlier releases do.
+        """
+        before, self._texts, problem = self._texts, {}, None
+        for name in live.keys() - {self._name}:
+            known = before.get(name)
+            try:
+                parsed = known[1] if known is not None and known[0] == live[name] else _decode(live[name])
+                self._texts[name] = live[name], parsed
+            except msgspec.MsgspecError as error:
+                problem = str(error)
+        if problem != self._problem and problem is not None:
+            _log.warning("ignoring the unreadable report of a worker: %s", problem)
+        self._problem = problem
+        return [parsed for _, parsed in self._texts.values()]
 
     def sight(self, worker_name: str, endpoint_name: str) -> Sight | None:
         """Return what a worker reports of an endpoint; None if it reports nothing."""

@@ -461,6 +461,7 @@ class Endpoint:
 
     def _loaded(self, pool: HostPool) -> None:
         """Measure how long a version took to load."""
+        self.is_overloaded = False
         self.used_at = now = time.monotonic()
         asleep, self._sleep = self._sleep, None
         was_cold = asleep is not None and asleep.woken_at is not None

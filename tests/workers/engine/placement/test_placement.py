@@ -214,6 +214,14 @@ def test_a_worker_of_an_earlier_release_goes_on_and_replaces_none(store: redis.R
     with_two(with_redis, beside)
 
 
+def test_an_unreadable_report_hinders_nothing(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def read(first: Worker, second: Worker) -> None:
+        await first.write(endpoints=["of another form"])
+        await second.serve()
+
+    with_two(with_redis, read)
+
+
 def test_a_worker_that_does_not_know_an_endpoint_is_not_waited_for_for_long(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
