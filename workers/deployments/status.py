@@ -178,7 +178,8 @@ def _view(
     in_group = sum(worker["worker_group"] == desired.worker_group for worker in workers)
     queued = backlog.depth + backlog.delayed.count + sum(each.endpoint["waiting"] for each in seen)
     load_error = _load_error(desired, seen, in_group, queued)
-    elsewhere = sum(_is_left_to_others(each) for each in seen)
+    mine = [each for each in seen if each.worker["worker_group"] == desired.worker_group]
+    elsewhere = sum(_is_left_to_others(each) for each in mine)
     status, reason = _status(desired, seen, in_group, elsewhere, backlog, load_error)
     return {
         "endpoint_name": desired.endpoint_name,

@@ -46,12 +46,16 @@ class Placement:
 
     async def run(self) -> None:
         """Look at the reports again and again, and place the endpoints."""
+        was_read = True
         while True:
             try:
                 await self.look([each.desired for each in self._endpoints.values()])
                 await self.apply()
+                was_read = True
             except (RedisError, OSError) as error:
-                _log.info("endpoints keep their places: the reports of workers can't be read (%s)", error)
+                if was_read:
+                    _log.warning("endpoints keep their places: the reports of workers can't be read (%s)", error)
+                was_read = False
             await asyncio.sleep(_INTERVAL_S)
 
     async def look(self, desired: Iterable[DesiredDeployment]) -> None:
@@ -68,8 +72,8 @@ class Placement:
                 await asyncio.sleep(0)  # jobs don't wait for the decisions about a thousand endpoints
 
     def is_placed(self, desired: DesiredDeployment) -> bool:
-        """Whether this worker serves a deployment."""
-        return not _is_ranged(desired) or self._places.get(desired.endpoint_name, Place()).is_placed
+        """Whether this worker serves a deployment; one about which nothing was decided stays as it is."""
+        return not _is_ranged(desired) or self._place(desired.endpoint_name).is_placed
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all but these endpoints."""
@@ -124,8 +128,12 @@ class Placement:
         self._wanted_since.setdefault(name, now)
         own = Sight(busy_hosts=endpoint.busy_hosts, is_busy=endpoint.busy) if endpoint else Sight()
         before = [seen for worker in self._ranked_before(name) if (seen := self._sight(worker, name, now)) is not None]
-        place = self._places.get(name) or Place(is_placed=endpoint is not None and endpoint.is_placed)
-        self._places[name] = decide(place, before, own, now, desired.settings.idle_limit_s)
+        self._places[name] = decide(self._place(name), before, own, now, desired.settings.idle_limit_s)
+
+    def _place(self, endpoint_name: str) -> Place:
+        endpoint = self._endpoints.get(endpoint_name)
+        undecided = Place(is_placed=endpoint is not None and endpoint.is_placed)
+        return self._places.get(endpoint_name, undecided)
 
     def _ranked_before(self, endpoint_name: str) -> list[str]:
         if endpoint_name not in self._before:

@@ -244,6 +244,8 @@ class Endpoint:
 
     def place(self, *, is_placed: bool) -> None:
         """Begin to serve, or leave the endpoint to other workers: give back waiting jobs, and finish running ones."""
+        if is_placed is self.is_placed:
+            return
         _log.info("%s is %s this worker", self.name, "placed on" if is_placed else "left to others by")
         self.is_placed = is_placed
         self.apply(self.desired)
