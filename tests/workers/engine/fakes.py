@@ -34,6 +34,9 @@ class FakeHost:
         self.answer: bytes | None = None
         #: What `load` raises.
         self.load_error: Exception | None = None
+        #: Set while it may load.
+        self.may_load = asyncio.Event()
+        self.may_load.set()
         #: What `predict` raises, once.
         self.error: Exception | None = None
         #: Whether it has exited when its answer arrives.
@@ -50,7 +53,8 @@ class FakeHost:
         self.limits: list[int | None] = []
 
     async def load(self, _request: LoadRequest, _timeout_s: float) -> None:
-        """Load nothing."""
+        """Load nothing, once `may_load` is set."""
+        await self.may_load.wait()
         if self.load_error is not None:
             raise self.load_error
 

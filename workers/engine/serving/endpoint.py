@@ -115,7 +115,9 @@ class Endpoint:
         """
         may_claim = self.desired.settings.max_attempts > 1
         other = self._candidate
-        both = self._batcher.serves_at_once and (other is None or not other.is_dealt_to or other.batcher.serves_at_once)
+        both = self._batcher.serves_at_once and (
+            other is None or not other.is_dealt_to or other.batcher.serves_at_once
+        )
         return may_claim and self.serves and not self.retired and both
 
     @property
@@ -273,9 +275,11 @@ class Endpoint:
             self._wake_for_jobs()
 
     def _wake_for_jobs(self) -> None:
-        """Load the version if it is asleep and a job waits."""
+        """Load the version if it is asleep and a job waits; give the job back if that can't be now."""
         if self.is_asleep and len(self._batcher):
             self.apply(self.desired)
+        else:
+            self._next_changed()
 
     def _deal(self, jobs: list[QueuedJob]) -> list[tuple[Batcher, list[QueuedJob]]]:
         """Deal jobs to the two versions; without a candidate, all to the one."""
@@ -388,8 +392,7 @@ class Endpoint:
             return
         if self._next.state is HostsState.FAILED or self._next.waits_for is not None:
             self._give_back(self._batcher.take_all())
-        else:
-            self._context.intake.ring(self.name)
+        self._context.intake.ring(self.name)
 
     def _promote_if_candidates(self, desired: DesiredDeployment) -> None:
         """Serve the candidate's version with the hosts that have it, if the deployment's version is that one now."""
