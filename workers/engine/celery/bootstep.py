@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
@@ -53,6 +54,15 @@ def _configure_dispatcher(dispatcher: Any) -> None:
     dispatcher.send = lambda type_, retry=False, **fields: send(type_, **fields)  # noqa: ARG005 - see above
 
 
+def _let_signals_interrupt_each_other() -> None:
+    """Let a second SIGTERM be handled while the first one is.
+
+    Celery's handler takes this lock, which is no reentrant one: a signal that arrives meanwhile would wait for ever, on
+    the only thread that can release it.
+    """
+    signals.worker_shutting_down.lock = threading.RLock()
+
+
 def _metrics_server(engine: Engine, settings: WorkerSettings) -> MetricsServer | None:
     if not settings.metrics_port:
         return None
@@ -85,6 +95,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         _configure_dispatcher(consumer.event_dispatcher)
         self._event_buffer.ring = lambda: self._flush_soon(consumer)
         if self._engine is None:
+            _let_signals_interrupt_each_other()
             signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._event_buffer, lambda job_id: job_id in state.revoked)
             spans.start("queuecast-worker")
