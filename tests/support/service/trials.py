@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from registry.database import Database
 from registry.database.tables import CandidateRow, DeploymentRow
-from registry.judging import rollouts
 from tests.support.models import Echo, Faulty
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
@@ -56,12 +55,6 @@ def place(stack: Stack, name: str, *, weight: float, shadow_share: float) -> str
     _nudge(stack)
     eventually(lambda: "2" in {each["version"] for each in stack.view(name)["workers"] if each["state"] == "ready"}, 30)
     return trial_id
-
-
-def begin_rollout(stack: Stack, name: str) -> None:
-    """Begin the first step of an endpoint's rollout, as the background process does once the candidate is loaded."""
-    with _registry(stack) as session:
-        rollouts.begin(session, rollouts.latest(session, name), {})
 
 
 def figures(stack: Stack, trial_id: str) -> TrialFigures:

@@ -362,9 +362,11 @@ def test_a_candidate_that_answers_callers_predicts_one_copy_at_a_time(
 def test_outputs_that_can_not_be_parsed_are_no_reason_to_fail_a_job(store: redis.Redis, with_redis: WithRedis) -> None:
     async def answer(now: Running) -> None:
         output = b"[" * 900 + b"]" * 900
+        now.stable.answer = b"1.0"
+        # The shape that a candidate's outputs are compared with is that of the stable version's.
+        await now.run("first")
         await now.begin(weight=0.5)
         job_ids = [f"job{number}" for number in range(20)]
-        now.stable.answer = b"1.0"
         now.candidate.answer = output
         await now.run(*job_ids)
         assert {query.get(job_id).state for job_id in job_ids} == {JobState.SUCCEEDED}
