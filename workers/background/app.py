@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError
 from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
+from workers.broker.celery_signals import let_signals_interrupt_each_other
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
 from workers.judging.monitoring.drift_duty import DriftDuty
@@ -122,6 +123,7 @@ class DutiesStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         """Start the duties, unless they run."""
         if self._threads is not None:
             return
+        let_signals_interrupt_each_other()
         set_title(f"background {consumer.hostname}")
         self._threads = [DutyThread(duty) for of_feature in DUTIES for duty in of_feature()]
         for thread in self._threads:

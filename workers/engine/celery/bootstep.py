@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
@@ -13,6 +12,7 @@ from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
 from kombu import serialization
 
+from workers.broker.celery_signals import let_signals_interrupt_each_other
 from workers.engine.celery import remote_control
 from workers.engine.engine import Engine
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
@@ -54,15 +54,6 @@ def _configure_dispatcher(dispatcher: Any) -> None:
     dispatcher.send = lambda type_, retry=False, **fields: send(type_, **fields)  # noqa: ARG005 - see above
 
 
-def _let_signals_interrupt_each_other() -> None:
-    """Let a second SIGTERM be handled while the first one is.
-
-    Celery's handler takes this lock, which is no reentrant one: a signal that arrives meanwhile would wait for ever, on
-    the only thread that can release it.
-    """
-    signals.worker_shutting_down.lock = threading.RLock()
-
-
 def _metrics_server(engine: Engine, settings: WorkerSettings) -> MetricsServer | None:
     if not settings.metrics_port:
         return None
@@ -95,7 +86,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         _configure_dispatcher(consumer.event_dispatcher)
         self._event_buffer.ring = lambda: self._flush_soon(consumer)
         if self._engine is None:
-            _let_signals_interrupt_each_other()
+            let_signals_interrupt_each_other()
             signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._event_buffer, lambda job_id: job_id in state.revoked)
             spans.start("queuecast-worker")

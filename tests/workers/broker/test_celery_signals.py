@@ -1,4 +1,4 @@
-"""The bootstep of the engine."""
+"""Two signals in a row, to a worker of Celery."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TWO_SIGNALS = """
 import signal
 from celery import signals
 from celery.apps.worker import _shutdown_handler
-from workers.engine.celery import bootstep
+from workers.broker.celery_signals import let_signals_interrupt_each_other
 
-bootstep._let_signals_interrupt_each_other()
+let_signals_interrupt_each_other()
 lock, handled = signals.worker_shutting_down.lock, []
 
 class Interrupted:
