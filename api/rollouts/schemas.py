@@ -109,7 +109,10 @@ class ArmView(Answer):
     """The jobs that one of both versions was to answer, since the trial began."""
 
     jobs: int = Field(description="Jobs that have ended.")
-    failed: int = Field(description="Those that this version failed, also if the stable version answered them then.")
+    failed: int = Field(
+        description="Those that this version failed, also if the stable version answered them then; a batch that is "
+        "lost as a whole counts as one job."
+    )
     predict_p95_ms: float | None = Field(description="95th percentile of predict time (ms), at most a tenth off.")
 
 

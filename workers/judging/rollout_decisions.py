@@ -56,7 +56,8 @@ class Arm:
     """The jobs that one of both versions was to answer."""
 
     jobs: int = 0
-    #: Those that it failed: by an error, by time, by a lost host, by an output of another shape.
+    #: Those that it failed: by an error, by time, by a lost host, by an output of another shape. A batch that is lost
+    #: as a whole is one job with one failure: which of its jobs is the cause is not known.
     failed: int = 0
     #: Bucket of predict time (`workers.measures.figures`) -> jobs.
     latencies: Mapping[int, int] = field(default_factory=dict)

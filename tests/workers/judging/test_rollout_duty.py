@@ -107,6 +107,29 @@ def test_a_bad_candidate_is_aborted_also_while_the_rollout_is_paused(
     assert "rollout of version 2 on e: abort" in caplog.text
 
 
+@pytest.mark.parametrize(("lost_batches", "state"), [(1, "running"), (8, "aborted")])
+def test_a_batch_that_times_out_counts_once_and_a_candidate_that_is_always_too_slow_is_aborted(
+    database: Database, workers: Workers, duty: RolloutDuty, lost_batches: int, state: str
+) -> None:
+    rollout = begin(database)
+    workers.report()
+    duty.look()
+    good = 300 if state == "running" else 0
+    workers.answer(rollout.id, 900, good)
+    again = 16 * lost_batches
+    workers.count(
+        rollout.id,
+        candidate__timed_out=lost_batches,
+        candidate__unjudged=again - lost_batches,
+        candidate__fell_back=again,
+        candidate__succeeded=again,
+    )
+    duty.look()
+    found = rollout_of(database)
+    assert found.state == state
+    assert state == "running" or f"{lost_batches} of {lost_batches} jobs failed" in str(found.reason)
+
+
 def test_a_slow_candidate_is_aborted(database: Database, workers: Workers, duty: RolloutDuty) -> None:
     rollout = begin(database)
     workers.report()

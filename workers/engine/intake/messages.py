@@ -39,7 +39,7 @@ class Dealt:
 
     trial_id: str
     arm: Arm
-    #: One of `arms.FAILURES`, or `arms.UNSERVED`; "" as long as there is no reason.
+    #: One of `arms.FAILURES`, `arms.UNJUDGED` or `arms.UNSERVED`; "" as long as there is no reason.
     failure: str = ""
     #: Whether it runs on the stable version instead.
     fell_back: bool = False

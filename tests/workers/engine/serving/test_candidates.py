@@ -26,6 +26,7 @@ from workers.engine.serving.trials.copies import Copy, PairAnswer
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
 from workers.jobs import query
 from workers.jobs.query import JobState
+from workers.judging import trial_figures
 from workers.measures import arms
 
 TRIAL = "t1"
@@ -169,12 +170,33 @@ def test_jobs_that_fail_on_the_candidate_run_again_on_the_stable_version(
         assert [version_of(each) for each in "ab"] == ["1", "1"]
         assert [(query.get(each).attempts, query.get(each).failures) for each in "ab"] == [(1, ()), (1, ())]
         found = arms.read(TRIAL).candidate
-        assert (found.counts[why], found.fell_back, found.succeeded, found.failed) == (2, 2, 2, 0)
+        assert (found.fell_back, found.succeeded, found.failed) == (2, 2, 0)
         are_alone = why in {arms.LOST_HOSTS, arms.TIMED_OUT}
+        assert (found.counts[why], found.counts[arms.UNJUDGED]) == ((1, 1) if are_alone else (2, 0))
+        assert found.met == found.failures
         assert [len(rows) for rows in now.stable.batches] == ([1, 1] if are_alone else [2])
         assert not now.stable.exited.done()
 
     serve(with_redis, fall_back)
+
+
+@pytest.mark.parametrize(("hurt", "why"), [(lose, arms.LOST_HOSTS), (be_too_slow, arms.TIMED_OUT)])
+@pytest.mark.parametrize("on_failure", ["stable", "fail"])
+def test_a_batch_that_is_lost_as_a_whole_counts_as_one_failure(
+    store: redis.Redis, with_redis: WithRedis, hurt: Callable[[FakeHost], None], why: str, on_failure: str
+) -> None:
+    async def lose_batch(now: Running) -> None:
+        await now.begin(on_failure=on_failure)
+        hurt(now.candidate)
+        await now.run(*(f"job{number}" for number in range(16)))
+        found = arms.read(TRIAL).candidate
+        # Its only host is gone, so that the others run on the stable version in any case.
+        others = arms.UNJUDGED if on_failure == "stable" else arms.UNSERVED
+        assert (found.counts[why], found.failures, found.counts[others]) == (1, 1, 15)
+        assert (found.succeeded, found.met) == (16, 1)
+        assert trial_figures.of(arms.read(TRIAL), {}).lost_hosts == (why == arms.LOST_HOSTS)
+
+    serve(with_redis, lose_batch)
 
 
 def test_an_output_of_another_shape_never_reaches_the_caller(store: redis.Redis, with_redis: WithRedis) -> None:
