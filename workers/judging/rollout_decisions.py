@@ -69,7 +69,7 @@ class Figures:
 
     stable: Arm = field(default_factory=Arm)
     candidate: Arm = field(default_factory=Arm)
-    #: Hosts of the candidate that died or were killed under a job.
+    #: Hosts of the candidate that died or were killed under a job, or under a copy of one.
     lost_hosts: int = 0
     #: Jobs that both versions have answered, and those of them on which the answers differ.
     pairs: int = 0
@@ -111,7 +111,8 @@ class Finding:
 def decide(figures: Figures, rules: Rules, progress: Progress) -> Decision:
     """Return what a rollout that runs, or is paused, does next."""
     if figures.lost_hosts:
-        return Decision(Action.ABORT, f"The candidate has lost {_count(figures.lost_hosts, 'model host')} under a job.")
+        lost = _count(figures.lost_hosts, "model host")
+        return Decision(Action.ABORT, f"The candidate has lost {lost} under a job, or under a copy of one.")
     found = findings(figures, rules)
     if progress.is_alone:
         # Its batches are larger now than those that the stable version had, and take longer.

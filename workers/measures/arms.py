@@ -51,6 +51,8 @@ UNSERVED = "unserved"
 COPIES_PREDICTED, COPIES_FAILED, COPIES_SHED = "shadow.predicted", "shadow.errors", "shadow.shed"
 #: Copies whose host was lost or too slow, and pairs that the full stream dropped.
 COPIES_LOST, PAIRS_DROPPED = "shadow.lost_hosts", "shadow.dropped"
+#: Of an arm: batches of copies whose host was lost, or too slow.
+COPIES_LOST_HOSTS, COPIES_TIMED_OUT = "copies_lost_hosts", "copies_timed_out"
 _MS = "ms"
 
 

@@ -77,6 +77,7 @@ def test_workers_hear_of_each_step(database: Database, workers: Workers, duty: R
         ({"candidate__timed_out": 60}, "60 of 300 jobs failed on the candidate"),
         ({"candidate__wrong_shape": 60}, "60 of 300 jobs failed on the candidate"),
         ({"candidate__lost_hosts": 1}, "lost 1 model host"),
+        ({"candidate__copies_lost_hosts": 2}, "lost 2 model hosts under a job, or under a copy of one"),
     ],
 )
 @pytest.mark.parametrize("is_paused", [False, True])

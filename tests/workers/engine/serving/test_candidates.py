@@ -462,6 +462,25 @@ def test_a_stable_version_that_loses_a_host_with_a_copy_gets_no_more(store: redi
     serve(with_redis, hurt)
 
 
+@pytest.mark.parametrize(("hurt", "lost_hosts"), [(lose, 1), (be_too_slow, 0)])
+@pytest.mark.parametrize("weight", [0.0, 0.0001])
+def test_a_candidate_that_loses_a_host_with_copies_is_aborted_and_no_caller_sees_it(
+    store: redis.Redis, with_redis: WithRedis, hurt: Callable[[FakeHost], None], lost_hosts: int, weight: float
+) -> None:
+    async def lose_copies(now: Running) -> None:
+        await now.begin(weight=weight, shadow_share=1.0)
+        hurt(now.candidate)
+        await now.run("a")
+        await until(lambda: arms.read(TRIAL).shadow[arms.COPIES_LOST] == 1)
+        assert version_of("a") == "1"
+        found = trial_figures.of(arms.read(TRIAL), {})
+        assert (found.lost_hosts, found.candidate.jobs, found.candidate.failed) == (lost_hosts, 0, 0)
+        shown = trial_figures.copies(TRIAL)
+        assert (shown["lost"], shown["lost_hosts"], shown["predicted"]) == (1, lost_hosts, 0)
+
+    serve(with_redis, lose_copies)
+
+
 def test_a_slow_candidate_gets_no_more_jobs_than_it_has_room_for(store: redis.Redis, with_redis: WithRedis) -> None:
     async def overflow(now: Running) -> None:
         await now.begin(weight=0.9)
