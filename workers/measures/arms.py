@@ -3,7 +3,8 @@
 Each job is counted once, at its first end, for the arm that it was dealt to. `succeeded` and `failed` are what its
 caller got. A job of the candidate that failed there and ran again on the stable version has one of `FAILURES` and
 `fell_back`, and the caller's outcome as well. One that met no ready host of the candidate has `unserved` and
-`fell_back`: the candidate never had it.
+`fell_back`: the candidate never had it. A job without valid arguments counts for neither arm: it fails before a model
+has it. An input that doesn't fit a version's signature is a failure of that version, on both arms.
 
 If a whole batch is lost with its host or takes too long, one of its jobs may be the cause, and which one is not known.
 So the batch counts as one failure: its first job has `lost_hosts` or `timed_out`. The others have `unjudged`, and count

@@ -23,6 +23,7 @@ from workers import keys
 from workers.engine.serving.endpoint import Endpoint
 from workers.engine.serving.trials import copies
 from workers.engine.serving.trials.copies import Copy, PairAnswer
+from workers.errors import JobArgumentsWrong
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
 from workers.jobs import query
 from workers.jobs.query import JobState
@@ -197,6 +198,40 @@ def test_a_batch_that_is_lost_as_a_whole_counts_as_one_failure(
         assert trial_figures.of(arms.read(TRIAL), {}).lost_hosts == (why == arms.LOST_HOSTS)
 
     serve(with_redis, lose_batch)
+
+
+def test_a_job_without_valid_arguments_counts_for_neither_version(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def fail_jobs(now: Running) -> None:
+        await now.begin(weight=0.5)
+        job_ids = [f"job{number}" for number in range(20)]
+        wrong = JobArgumentsWrong("needs an input.")
+        now.endpoint.receive([queued_job(job_id, rows=0, fault=wrong) for job_id in job_ids])
+        await until(lambda: not now.endpoint.busy)
+        await now.settled()
+        assert {query.get(job_id).state for job_id in job_ids} == {JobState.FAILED}
+        await now.run("good")
+        assert arms.read(TRIAL).stable.failed + arms.read(TRIAL).candidate.failed == 0
+        assert arms.read(TRIAL).stable.met + arms.read(TRIAL).candidate.met == 1
+
+    serve(with_redis, fail_jobs)
+
+
+def test_an_input_that_fits_no_signature_counts_for_the_version_that_it_was_dealt_to(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def fail_jobs(now: Running) -> None:
+        await now.begin(weight=0.5)
+        job_ids = [f"job{number}" for number in range(20)]
+        for job in (jobs := [queued_job(job_id) for job_id in job_ids]):
+            job.rows = [[]]
+        now.endpoint.receive(jobs)
+        await until(lambda: not now.endpoint.busy)
+        await now.settled()
+        found = trial_figures.of(arms.read(TRIAL), {})
+        assert (found.stable.jobs + found.candidate.jobs, found.stable.failed + found.candidate.failed) == (20, 20)
+        assert 0 < found.candidate.failed < 20
+
+    serve(with_redis, fail_jobs)
 
 
 def test_an_output_of_another_shape_never_reaches_the_caller(store: redis.Redis, with_redis: WithRedis) -> None:
