@@ -29,6 +29,8 @@ PATIENCE = 3.0
 LATENCY_SLACK_MS = 5.0
 #: Workers have this long to load the candidate.
 LOAD_S = 1800.0
+#: Workers of a release that serves no candidates have this long to be upgraded.
+UPGRADE_S = 60.0
 _QUANTILE = 0.95
 _LATENCY = "latency_p95"
 

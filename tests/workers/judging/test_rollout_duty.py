@@ -184,7 +184,43 @@ def test_a_candidate_that_is_never_loaded_is_aborted(
     begin(database)
     monkeypatch.setattr(rollout_decisions, "LOAD_S", -1.0)
     duty.look()
-    assert "No worker has loaded the candidate" in str(rollout_of(database).reason)
+    assert "The group has no worker" in str(rollout_of(database).reason)
+
+
+def test_a_candidate_that_one_worker_never_loads_is_aborted_with_its_name(
+    database: Database, workers: Workers, duty: RolloutDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(database)
+    workers.report()
+    workers.report(HostsState.LOADING, worker="w2")
+    monkeypatch.setattr(rollout_decisions, "LOAD_S", -1.0)
+    duty.look()
+    assert "Worker w2 is without it." in str(rollout_of(database).reason)
+
+
+def test_a_worker_of_a_release_without_candidates_pauses_a_rollout_with_its_name(
+    database: Database, workers: Workers, duty: RolloutDuty
+) -> None:
+    begin(database)
+    workers.report()
+    workers.report_of_earlier_release("old")
+    duty.look()
+    assert rollout_of(database).state == "loading", "it may be upgraded now"
+    with database.session() as session:
+        long_ago = datetime.now(UTC) - timedelta(seconds=rollout_decisions.UPGRADE_S + 1)
+        session.execute(update(RolloutRow).values(created_at=long_ago))
+        session.commit()
+    duty.look()
+    paused = rollout_of(database)
+    reason = "Worker old is of a release that serves no candidates. Upgrade, then resume the rollout."
+    assert (paused.state, paused.reason, paused.weight) == ("paused", reason, 0.0)
+    duty.look()
+    workers.report(worker="old")
+    with database.session() as session:
+        rollouts.resume(session, rollout_of(database))
+        session.commit()
+    duty.look()
+    assert (rollout_of(database).state, rollout_of(database).weight) == ("running", 0.1)
 
 
 def test_a_swap_by_a_release_without_rollouts_ends_one(database: Database, duty: RolloutDuty) -> None:
