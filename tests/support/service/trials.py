@@ -26,6 +26,8 @@ from workers.measures.arms import TrialFigures
 FAULTS = {"raise": arms.ERRORS, "kill": arms.LOST_HOSTS, "shape": arms.WRONG_SHAPE, "slow": ""}
 #: Enough that the candidate surely gets some of the rows at which it fails: half of 15.
 JOBS = 300
+#: By which the candidates that are placed here are dealt jobs.
+SALT = "salt"
 #: No rollout of a test needs more.
 MOST_JOBS = 10_000
 #: The echoes of two versions differ on purpose, and a busy machine is no reason to abort.
@@ -52,7 +54,7 @@ def place(stack: Stack, name: str, *, weight: float, shadow_share: float) -> str
                 version="2",
                 weight=weight,
                 shadow_share=shadow_share,
-                salt="salt",
+                salt=SALT,
                 on_failure="stable",
                 changed_at=datetime.now(UTC),
             )
@@ -61,6 +63,20 @@ def place(stack: Stack, name: str, *, weight: float, shadow_share: float) -> str
     _nudge(stack)
     eventually(lambda: "2" in {each["version"] for each in stack.view(name)["workers"] if each["state"] == "ready"}, 30)
     return trial_id
+
+
+def set_weight(stack: Stack, name: str, weight: float) -> None:
+    """Change the weight of the candidate, and wait until the worker has it."""
+    with _registry(stack) as session:
+        session.execute(update(CandidateRow).where(CandidateRow.endpoint_name == name).values(weight=weight))
+        _revise(session, name)
+    _nudge(stack)
+
+    def has_it() -> bool:
+        view = stack.view(name)
+        return {each["revision"] for each in view["workers"] if each["state"] == "ready"} == {view["revision"]}
+
+    eventually(has_it, 30)
 
 
 def begin_rollout(stack: Stack, name: str) -> None:

@@ -22,7 +22,7 @@ from tests.workers.stand_ins import RecordingIntake, context, deployment, queued
 from workers import keys
 from workers.engine.serving.endpoint import Endpoint
 from workers.engine.serving.trials import copies
-from workers.engine.serving.trials.copies import Copy, PairAnswer
+from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
 from workers.errors import JobArgumentsWrong
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
 from workers.jobs import query
@@ -452,6 +452,28 @@ def test_pairs_are_without_the_fields_that_the_journal_excludes() -> None:
     assert has_failed
     assert json.loads(content or b"")["inputs"] == [{"name": None, "age": 36}]
     assert b"Ada" not in (content or b"")
+
+
+def test_copies_of_too_many_bytes_are_shed_and_counted(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_MOST_BYTES", 25)
+
+    async def shed(client: Redis) -> None:
+        made = context(client, intake=RecordingIntake())
+        backlog = Copies(made)
+        for _ in range(3):
+            backlog.put(copied("x"))
+        assert len(backlog) == 2
+        await until_done(made.settle())
+        assert arms.read(TRIAL).shadow[arms.COPIES_SHED] == 1
+        assert len(backlog.take(1)) == 1
+        backlog.put(copied("x"))
+        assert len(backlog) == 2
+        await until_done(made.settle())
+        assert arms.read(TRIAL).shadow[arms.COPIES_SHED] == 1
+
+    with_redis(shed)
 
 
 def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis, with_redis: WithRedis) -> None:

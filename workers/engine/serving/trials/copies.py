@@ -29,7 +29,7 @@ from workers.platform.texts import short_repr
 
 _log = logging.getLogger(__name__)
 #: The backlog of one pool.
-_MOST_COPIES = 1_000
+MOST_COPIES = 1_000
 _MOST_BYTES = 32 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 
@@ -84,7 +84,7 @@ class Copies:
 
     def put(self, copy: Copy) -> None:
         """Add a copy, or shed it if there are too many."""
-        if len(self._waiting) >= _MOST_COPIES or self._bytes + copy.size_bytes > _MOST_BYTES:
+        if len(self._waiting) >= MOST_COPIES or self._bytes + copy.size_bytes > _MOST_BYTES:
             arm_counts.count(self._context, copy.trial_id, {arms.COPIES_SHED: 1})
             return
         self._waiting.append(copy)
