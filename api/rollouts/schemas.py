@@ -109,7 +109,10 @@ class ArmView(Answer):
     """The jobs that one of both versions was to answer, since the trial began."""
 
     jobs: int = Field(description="Jobs that have ended.")
-    failed: int = Field(description="Those that this version failed, also if the stable version answered them then.")
+    failed: int = Field(
+        description="Those that this version failed, also if the stable version answered them then; a batch that is "
+        "lost as a whole counts as one job."
+    )
     predict_p95_ms: float | None = Field(description="95th percentile of predict time (ms), at most a tenth off.")
 
 
@@ -131,7 +134,7 @@ class TrialFigures(Answer):
 
     stable: ArmView = Field(description="The version that serves.")
     candidate: ArmView = Field(description="The version under judgement.")
-    lost_hosts: int = Field(description="Hosts of the candidate that died under a job.")
+    lost_hosts: int = Field(description="Hosts of the candidate that died under a job, or under a copy of one.")
     pairs: int = Field(description="Jobs that both versions have answered.")
     disagreements: int = Field(description="Those of them that they answered differently.")
     rules: list[RuleView] = Field(description="The rules that are on.")
@@ -204,6 +207,8 @@ class ShadowView(Answer):
     predicted: int = Field(description="Jobs that the candidate has predicted.")
     errors: int = Field(description="Those on which it failed.")
     shed: int = Field(description="Jobs that it was not given, because it had too many.")
+    lost: int = Field(description="Jobs that it has not answered, because its host was lost or took too long.")
+    lost_hosts: int = Field(description="Hosts of the candidate that died under these.")
     pairs: int = Field(description="Jobs that both versions have answered.")
     disagreements: int = Field(description="Those of them that they answered differently.")
     report: dict[str, Any] | None = Field(description="How their answers compare; null without any.")

@@ -324,8 +324,8 @@ def pause(  # noqa: PLR0913 - a transition, by name
     details: Mapping[str, Any] | None = None,
     is_strict: bool = True,
 ) -> None:
-    """running, evaluating → paused: the candidate keeps its weight, and no step follows."""
-    states = (RolloutState.RUNNING, RolloutState.EVALUATING)
+    """running, evaluating, loading → paused: the candidate keeps its weight, and no step follows."""
+    states = (RolloutState.RUNNING, RolloutState.EVALUATING, RolloutState.LOADING)
     _transit(
         session, rollout, "pause", states, RolloutState.PAUSED, reason=reason, actor=actor, details=details,
         is_strict=is_strict,

@@ -40,6 +40,7 @@ from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import query, transitions
 from workers.measures import reports
 from workers.platform.redis.async_client import connect
+from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -215,6 +216,7 @@ class Engine:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "holder": holder,
+            "release": this_release(),
             "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
         }
 

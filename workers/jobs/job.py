@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict, TypeGuard
 
+from workers.errors import JobArgumentsWrong
 from workers.queues.priorities import Priority
 
 
@@ -32,8 +33,15 @@ class JobOptions(NamedTuple):
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> JobOptions:
-        """Take those that Celery doesn't know out of the options of an `apply_async`; what is left is Celery's."""
-        return cls(**{name: options.pop(name) for name in _NOT_OF_CELERY & options.keys()})
+        """Take those that Celery doesn't know out of the options of an `apply_async`; what is left is Celery's.
+
+        Raises:
+            JobArgumentsWrong: the sticky key is none.
+        """
+        taken = cls(**{name: options.pop(name) for name in _NOT_OF_CELERY & options.keys()})
+        if taken.sticky_key is not None and not is_sticky_key(taken.sticky_key):
+            raise JobArgumentsWrong(f"sticky_key must be a text of 1 to {MOST_STICKY_CHARACTERS} characters.")
+        return taken
 
     def over(self, defaults: JobOptions) -> JobOptions:
         """Return these options, with the defaults in the place of those that are None."""
@@ -47,6 +55,11 @@ MOST_STICKY_CHARACTERS = 200
 NO_OPTIONS = JobOptions()
 #: Celery has its own `priority`, and `expires` for the other one.
 _NOT_OF_CELERY = set(JobOptions._fields) - {"priority", "expires_in_s"}
+
+
+def is_sticky_key(value: Any) -> TypeGuard[str]:
+    """Whether a value is a text by which a rollout can deal jobs."""
+    return isinstance(value, str) and 0 < len(value) <= MOST_STICKY_CHARACTERS
 
 
 class JobFacts(Protocol):

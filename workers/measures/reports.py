@@ -105,6 +105,8 @@ class WorkerReport(TypedDict):
     started_at: float
     #: The process, as named in leases; missing in reports of earlier releases.
     holder: NotRequired[str]
+    #: Its release of Queuecast; missing in reports of the releases that serve no candidates.
+    release: NotRequired[str]
     endpoints: Mapping[str, EndpointReport]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import redis
 from sqlalchemy import delete, update
@@ -24,6 +25,12 @@ from workers.measures.arms import TrialFigures
 FAULTS = {"raise": arms.ERRORS, "kill": arms.LOST_HOSTS, "shape": arms.WRONG_SHAPE, "slow": ""}
 #: Enough that the candidate surely gets some of the rows at which it fails: half of 15.
 JOBS = 300
+#: By which the candidates that are placed here are dealt jobs.
+SALT = "salt"
+#: No rollout of a test needs more.
+MOST_JOBS = 10_000
+#: The echoes of two versions differ on purpose, and a busy machine is no reason to abort.
+RULES = {"disagreement": None, "latency_p95": None}
 
 
 def start(stack: Stack, name: str, fault: str, *, weight: float = 0.5, shadow_share: float = 0.0) -> str:
@@ -46,7 +53,7 @@ def place(stack: Stack, name: str, *, weight: float, shadow_share: float) -> str
                 version="2",
                 weight=weight,
                 shadow_share=shadow_share,
-                salt="salt",
+                salt=SALT,
                 on_failure="stable",
                 changed_at=datetime.now(UTC),
             )
@@ -55,6 +62,20 @@ def place(stack: Stack, name: str, *, weight: float, shadow_share: float) -> str
     _nudge(stack)
     eventually(lambda: "2" in {each["version"] for each in stack.view(name)["workers"] if each["state"] == "ready"}, 30)
     return trial_id
+
+
+def set_weight(stack: Stack, name: str, weight: float) -> None:
+    """Change the weight of the candidate, and wait until the worker has it."""
+    with _registry(stack) as session:
+        session.execute(update(CandidateRow).where(CandidateRow.endpoint_name == name).values(weight=weight))
+        _revise(session, name)
+    _nudge(stack)
+
+    def has_it() -> bool:
+        view = stack.view(name)
+        return {each["revision"] for each in view["workers"] if each["state"] == "ready"} == {view["revision"]}
+
+    eventually(has_it, 30)
 
 
 def figures(stack: Stack, trial_id: str) -> TrialFigures:
@@ -84,6 +105,34 @@ def check_every_job_has_its_one_right_outcome(stack: Stack, name: str, fault: st
     if FAULTS[fault]:
         assert found.candidate.counts[FAULTS[fault]] > 0
         assert found.candidate.fell_back >= found.candidate.failures
+
+
+def rolled_out(
+    stack: Stack,
+    name: str,
+    candidate: Echo,
+    steps: list[float],
+    step_s: float,
+    rules: Mapping[str, float | None] = RULES,
+) -> dict[str, Any]:
+    """Roll a candidate out, and submit jobs until it is over; each has the right outcome of one version."""
+    stack.register(name, Echo("1"))
+    stack.register(name, candidate)
+    stack.deploy(name, version="1", endpoint_name=name)
+    path = f"/deployments/{name}/rollout"
+    plan = {"version": "2", "steps": steps, "min_jobs": 20, "step_s": step_s, "rules": rules}
+    assert stack.api.post(path, json=plan).status_code == 202
+    found: dict[str, Any] = {}
+    for start in range(0, MOST_JOBS, 20):
+        rows = [f"row {number}" for number in range(start, start + 20)]
+        outcomes = stack.outcomes(stack.submit_all(name, rows))
+        assert [each["prediction"] for each in outcomes] == [
+            [each["version"], row] for each, row in zip(outcomes, rows, strict=True)
+        ]
+        found = stack.api.get(path).json()
+        if found["state"] in ("promoted", "aborted", "paused"):
+            break
+    return found
 
 
 def remove(stack: Stack, name: str) -> None:
