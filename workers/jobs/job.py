@@ -125,6 +125,4 @@ class Job:
         """Return a job that is being accepted with these options."""
         priority = options.priority or Priority.NORMAL
         sticky_key = options.sticky_key
-        return Job(
-            job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key
-        )
+        return Job(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key)
