@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import redis
+from msgspec.structs import replace
 
 from workers import keys
 from workers.errors import JobNotFound, JobUnreadable
