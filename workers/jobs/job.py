@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeGuard
+
+import msgspec
 
 from workers.errors import JobArgumentsWrong
 from workers.queues.priorities import Priority
@@ -47,7 +48,12 @@ class JobOptions(NamedTuple):
         """Return these options, with the defaults in the place of those that are None."""
         if self is NO_OPTIONS:
             return defaults
-        return JobOptions._make(own if own is not None else other for own, other in zip(self, defaults, strict=True))
+        return JobOptions(
+            defaults.expires_in_s if self.expires_in_s is None else self.expires_in_s,
+            defaults.priority if self.priority is None else self.priority,
+            defaults.callback_url if self.callback_url is None else self.callback_url,
+            defaults.sticky_key if self.sticky_key is None else self.sticky_key,
+        )
 
 
 #: The most characters of a sticky key.
@@ -103,8 +109,7 @@ class JobFacts(Protocol):
         """The attempts that ended with the loss of the host or the worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A job; times in seconds since the epoch."""
 
     job_id: str
@@ -138,6 +143,4 @@ class Job:
         """Return a job that is being accepted with these options."""
         priority = options.priority or Priority.NORMAL
         sticky_key = options.sticky_key
-        return Job(
-            job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key
-        )
+        return Job(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key)
