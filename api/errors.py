@@ -341,6 +341,7 @@ STATUS: Mapping[type[Exception], int] = {
     registry_errors.ApiKeyInvalid: 422,
     registry_errors.ApiKeyExists: 409,
     registry_errors.ApiKeyNotFound: 404,
+    registry_errors.SubscriptionNotFound: 404,
     registry_errors.SettingsInvalid: 422,
     registry_errors.SignatureInvalid: 422,
     registry_errors.InputInvalid: 422,

@@ -114,7 +114,8 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     """Bind an endpoint to a version: by default the endpoint `<model>-v<version>` to the latest version.
 
     With `alias`, to the version that it names now; with `follow` as well, each move of the alias binds the endpoint
-    again, until a version or another alias is given, or the endpoint is rolled back.
+    again, or begins a rollout if the settings have one, until a version or another alias is given, or the endpoint is
+    rolled back.
 
     An endpoint that exists, also an undeployed one, keeps what is not given: its version, unless it changes to another
     model or the version was deleted; its settings and its group, unless `reset` sets them to their defaults. With
@@ -139,7 +140,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     if follow and alias is not None:
         aliases.hold(session, model_name, alias, bound.version)
     wanted: dict[str, Any] = {
-        "settings": checked.model_dump(exclude_none=True),
+        "settings": {setting: value for setting, value in checked.model_dump().items() if value is not None},
         "worker_group": worker_group or names.DEFAULT_WORKER_GROUP,
         "followed_alias": alias if follow else None,
     }
@@ -202,8 +203,10 @@ def configure(  # noqa: PLR0913 - the fields of a deployment, by name
     return _view(_read(session, endpoint_name))
 
 
-def follow(session: Session, model_name: str, alias: str, *, actor: str | None = None) -> list[DesiredDeployment]:
-    """Bind the endpoints that follow an alias to the version that it names; return those that changed.
+def follow(
+    session: Session, model_name: str, alias: str, *, but: Collection[str] = (), actor: str | None = None
+) -> list[DesiredDeployment]:
+    """Bind the endpoints that follow an alias, but those in `but`, to its version; return those that changed.
 
     A parked endpoint stays parked.
 
@@ -215,7 +218,7 @@ def follow(session: Session, model_name: str, alias: str, *, actor: str | None =
     changed = []
     for endpoint_name in target.followed_by:
         row = _read(session, endpoint_name)
-        if row.version == target.version:
+        if row.version == target.version or endpoint_name in but:
             continue
         now = datetime.now(UTC)
         row = _revise(session, endpoint_name, row.revision, updated_at=now, deployed_at=now)
@@ -259,7 +262,7 @@ def rollback(
 
 
 def _still_followed(session: Session, state: State) -> str | None:
-    """Return the alias that an earlier state followed, if that names the same version now; None otherwise."""
+    """Return the alias that a state follows, if that names the same version now; None otherwise."""
     alias = state.followed_alias
     if alias is None:
         return None
@@ -328,7 +331,7 @@ def promote(
 ) -> DesiredDeployment:
     """Bind a served endpoint to its candidate, which is no candidate then; its rollout is over already.
 
-    It stops following an alias, as with each deploy of a version.
+    It goes on following an alias that names this version, and stops following another one.
 
     Raises:
         DeploymentNotFound, VersionNotFound: there is no such endpoint or version.
@@ -338,7 +341,8 @@ def promote(
     before = State.of(candidates.lock(session, endpoint_name))
     now = datetime.now(UTC)
     row = _revise(session, endpoint_name, None, updated_at=now, deployed_at=now)
-    row.model_name, row.version, row.followed_alias = model_name, version, None
+    row.model_name, row.version = model_name, version
+    row.followed_alias = _still_followed(session, State.of(row))
     session.flush()
     candidates.delete(session, endpoint_name)
     return _recorded(session, row, Action.PROMOTE, before, actor)
@@ -494,8 +498,8 @@ def _named_version(  # noqa: PLR0913 - what a deploy may name
 
 def _version_of(session: Session, row: DeploymentRow) -> str:
     """Return the version of an endpoint, or that of the alias that it follows, which may have moved meanwhile."""
-    if row.followed_alias is None:
-        return row.version
+    if row.followed_alias is None or (row.intent is Intent.SERVE and row.settings.get("rollout") is not None):
+        return row.version  # with a rollout, the alias may name a version that is on trial, or that has failed
     try:
         return aliases.find(session, row.model_name, row.followed_alias).version
     except AliasNotFound:

@@ -330,6 +330,19 @@ class ApiKeyNotFound(RegistryError):
         super().__init__(f"No active API key has the name or id {shown!r}.")
 
 
+class SubscriptionNotFound(RegistryError):
+    """There is no such subscription of webhooks."""
+
+    code = "subscription_not_found"
+
+    def __init__(self, subscription_id: str) -> None:
+        super().__init__(f"There is no subscription {subscription_id[:64]!r}.")
+        self.subscription_id = subscription_id
+
+    def __reduce__(self) -> tuple[type[SubscriptionNotFound], tuple[str]]:
+        return type(self), (self.subscription_id,)
+
+
 class ApiKeyInvalid(RegistryError):
     """The limits of an API key are invalid."""
 

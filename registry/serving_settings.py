@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFun
 from pydantic_core import PydanticCustomError
 
 from registry.errors import SettingsInvalid
+from registry.rollout_plan import FollowedRollout
 
 EventsSetting = Literal["full", "sampled", "off"]
 
@@ -116,6 +117,11 @@ class ServingSettings(BaseModel):
         max_length=100,
         description="Fields of inputs that the journal replaces by a keyed hash, by path: `customer.email`, `*.iban`.",
     )
+    rollout: FollowedRollout | None = Field(
+        default=None,
+        description="How a move of the alias that the endpoint follows is rolled out; `{}` has the defaults of a "
+        "rollout. Without it the endpoint swaps at once.",
+    )
     events: EventsSetting = Field(
         default="full",
         description="Jobs with Celery events: `full` is all, `sampled` is 1 in 100 and all failures, `off` is none.",
@@ -168,13 +174,17 @@ class ServingSettings(BaseModel):
         """Return these settings if their combination is valid.
 
         Raises:
-            SettingsInvalid: a setting has no effect beside another; the message names both.
+            SettingsInvalid: a setting has no effect beside another, and the message names both; or a rollout can't be.
         """
         if self.target_latency_ms is not None and self.max_batch_size != "auto":
             raise SettingsInvalid(
                 f"Setting target_latency_ms: it has no effect with max_batch_size {self.batch_rows}. "
                 'Set max_batch_size to "auto", or omit target_latency_ms.'
             )
+        if self.rollout is not None:
+            self.rollout.plan.check()
+            if self.rollout.since is not None and self.rollout.start is None:
+                raise SettingsInvalid('Setting rollout: since has no effect without start. Set start to "evaluation".')
         return self
 
     def changed(self, named: Mapping[str, Any]) -> Self:

@@ -80,8 +80,10 @@ class Deployment(_Shown):
     delayed_count: int = 0
     avg_latency_ms: float | None = None
     revision: int = 0
-    #: The alias whose moves swap the endpoint.
+    #: The alias whose moves swap the endpoint, or roll its version out.
     followed_alias: str | None = None
+    #: Where it stands with that alias: alias, version, serves, rollout, reason and text; None if it follows none.
+    following: Mapping[str, Any] | None = None
     #: Why no worker can load this revision; None if that is not so. An earlier one may still serve.
     load_error: str | None = None
     #: Of a deploy, swap, configure, rollback or undeploy: what it has changed, as {"hosts": {"from": 1, "to": 2}}.
@@ -150,9 +152,10 @@ class Alias(_Shown):
     version: str
     #: The endpoints that each move binds to its version.
     followed_by: list[str] = field(default_factory=list)
-    #: Of a move: whether it named another version before, and the endpoints that now swap.
+    #: Of a move: whether it named another version before, the endpoints that now swap, and those that roll it out.
     moved: bool = False
     swapped: list[str] = field(default_factory=list)
+    rolling_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -384,7 +384,7 @@ class Client(BaseClient):
         return self._driver.run(catalog.aliases(model_name, self._ends_at()))
 
     def move_alias(self, model_name: str, alias: str, version: str, *, expected: str | None = ANY_VERSION) -> Alias:
-        """Let an alias name a version; endpoints that follow it swap to it, and `swapped` names them.
+        """Let an alias name a version; endpoints that follow it swap to it (`swapped`) or roll it out (`rolling_out`).
 
         With `expected`, only if it names this version now; None is an alias that doesn't exist yet.
 

@@ -23,7 +23,8 @@ from registry.errors import (
     VersionNotFound,
 )
 from registry.judging import rollouts, shadows
-from registry.judging.rollouts import Plan, Rollout, Rules
+from registry.judging.rollouts import Rollout
+from registry.rollout_plan import Plan, Rules
 from tests.registry.conftest import Registrar
 
 

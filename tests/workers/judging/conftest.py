@@ -21,7 +21,8 @@ from registry.database import Database
 from registry.database.tables import RolloutRow
 from registry.deployments import DesiredDeployment
 from registry.judging import rollouts
-from registry.judging.rollouts import Plan, Rollout, Rules
+from registry.judging.rollouts import Rollout
+from registry.rollout_plan import Plan, Rules
 from tests.workers.stand_ins import version_report
 from workers import keys
 from workers.measures import figures as minutes

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from registry.database import Database
 from registry.database.tables import DeploymentRow, EvaluationRow, RolloutRow
 from registry.judging import rollouts, shadows
+from registry.rollout_plan import Plan
 from tests.support.waiting import eventually
 from tests.workers.judging.conftest import QUICK, Workers, begin, deployed, look, pass_time, rollout_of
 from workers import keys
@@ -90,7 +91,7 @@ def test_a_bad_candidate_is_aborted_also_while_the_rollout_is_paused(
     reason: str,
     is_paused: bool,
 ) -> None:
-    rollout = begin(database, rollouts.Plan())
+    rollout = begin(database, Plan())
     workers.report()
     duty.look()
     if is_paused:
