@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import ModelLoadFailed, RegistryError, RuntimeUnknown
+from registry.runtimes import libraries
 from registry.runtimes.failures import exceptions
 from registry.runtimes.protocol import Model, RefinesSignatures, Runtime
 from registry.signatures.signature import Signature
@@ -28,6 +29,11 @@ def _all() -> Mapping[str, Runtime]:
 def names() -> list[str]:
     """Return the names of all runtimes."""
     return list(_all())
+
+
+def libraries_here() -> dict[str, str]:
+    """Return the versions of Python and of all runtimes' libraries that are installed."""
+    return libraries.installed({each for runtime in _all().values() for each in runtime.libraries})
 
 
 def get(name: str) -> Runtime:

@@ -164,7 +164,7 @@ def _show(output: Output, view: Document) -> None:
     times = {name: local_time(view.get(name)) for name in ("deployed_at", "updated_at")}
     settings = {name: to_json(value) for name, value in (view.get("settings") or {}).items() if value is not None}
     shown = ", ".join(f"{name}={value}" for name, value in settings.items()) or None
-    apart = {name: value for name, value in view.items() if name not in ("workers", "settings")}
+    apart = {name: value for name, value in view.items() if name not in ("workers", "settings", "warnings")}
     output.facts({**apart, **times, "settings": shown})
     output.line("")
     output.table(
@@ -187,6 +187,8 @@ def _show(output: Output, view: Document) -> None:
     for each in view.get("workers") or []:
         if each.get("error"):
             output.note(f"{each.get('worker')}: {each['error']}")
+    for warning in view.get("warnings") or []:
+        output.note(f"Warning: {warning}")
 
 
 def show_table(output: Output, views: list[Document]) -> None:
