@@ -14,7 +14,7 @@ from registry import runtimes
 from registry.errors import ModelLoadFailed, RegistryError
 from registry.runtimes.failures import exceptions
 from registry.runtimes.protocol import Model
-from registry.signatures.signature import Signature
+from registry.signatures import layout
 
 #: The class of scikit-learn's warning; a host without scikit-learn has no such class.
 _INCONSISTENT_VERSION = "InconsistentVersionWarning"
@@ -24,7 +24,7 @@ _MOST_WARNINGS = 20
 
 def load(path: str, runtime: str, options: Mapping[str, Any], signature: Mapping[str, Any]) -> Model:
     """Load an artifact with the fields of its version. Raises like `runtimes.load`."""
-    return runtimes.load(runtime, Path(path), options, Signature.model_validate(signature))
+    return runtimes.load(runtime, Path(path), options, layout.read(signature))
 
 
 @contextmanager

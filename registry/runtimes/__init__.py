@@ -13,8 +13,8 @@ from typing import Any
 from registry.errors import ModelLoadFailed, RegistryError, RuntimeUnknown
 from registry.runtimes import libraries
 from registry.runtimes.failures import exceptions
-from registry.runtimes.protocol import Model, RefinesSignatures, Runtime
-from registry.signatures.signature import Signature
+from registry.runtimes.protocol import Described, Model, RefinesSignatures, Runtime
+from registry.signatures.layout import InputLayout
 
 #: The runtime of models that no other runtime recognises.
 FALLBACK = "python"
@@ -56,7 +56,7 @@ def guess(model: object) -> str:
     return next((name for name, runtime in _all().items() if runtime.recognizes(model)), FALLBACK)
 
 
-def load(name: str, path: Path, options: Mapping[str, Any], signature: Signature) -> Model:
+def load(name: str, path: Path, options: Mapping[str, Any], signature: InputLayout) -> Model:
     """Load an artifact with a verified checksum. Loading may run code of the artifact.
 
     Raises:
@@ -68,7 +68,7 @@ def load(name: str, path: Path, options: Mapping[str, Any], signature: Signature
         return runtime.load(path, runtime.check_options(options), signature)
 
 
-def refined(name: str, artifact: bytes, options: Mapping[str, Any], signature: Signature) -> Signature:
+def refined(name: str, artifact: bytes, options: Mapping[str, Any], signature: Described) -> Described:
     """Return the signature with details of the model's own inputs, if its runtime can read them.
 
     Raises:

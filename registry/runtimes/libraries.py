@@ -21,7 +21,7 @@ def installed(libraries: Iterable[str]) -> dict[str, str]:
     for library in libraries:
         try:
             found[library] = installed_version(library)
-        except PackageNotFoundError:
+        except PackageNotFoundError:  # noqa: PERF203 - a few
             continue  # installed under another name, e.g. onnxruntime for GPUs
     return found
 
