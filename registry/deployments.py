@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from registry.errors import (
 )
 from registry.history import Action, State
 from registry.intent import Intent
+from registry.runtimes import libraries
 from registry.serving_settings import ServingSettings
 from registry.signatures.signature import Signature
 from registry.trials import candidates, trials
@@ -77,6 +78,8 @@ class DesiredDeployment:
     candidate: Candidate | None = None
     #: It exists for an evaluation alone: its jobs have no webhooks, counters, journal or dead letters.
     is_replay: bool = False
+    #: The versions of libraries that the model was made with, as far as they are known.
+    built_with: Mapping[str, str] = field(default_factory=dict)
 
     def of_candidate(self) -> DesiredDeployment | None:
         """Return this deployment with the candidate in the place of its version; None without a candidate."""
@@ -535,4 +538,5 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         updated_at=row.updated_at,
         followed_alias=row.followed_alias,
         candidate=candidates.view(row.candidate) if row.candidate else None,
+        built_with=libraries.noted(bound.details),
     )

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-from platform import python_version
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,6 +12,7 @@ from registry.artifacts.store import ArtifactStore
 from registry.database.json_documents import checked_metadata
 from registry.errors import ModelLoadFailed, OutputInvalid, RegistryError, SignatureInvalid
 from registry.hosting.trials import default_trials
+from registry.runtimes import libraries
 from registry.runtimes.outputs import to_json
 from registry.signatures import data_frames
 from registry.signatures.signature import Signature
@@ -69,7 +67,7 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
         name,
         artifact,
         **described,
-        metadata={"built_with": _built_with(runtime), **checked_metadata(metadata)},
+        metadata={libraries.BUILT_WITH: _built_with(runtime), **checked_metadata(metadata)},
         version=version,
     )
 
@@ -97,10 +95,4 @@ def _try(artifact: bytes, described: Mapping[str, Any]) -> None:
 
 
 def _built_with(runtime: str) -> dict[str, str]:
-    found = {"python": python_version()}
-    for library in runtimes.get(runtime).libraries:
-        try:
-            found[library] = installed_version(library)
-        except PackageNotFoundError:
-            continue  # installed under another name, e.g. onnxruntime for GPUs
-    return found
+    return libraries.installed(runtimes.get(runtime).libraries)

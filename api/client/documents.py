@@ -86,6 +86,8 @@ class Deployment(_Shown):
     following: Mapping[str, Any] | None = None
     #: Why no worker can load this revision; None if that is not so. An earlier one may still serve.
     load_error: str | None = None
+    #: How the workers' libraries differ from those that the model was made with.
+    warnings: list[str] = field(default_factory=list)
     #: Of a deploy, swap, configure, rollback or undeploy: what it has changed, as {"hosts": {"from": 1, "to": 2}}.
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

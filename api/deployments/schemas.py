@@ -173,6 +173,11 @@ class DeploymentView(Answer):
         description="The error with which all workers of the group failed to load the present revision, so that it is "
         "not served; null if they didn't. An earlier version, or hosts with earlier limits, may still serve.",
     )
+    warnings: list[str] = Field(
+        default=[],
+        description="How the libraries of the workers differ from those that the model was made with, and what "
+        "scikit-learn warns of when it loads the model.",
+    )
     changes: dict[str, Difference] | None = Field(
         default=None,
         description="In answers to deploy, configure, rollback and undeploy: what differs from before, by the name of "

@@ -21,6 +21,7 @@ from registry.database.json_documents import checked_metadata
 from registry.errors import MlflowFolderInvalid, RuntimeOptionsInvalid
 from registry.mlflow import signatures
 from registry.mlflow.folder import MlflowFolder
+from registry.runtimes import libraries
 from registry.versions import ModelVersion
 
 #: Files that MLflow writes beside a model's own files.
@@ -82,7 +83,7 @@ def import_folder(  # noqa: PLR0913 - the fields of a version, by name
                 runtime_options={**plan.options, **(runtime_options or {})},
                 signature=signature,
                 input_example=input_example,
-                metadata={"mlflow": origin, **checked_metadata(metadata)},
+                metadata={"mlflow": origin, **_built_with(folder), **checked_metadata(metadata)},
                 version=version,
             )  # fmt: skip
 
@@ -169,6 +170,14 @@ def _artifact(folder: MlflowFolder, plan: _Plan) -> Iterator[IO[bytes]]:
         archives.pack(folder.path, packed)
         packed.seek(0)
         yield packed
+
+
+def _built_with(folder: MlflowFolder) -> dict[str, dict[str, str]]:
+    """Return the versions of Python and scikit-learn that MLmodel has, as a part of the metadata."""
+    python = folder.flavor("python_function").get("python_version")
+    found = {"python": python, "scikit-learn": folder.flavor("sklearn").get("sklearn_version")}
+    known = {name: str(version) for name, version in found.items() if version}
+    return {libraries.BUILT_WITH: known} if known else {}
 
 
 def _version_warnings(folder: MlflowFolder, runtime: str) -> Iterator[str]:

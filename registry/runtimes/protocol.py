@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
+
+
+class DescribedInput(InputLayout, Protocol):
+    """A signature: a layout that can be written and read."""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a JSON document."""
+        ...
+
+    @classmethod
+    def parse(cls: type[Described], document: Mapping[str, Any]) -> Described:  # noqa: PYI019 - Self came with 3.11
+        """Read a document. Raises SignatureInvalid."""
+        ...
+
+
+Described = TypeVar("Described", bound=DescribedInput)
 
 
 class Model(Protocol):
@@ -41,7 +57,7 @@ class Runtime(Protocol):
         """Return the artifact of a model."""
         ...
 
-    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> Model:
+    def load(self, path: Path, options: Mapping[str, Any], signature: InputLayout) -> Model:
         """Load an artifact. Raises RuntimeUnavailable if an optional library is missing."""
         ...
 
@@ -50,6 +66,6 @@ class Runtime(Protocol):
 class RefinesSignatures(Protocol):
     """A runtime whose models describe their own inputs."""
 
-    def refined(self, artifact: bytes, options: Mapping[str, Any], signature: Signature) -> Signature:
+    def refined(self, artifact: bytes, options: Mapping[str, Any], signature: Described) -> Described:
         """Return a signature with details of the model, such as bounds of numbers. Raises like `load`."""
         ...

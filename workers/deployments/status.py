@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.deployments import DesiredDeployment, Intent
+from registry.runtimes import libraries
 from workers import keys
 from workers.broker import backlogs
 from workers.broker.backlogs import Backlog
@@ -180,6 +181,7 @@ def _view(
         "status": status,
         "reason": reason,
         "load_error": load_error,
+        "warnings": _warnings(desired, workers, seen),
         "worker_group": desired.worker_group,
         "followed_alias": desired.followed_alias,
         "workers": [_worker_view(each, version) for each in seen for version in each.endpoint["versions"]],
@@ -193,6 +195,15 @@ def _view(
         "delayed_count": backlog.delayed.count,
         "next_due_at": records.iso(backlog.delayed.next_due_at),
     }
+
+
+def _warnings(desired: DesiredDeployment, workers: Sequence[WorkerReport], seen: list[_Seen]) -> list[str]:
+    """Return how the libraries of the group's workers differ from the model's, and what those libraries warn of."""
+    libraries_of = [each.get("libraries", {}) for each in workers if each["worker_group"] == desired.worker_group]
+    different = [text for here in libraries_of for text in libraries.differences(desired.built_with, here)]
+    hosts = [version for each in seen if (version := each.at(desired.revision))]
+    of_hosts = [text for version in hosts for text in version.get("warnings", [])]
+    return list(dict.fromkeys([*different, *of_hosts]))
 
 
 def _worker_view(seen: _Seen, version: VersionReport) -> dict[str, Any]:

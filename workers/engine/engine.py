@@ -14,7 +14,7 @@ from typing import Any
 import redis.asyncio
 from redis import RedisError
 
-from registry import deployments
+from registry import deployments, runtimes
 from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
@@ -80,6 +80,7 @@ class Engine:
         self._event_buffer = event_buffer
         self._is_revoked = is_revoked
         self._started_at = time.time()
+        self._libraries = runtimes.libraries_here()
         self._thread = threading.Thread(target=self._main, name="queuecast-engine", daemon=True)
         self._running = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -217,6 +218,7 @@ class Engine:
             "started_at": self._started_at,
             "holder": holder,
             "release": this_release(),
+            "libraries": self._libraries,
             "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
         }
 

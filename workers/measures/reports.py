@@ -58,6 +58,8 @@ class VersionReport(TypedDict):
     predict_p95_ms: float | None
     #: "candidate" for the hosts of a candidate (see `arms.Arm`); missing for others.
     arm: NotRequired[str]
+    #: Warnings of the model's libraries about the versions that it was made with; missing in earlier releases.
+    warnings: NotRequired[list[str]]
 
 
 class PaceReport(TypedDict):
@@ -107,6 +109,8 @@ class WorkerReport(TypedDict):
     holder: NotRequired[str]
     #: Its release of Queuecast; missing in reports of the releases that serve no candidates.
     release: NotRequired[str]
+    #: The versions of Python and of the runtimes' libraries there; missing in reports of earlier releases.
+    libraries: NotRequired[Mapping[str, str]]
     endpoints: Mapping[str, EndpointReport]
 
 

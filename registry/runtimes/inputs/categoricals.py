@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from registry.errors import ModelLoadFailed
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 _CATEGORICAL_IN_XGBOOST = "c"
 
 
-def check_categories(estimator: Any, signature: Signature) -> None:
+def check_categories(estimator: Any, signature: InputLayout) -> None:
     """Check that a signature has the categories that LightGBM and XGBoost require in a data frame.
 
     Raises:

@@ -8,9 +8,10 @@ from typing import Any
 
 from registry.errors import InputUnsuitable, ModelLoadFailed
 from registry.runtimes.inputs.arrays import array_of, shape_of
+from registry.runtimes.protocol import Described
 from registry.signatures.input_checks import Dtype, Shape
+from registry.signatures.layout import InputLayout
 from registry.signatures.number_types import Storage
-from registry.signatures.signature import Signature
 
 Row = Any
 #: Element types of onnxruntime, and their dtypes in numpy.
@@ -71,7 +72,7 @@ class Part:
 class Feed:
     """The inputs of a model, built from rows."""
 
-    def __init__(self, declared: Sequence[Any], signature: Signature) -> None:
+    def __init__(self, declared: Sequence[Any], signature: InputLayout) -> None:
         """Take onnxruntime's inputs. Raises ModelLoadFailed if the signature doesn't match them."""
         _check_kinds(declared)
         parts = _parts({each.name: each.shape for each in declared}, signature)
@@ -91,7 +92,7 @@ class Feed:
         return tuple([shape_of(each.part.of(row)) for each in self._inputs])
 
 
-def with_storages(declared: Sequence[Any], signature: Signature) -> Signature:
+def with_storages(declared: Sequence[Any], signature: Described) -> Described:
     """Return the signature with the storages of the model's inputs, so that jobs are checked against their bounds.
 
     Integers of the example are integers if the model takes only integers.
@@ -99,11 +100,11 @@ def with_storages(declared: Sequence[Any], signature: Signature) -> Signature:
     document = signature.document()
     kinds = {each.name: each.type for each in declared}
     if signature.fields is None:
-        return Signature.parse(_with_storage(document, next(iter(kinds.values()))))
+        return type(signature).parse(_with_storage(document, next(iter(kinds.values()))))
     only = next(iter(kinds.values()))
     fields = document["fields"]
     document["fields"] = {name: _with_storage(place, kinds.get(name, only)) for name, place in fields.items()}
-    return Signature.parse(document)
+    return type(signature).parse(document)
 
 
 def _with_storage(place: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _check_kinds(declared: Sequence[Any]) -> None:
         raise ModelLoadFailed(f"The model takes {', '.join(strange)}, which can't be converted from JSON.")
 
 
-def _parts(shapes: Mapping[str, Sequence[Any]], signature: Signature) -> dict[str, Part]:
+def _parts(shapes: Mapping[str, Sequence[Any]], signature: InputLayout) -> dict[str, Part]:
     """Return the part for each input: its own field, or the whole row for a single input."""
     fields = signature.fields
     if fields is not None and set(shapes) == set(fields):
@@ -164,9 +165,7 @@ def _input(declared: Any, part: Part) -> Input:
         wanted = (1,)
     is_batched = not dims or len(dims) == len(wanted) + 1
     rest = dims[1:] if is_batched else dims
-    fits = len(rest) == len(wanted) and all(
-        None in pair or len(set(pair)) == 1 for pair in zip(rest, wanted, strict=False)
-    )
+    fits = len(rest) == len(wanted) and all(None in pair or len(set(pair)) == 1 for pair in zip(rest, wanted))
     if dims and not fits:
         raise ModelLoadFailed(
             f"The model takes {declared.name!r} in the shape {_shape_text(declared.shape)}; an input of the signature "

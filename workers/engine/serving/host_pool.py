@@ -408,6 +408,7 @@ class HostPool:
             "batch_rows": batches.rows if batches else None,
             "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
+            "warnings": next((host.warnings for host in hosts), []),
         }
         if self.side is not None and self.side.arm is Arm.CANDIDATE:
             report["arm"] = Arm.CANDIDATE.value

@@ -170,7 +170,7 @@ def _show(output: Output, view: Document) -> None:
     times = {name: local_time(view.get(name)) for name in ("deployed_at", "updated_at")}
     settings = {name: to_json(value) for name, value in (view.get("settings") or {}).items() if value is not None}
     shown = ", ".join(f"{name}={value}" for name, value in settings.items()) or None
-    apart = {name: value for name, value in view.items() if name not in ("workers", "settings")}
+    apart = {name: value for name, value in view.items() if name not in ("workers", "settings", "warnings")}
     if apart.get("following"):
         apart["following"] = apart["following"]["text"]
     output.facts({**apart, **times, "settings": shown})
@@ -195,6 +195,8 @@ def _show(output: Output, view: Document) -> None:
     for each in view.get("workers") or []:
         if each.get("error"):
             output.note(f"{each.get('worker')}: {each['error']}")
+    for warning in view.get("warnings") or []:
+        output.note(f"Warning: {warning}")
 
 
 def show_table(output: Output, views: list[Document]) -> None:
