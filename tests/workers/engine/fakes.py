@@ -32,6 +32,7 @@ class FakeHost:
         self.can_be_less_nice = True
         #: What it answers to each row; None is the row itself.
         self.answer: bytes | None = None
+        self._may_load: asyncio.Event | None = None
         #: What `load` raises.
         self.load_error: Exception | None = None
         #: What `predict` raises, once.
@@ -49,8 +50,14 @@ class FakeHost:
         #: The memory limit at each batch.
         self.limits: list[int | None] = []
 
+    def load_after(self, event: asyncio.Event) -> None:
+        """Have it loaded only once an event is set."""
+        self._may_load = event
+
     async def load(self, _request: LoadRequest, _timeout_s: float) -> None:
         """Load nothing."""
+        if self._may_load is not None:
+            await self._may_load.wait()
         if self.load_error is not None:
             raise self.load_error
 

@@ -58,6 +58,8 @@ class HostSlot:
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
+        #: Whether that is the error of a start. Else a host was lost that had its model.
+        self.failed_to_start = False
         self._context = context
         self._batcher = batcher
         self._deployment = deployment
@@ -94,7 +96,7 @@ class HostSlot:
 
     def start_afresh(self) -> None:
         """Forget the failures of the revision before, and start a missing host now."""
-        self.error = None
+        self.error, self.failed_to_start = None, False
         self._pause_s = _FIRST_PAUSE_S
         self._afresh.set()
 
@@ -106,6 +108,7 @@ class HostSlot:
                 host = await self._unless_stopped(self._start_host())
             except Exception as error:  # noqa: BLE001 - any error: without a retry this slot stays empty
                 if self._deployment().revision == revision:  # or it failed with settings that are no longer desired
+                    self.failed_to_start = True
                     self._record_failure(_reason(error))
                     await self._pause()
                 continue
@@ -125,7 +128,7 @@ class HostSlot:
         began = loop.time()
         name = self._deployment().endpoint_name
         _log.info("model host %d of %s is ready after %.0f ms", host.pid, name, host.load_ms or 0)
-        self.host, self.error = host, None
+        self.host, self.error, self.failed_to_start = host, None, False
         self._pace.example(host.example_ms)
         if self._is_nice():
             host.set_nice(NICE)
@@ -412,6 +415,9 @@ class HostPool:
         }
         if self.side is not None and self.side.arm is Arm.CANDIDATE:
             report["arm"] = Arm.CANDIDATE.value
+            if self.state is HostsState.FAILED and not any(slot.failed_to_start for slot in self._slots):
+                # A host was lost that had its model, and is being replaced: it ends a trial by what is counted.
+                report["state"] = HostsState.LOADING
         return report
 
     def _changed(self) -> None:

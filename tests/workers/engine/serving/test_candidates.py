@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -538,6 +539,29 @@ def test_a_candidate_that_loses_a_host_with_copies_is_aborted_and_no_caller_sees
         assert (shown["lost"], shown["lost_hosts"], shown["predicted"]) == (1, lost_hosts, 0)
 
     serve(with_redis, lose_copies)
+
+
+def test_a_candidate_that_replaces_a_lost_host_is_not_shown_as_one_that_can_not_be_loaded(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def replace_it(now: Running) -> None:
+        await now.begin()
+        may_load = asyncio.Event()
+        now.launcher.prepare = lambda host: host.load_after(may_load)
+        lose(now.candidate)
+        await now.run("a")
+        await until(lambda: len(now.launcher.hosts) == 3)
+        found = now.report("candidate")
+        assert (found["state"], "is being replaced" in found["error"]) == ("loading", True)
+        may_load.set()
+        await until(lambda: now.report("candidate")["state"] == "ready")
+        now.launcher.prepare = does_not_load
+        lose(now.launcher.hosts[-1])
+        await now.run("b")
+        await until(lambda: now.report("candidate")["state"] == "failed")
+        assert now.report("candidate")["error"] == "no such model"
+
+    serve(with_redis, replace_it)
 
 
 def test_a_slow_candidate_gets_no_more_jobs_than_it_has_room_for(store: redis.Redis, with_redis: WithRedis) -> None:
