@@ -125,6 +125,8 @@ class Hold:
     evaluation_id: str
     holder: str
     held_s: float
+    #: If given, only as long as the evaluation has this revision.
+    revision: int | None = None
 
 
 def new_id() -> str:
@@ -367,6 +369,7 @@ def _change(  # noqa: PLR0913, PLR0917 - a transition
         EvaluationRow.id == mine.evaluation_id,
         EvaluationRow.holder == mine.holder,
         EvaluationRow.state.in_(states),
+        *(() if mine.revision is None else (EvaluationRow.revision == mine.revision,)),
     )
     if not _update(session, where, {**values, "held_until": held, "holder": None if releases else mine.holder}):
         raise EvaluationChanged(mine.evaluation_id, transition, find(session, mine.evaluation_id).state)

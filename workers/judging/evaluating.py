@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -117,6 +117,8 @@ class _Step:
     """Some jobs that are submitted and compared together."""
 
     jobs: list[SampledJob]
+    #: How many jobs of the sample there are up to its end, those among them that were forgotten.
+    ends_at: int
     #: By the id of the replay: the version that it runs on, and the job.
     pending: dict[str, tuple[str, SampledJob]] = field(default_factory=dict)
     #: By the id of the job, and by version.
@@ -149,8 +151,10 @@ class _Run:
             self._clear()
 
     def _change(self, transition: Any, *values: Any, **named: Any) -> None:
+        # Another revision has forgotten jobs that this one still knows: the next try goes on from what is stored.
+        mine = replace(self._mine, revision=self._evaluation.revision)
         with default_database().session() as session:
-            self._evaluation = transition(session, self._mine, *values, **named)
+            self._evaluation = transition(session, mine, *values, **named)
             session.commit()
         self._saved_at = time.monotonic()
 
@@ -238,8 +242,7 @@ class _Run:
         """Replay what is left, step by step, and make the report."""
         self._progress.setdefault("replay_started_at", time.time())
         ahead: deque[_Step] = deque()
-        for jobs in self._left():
-            step = _Step(jobs)
+        for step in self._left():
             self._submit(step)
             ahead.append(step)
             if len(ahead) >= _STEPS_IN_FLIGHT and not self._finished(ahead.popleft()):
@@ -255,19 +258,20 @@ class _Run:
         self._facts = hosts.seen(self._evaluation).facts(self._facts)
         self._end(evaluations.succeed, self._comparison.report(self._facts), self._progress)
 
-    def _left(self) -> Iterator[list[SampledJob]]:
+    def _left(self) -> Iterator[_Step]:
         """Yield the jobs that are not compared yet, in steps."""
-        done, step, size_bytes = self._progress["replayed"], list[SampledJob](), 0
-        for number, job in enumerate(sample.read(self._evaluation.evaluation_id)):
-            if number < done:
+        done, jobs, size_bytes = self._progress.get("position", self._progress["replayed"]), list[SampledJob](), 0
+        number = 0
+        for number, job in enumerate(sample.read(self._evaluation.evaluation_id), 1):
+            if number <= done or job.is_forgotten:
                 continue
-            step.append(job)
+            jobs.append(job)
             size_bytes += len(job.encoded())
-            if len(step) == _STEP_JOBS or size_bytes >= _STEP_BYTES:
-                yield step
-                step, size_bytes = [], 0
-        if step:
-            yield step
+            if len(jobs) == _STEP_JOBS or size_bytes >= _STEP_BYTES:
+                yield _Step(jobs, number)
+                jobs, size_bytes = [], 0
+        if jobs:
+            yield _Step(jobs, number)
 
     def _arms(self, job: SampledJob) -> list[str]:
         """Return the replays of a job: a share of the jobs also runs on the stable version, to show the noise floor."""
@@ -304,6 +308,7 @@ class _Run:
         for job in step.jobs:
             self._compare(job, step.answers[job.job_id])
         self._facts = hosts.seen(self._evaluation).facts(self._facts)
+        self._progress["position"] = step.ends_at
         saved = {"comparison": self._comparison.state(), "facts": self._facts}
         self._change(evaluations.save, progress=self._progress, comparison=saved)
         replays.forget(all_ids)
@@ -327,7 +332,8 @@ class _Run:
     def _compare(self, job: SampledJob, answers: dict[str, Answer]) -> None:
         stable, candidate = job.stable or answers[STABLE], answers[CANDIDATE]
         control = answers.get(CONTROL)
-        self._comparison.add(Pair(job.job_id, job.inputs, stable, candidate, control, job.truths, job.weight))
+        more = (job.truths, job.weight, job.owner, job.finished_at)
+        self._comparison.add(Pair(job.job_id, job.inputs, stable, candidate, control, *more))
         progress = self._progress
         progress["replayed"] += 1
         progress["control"] += CONTROL in answers

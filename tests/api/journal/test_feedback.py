@@ -189,10 +189,10 @@ def test_what_is_forgotten_has_no_feedback_any_more(client: Client, keep: Keep) 
     keep(["a", "b"])
     for job_id in ("a", "b"):
         client.post(f"/jobs/{job_id}/feedback", json={"truth": job_id})
-    assert forgetting.forget(Which(job_ids=["a"])) == 1
+    assert forgetting.forget(Which(job_ids=["a"])).jobs == 1
     assert truths() == {"b": "b"}
     assert [each.root for each in dataset.files("adding", dataset.FEEDBACK)] == ["feedback"]
-    assert forgetting.forget(Which(job_ids=["b"])) == 1
+    assert forgetting.forget(Which(job_ids=["b"])).jobs == 1
     assert dataset.files("adding", dataset.FEEDBACK) == []
 
 

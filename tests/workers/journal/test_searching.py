@@ -67,7 +67,7 @@ def test_only_files_that_may_have_a_job_are_read(end: End, journal_dir: Path, mo
 def test_files_keep_a_filter_when_jobs_are_forgotten(end: End, journal_dir: Path) -> None:
     end(["a", "b"], of=deployment(journal=1.0))
     moved()
-    assert forgetting.forget(Which(job_ids=["a"])) == 1
+    assert forgetting.forget(Which(job_ids=["a"])).jobs == 1
     [file] = dataset.files()
     with dataset.store().reading(file.name) as content:
         assert content is not None

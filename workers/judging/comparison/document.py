@@ -235,6 +235,10 @@ class Difference(Part):
     stable: str
     candidate: str
     truth: str | None
+    owner: str | None = Field(default=None, description="The name of the API key of the job's owner.")
+    finished_at: float | None = Field(
+        default=None, description="When the job ended (s since the epoch); null if that and its owner are not known."
+    )
 
 
 class Times(Part):
