@@ -143,7 +143,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     if follow and alias is not None:
         aliases.hold(session, model_name, alias, bound.version)
     wanted: dict[str, Any] = {
-        "settings": {setting: value for setting, value in checked.model_dump().items() if value is not None},
+        "settings": {setting: value for setting, value in checked.row().items() if value is not None},
         "worker_group": worker_group or names.DEFAULT_WORKER_GROUP,
         "followed_alias": alias if follow else None,
     }
@@ -513,7 +513,7 @@ def _configure(row: DeploymentRow, settings: Mapping[str, Any], worker_group: st
     """Change the given settings and group; with `reset`, the others become the defaults."""
     previous = {} if reset else row.settings
     # Keep settings that only a newer release knows. Omit unset settings, which an older release may not know.
-    merged = {**previous, **ServingSettings.stored(previous).changed(settings).model_dump()}
+    merged = {**previous, **ServingSettings.stored(previous).changed(settings).row()}
     row.settings = {name: value for name, value in merged.items() if value is not None}
     row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if reset else row.worker_group)
 

@@ -194,6 +194,11 @@ def latencies(endpoint_name: str, window: int) -> str:
     return f"queuecast:latencies:{endpoint_name}:{window}"
 
 
+def version_facts(artifact_sha256: str) -> str:
+    """What was measured of a version's hosts: memory and load time, as JSON (see `engine.memory.versions`)."""
+    return f"queuecast:version-facts:{artifact_sha256}"
+
+
 def minute(endpoint_name: str, minute: int) -> str:
     """Hash: what ended in one minute, by kind, and its times in buckets; queue depth (see `measures.figures`)."""
     return f"queuecast:minute:{endpoint_name}:{minute}"

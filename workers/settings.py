@@ -63,6 +63,9 @@ class WorkerSettings(BaseSettings):
     load_timeout_s: float = Field(default=300.0, gt=0)
     #: Threads that numerical libraries may use in each model host.
     host_threads: int = Field(default=1, ge=1, le=256)
+    #: The memory that the model hosts of a worker may use together (MiB); by default 80 % of the machine's, or of the
+    #: cgroup's. 0 is no limit.
+    worker_memory_mb: int | None = Field(default=None, ge=0)
     #: The longest body of a request, and the longest that a compressed message may unpack to.
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1_024)
     #: Where a worker's /metrics is, or on one of the next ports that is free; 0 is nowhere.

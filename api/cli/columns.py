@@ -73,7 +73,7 @@ MEANINGS = {
     "RUNTIME": "How the artifact is loaded",
     "SHA256": "The beginning of the artifact's digest",
     "SIZE": "The artifact's size",
-    "STATE": "loading, ready, failed or stopping (hosts); the state of the evaluation",
+    "STATE": "loading, ready, failed, stopping or asleep (hosts); the state of the evaluation",
     "STATUS": "The status of the deployment, job or webhook",
     "SUBMITTED": "When the job was submitted",
     "SUBSCRIPTION": "The id of the subscription to events",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -19,6 +19,7 @@ from api.cli.output import Output
 from api.cli.settings import load
 from api.errors import JsonInvalid
 from api.strict_json import json_text
+from registry.serving_settings import hosts_range
 
 Command = Callable[..., None]
 #: Rows of a CSV file that show its types and which columns have missing values.
@@ -175,3 +176,17 @@ class Assignment(click.ParamType[tuple[str, Any]]):
             return name, json_text(os.fsencode(text))
         except JsonInvalid:
             return name, text
+
+
+class Hosts(click.ParamType[int | dict[str, int]]):
+    """A number of model hosts, or a range of them such as `0-4`."""
+
+    name = "N|MIN-MAX"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | dict[str, int]:
+        """Return the number, or the range as the API takes it."""
+        if not isinstance(value, str):
+            return cast("int | dict[str, int]", value)
+        if value.isdecimal():
+            return int(value)
+        return hosts_range(value) or self.fail(f"{value!r} is neither a number nor a range such as 0-4", param, ctx)

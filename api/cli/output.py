@@ -17,11 +17,11 @@ from api.cli.errors import CliError
 from workers.platform.texts import json_text, lines, one_line
 
 _STYLES = {
-    "active": "green", "succeeded": "green", "ready": "green",
+    "active": "green", "succeeded": "green", "ready": "green", "asleep": "green", "loading": "yellow",
     "deploying": "yellow", "degraded": "yellow", "draining": "yellow", "queued": "yellow", "running": "yellow",
     "failed": "red", "expired": "red", "cancelled": "dim", "parked": "dim", "unavailable": "red",
 }  # fmt: skip
-_NO_ESTIMATE = {"no_ready_worker": "no worker is ready", "parked": "parked"}
+_NO_ESTIMATE = {"no_ready_worker": "no worker is ready", "parked": "parked", "loading": "loading the model"}
 #: Columns of what is no terminal: wide enough that nothing is folded.
 _PIPE_WIDTH = 1_000
 
@@ -150,7 +150,8 @@ def queue_position(job: Mapping[str, Any]) -> str | None:
         return None
     ahead, wait_s = f"{queue['position']} ahead", queue.get("estimated_wait_s")
     if wait_s is not None:
-        return f"{ahead}, {_roughly(wait_s)}"
+        loads = ", loading the model" if queue.get("reason") == "loading" else ""
+        return f"{ahead}, {_roughly(wait_s)}{loads}"
     why = _NO_ESTIMATE.get(queue.get("reason"))
     return f"{ahead}, {why}" if why else ahead
 

@@ -55,7 +55,7 @@ class QueuePlace(_Shown):
     position: int = 0
     #: None if it is unknown; `reason` says why.
     estimated_wait_s: float | None = None
-    #: no_ready_worker, not_measured or parked.
+    #: no_ready_worker, not_measured or parked; or loading, if the estimate includes a load of the model.
     reason: str | None = None
 
 

@@ -29,7 +29,7 @@ from api.predictions import callbacks
 from api.predictions.schemas import Prediction
 from api.strict_json import json_text
 from registry.errors import InputInvalid
-from registry.serving_settings import ServingSettings
+from registry.serving_settings import ServingSettings, hosts_range
 from workers.errors import InputNotKept, JobArgumentsWrong
 
 Made = TypeVar("Made")
@@ -154,8 +154,13 @@ def retry(form: Mapping[str, str]) -> Retry:
 def _document(values: Mapping[str, str]) -> dict[str, Any]:
     given = {name: text.strip() for name, text in values.items() if text.strip()}
     texts = {name: given[name] for name in _DEPLOY_TEXTS if name in given}
-    others = {name: plain_value(given[name]) for name in (*SETTINGS, "revision") if name in given}
+    others = {name: setting_value(name, given[name]) for name in (*SETTINGS, "revision") if name in given}
     return {**texts, **others}
+
+
+def setting_value(name: str, text: str) -> Any:
+    """Return the value of a setting's field; a range of hosts is typed as 0-4."""
+    return (hosts_range(text) if name == "hosts" else None) or plain_value(text)
 
 
 def plain_value(text: str) -> Any:

@@ -20,6 +20,7 @@ from workers.jobs.endings.outbox import without_secrets
 View = dict[str, Any]
 #: How the message of a setting that can't be names it.
 _NAMED = re.compile(r"Setting (\w+): (.*)", re.DOTALL)
+_RANGE_HINT = "A number, or a range such as 0-4."
 _UNSET = "default, or no limit"
 
 
@@ -50,7 +51,7 @@ class Entry:
         return cls(
             name=name,
             description=described.get("description", ""),
-            hint=" ".join(filter(None, (_bounds(kind), said))),
+            hint=" ".join(filter(None, (_RANGE_HINT if name == "hosts" else _bounds(kind), said))),
             optional=len(kinds) < len(every),
             choices=choices,
             attributes=_attributes(kind),
@@ -88,6 +89,8 @@ def _said(value: Any) -> str:
     """Return a value of a setting as it is typed."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, Mapping) and value.keys() == {"min", "max"}:
+        return f"{value['min']}-{value['max']}"
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -161,7 +164,7 @@ def _named(view: View, form: Mapping[str, str]) -> dict[str, Any]:
 
 def _typed(entry: Entry, typed: str) -> Any:
     if typed.strip():
-        return forms.plain_value(typed.strip())
+        return forms.setting_value(entry.name, typed.strip())
     return None if entry.optional else ServingSettings.model_fields[entry.name].default
 
 

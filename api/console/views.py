@@ -106,7 +106,7 @@ def overview(here: Services) -> View:
     return {
         "rows": rows,
         "workers": workers,
-        "active": sum(row.view["status"] == status.ACTIVE for row in rows),
+        "active": sum(row.view["status"] in status.SETTLED for row in rows),
         "queued": sum(row.view["queue_depth"] for row in rows),
         "jobs_per_s": sum(known) if known else None,
         "dead_letters": dead_letters.count(),

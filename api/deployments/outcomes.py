@@ -20,7 +20,7 @@ from workers.deployments import status
 _log = logging.getLogger(__name__)
 
 _OUTCOMES = {
-    status.ACTIVE: Outcome.ACTIVE,
+    **dict.fromkeys(status.SETTLED, Outcome.ACTIVE),
     status.FAILED: Outcome.FAILED,
     status.UNDEPLOYED: Outcome.UNDEPLOYED,
     status.PARKED: Outcome.PARKED,

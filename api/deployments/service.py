@@ -271,7 +271,7 @@ def _awaited(services: Services, endpoint_name: str, differences: history.Differ
 
 
 def _settled(view: View) -> bool:
-    return view["status"] in ("active", "failed", "parked") or bool(view["load_error"])
+    return view["status"] in (*status.SETTLED, "failed", "parked") or bool(view["load_error"])
 
 
 def _down_or_stuck(views: list[View]) -> bool:

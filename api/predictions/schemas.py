@@ -101,7 +101,10 @@ class QueuePlace(Answer):
     estimated_wait_s: float | None = Field(
         description="The expected wait for a model host, at the measured pace; null if it is unknown."
     )
-    reason: str | None = Field(description="Why there is no estimate: no_ready_worker, not_measured or parked.")
+    reason: str | None = Field(
+        description="Why there is no estimate: no_ready_worker, not_measured or parked; or loading, if the endpoint "
+        "has no hosts and the job has them loaded: the estimate includes the load as measured before."
+    )
 
 
 class Accepted(Answer):

@@ -61,7 +61,7 @@ def model(services: Services, name: str, version: str | None) -> dict[str, Any]:
 
 
 def ready(services: Services, name: str, version: str | None) -> bool:
-    """Tell whether some worker has the model loaded, in this version if one is named.
+    """Tell whether some worker has the model loaded, or loads it for the next job, in this version if one is named.
 
     Raises:
         EndpointNotDeployed: nothing that is called so takes jobs.
@@ -73,7 +73,8 @@ def ready(services: Services, name: str, version: str | None) -> bool:
 
 def is_ready(view: View) -> bool:
     """Tell whether some worker answers for this deployment; during a swap that may be with the version before."""
-    return any(each["state"] == HostsState.READY for each in view["workers"])
+    serves = any(each["state"] == HostsState.READY for each in view["workers"])
+    return serves or view["status"] in (status.ASLEEP, status.LOADING)
 
 
 def config(services: Services, name: str, version: str | None) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def config(services: Services, name: str, version: str | None) -> dict[str, Any]
         "max_batch_size": settings.batch_rows,
         "input": [_configured(each) for each in _inputs(deployment)],
         "output": [_configured(each) for each in outputs],
-        "instance_group": [{"name": deployment.endpoint_name, "kind": "KIND_CPU", "count": settings.hosts}],
+        "instance_group": [{"name": deployment.endpoint_name, "kind": "KIND_CPU", "count": settings.most_hosts}],
         "dynamic_batching": {"max_queue_delay_microseconds": round(settings.max_batch_delay_ms * 1000)},
         "parameters": {
             "endpoint_name": {"string_value": deployment.endpoint_name},
@@ -134,7 +135,7 @@ def _outputs(deployment: DesiredDeployment) -> list[OutputDescription]:
 
 
 def _serves(worker: View, version: str) -> bool:
-    return bool(worker["state"] == HostsState.READY and worker["version"] == version)
+    return worker["state"] in (HostsState.READY, HostsState.ASLEEP) and worker["version"] == version
 
 
 def _with_parameters(output: OutputDescription) -> dict[str, Any]:

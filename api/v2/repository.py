@@ -88,7 +88,7 @@ def _named_in_errors(name: str) -> Iterator[None]:
 def _deploy(services: Services, wanted: Deploy) -> None:
     wait_s = min(DEFAULT_WAIT_S, services.settings.max_wait_s)
     view = deployment_service.deploy(services, wanted, wait_s)
-    if view["status"] not in (status.ACTIVE, status.DEGRADED):
+    if view["status"] not in (*status.SETTLED, status.DEGRADED):
         raise DeploymentUnready(
             f"it is not loaded within {wait_s:g} s: {view['reason']} "
             f"It is still wanted: GET /deployments/{view['endpoint_name']} shows what becomes of it.",

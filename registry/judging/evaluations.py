@@ -349,7 +349,7 @@ def _replay_settings(settings: ServingSettings) -> dict[str, Any]:
         "keep_failed_inputs": False,
         "events": "off",
     }
-    dropped = {"callback_url", "expires_in_s", "max_queue_bytes", "rollout"}
+    dropped = {"callback_url", "expires_in_s", "max_queue_bytes", "rollout", "idle_s", "target_wait_s"}
     kept = settings.model_dump(exclude_none=True)
     kept = {name: value for name, value in kept.items() if name not in dropped and not name.startswith("journal")}
     return {**kept, **own}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from registry.errors import SettingsInvalid
-from registry.serving_settings import ServingSettings
+from registry.serving_settings import ServingSettings, hosts_range
 
 
 def test_defaults() -> None:
@@ -14,6 +14,8 @@ def test_defaults() -> None:
         "target_latency_ms": None,
         "max_batch_delay_ms": 2.0,
         "hosts": 1,
+        "idle_s": None,
+        "target_wait_s": None,
         "timeout_s": 60.0,
         "max_memory_mb": None,
         "max_attempts": 3,
@@ -47,6 +49,13 @@ def test_defaults() -> None:
         ("max_batch_delay_ms", -1),
         ("max_batch_delay_ms", float("nan")),
         ("hosts", "2"),
+        ("hosts", 0),
+        ("hosts", {"min": 0}),
+        ("hosts", {"min": 3, "max": 2}),
+        ("hosts", {"min": 0, "max": 65}),
+        ("hosts", {"min": 0, "max": 0}),
+        ("idle_s", 0),
+        ("target_wait_s", 0),
         ("timeout_s", 0),
         ("timeout_s", float("inf")),
         ("max_attempts", 21),
@@ -105,3 +114,41 @@ def test_without_a_target_of_its_own_auto_has_one() -> None:
 def test_without_a_size_batches_have_as_many_rows_as_releases_had_that_wrote_their_default() -> None:
     assert [ServingSettings.stored(stored).batch_rows for stored in ({}, {"max_batch_size": 64})] == [64, 64]
     assert "max_batch_size" not in ServingSettings().model_dump(exclude_none=True)
+
+
+def test_a_range_of_hosts_is_a_number_in_the_row_for_releases_without_ranges() -> None:
+    settings = ServingSettings.parse({"hosts": {"min": 0, "max": 4}, "idle_s": 60.0})
+    row = settings.row()
+    assert row["hosts"] == 1
+    assert ServingSettings.stored(row) == settings
+    assert ServingSettings.parse({"hosts": {"min": 2, "max": 4}}).row()["hosts"] == 2
+    assert (settings.least_hosts, settings.first_hosts, settings.most_hosts) == (0, 1, 4)
+
+
+def test_a_number_that_a_release_without_ranges_has_written_counts() -> None:
+    row = ServingSettings.parse({"hosts": {"min": 0, "max": 4}, "idle_s": 60.0}).row()
+    after = ServingSettings.stored({**row, "hosts": 3})
+    assert after == ServingSettings(hosts=3)
+    assert after.complete() is after
+
+
+@pytest.mark.parametrize("stored", ["0-4", {"min": 0}, {"min": 9, "max": 4, "hosts": 1}, {"hosts": 1}])
+def test_an_unreadable_range_of_a_row_is_no_reason_to_serve_nothing(stored: Any) -> None:
+    assert ServingSettings.stored({"hosts": 1, "hosts_range": stored, "timeout_s": 5}) == ServingSettings(timeout_s=5)
+
+
+def test_what_only_ranges_have_is_refused_beside_a_number_and_goes_with_the_range() -> None:
+    with pytest.raises(SettingsInvalid, match="idle_s: it has no effect with hosts 1"):
+        ServingSettings.parse({"idle_s": 60}).complete()
+    before = ServingSettings.parse({"hosts": {"min": 0, "max": 4}, "target_wait_s": 2}).complete()
+    assert before.changed({"hosts": 2}) == ServingSettings(hosts=2)
+    assert before.changed({"timeout_s": 5}).target_wait_s == 2
+    with pytest.raises(SettingsInvalid, match="target_wait_s"):
+        before.changed({"hosts": 2, "target_wait_s": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("0-4", {"min": 0, "max": 4}), (" 1-2 ", {"min": 1, "max": 2}), ("4", None)]
+)
+def test_people_write_a_range_with_a_dash(text: str, found: Any) -> None:
+    assert hosts_range(text) == found

@@ -38,7 +38,7 @@ def encode(desired: DesiredDeployment) -> str | None:
         "version": desired.version,
         "runtime": desired.runtime,
         "signature": desired.signature.document(),
-        "settings": desired.settings.model_dump(exclude=_EXCLUDED_SETTINGS, exclude_none=True),
+        "settings": _without_secrets(desired.settings),
         "worker_group": desired.worker_group,
         "revision": desired.revision,
         "deployed_at": desired.deployed_at.isoformat(),
@@ -46,6 +46,12 @@ def encode(desired: DesiredDeployment) -> str | None:
     }
     text = json.dumps(document)
     return text if len(text) <= MAX_BYTES else None
+
+
+def _without_secrets(settings: ServingSettings) -> dict[str, Any]:
+    return {
+        name: value for name, value in settings.row().items() if value is not None and name not in _EXCLUDED_SETTINGS
+    }
 
 
 def read(endpoint_name: str) -> DesiredDeployment | None:

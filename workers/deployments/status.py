@@ -22,11 +22,15 @@ from workers.platform.redis.client import records_client, translated_errors
 #: Statuses of a deployment's view.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
 DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
+#: Of a deployment whose idle hosts have ended: it takes jobs, and the first one loads it.
+ASLEEP, LOADING = "asleep", "loading"
+#: The statuses of a deployment that has been proved to load, and takes jobs.
+SETTLED = (ACTIVE, ASLEEP, LOADING)
 #: The statuses that the API shows.
-SHOWN = (DEPLOYING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
+SHOWN = (DEPLOYING, ACTIVE, ASLEEP, LOADING, DEGRADED, FAILED, DRAINING, PARKED)
 
 #: States of hosts that serve, or may do so in a moment.
-_MAY_SERVE = (HostsState.LOADING, HostsState.READY, HostsState.STOPPING)
+_MAY_SERVE = (HostsState.LOADING, HostsState.READY, HostsState.STOPPING, HostsState.ASLEEP)
 
 #: A client is asked to retry on a full queue after this share of it has been served.
 _SERVED_SHARE = 0.05
@@ -102,6 +106,8 @@ def room_in_s(endpoint_name: str, max_queue_length: int, jobs: int = 1) -> int:
 def retry_after_s(job: JobView) -> int:
     """Return after how many seconds a client should ask again for an unfinished job."""
     pace, ready = paces.default_paces().of(job.endpoint_name)
+    if not ready and job.queue_position is not None and job.queue_position.ends_in_s is not None:
+        return bounded_s(job.queue_position.ends_in_s)  # it is being loaded
     if pace is None:
         return RETRY_UNMEASURED_S if ready else RETRY_UNSERVED_S
     if job.is_delayed:
@@ -281,24 +287,59 @@ def _serving_status(
     if ready and troubles:
         return DEGRADED, f"Redis refuses commands. {troubles[0]}"
     if ready:
-        return _ready_status(ready, errors, in_group, before.text)
-    if load_error:
-        if before.is_same_version:
-            return DEGRADED, f"The settings of revision {desired.revision} don't work: {load_error}{before.text}"
-        return FAILED, load_error + before.text
-    return DEPLOYING, "The model is being loaded." + before.text
+        return _ready_status(desired, ready, errors, in_group, before.text)
+    if (resting := _resting_status(mine, errors, before.text)) is not None:
+        return resting
+    return _unready_status(desired, _waits(mine), load_error, before)
 
 
-def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int, before: str) -> tuple[str, str | None]:
+def _waits(mine: list[VersionReport]) -> str | None:
+    """Return why no host of this version can be started now; None if one could."""
+    reasons = [reason for each in mine if (reason := each.get("waits_for"))]
+    return f"A model host {reasons[0]}." if reasons and len(reasons) == len(mine) else None
+
+
+def _unready_status(
+    desired: DesiredDeployment, waits: str | None, load_error: str | None, before: _Before
+) -> tuple[str, str | None]:
+    if not load_error:
+        return DEPLOYING, (waits or "The model is being loaded.") + before.text
+    if before.is_same_version:
+        return DEGRADED, f"The settings of revision {desired.revision} don't work: {load_error}{before.text}"
+    return FAILED, load_error + before.text
+
+
+def _resting_status(mine: list[VersionReport], errors: list[str], before: str) -> tuple[str, str | None] | None:
+    """Return the status of a deployment without a loaded host whose version is known to load; None if it isn't."""
+    if before:
+        return None
+    waking = any(each.get("woken_at") and each["state"] == HostsState.LOADING for each in mine)
+    asleep = any(each["state"] == HostsState.ASLEEP for each in mine)
+    if errors and (waking or asleep):
+        return DEGRADED, f"A worker failed to load it: {errors[0]}"
+    if waking:
+        return LOADING, _waits(mine) or "The model is being loaded for waiting jobs."
+    return (ASLEEP, "It has no hosts while it is idle; its next job loads it.") if asleep else None
+
+
+def _ready_status(
+    desired: DesiredDeployment, ready: list[VersionReport], errors: list[str], in_group: int, before: str
+) -> tuple[str, str | None]:
     if errors:
         return DEGRADED, f"Ready on {len(ready)} of {in_group} workers; elsewhere: {errors[0]}{before}"
     if before:
         # A swap is over when no worker serves the previous version.
         return DEPLOYING, f"Ready on {len(ready)} of {in_group} workers.{before}"
-    short = [each for each in ready if each["hosts"] < each["hosts_wanted"]]
+    short = [each for each in ready if each["hosts"] < _least_hosts(desired, each)]
     if short:
         return DEGRADED, short[0]["error"] or "A model host is being replaced."
     return ACTIVE, None
+
+
+def _least_hosts(desired: DesiredDeployment, version: VersionReport) -> int:
+    """Return how many hosts a version must have; with a range of hosts, those beyond the first come and go."""
+    settings, wanted = desired.settings, version["hosts_wanted"]
+    return min(settings.first_hosts, wanted) if settings.has_range else wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,12 @@ from redis.asyncio import Redis
 from registry.artifacts.cache import ArtifactCache
 from workers.engine.intake.messages import QueuedJob, release_claims
 from workers.engine.intake.protocol import Intake
+from workers.engine.memory.budget import MemoryBudget
+from workers.engine.memory.versions import Versions
 from workers.engine.supervision import persistently
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
+from workers.hosts.processes import MemoryUsage
 from workers.hosts.worker_side.launcher import HostLauncher
 from workers.platform.redis.client import refuses_for_good
 from workers.settings import WorkerSettings
@@ -40,6 +43,10 @@ class Context:
     #: Whether `celery control revoke` has revoked a job.
     is_revoked: Callable[[str], bool]
     counters: EngineCounters
+    #: Who may have how much memory; without a limit by default.
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    #: Returns what a process and its descendants use; by default nothing is measured.
+    measure_memory: Callable[[int], MemoryUsage] = lambda _pid: MemoryUsage(0, 0)
     #: Set when the report has to be written again.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     #: Permanent errors of Redis, by endpoint and by the failing step.
@@ -49,6 +56,11 @@ class Context:
     #: Counts of trials that are written soon, by the id of the trial (`serving.arm_counts`).
     arm_counts: dict[str, Counter[str]] = field(default_factory=dict)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
+    #: What was measured of versions.
+    versions: Versions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.versions = Versions(self.records)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background; `settle` waits for it at the end."""

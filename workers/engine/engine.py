@@ -26,7 +26,11 @@ from workers.engine.context import Context
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
+from workers.engine.memory.budget import MemoryBudget
+from workers.engine.memory.limit import limit_bytes
+from workers.engine.memory.meter import MemoryMeter
 from workers.engine.reconciler import Reconciler
+from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving.cancellation import Cancellation
 from workers.engine.serving.endpoint import Endpoint
 from workers.engine.supervision import cancelled, supervised
@@ -36,6 +40,7 @@ from workers.engine.upkeep.minutes import MinuteKeeper
 from workers.engine.upkeep.releasing import Release, Releaser
 from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
+from workers.hosts import processes
 from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import query, transitions
 from workers.measures import reports
@@ -141,6 +146,8 @@ class Engine:
             "listening for cancellations": _listen(records, keys.CANCEL_CHANNEL, cancellation.nudge),
             "reconciling deployments": reconciler.run,
             "cancelling jobs": cancellation.run,
+            "measuring memory": self._memory_meter(context).run,
+            "scaling": Scaler(context, self.endpoints).run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
@@ -185,7 +192,15 @@ class Engine:
             artifacts=ArtifactCache(registry.artifact_cache_dir, store, registry.artifact_cache_max_bytes),
             is_revoked=self._is_revoked,
             counters=self.counters,
+            memory=MemoryBudget(limit_bytes(self._settings.worker_memory_mb), lambda: list(self.endpoints.values())),
+            measure_memory=processes.memory_usage,
         )
+
+    @staticmethod
+    def _memory_meter(context: Context) -> MemoryMeter:
+        pids = lambda: context.launcher.forkserver_pids  # noqa: E731 - read at each measurement
+        measures = processes.memory_usage, processes.own_memory_usage
+        return MemoryMeter(context.memory, context.versions, *measures, pids)
 
     def _desired(self) -> list[DesiredDeployment]:
         with default_database().session() as session:
@@ -224,7 +239,7 @@ class Engine:
 
     def _served(self) -> dict[str, int]:
         deployed = {name: each for name, each in self.endpoints.items() if not each.desired.is_replay}
-        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.serves}
+        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.is_proved}
 
     async def _wind_up(self, context: Context) -> None:
         """Finish jobs, give back the rest, remove the report: in this order, each within its time limit."""

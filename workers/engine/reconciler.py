@@ -87,11 +87,16 @@ class Reconciler:
         # Before any job of the deployment can end here.
         deployed = [each for each in desired.values() if not each.is_replay]
         await self._write_callbacks(deployed)
+        served = await self._served(desired.values())
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
                 if wanted.intent is Intent.SERVE or (wanted.intent is not Intent.PARK and backlogs[name]):
                     self._endpoints[name] = endpoint = Endpoint(self._context, wanted)
+                    if served.get(name) == wanted.revision:
+                        facts = await self._context.versions.facts([wanted.artifact_sha256])
+                        found = facts.get(wanted.artifact_sha256)
+                        endpoint.begin_asleep(found.load_ms if found else None)
                     endpoint.apply(wanted)
             elif endpoint.desired != wanted:
                 endpoint.apply(wanted)
@@ -102,6 +107,15 @@ class Reconciler:
         winds_down = self._wind_down(backlogs)
         await self._drop_queues(desired.values())
         return winds_down
+
+    async def _served(self, desired: Iterable[DesiredDeployment]) -> dict[str, int]:
+        """Return the revisions that have been served of deployments that this worker may begin to serve asleep."""
+        new = [each for each in desired if each.endpoint_name not in self._endpoints and not each.is_replay]
+        names = [each.endpoint_name for each in new if each.settings.may_sleep and each.intent is Intent.SERVE]
+        if not names:
+            return {}
+        revisions = await self._context.records.hmget(keys.SERVED, names)
+        return {name: int(each) for name, each in zip(names, revisions, strict=True) if each is not None}
 
     async def _drop_queues(self, desired: Iterable[DesiredDeployment]) -> None:
         """Delete the queues of ended replays, and of endpoints undeployed more than `unused_queue_ttl_s` ago."""

@@ -81,9 +81,34 @@ def combined(paces: list[Pace]) -> Pace:
     return Pace(sum(each.hosts for each in paces), mean("batch_jobs"), mean("fixed_ms"), mean("job_ms"), most)
 
 
+class ColdStart(msgspec.Struct, frozen=True):
+    """The load of an endpoint without hosts, which its next job begins, or jobs that wait have begun."""
+
+    #: How long it takes (s); None if it hasn't been measured.
+    load_s: float | None = None
+    #: When it began (s since the epoch); None if it hasn't.
+    began_at: float | None = None
+    #: The pace of a host once it is loaded.
+    pace: Pace | None = None
+
+    def left_s(self, now: float) -> float | None:
+        """Return how long it still takes; None if that is unknown."""
+        if self.load_s is None:
+            return None
+        return self.load_s if self.began_at is None else max(0.0, self.load_s - max(0.0, now - self.began_at))
+
+    def wait_s(self, before: int, now: float) -> float | None:
+        """Return how long a job behind `before` jobs waits; None if it is unknown."""
+        left_s = self.left_s(now)
+        behind_s = self.pace.wait_s(before) if self.pace is not None else 0.0
+        return None if left_s is None or behind_s is None else left_s + behind_s
+
+
 class _Version(msgspec.Struct):
     state: str
     hosts: int
+    load_ms: float | None = None
+    woken_at: float | None = None
 
 
 class _LoadFailure(msgspec.Struct):
@@ -108,6 +133,7 @@ class Paces:
 
     def __init__(self) -> None:
         self._paces: Mapping[str, Pace | None] = {}
+        self._cold_starts: Mapping[str, ColdStart] = {}
         self._failing: frozenset[str] = frozenset()
         self._read_at = -math.inf
         self._failed = False
@@ -122,6 +148,10 @@ class Paces:
             fresh_s = _FRESH_IF_UNKNOWN_S if self._is_unknown(endpoint_name) else _FRESH_S
             self._refresh(fresh_s, wait=not self.is_usable(endpoint_name))
         return self._paces.get(endpoint_name), endpoint_name in self._paces
+
+    def cold_start(self, endpoint_name: str) -> ColdStart | None:
+        """Return the load of an endpoint that has no hosts and takes jobs, from what `of` has read; None if it has."""
+        return self._cold_starts.get(endpoint_name)
 
     def is_due(self, endpoint_name: str) -> bool:
         """Whether `of` would read the reports again to tell the pace of this endpoint."""
@@ -174,6 +204,7 @@ class Paces:
                 replies = pipeline.execute()
             workers = [_decode(each) for each in reports.live_reports(replies)]
             self._paces, self._failed, self._connection_error = _by_endpoint(workers), False, None
+            self._cold_starts = _cold_starts(workers, self._paces)
             self._failing = frozenset(
                 name for each in workers for name, endpoint in each.endpoints.items() if endpoint.load_failure
             )
@@ -181,6 +212,7 @@ class Paces:
             # A missing estimate must not fail a submit or a view.
             _log.warning("no estimates of waits: reading the workers' reports failed (%s)", error)
             self._paces, self._failing, self._failed = {}, frozenset(), True
+            self._cold_starts = {}
             self._connection_error = error if isinstance(error, _CONNECTION_ERRORS) else None
         self._read_at = time.monotonic()
 
@@ -197,6 +229,22 @@ def _by_endpoint(workers: list[_Worker]) -> dict[str, Pace | None]:
     return {name: combined(known) if known else None for name, known in found.items()}
 
 
+def _cold_starts(workers: list[_Worker], ready: Mapping[str, Pace | None]) -> dict[str, ColdStart]:
+    """Return the loads of endpoints that no worker is ready to serve; one that has begun counts before others."""
+    found: dict[str, ColdStart] = {}
+    for worker in workers:
+        for name, endpoint in worker.endpoints.items():
+            for each in endpoint.versions:
+                began = each.woken_at is not None and each.state == HostsState.LOADING
+                if name in ready or not (began or each.state == HostsState.ASLEEP):
+                    continue
+                if name not in found or began:
+                    load_s = None if each.load_ms is None else each.load_ms / 1000
+                    pace = None if endpoint.pace is None else msgspec.structs.replace(endpoint.pace, hosts=1)
+                    found[name] = ColdStart(load_s, each.woken_at if began else None, pace)
+    return found
+
+
 @lru_cache(maxsize=1)
 def default_paces() -> Paces:
     """Return the paces of this process."""
@@ -205,13 +253,15 @@ def default_paces() -> Paces:
 
 #: Reasons for a missing estimate.
 NO_READY_WORKER, NOT_MEASURED, PARKED = "no_ready_worker", "not_measured", "parked"
+#: The reason of an estimate that includes a load: the endpoint has no hosts, and jobs have it loaded.
+LOADING = "loading"
 
 
 class QueuePosition(msgspec.Struct, frozen=True):
     """The position of a queued job: the number of unfinished jobs before it, and the estimated wait."""
 
     position: int
-    #: None if it is unknown; `reason` is the cause.
+    #: None if it is unknown; `reason` is the cause. With the reason `loading` it includes the load, if that is known.
     estimated_wait_s: float | None = None
     reason: str | None = None
     #: Estimated time until its end (s).
@@ -222,10 +272,20 @@ class QueuePosition(msgspec.Struct, frozen=True):
         return {"position": self.position, "estimated_wait_s": self.estimated_wait_s, "reason": self.reason}
 
 
+def _loading_position(position: int, cold: ColdStart) -> QueuePosition:
+    wait_s = cold.wait_s(position, time.time())
+    if wait_s is None:
+        return QueuePosition(position, reason=LOADING)
+    batch_s = cold.pace.batch_s(max(1.0, position)) if cold.pace is not None else 0.0
+    return QueuePosition(position, round(wait_s, 3), LOADING, ends_in_s=wait_s + batch_s)
+
+
 def queue_position(endpoint_name: str, ahead: JobsAhead) -> QueuePosition:
     """Return the queue position of a job behind these jobs."""
     position = ahead.position
     pace, ready = default_paces().of(endpoint_name)
+    if not ready and (cold := default_paces().cold_start(endpoint_name)) is not None:
+        return _loading_position(position, cold)
     if pace is None:
         return QueuePosition(position, reason=NOT_MEASURED if ready else NO_READY_WORKER)
     wait_s = pace.wait_s(position, sum(ahead.others.values()) if not position else 0)

@@ -33,6 +33,8 @@ class HostsState(StrEnum):
     FAILED = "failed"
     #: Finishes its jobs and stops.
     STOPPING = "stopping"
+    #: Has no hosts, and takes jobs: the first one loads the version.
+    ASLEEP = "asleep"
 
 
 class VersionReport(TypedDict):
@@ -47,6 +49,7 @@ class VersionReport(TypedDict):
     hosts_wanted: int
     pids: list[int]
     memory_bytes: int
+    #: How long the model took to load; while it is asleep or is woken, from a job's arrival until a host had it.
     load_ms: float | None
     #: The model's outputs, as determined from its input example; None if unknown.
     outputs: list[OutputDescription] | None
@@ -56,6 +59,10 @@ class VersionReport(TypedDict):
     #: 95th percentile of recent batches, from claim to answer, and of the model's part.
     batch_p95_ms: float | None
     predict_p95_ms: float | None
+    #: Why no host can be started now, e.g. for want of memory; missing otherwise.
+    waits_for: NotRequired[str]
+    #: When a job began to wake it (s since the epoch), while it is loaded for waiting jobs; missing otherwise.
+    woken_at: NotRequired[float]
     #: "candidate" for the hosts of a candidate (see `arms.Arm`); missing for others.
     arm: NotRequired[str]
     #: Warnings of the model's libraries about the versions that it was made with; missing in earlier releases.

@@ -54,7 +54,7 @@ def _webhooks(settings: CliSettings) -> str:
 
 
 def _calls(settings: CliSettings, client: Client, views: list[Document]) -> list[str]:
-    callable_ones = [view for view in views if view["status"] in ("active", "degraded")]
+    callable_ones = [view for view in views if view["status"] in ("active", "asleep", "degraded")]
     if not callable_ones:
         return ["Nothing takes predictions yet; see: queuecast models list, queuecast deploy --help"]
     view = callable_ones[0]

@@ -16,6 +16,8 @@ from api.client.steps import Document, Flow, Pause, Repeat, Request, path_of
 
 _LOOK_INTERVAL_S = 0.2
 _DOWN = ("undeployed", "parked")
+#: An asleep deployment has been loaded, and its next job loads it again.
+_SETTLED = ("active", "asleep", "loading", "parked")
 
 
 def deploy(wanted: Mapping[str, Any], timeout_s: float, *, wait: bool) -> Flow[Deployment]:
@@ -159,7 +161,7 @@ def _given(wanted: Mapping[str, Any]) -> Document:
 def _active(view: Document, timeout_s: float, ends_at: float, *, wait: bool) -> Flow[Deployment]:
     """Return a deployment that was changed; with `wait`, once it is active."""
     changes = view.get("changes") or {}
-    while wait and view["status"] not in ("active", "parked"):
+    while wait and view["status"] not in _SETTLED:
         if view["status"] == "failed" or view.get("load_error"):
             raise _failed(f"Endpoint {view['endpoint_name']!r} could not be deployed: {view.get('reason')}", view)
         view = yield from _looked_again(view, timeout_s, ends_at)

@@ -36,10 +36,11 @@ def settings_of(client: Client) -> dict[str, Any]:
 def test_the_form_has_every_setting_with_its_bounds_and_its_description(client: Client, adding: View) -> None:
     assert typed(client).keys() == {"form_mark", *ServingSettings.model_fields}
     text = client.get(FORM).text
-    assert re.search(r'name="hosts" value="1"[^>]* type="number" min="1" max="64" step="1"', text)
+    assert re.search(r'name="max_attempts" value="3"[^>]* type="number" min="1" max="20" step="1"', text)
     assert re.search(r'name="timeout_s" value="60"[^>]* type="number" min="0" max="86400[.0]*" step="any"', text)
     shown = page(client, "/deployments/adding/settings")
-    assert "Hosts Model hosts in each worker. 1 to 64. Default: 1." in shown
+    assert "How many times a job is tried after losing its host or worker. 1 to 20. Default: 3." in shown
+    assert "A number, or a range such as 0-4. Default: 1." in shown
     assert re.search(r'<option value="full" selected>full</option>\s*<option value="sampled">', text)
 
 
@@ -103,8 +104,8 @@ def test_a_setting_that_changes_because_of_another_is_shown_too(client: Client, 
 @pytest.mark.parametrize(
     ("changed", "field", "said"),
     [
-        ({"hosts": "many"}, "hosts", "valid integer"),
-        ({"hosts": "65"}, "hosts", "less than or equal to 64"),
+        ({"hosts": "many"}, "hosts", "or a range such as"),
+        ({"hosts": "65"}, "hosts", "from 1 to 64"),
         ({"timeout_s": "0"}, "timeout_s", "greater than 0"),
         ({"events": "some"}, "events", "full"),
         ({"target_latency_ms": "50"}, "target_latency_ms", "it has no effect with max_batch_size 64"),
@@ -149,3 +150,11 @@ def test_fields_are_made_of_every_kind_of_setting() -> None:
     perhaps = made("level", {"anyOf": [{"enum": ["low", "high"], "type": "string"}, {"type": "null"}]})
     assert perhaps.choices == (("", "default"), ("low", "low"), ("high", "high"))
     assert perhaps.optional
+
+
+def test_a_range_of_hosts_is_typed_and_shown_with_a_dash(client: Client, adding: View) -> None:
+    answer = review(client, hosts="0-4", idle_s="60")
+    assert "Hosts 1 0-4" in text_of(answer), answer.text
+    assert client.post(FORM, data=fields(answer)).status_code == 303
+    assert settings_of(client)["hosts"] == {"min": 0, "max": 4}
+    assert typed(client)["hosts"] == "0-4"

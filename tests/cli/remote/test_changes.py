@@ -26,6 +26,7 @@ def changed(status: str = "active", **more: Any) -> dict[str, Any]:
         ({}, "nothing changed"),
         ({"version": {"from": "3", "to": "4"}, **HOSTS}, "version 3 → 4, hosts 1 → 2"),
         ({"max_memory_mb": {"from": None, "to": 50}}, "max_memory_mb none → 50"),
+        ({"hosts": {"from": 1, "to": {"min": 0, "max": 4}}}, "hosts 1 → 0-4"),
         ({"intent": {"from": "drain", "to": "serve"}}, "undeployed (drain) → served"),
         ({"callback_url": {"from": None, "to": "https://h.example.com/?token=secret"}}, "callback_url changed"),
         (
@@ -119,3 +120,18 @@ def test_the_history_is_a_table_and_says_why_a_change_has_failed(service: FakeSe
     assert "revision 2: no weights" in result.stderr
     assert "queuecast rollback prod goes to revision 1." in result.stderr
     assert service.received[0].query == {"limit": "7"}
+
+
+@pytest.mark.parametrize(("text", "sent"), [("0-4", {"min": 0, "max": 4}), ("3", 3)])
+def test_hosts_are_a_number_or_a_range(service: FakeService, command: Command, text: str, sent: Any) -> None:
+    service.on("PATCH", "/deployments/prod", changed(), status=202)
+    service.on("POST", "/deployments/deploy", changed(), status=202)
+    assert command("configure", "prod", "--hosts", text).exit_code == 0
+    assert command("deploy", "m", "--hosts", text).exit_code == 0
+    assert [each.json["hosts"] for each in service.received] == [sent, sent]
+
+
+def test_hosts_that_are_neither_are_a_wrong_use(service: FakeService, command: Command) -> None:
+    result = command("configure", "prod", "--hosts", "many")
+    assert result.exit_code == 2
+    assert "neither a number nor a range such as 0-4" in result.stderr

@@ -18,7 +18,7 @@ from workers.measures import reports
 from workers.measures.reports import HostsState, VersionReport
 from workers.platform.redis.client import connect
 
-LOADING, READY, FAILED, STOPPING = HostsState
+LOADING, READY, FAILED, STOPPING, ASLEEP = HostsState
 #: For what no worker reports anything of.
 NOTHING = ()
 Versions = list[tuple[VersionReport, ...]]
@@ -67,6 +67,35 @@ def test_status_of_a_deployment_that_serves(
     reason: str | None,
 ) -> None:
     found = view(with_redis, deployment(), *workers)
+    assert found["status"] == expected
+    assert (found["reason"] is None) if reason is None else (reason in found["reason"])
+
+
+def woken(state: HostsState = LOADING, **more: Any) -> VersionReport:
+    return version_report(state, woken_at=1_000.0, **more)
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected", "reason"),
+    [
+        ([(version_report(ASLEEP),)], "asleep", "its next job loads it"),
+        ([(version_report(ASLEEP),), NOTHING], "asleep", "its next job loads it"),
+        ([(woken(),)], "loading", "for waiting jobs"),
+        ([(version_report(ASLEEP),), (woken(),)], "loading", "for waiting jobs"),
+        ([(version_report(ASLEEP),), (ready(),)], "active", None),
+        ([(ready(hosts=1, hosts_wanted=2),)], "active", None),
+        ([(version_report(ASLEEP),), (failed(),)], "degraded", "the weights are missing"),
+        ([(woken(FAILED, error="the weights are missing"),)], "failed", "the weights are missing"),
+        ([(version_report(ASLEEP), version_report(STOPPING))], "asleep", "its next job loads it"),
+        ([(version_report(ASLEEP, revision=2),), (ready(1),)], "deploying", "keeps serving"),
+    ],
+)
+def test_status_of_a_deployment_whose_hosts_end_while_it_is_idle(
+    store: redis.Redis, with_redis: WithRedis, workers: Versions, expected: str, reason: str | None
+) -> None:
+    revision = max([version["revision"] for versions in workers for version in versions])
+    desired = deployment(hosts={"min": 0, "max": 4}, revision=revision, version=str(revision))
+    found = view(with_redis, desired, *workers)
     assert found["status"] == expected
     assert (found["reason"] is None) if reason is None else (reason in found["reason"])
 

@@ -38,10 +38,14 @@ class RecordingEndpoint:
         self.retired = False
         self.busy = False
         self.has_hosts = False
+        self.began_asleep = False
 
     def apply(self, desired: DesiredDeployment) -> None:
         self.desired = desired
         self.applied.append(desired.revision)
+
+    def begin_asleep(self, _load_ms: float | None) -> None:
+        self.began_asleep = True
 
     def retire(self) -> None:
         self.retired = True

@@ -156,3 +156,42 @@ def test_old_paces_are_used_longer_for_an_endpoint_that_has_one(
     assert found.of("adding")[0] is not None
     monkeypatch.setattr(paces, "time", SimpleNamespace(monotonic=lambda: now + age_s))
     assert {name for name in ("adding", "other") if found.is_usable(name)} == usable
+
+
+def cold(with_redis: WithRedis, state: HostsState, pace: PaceReport | None = None, **more: Any) -> None:
+    """Write the report of a worker that has no host of "adding"."""
+    endpoint = endpoint_report(version_report(state, **more), pace=pace)
+    written = worker_report(endpoints={"adding": endpoint})
+    with_redis(lambda client: reports.write(client, written))
+    paces.default_paces.cache_clear()
+
+
+def test_a_job_of_an_asleep_endpoint_waits_for_the_load_as_it_was_measured(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    first, second = submit().job_id, submit().job_id
+    cold(with_redis, HostsState.ASLEEP, pace_report(0), load_ms=2_500.0)
+    assert queue_of(first) == {"position": 0, "estimated_wait_s": 2.5, "reason": "loading"}
+    # Behind one other, half of whose second is over on average.
+    assert queue_of(second) == {"position": 1, "estimated_wait_s": 3.0, "reason": "loading"}
+
+
+def test_what_is_over_of_a_load_counts_no_more(store: redis.Redis, with_redis: WithRedis) -> None:
+    job_id = submit().job_id
+    cold(with_redis, HostsState.LOADING, load_ms=100_000.0, woken_at=time.time() - 40)
+    assert queue_of(job_id)["estimated_wait_s"] == pytest.approx(60, abs=20)
+    cold(with_redis, HostsState.LOADING, load_ms=100.0, woken_at=time.time() - 40)
+    assert queue_of(job_id) == {"position": 0, "estimated_wait_s": 0.0, "reason": "loading"}
+
+
+def test_a_load_that_has_not_been_measured_has_no_estimate(store: redis.Redis, with_redis: WithRedis) -> None:
+    job_id = submit().job_id
+    cold(with_redis, HostsState.ASLEEP)
+    assert queue_of(job_id) == {"position": 0, "estimated_wait_s": None, "reason": "loading"}
+
+
+def test_a_worker_that_is_ready_counts_before_one_that_sleeps(store: redis.Redis, with_redis: WithRedis) -> None:
+    job_id = submit().job_id
+    report(with_redis, pace_report())
+    cold(with_redis, HostsState.ASLEEP, load_ms=2_500.0)
+    assert queue_of(job_id) == {"position": 0, "estimated_wait_s": 0.0, "reason": None}

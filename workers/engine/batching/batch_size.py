@@ -91,7 +91,8 @@ class BatchSize:
         A job that arrives when all hosts are busy waits for the next idle host, at worst a batch divided by the number
         of hosts, and then takes a batch itself.
         """
-        return self.target_ms * self.settings.hosts / (self.settings.hosts + 1)
+        hosts = self.settings.first_hosts
+        return self.target_ms * hosts / (hosts + 1)
 
     @property
     def _safe_ms(self) -> float:

@@ -13,8 +13,9 @@ from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
 from workers.engine.serving.candidate import CandidateArm, CandidateEnds
 from workers.engine.serving.host_pool import HostPool
+from workers.engine.serving.sleep import Sleep
 from workers.measures.paces import Pace
-from workers.measures.reports import EndpointReport, HostsState, LoadFailure
+from workers.measures.reports import EndpointReport, HostsState, LoadFailure, VersionReport
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,12 @@ class Endpoint:
         self._candidate: CandidateArm | None = None
         self._current: HostPool | None = None
         self._next: HostPool | None = None
+        #: What is known of the version while no host has it; None if it has hosts, or hasn't been loaded yet.
+        self._sleep: Sleep | None = None
+        #: How long the version took to load (ms).
+        self._load_ms: float | None = None
+        #: When it last had a job, or was loaded (s, monotonic).
+        self.used_at = time.monotonic()
         #: Pools that finish their last batches.
         self._stopping: set[HostPool] = set()
         #: Whether this worker takes no more jobs of this endpoint, whatever the deployment's intent.
@@ -50,15 +57,22 @@ class Endpoint:
             return 0
         if self.desired.intent is Intent.REJECT:
             return _REJECTED_AT_ONCE
-        if self._current is None:
-            return 0
         beside = 0 if self._candidate is None else self._candidate.most_waiting
         return self._own_capacity + beside
 
     @property
     def _own_capacity(self) -> int:
-        """The capacity of the version that the endpoint serves."""
-        return 0 if self._current is None else self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
+        """The capacity of the version that the endpoint serves; without hosts, a batch to wake it."""
+        if self._current is None:
+            return self._batcher.size.rows_at_hand if self._can_wake else 0
+        return self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
+
+    @property
+    def _can_wake(self) -> bool:
+        """Whether a job loads the version, or it is being loaded for jobs."""
+        if self._sleep is None or self._next is None:
+            return self._sleep is not None
+        return self._next.state is HostsState.LOADING and self._next.waits_for is None
 
     @property
     def credit(self) -> int:
@@ -129,6 +143,33 @@ class Endpoint:
         return self.desired.intent is Intent.SERVE and self._current is not None and self._current.ready_hosts > 0
 
     @property
+    def is_proved(self) -> bool:
+        """Whether the deployed version has been loaded here, and jobs are taken: it serves, or a job wakes it."""
+        return self.serves or (self.desired.intent is Intent.SERVE and self._can_wake and not self.retired)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it has no hosts, and its next job loads them."""
+        return self._sleep is not None and self._next is None
+
+    @property
+    def can_sleep(self) -> bool:
+        """Whether its hosts may end until the next job comes."""
+        current, settings = self._current, self.desired.settings
+        if current is None or not settings.may_sleep or self.desired.intent is not Intent.SERVE or self.retired:
+            return False
+        beside = self._next or self._candidate or self.desired.candidate or self.desired.is_replay
+        return not beside and not self.busy and not current.is_used and current.ready_hosts > 0
+
+    @property
+    def scaled_pool(self) -> HostPool | None:
+        """The serving hosts whose number changes with the jobs that wait; None if there are none."""
+        current, settings = self._current, self.desired.settings
+        if current is None or not settings.has_range or self.desired.intent is not Intent.SERVE or self.retired:
+            return None
+        return current
+
+    @property
     def has_hosts(self) -> bool:
         """Whether any host runs, starts or stops."""
         return bool(self._current or self._next or self._candidate or self._stopping)
@@ -151,13 +192,34 @@ class Endpoint:
         else:
             self._give_back(self._batcher.take_all())
 
+    def begin_asleep(self, load_ms: float | None = None) -> None:
+        """Take jobs without hosts: the version has been loaded before, and its first job here loads it again."""
+        self._sleep = Sleep(self.desired, load_ms)
+
+    def sleep(self) -> bool:
+        """End the hosts until the next job comes; False if it must keep them."""
+        current = self._current
+        if not self.can_sleep or current is None:
+            return False
+        _log.info("%s is idle: ending its hosts until the next job", self.name)
+        pace = current.pace()
+        self._sleep = Sleep(
+            self.desired, self._load_ms, current.report(), None if pace is None else {**pace, "hosts": 0}
+        )
+        self._current = None
+        self._stop(current)
+        self._context.changed.set()
+        self._context.intake.ring(self.name)
+        return True
+
     def retire(self) -> None:
         """Give back waiting jobs, finish running ones, and stop the hosts: other workers may serve the endpoint."""
         self.retired = True
         self.apply(self.desired)
 
     def receive(self, jobs: list[QueuedJob]) -> None:
-        """Accept jobs that were fetched from the queue."""
+        """Accept jobs that were fetched from the queue; if the endpoint is asleep, they wake it."""
+        self.used_at = time.monotonic()
         self._context.event_buffer.received(jobs, self.desired.settings.events)
         if self.retired or self.desired.intent is Intent.PARK:
             self._give_back(jobs)
@@ -169,6 +231,12 @@ class Endpoint:
                     self._context.in_background(self._release(dealt))
                 else:
                     batcher.put(dealt)
+            self._wake_for_jobs()
+
+    def _wake_for_jobs(self) -> None:
+        """Load the version if it is asleep and a job waits."""
+        if self.is_asleep and len(self._batcher):
+            self.apply(self.desired)
 
     def _deal(self, jobs: list[QueuedJob]) -> list[tuple[Batcher, list[QueuedJob]]]:
         """Deal jobs to the two versions; without a candidate, all to the one."""
@@ -211,9 +279,9 @@ class Endpoint:
         """Return this endpoint's part of the worker's report."""
         beside = self._candidate.pool if self._candidate else None
         pools = [pool for pool in (self._current, self._next, beside, *self._stopping) if pool]
-        pace = self._current.pace() if self._current else None
+        pace = self._current.pace() if self._current else self._sleep.pace if self._sleep else None
         return {
-            "versions": [pool.report() for pool in pools],
+            "versions": self._version_reports(pools),
             "waiting": len(self.waiting_jobs),
             "running": len(self.running_jobs),
             "pace": pace,
@@ -224,6 +292,13 @@ class Endpoint:
             ),
         }
 
+    def _version_reports(self, pools: list[HostPool]) -> list[VersionReport]:
+        asleep = self._sleep
+        if asleep is None:
+            return [pool.report() for pool in pools]
+        reports = [asleep.waking(pool.report()) if pool is self._next else pool.report() for pool in pools]
+        return [asleep.report(), *reports] if self._next is None else reports
+
     def _load_failure(self) -> LoadFailure | None:
         failed = self._next if self._current is None else None
         if failed is None or failed.state is not HostsState.FAILED:
@@ -232,6 +307,8 @@ class Endpoint:
 
     def _start_or_keep_hosts(self, desired: DesiredDeployment) -> None:
         drains = desired.intent is Intent.DRAIN
+        if self._stays_asleep(desired):
+            return
         if self._current and (self._current.can_apply(desired) or (drains and self._current.can_serve(desired))):
             if self._current.can_apply(desired):  # or it drains with the limits that it has
                 self._current.apply(desired)
@@ -247,6 +324,29 @@ class Endpoint:
             self._stop(self._next)
         _log.info("loading %s version %s for %s", desired.model_name, desired.version, self.name)
         self._next = HostPool(self._context, desired, self._batcher, self._hosts_ready, self._current)
+        self._next.on_lost = self._next_changed
+        if self._sleep is not None:
+            self._sleep = self._sleep.woken()
+
+    def _stays_asleep(self, desired: DesiredDeployment) -> bool:
+        """Whether no host is needed yet; forget what was known of another version, which has to be loaded now."""
+        if self._sleep is None:
+            return False
+        if not self._sleep.proves(desired):
+            self._sleep = None
+            return False
+        self._sleep = self._sleep.with_settings(desired)
+        wanted = len(self._batcher) or not desired.settings.may_sleep or desired.candidate is not None
+        return self._next is None and not wanted
+
+    def _next_changed(self) -> None:
+        """Give back the jobs for which a version was loaded that can't be now; other workers may have it."""
+        if self._current is not None or self._next is None:
+            return
+        if self._next.state is HostsState.FAILED or self._next.waits_for is not None:
+            self._give_back(self._batcher.take_all())
+        else:
+            self._context.intake.ring(self.name)
 
     def _promote_if_candidates(self, desired: DesiredDeployment) -> None:
         """Serve the candidate's version with the hosts that have it, if the deployment's version is that one now."""
@@ -309,6 +409,8 @@ class Endpoint:
         """Swap: the old hosts stop only now, when the next ones are loaded and warm."""
         if self._next and self._next.ready_hosts:
             old, self._current, self._next = self._current, self._next, None
+            self._current.on_lost = lambda: None
+            self._loaded(self._current)
             self._current.serve()
             if old:
                 self._stop(old)
@@ -316,11 +418,20 @@ class Endpoint:
         # Another host means more credit, and the queue may still hold jobs.
         self._context.intake.ring(self.name)
 
+    def _loaded(self, pool: HostPool) -> None:
+        """Measure how long a version took to load."""
+        self.used_at = now = time.monotonic()
+        asleep, self._sleep = self._sleep, None
+        began_at = pool.began_at if asleep is None or asleep.woken_at is None else asleep.began_at
+        self._load_ms = round((now - began_at) * 1000, 3)
+        loaded = self._context.versions.loaded(pool.desired.artifact_sha256, self._load_ms)
+        self._context.in_background(loaded)
+
     def _stop_hosts(self) -> None:
         for pool in (self._current, self._next):
             if pool:
                 self._stop(pool)
-        self._current = self._next = None
+        self._current = self._next = self._sleep = None
 
     def _stop(self, pool: HostPool) -> None:
         self._stopping.add(pool)
@@ -345,6 +456,7 @@ class Endpoint:
     async def _release(self, jobs: list[QueuedJob]) -> None:
         """Let jobs wait that were claimed for a host that is busy or lost by now."""
         await self._context.release(jobs)
+        self.used_at = time.monotonic()
         for batcher, dealt in self._deal(jobs):
             batcher.put(dealt)
         if self._current is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,7 +19,9 @@ from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
+from workers.engine.memory.budget import Claim
 from workers.engine.serving.host_feed import HostFeed, HostStopLimit, memory_limit_bytes
+from workers.engine.serving.host_memory import HostMemory
 from workers.engine.serving.pace import PaceMeter
 from workers.engine.serving.trials.copies import Copies
 from workers.engine.serving.trials.trial import Side
@@ -74,6 +77,7 @@ class HostSlot:
         self._feed = HostFeed(context, batcher, deployment, pace, stop_limit, self._stopping, side)
         self._copies = Copies(context) if copies is None else copies
         self._is_nice = is_nice
+        self.memory = HostMemory(context, on_change)
         self._task = asyncio.get_running_loop().create_task(self._run_hosts())
 
     @property
@@ -84,6 +88,7 @@ class HostSlot:
     async def stop(self) -> None:
         """Finish the running batch, then stop the host; return when it has exited."""
         self._stopping.set()
+        self.memory.ending()
         await asyncio.wait([self._task])
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
@@ -144,9 +149,27 @@ class HostSlot:
         return loop.time() - began
 
     async def _start_host(self) -> RemoteHost:
+        """Start a host once there is memory for it, and load the model."""
+        while True:
+            wanted = self._deployment()
+            self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
+            claim = await self.memory.claim(wanted)
+            wanted = self._deployment()  # settings may have changed during the wait
+            try:
+                host = await self._load_host(wanted, claim)
+            except HostStartFailed:
+                if not claim.is_refused:
+                    raise
+                continue  # by now it is known what it needs
+            finally:
+                if claim.pid is None:
+                    self._context.memory.release(claim)
+            if await self.memory.fits(claim, host):
+                return host
+            await asyncio.shield(host.stop())
+
+    async def _load_host(self, wanted: DesiredDeployment, claim: Claim) -> RemoteHost:
         """Start a host and load the model; the artifact's checksum is verified each time."""
-        wanted = self._deployment()
-        self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
         artifact = await asyncio.to_thread(self._context.artifacts.hold, wanted.artifact_sha256)
         request = LoadRequest(
             str(artifact.path),
@@ -159,6 +182,7 @@ class HostSlot:
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
         host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
+        self.memory.started(claim, host)
         if wanted.is_replay:
             processes.give_way(host.pid)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
@@ -293,6 +317,10 @@ class HostPool:
         #: Copies of jobs that the other version of a trial has answered.
         self.copies = Copies(context)
         self._is_nice = False
+        #: When it began to load (s, monotonic).
+        self.began_at = time.monotonic()
+        #: Between the bounds of the settings; see `scale`.
+        self.wanted_hosts: int = desired.settings.first_hosts if replaces is None else replaces.wanted_hosts
         self._slots: list[HostSlot] = []
         self._serving = asyncio.Event()
         self._stopping = False
@@ -309,6 +337,21 @@ class HostPool:
         return sum(slot.host is not None for slot in self._slots)
 
     @property
+    def busy_hosts(self) -> int:
+        """The number of hosts that have jobs."""
+        return sum(bool(slot.running_jobs) for slot in self._slots)
+
+    @property
+    def rows_ended(self) -> int:
+        """The rows of all batches that have ended."""
+        return self._pace.rows_ended
+
+    @property
+    def batches_ended(self) -> int:
+        """The batches that have ended."""
+        return self._pace.batches_ended
+
+    @property
     def error(self) -> str | None:
         """The reason of a missing host."""
         return next((slot.error for slot in self._slots if slot.error), None)
@@ -323,22 +366,27 @@ class HostPool:
         return HostsState.FAILED if self.error else HostsState.LOADING
 
     @property
+    def waits_for(self) -> str | None:
+        """Why no host can be started now; None if one has its model, loads it or has failed."""
+        if self.ready_hosts:
+            return None
+        return next((slot.memory.waits_for for slot in self._slots if slot.memory.waits_for), None)
+
+    @property
     def outputs(self) -> list[OutputDescription] | None:
         """The model's outputs, as determined from its input example; None if unknown."""
         return next((slot.host.outputs for slot in self._slots if slot.host is not None), None)
 
     def can_serve(self, desired: DesiredDeployment) -> bool:
         """Whether these hosts hold the deployment's version; most other settings can change while they run."""
-        return _loaded_content(self.desired) == _loaded_content(desired)
+        return can_serve(self.desired, desired)
 
     def can_apply(self, desired: DesiredDeployment) -> bool:
         """Whether it can serve the deployment with its settings: a lower limit takes hosts that have started with it.
 
         Under a limit that is too low, every host is lost with its batch. So new hosts prove it before these stop.
         """
-        return self.can_serve(desired) and not (
-            _lowers_memory_limit(self.desired, desired) or _lowers_time_limit(self.desired, desired)
-        )
+        return can_take_over(self.desired, desired)
 
     def apply(self, desired: DesiredDeployment) -> None:
         """Apply settings, and start or stop hosts to match their number; a deploy starts missing hosts at once."""
@@ -347,7 +395,12 @@ class HostPool:
                 slot.start_afresh()
         self.desired = desired
         self._size.settings = desired.settings
-        wanted = desired.settings.hosts
+        self.scale(self.wanted_hosts)
+
+    def scale(self, hosts: int) -> None:
+        """Start or stop hosts until there are so many, within the settings; a host that stops finishes its batch."""
+        settings = self.desired.settings
+        self.wanted_hosts = wanted = min(max(hosts, settings.first_hosts), settings.most_hosts)
         while len(self._slots) < wanted:
             shared = self._serving, self._pace, self._stop_limit, self._changed, self._proves_time_limit
             trials = (lambda: self.side), self.copies, lambda: self._is_nice
@@ -369,6 +422,11 @@ class HostPool:
         """Let the hosts take batches, with the batch size of this version."""
         self._batcher.size = self._size
         self._serving.set()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether its hosts have or get jobs or copies of jobs."""
+        return bool(self.running_jobs or self.copies.arrived.is_set())
 
     async def stop(self) -> None:
         """Finish the running batches, then stop the hosts; return when they have exited."""
@@ -402,7 +460,7 @@ class HostPool:
             "state": self.state,
             "error": self.error,
             "hosts": len(hosts),
-            "hosts_wanted": self.desired.settings.hosts,
+            "hosts_wanted": self.wanted_hosts,
             "pids": [host.pid for host in hosts],
             "memory_bytes": sum(host.memory_bytes for host in hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),
@@ -413,6 +471,8 @@ class HostPool:
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
             "warnings": next((host.warnings for host in hosts), []),
         }
+        if self.waits_for is not None:
+            report["waits_for"] = self.waits_for
         if self.side is not None and self.side.arm is Arm.CANDIDATE:
             report["arm"] = Arm.CANDIDATE.value
             if self.state is HostsState.FAILED and not any(slot.failed_to_start for slot in self._slots):
@@ -426,6 +486,16 @@ class HostPool:
             self._on_ready()
         elif not self.ready_hosts:
             self.on_lost()
+
+
+def can_serve(before: DesiredDeployment, after: DesiredDeployment) -> bool:
+    """Whether hosts of one deployment hold the version of another."""
+    return _loaded_content(before) == _loaded_content(after)
+
+
+def can_take_over(before: DesiredDeployment, after: DesiredDeployment) -> bool:
+    """Whether hosts of one deployment can serve another as it is: none of its limits is lower."""
+    return can_serve(before, after) and not (_lowers_memory_limit(before, after) or _lowers_time_limit(before, after))
 
 
 def _lowers_memory_limit(before: DesiredDeployment, after: DesiredDeployment) -> bool:

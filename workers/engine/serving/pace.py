@@ -31,6 +31,8 @@ class PaceMeter:
         self._times = LatencyModel(0.5)
         #: Sums over batches, those of earlier ones decayed.
         self._batches = self._rows = self._jobs = self._took_ms = 0.0
+        #: All that have ended, which decay not.
+        self.rows_ended = self.batches_ended = 0
         self._example_ms: float | None = None
         self._reported: PaceReport | None = None
         self._checked_at = 0.0
@@ -43,6 +45,8 @@ class PaceMeter:
         """Record a batch."""
         if not rows:
             return  # unreadable jobs
+        self.rows_ended += rows
+        self.batches_ended += 1
         self._times.add(rows, took_s * 1000)
         decay = max(_MOST_DECAY, math.exp(-took_s / _MEMORY_S))
         self._batches = self._batches * decay + 1

@@ -76,6 +76,12 @@ class HostLauncher:
         except OSError as error:
             _log.warning("starting a forkserver failed (%s)", error)
 
+    @property
+    def forkserver_pids(self) -> list[int]:
+        """The processes that hosts are forked from."""
+        forkservers = [*self._forkservers.values(), *([self._spare] if self._spare else [])]
+        return [each.pid for each in forkservers if not each.lost]
+
     def warm_up(self, runtime: str, python: str | None = None) -> None:
         """Start importing the libraries of a runtime, once for all its hosts, without waiting."""
         try:
@@ -184,6 +190,11 @@ class _Forkserver:
         except OSError:
             self._control.close()
             raise
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
     async def spawn(self, channel: socket.socket) -> tuple[int, asyncio.Future[int]]:
         """Fork a host; return its pid and the future of its exit status.

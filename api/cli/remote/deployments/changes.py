@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import Assignment, calls_service, waits
+from api.cli.options import Assignment, Hosts, calls_service, waits
 from api.cli.output import Output, local_time
 from api.cli.remote.deployments import waiting
 from registry.serving_settings import ServingSettings
@@ -25,6 +25,7 @@ _SHOWN = 20
 @click.option(
     "--set", "settings", type=Assignment(), multiple=True, help="A serving setting; null is its default; repeatable."
 )
+@click.option("--hosts", type=Hosts(), help="Model hosts in each worker: a number, or a range such as 0-4.")
 @click.option("--unset", multiple=True, metavar="NAME", help="A serving setting that gets its default; repeatable.")
 @click.option("--group", "worker_group", help="The worker group that serves it.")
 @click.option("--reset", is_flag=True, help="Give the defaults to all settings and the group that are not named.")
@@ -35,6 +36,7 @@ def configure(
     output: Output,
     endpoint: str,
     settings: tuple[tuple[str, Any], ...],
+    hosts: int | dict[str, int] | None,
     unset: tuple[str, ...],
     worker_group: str | None,
     reset: bool,
@@ -48,14 +50,16 @@ def configure(
 
     \b
     Examples:
-      queuecast configure classifier_prod --set hosts=2 --set max_memory_mb=500
+      queuecast configure classifier_prod --hosts 2 --set max_memory_mb=500
+      queuecast configure classifier_prod --hosts 0-4
       queuecast configure classifier_prod --unset max_memory_mb
     """
     wanted: Document = {**dict(settings), **dict.fromkeys(unset)}
+    wanted |= {"hosts": hosts} if hosts is not None else {}
     wanted |= {"worker_group": worker_group} if worker_group is not None else {}
     wanted |= {"reset": True} if reset else {}
     if not wanted:
-        raise click.UsageError("Name what to change: --set, --unset, --group or --reset.")
+        raise click.UsageError("Name what to change: --set, --hosts, --unset, --group or --reset.")
     view = client.patch(path_of("deployments", endpoint), wanted)
     finish(client, output, view, timeout_s if wait else None)
 
@@ -175,4 +179,6 @@ def _intent(intent: str) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() == {"min", "max"}:
+        return f"{value['min']}-{value['max']}"
     return "none" if value is None else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from api.cli.client import Client, Document, path_of
-from api.cli.options import Assignment, calls_service, waits
+from api.cli.options import Assignment, Hosts, calls_service, waits
 from api.cli.output import Output, local_time, to_json
 from api.cli.remote.deployments import changes, waiting
 from registry.serving_settings import ServingSettings
@@ -46,6 +46,7 @@ def _rows_or_auto(text: str) -> int | str:
     type=float,
     help="With auto: target for the time that a job waits for a host and is predicted.  [default: 100]",
 )
+@click.option("--hosts", type=Hosts(), help="Model hosts in each worker: a number, or a range such as 0-4.")
 @click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
 @click.option(
     "--events",
@@ -75,7 +76,8 @@ def deploy(
     \b
     Examples:
       queuecast deploy binary_classifier
-      queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --set hosts=2
+      queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --hosts 2
+      queuecast deploy binary_classifier --hosts 0-4 --set idle_s=60
       queuecast deploy binary_classifier --alias champion --follow --endpoint classifier_prod
       queuecast deploy binary_classifier --alias champion --follow --endpoint classifier_prod \\
         --set 'rollout={"steps": [5, 50, 100], "min_jobs": 100}'
@@ -150,7 +152,7 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
       MEAN 15M, P95 15M whole-job time (ms) over the last 15 minutes
     \b
     Columns of an endpoint's hosts:
-      STATE             loading, ready, failed or stopping
+      STATE             loading, ready, failed, stopping or asleep
       HOSTS             ready model hosts, of the configured number
       MEMORY MB         resident memory of these hosts together
       LOAD MS           how long the model took to load

@@ -18,6 +18,8 @@ _FIRST_POLL_S = 0.5
 _JOBS_A_LOOK = 1_000
 _LOOK_INTERVAL_S = 0.2
 _UNFINISHED = ("queued", "running")
+#: The workers have a deployment as it is wanted; an asleep one has been loaded, and its next job loads it again.
+_SETTLED = ("active", "asleep", "loading", "parked")
 
 
 def job_end(client: Client, output: Output, job_id: str, timeout_s: float) -> Document:
@@ -129,7 +131,7 @@ def active(client: Client, output: Output, deployment: Document, timeout_s: floa
             raise DeploymentFailed(f"Endpoint {endpoint_name!r} {why}", {"deployment": view})
         if view["status"] == "failed" or view.get("load_error"):
             raise DeploymentFailed(f"Endpoint {endpoint_name!r} failed: {view.get('reason')}", {"deployment": view})
-        return view["status"] in ("active", "parked")
+        return view["status"] in _SETTLED
 
     return _watch(client, output, deployment, timeout_s, settled)
 

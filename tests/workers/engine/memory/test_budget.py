@@ -1,0 +1,214 @@
+"""The memory of a worker: who may have how much, who waits, and whose idle hosts end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import until
+from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
+from workers.errors import HostStartFailed
+from workers.hosts.processes import MemoryUsage
+
+
+class FakeEndpoint:
+    """Has hosts that end when the test lets them exit."""
+
+    def __init__(self, name: str, used_at: float, *, can_sleep: bool = True) -> None:
+        self.name = name
+        self.used_at = used_at
+        self.can_sleep = can_sleep
+        self.slept = False
+
+    def sleep(self) -> bool:
+        self.slept, self.can_sleep = self.can_sleep, False
+        return self.slept
+
+
+class Worker:
+    """A budget of so many MiB, the endpoints that have some of it, and the reasons of waits."""
+
+    def __init__(self, limit_mb: int) -> None:
+        self.endpoints: list[FakeEndpoint] = []
+        self.budget = MemoryBudget(limit_mb * MEBIBYTE, lambda: self.endpoints)
+        self.reasons: list[str | None] = []
+
+    async def has(self, name: str, size_mb: int, *, used_at: float = 0.0, can_sleep: bool = True) -> Claim:
+        """Have a measured host of an endpoint."""
+        claim = await self.claim(name, size_mb)
+        self.endpoints.append(FakeEndpoint(name, used_at, can_sleep=can_sleep))
+        return claim
+
+    async def claim(self, name: str, size_mb: int, *, is_measured: bool = True) -> Claim:
+        claim = Claim(name, name, Need(size_mb * MEBIBYTE, is_measured))
+        return await self.budget.claim(claim, self.reasons.append)
+
+    @property
+    def slept(self) -> list[str]:
+        return [each.name for each in self.endpoints if each.slept]
+
+
+def run(what: Callable[[Worker], Awaitable[Any]], limit_mb: int = 100) -> None:
+    async def within_loop() -> None:
+        await what(Worker(limit_mb))
+
+    asyncio.run(within_loop())
+
+
+def usage(pss_mb: int, private_mb: int) -> MemoryUsage:
+    return MemoryUsage(pss_mb * MEBIBYTE, private_mb * MEBIBYTE)
+
+
+def test_what_fits_is_granted_at_once_and_free_again_after_the_exit() -> None:
+    async def fit(worker: Worker) -> None:
+        first = await worker.has("a", 60)
+        await worker.has("b", 40)
+        assert worker.budget.used_bytes == 100 * MEBIBYTE
+        worker.budget.release(first)
+        worker.budget.release(first)
+        assert worker.budget.used_bytes == 40 * MEBIBYTE
+
+    run(fit)
+
+
+def test_idle_hosts_end_least_recently_used_first_and_no_more_than_are_needed() -> None:
+    async def evict(worker: Worker) -> None:
+        claims = {name: await worker.has(name, 30, used_at=at) for name, at in (("a", 3.0), ("b", 1.0), ("c", 2.0))}
+        waiting = asyncio.create_task(worker.claim("d", 40))
+        await until(lambda: worker.slept == ["b"])
+        assert not waiting.done()
+        assert worker.reasons == []  # it is about to have room
+        worker.budget.release(claims["b"])
+        await waiting
+        assert (worker.slept, worker.budget.evictions) == (["b"], 1)
+
+    run(evict)
+
+
+def test_nothing_ends_for_what_would_not_fit_even_then_and_the_reason_has_the_figures() -> None:
+    async def wait(worker: Worker) -> None:
+        busy = await worker.has("busy", 60, can_sleep=False)
+        await worker.has("idle", 30)
+        waiting = asyncio.create_task(worker.claim("large", 80))
+        await until(lambda: bool(worker.reasons))
+        assert worker.slept == []
+        assert worker.reasons[-1] == "waits for memory: needs 80 MiB, 90 of 100 MiB in use"
+        worker.budget.release(busy)
+        await until(lambda: worker.slept == ["idle"])
+        [idle] = worker.budget.claims
+        worker.budget.release(idle)
+        await waiting
+        assert worker.reasons[-1] is None
+
+    run(wait)
+
+
+def test_an_endpoint_does_not_end_its_own_hosts_for_its_next_version() -> None:
+    async def swap(worker: Worker) -> None:
+        await worker.has("a", 60)
+        waiting = asyncio.create_task(worker.claim("a", 60))
+        await until(lambda: bool(worker.reasons))
+        assert worker.slept == []
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert not worker.budget.has_waiters
+        assert worker.budget.used_bytes == 60 * MEBIBYTE
+
+    run(swap)
+
+
+def test_a_small_one_does_not_take_what_ends_for_a_large_one_that_came_before() -> None:
+    async def order(worker: Worker) -> None:
+        old = await worker.has("old", 60)
+        large = asyncio.create_task(worker.claim("large", 90))
+        await until(lambda: worker.slept == ["old"])
+        small = asyncio.create_task(worker.claim("small", 20))
+        await asyncio.sleep(0)
+        assert not small.done()
+        worker.budget.release(old)
+        await large
+        await until(lambda: bool(worker.reasons))
+        assert not small.done()
+        small.cancel()
+
+    run(order)
+
+
+def test_one_that_has_to_wait_for_busy_hosts_does_not_hold_up_others() -> None:
+    async def overtake(worker: Worker) -> None:
+        await worker.has("busy", 60, can_sleep=False)
+        large = asyncio.create_task(worker.claim("large", 80))
+        await until(lambda: bool(worker.reasons))
+        await worker.claim("small", 20)
+        large.cancel()
+
+    run(overtake)
+
+
+def test_what_can_not_ever_fit_is_refused_with_the_figures_and_a_guess_is_tried() -> None:
+    async def refuse(worker: Worker) -> None:
+        worker.budget.measured({}, base_bytes=20 * MEBIBYTE)
+        with pytest.raises(HostStartFailed, match="needs 90 MiB of memory, and this worker has 80 MiB for hosts"):
+            await worker.claim("huge", 90)
+        guess = await worker.claim("perhaps", 90, is_measured=False)
+        assert guess.need.host_bytes == 80 * MEBIBYTE
+
+    run(refuse)
+
+
+def test_shared_pages_count_once_and_what_a_host_will_need_is_kept_for_it() -> None:
+    async def measure(worker: Worker) -> None:
+        first, second = await worker.has("a", 10), await worker.has("b", 30)
+        first.pid, second.pid = 1, 2
+        worker.budget.measured({1: usage(15, 10), 2: usage(15, 10)}, base_bytes=10 * MEBIBYTE)
+        assert worker.budget.used_bytes == (10 + 15 + 15 + 20) * MEBIBYTE
+        # The pages that the two shared stay with the forkserver and the other one.
+        worker.budget.release(second)
+        assert worker.budget.used_bytes == (10 + 15 + 5) * MEBIBYTE
+        worker.budget.measured({1: usage(20, 10)}, base_bytes=10 * MEBIBYTE)
+        assert worker.budget.used_bytes == (10 + 20) * MEBIBYTE
+
+    run(measure)
+
+
+def test_hosts_that_grow_under_batches_end_idle_ones() -> None:
+    async def grow(worker: Worker) -> None:
+        busy, _ = await worker.has("busy", 40, can_sleep=False), await worker.has("idle", 50)
+        busy.pid = 1
+        worker.budget.measured({1: usage(60, 60)})
+        assert worker.budget.over_bytes == 10 * MEBIBYTE
+        worker.budget.relieve()
+        assert worker.slept == ["idle"]
+        assert worker.budget.over_bytes == 0
+        assert busy.need == Need(60 * MEBIBYTE, is_measured=True)
+
+    run(grow)
+
+
+def test_a_load_that_takes_more_than_was_guessed_ends_and_no_host_that_serves() -> None:
+    async def refuse(worker: Worker) -> None:
+        serving, loading = await worker.has("a", 60, can_sleep=False), await worker.claim("b", 20, is_measured=False)
+        serving.pid, loading.pid = 1, 2
+        killed: list[str] = []
+        loading.kill = killed.append
+        worker.budget.measured({1: usage(60, 60), 2: usage(50, 50)})
+        worker.budget.relieve()
+        worker.budget.relieve()
+        assert killed == ["the worker's memory is used up: 110 of 100 MiB."]
+        assert loading.is_refused
+
+    run(refuse)
+
+
+def test_without_a_limit_all_is_granted() -> None:
+    async def grant() -> None:
+        budget = MemoryBudget()
+        for _ in range(3):
+            await budget.claim(Claim("a", "a", Need(1 << 50, is_measured=True)), lambda _: None)
+        assert budget.over_bytes == 0
+        assert budget.has_room(Need(1 << 50))
+
+    asyncio.run(grant())

@@ -1,0 +1,142 @@
+"""The scaler applies decisions: hosts come while jobs wait too long, and end without cutting a batch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis
+from redis.asyncio import Redis
+
+from tests.support.waiting import until, until_done
+from tests.workers.conftest import WithRedis
+from tests.workers.engine.fakes import FakeLauncher, with_fake_hosts
+from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job, worker_report
+from workers.engine.scaling.scaler import Scaler
+from workers.engine.serving.endpoint import Endpoint
+from workers.jobs import query
+from workers.jobs.query import JobState
+from workers.measures import paces, reports
+
+
+class Running:
+    """An endpoint with hosts from 1 to 3 that predict one row at once."""
+
+    def __init__(self, client: Redis) -> None:
+        self.intake = RecordingIntake()
+        self.launcher = FakeLauncher()
+        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
+        self.endpoint = Endpoint(
+            self.context,
+            deployment(hosts={"min": 1, "max": 3}, max_batch_size=1, max_batch_delay_ms=0, idle_s=30, target_wait_s=1),
+        )
+        self.scaler = Scaler(self.context, {"adding": self.endpoint})
+
+    @property
+    def hosts(self) -> int:
+        pool = self.endpoint.scaled_pool
+        assert pool is not None
+        return pool.ready_hosts
+
+
+@asynccontextmanager
+async def serving(client: Redis) -> AsyncIterator[Running]:
+    now = Running(client)
+    now.endpoint.apply(now.endpoint.desired)
+    await until(lambda: now.endpoint.serves)
+    try:
+        yield now
+    finally:
+        for host in now.launcher.hosts:
+            host.may_answer.set()
+        await until_done(now.endpoint.stop())
+        await until_done(now.context.settle())
+
+
+def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
+    async def served(client: Redis) -> None:
+        async with serving(client) as now:
+            await what(now)
+
+    with_redis(served)
+
+
+def test_a_host_is_added_while_jobs_wait_in_the_queue_too_long(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def wait(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
+        await until(lambda: not now.endpoint.busy)
+        now.launcher.hosts[0].may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        now.intake.queued["adding"] = 10_000_000
+        await now.scaler.look(100.0)
+        assert pool.wanted_hosts == 1  # the rate is measured first
+        pool._pace.batches_ended += 4
+        await now.scaler.look(110.0)
+        assert pool.wanted_hosts == 2
+        await until(lambda: now.hosts == 2)
+
+    paces.default_paces.cache_clear()
+    serve(with_redis, wait)
+
+
+def test_the_pace_of_other_workers_counts_for_the_wait(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def share(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.receive([queued_job("first")])
+        await until(lambda: not now.endpoint.busy)
+        alone_s = await now.scaler._wait_s("adding", pool, 10_000_000)
+        for worker in ("w@1", "w@2"):
+            report = worker_report(worker, endpoints={"adding": now.endpoint.report()})
+            await reports.write(now.context.records, report)
+        paces.default_paces.cache_clear()
+        shared_s = await now.scaler._wait_s("adding", pool, 10_000_000)
+        assert alone_s is not None
+        assert shared_s is not None
+        assert 0.3 < shared_s / alone_s < 0.7
+
+    paces.default_paces.cache_clear()
+    serve(with_redis, share)
+
+
+def test_a_host_that_is_taken_back_finishes_its_batch(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def shrink(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        pool.scale(2)
+        await until(lambda: now.hosts == 2)
+        for host in now.launcher.hosts:
+            host.may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        await until(lambda: all(host.batches for host in now.launcher.hosts))
+        pool.scale(1)
+        assert not any(host.exited.done() for host in now.launcher.hosts)
+        for host in now.launcher.hosts:
+            host.may_answer.set()
+        await until(lambda: sum(host.exited.done() for host in now.launcher.hosts) == 1)
+        await until(lambda: not now.endpoint.busy)
+        await until_done(now.context.settle())
+        assert [query.get(each).state for each in "ab"] == [JobState.SUCCEEDED] * 2
+        assert [query.get(each).attempts for each in "ab"] == [1, 1]
+
+    serve(with_redis, shrink)
+
+
+def test_spare_hosts_end_and_the_deployment_keeps_its_first_host(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def idle(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        pool.scale(3)
+        await until(lambda: now.hosts == 3)
+        await now.scaler.look(100.0)
+        await now.scaler.look(129.0)
+        assert pool.wanted_hosts == 3
+        await now.scaler.look(131.0)
+        await until(lambda: sum(host.exited.done() for host in now.launcher.hosts) == 2)
+        assert now.endpoint.serves
+        assert now.endpoint.report()["versions"][0]["hosts_wanted"] == 1
+
+    serve(with_redis, idle)

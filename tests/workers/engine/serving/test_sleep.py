@@ -1,0 +1,314 @@
+"""An endpoint with a range of hosts from 0: its idle hosts end, and the next job loads its version again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from registry.deployments import DesiredDeployment
+from tests.support.waiting import until, until_done
+from tests.workers.conftest import WithRedis
+from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
+from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
+from workers.engine.scaling.scaler import Scaler
+from workers.engine.serving import host_pool
+from workers.engine.serving.endpoint import Endpoint
+from workers.hosts.processes import MemoryUsage
+from workers.jobs import query
+from workers.jobs.query import JobState
+from workers.measures.reports import HostsState
+
+ON_DEMAND: dict[str, Any] = {"hosts": {"min": 0, "max": 1}, "idle_s": 60.0, "max_batch_delay_ms": 0}
+
+
+def wanted(**changes: Any) -> DesiredDeployment:
+    return deployment(**{**ON_DEMAND, **changes})
+
+
+class Running:
+    """An endpoint with a range of hosts, and what it works with."""
+
+    def __init__(self, client: Redis) -> None:
+        self.intake = RecordingIntake()
+        self.launcher = FakeLauncher()
+        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
+        self.endpoint = Endpoint(self.context, wanted())
+        self.scaler = Scaler(self.context, {"adding": self.endpoint})
+
+    @property
+    def states(self) -> list[HostsState]:
+        return [each["state"] for each in self.endpoint.report()["versions"]]
+
+    async def fall_asleep(self) -> None:
+        assert self.endpoint.sleep()
+        await until(lambda: not self.endpoint.has_hosts)
+
+    async def settled(self) -> None:
+        await until_done(self.context.settle())
+
+
+@asynccontextmanager
+async def serving(client: Redis) -> AsyncIterator[Running]:
+    now = Running(client)
+    now.endpoint.apply(now.endpoint.desired)
+    await until(lambda: now.endpoint.serves)
+    try:
+        yield now
+    finally:
+        await until_done(now.endpoint.stop())
+        await now.settled()
+
+
+def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
+    async def served(client: Redis) -> None:
+        async with serving(client) as now:
+            await what(now)
+
+    with_redis(served)
+
+
+def state_of(job_id: str) -> JobState:
+    return query.get(job_id).state
+
+
+def test_an_idle_endpoint_has_no_hosts_and_goes_on_taking_jobs(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def idle(now: Running) -> None:
+        await now.scaler.look(now.endpoint.used_at + 59)
+        assert now.endpoint.serves
+        await now.scaler.look(now.endpoint.used_at + 60)
+        await until(lambda: not now.endpoint.has_hosts)
+        assert now.launcher.hosts[0].exited.done()
+        assert now.states == [HostsState.ASLEEP]
+        assert (now.endpoint.capacity, now.endpoint.is_proved, now.endpoint.serves_at_once) == (64, True, False)
+
+    serve(with_redis, idle)
+
+
+def test_the_first_job_loads_the_version_again_and_gets_its_answer(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def wake(now: Running) -> None:
+        await now.fall_asleep()
+        now.endpoint.receive([queued_job("a")])
+        assert now.states == [HostsState.LOADING]
+        [report] = now.endpoint.report()["versions"]
+        assert report["woken_at"] == pytest.approx(time.time(), abs=20)
+        assert report["load_ms"] is not None
+        await until(lambda: now.endpoint.serves and not now.endpoint.busy)
+        await now.settled()
+        assert state_of("a") is JobState.SUCCEEDED
+        assert "woken_at" not in now.endpoint.report()["versions"][0]
+        assert len(now.launcher.hosts) == 2
+
+    serve(with_redis, wake)
+
+
+def test_it_never_sleeps_while_a_job_runs_or_waits(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def busy(now: Running) -> None:
+        now.launcher.hosts[0].may_answer.clear()
+        now.endpoint.receive([queued_job("a")])
+        assert not now.endpoint.sleep()
+        await until(lambda: now.endpoint.running_jobs)
+        assert not now.endpoint.sleep()
+        await now.scaler.look(now.endpoint.used_at + 1_000)
+        assert now.endpoint.serves
+        now.launcher.hosts[0].may_answer.set()
+        await until(lambda: not now.endpoint.busy)
+        await now.scaler.look(now.endpoint.used_at + 59)  # idle since the last look only
+        assert now.endpoint.serves
+
+    serve(with_redis, busy)
+
+
+def test_a_job_that_comes_while_the_hosts_end_is_not_lost(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def late(now: Running) -> None:
+        assert now.endpoint.sleep()
+        now.endpoint.receive([queued_job("late")])
+        await until(lambda: now.endpoint.serves and not now.endpoint.busy)
+        await now.settled()
+        assert state_of("late") is JobState.SUCCEEDED
+        assert now.launcher.hosts[0].exited.done()
+
+    serve(with_redis, late)
+
+
+def test_a_fixed_number_of_hosts_and_a_swap_and_a_replay_never_sleep(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def kept(now: Running) -> None:
+        now.endpoint.apply(replace(wanted(revision=2), is_replay=True))
+        assert not now.endpoint.sleep()
+        now.endpoint.apply(deployment(hosts=1, max_batch_delay_ms=0, revision=3))
+        assert not now.endpoint.sleep()
+        now.launcher.prepare = does_not_load
+        now.endpoint.apply(wanted(version="2", revision=4))
+        await until(lambda: HostsState.FAILED in now.states)
+        assert not now.endpoint.sleep()
+        assert now.endpoint.serves
+
+    serve(with_redis, kept)
+
+
+def test_a_version_that_fails_to_load_again_leaves_the_job_to_other_workers_and_is_tried_again(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.05)
+
+    async def fail(now: Running) -> None:
+        await now.fall_asleep()
+        now.launcher.prepare = does_not_load
+        now.endpoint.receive([queued_job("a")])
+        await until(lambda: now.intake.given_back == ["a"])
+        assert (now.endpoint.capacity, now.endpoint.busy, now.endpoint.is_proved) == (0, False, False)
+        now.launcher.prepare = lambda _host: None
+        await until(lambda: now.endpoint.serves)
+        assert now.endpoint.capacity > 0
+
+    serve(with_redis, fail)
+
+
+def test_changed_settings_wake_nothing_and_a_deploy_or_a_lower_limit_loads_it_once(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def change(now: Running) -> None:
+        await now.fall_asleep()
+        now.endpoint.apply(wanted(revision=2, max_queue_length=7))
+        assert now.states == [HostsState.ASLEEP]
+        assert now.endpoint.report()["versions"][0]["revision"] == 2
+        now.endpoint.apply(wanted(revision=3, timeout_s=30.0))
+        await until(lambda: now.endpoint.serves)
+        await now.fall_asleep()
+        now.endpoint.apply(replace(wanted(revision=4, timeout_s=30.0), deployed_at=datetime.now(UTC)))
+        assert not now.endpoint.is_proved
+        await until(lambda: now.endpoint.serves)
+        await now.fall_asleep()
+        now.endpoint.apply(replace(now.endpoint.desired, settings=deployment(hosts=1).settings, revision=5))
+        await until(lambda: now.endpoint.serves)
+        assert len(now.launcher.hosts) == 4
+
+    serve(with_redis, change)
+
+
+def test_a_worker_that_starts_leaves_a_version_asleep_that_has_been_served(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def start(client: Redis) -> None:
+        now = Running(client)
+        now.endpoint.begin_asleep(1_500.0)
+        now.endpoint.apply(wanted())
+        [report] = now.endpoint.report()["versions"]
+        assert (report["state"], report["load_ms"], now.launcher.hosts) == (HostsState.ASLEEP, 1_500.0, [])
+        now.endpoint.receive([queued_job("a")])
+        await until(lambda: now.endpoint.serves and not now.endpoint.busy)
+        await until_done(now.endpoint.stop())
+        await now.settled()
+        assert state_of("a") is JobState.SUCCEEDED
+
+    with_redis(start)
+
+
+class TwoEndpoints:
+    """Two endpoints on a worker with memory for one host."""
+
+    def __init__(self, client: Redis, *, host_mb: int = 60, limit_mb: int = 100) -> None:
+        self.intake = RecordingIntake()
+        self.launcher = FakeLauncher()
+        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
+        self.context.measure_memory = lambda _pid: MemoryUsage(host_mb * MEBIBYTE, host_mb * MEBIBYTE)
+        self.first = Endpoint(self.context, wanted())
+        self.second = Endpoint(self.context, replace(wanted(), endpoint_name="other", artifact_sha256="1" * 64))
+        self.context.memory = MemoryBudget(limit_mb * MEBIBYTE, lambda: [self.first, self.second])
+
+    async def stop(self) -> None:
+        await until_done(self.first.stop())
+        await until_done(self.second.stop())
+        await until_done(self.context.settle())
+
+
+def with_two(with_redis: WithRedis, what: Callable[[TwoEndpoints], Any], **more: int) -> None:
+    async def done(client: Redis) -> None:
+        now = TwoEndpoints(client, **more)
+        try:
+            await what(now)
+        finally:
+            for host in now.launcher.hosts:
+                host.may_answer.set()
+            await now.stop()
+
+    with_redis(done)
+
+
+def test_an_idle_endpoint_sleeps_when_another_needs_its_memory(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def evict(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.serves)
+        now.second.apply(now.second.desired)
+        await until(lambda: now.second.serves)
+        assert now.first.is_asleep
+        assert now.launcher.hosts[0].exited.done()
+        now.first.receive([queued_job("a")])
+        await until(lambda: now.first.serves and not now.first.busy)
+        assert now.second.is_asleep
+        assert now.context.memory.evictions == 2
+        await now.stop()
+        assert state_of("a") is JobState.SUCCEEDED
+
+    with_two(with_redis, evict)
+
+
+def test_a_host_that_waits_for_memory_says_so_and_leaves_its_jobs_in_the_queue(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def wait(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.serves)
+        now.launcher.hosts[0].may_answer.clear()
+        now.first.receive([queued_job("a")])
+        await until(lambda: now.first.running_jobs)
+        await now.context.versions.measured("1" * 64, 60 * MEBIBYTE)
+        now.second.begin_asleep()
+        now.second.apply(now.second.desired)
+        now.second.receive([queued_job("b")])
+        await until(lambda: now.intake.given_back == ["b"])
+        [report] = now.second.report()["versions"]
+        assert report["waits_for"] == "waits for memory: needs 60 MiB, 60 of 100 MiB in use"
+        assert (report["state"], now.second.capacity) == (HostsState.LOADING, 0)
+        now.launcher.hosts[0].may_answer.set()
+        await until(lambda: not now.first.busy)
+        now.context.memory.serve_waiters()
+        await until(lambda: now.second.serves)
+        assert now.first.is_asleep
+
+    with_two(with_redis, wait)
+
+
+def test_a_first_host_that_takes_more_than_was_guessed_makes_way_until_there_is_room(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def guess(now: TwoEndpoints) -> None:
+        now.first.apply(replace(now.first.desired, settings=deployment(hosts=1, max_batch_delay_ms=0).settings))
+        await until(lambda: now.first.serves)
+        now.second.apply(now.second.desired)
+        await until(lambda: "waits_for" in now.second.report()["versions"][0])
+        assert now.launcher.hosts[1].exited.done()
+        assert now.first.serves
+        assert not now.second.report()["versions"][0]["error"]
+        now.first.retire()
+        await until(lambda: now.second.serves)
+
+    with_two(with_redis, guess)
+
+
+def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def refuse(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.report()["versions"][0]["state"] is HostsState.FAILED)
+        error = now.first.report()["versions"][0]["error"]
+        assert "needs 200 MiB of memory, and this worker has 100 MiB for hosts" in str(error)
+
+    with_two(with_redis, refuse, host_mb=200)

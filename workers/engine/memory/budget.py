@@ -1,0 +1,273 @@
+"""Hands out the memory of one worker to model hosts, and ends idle hosts when others need room.
+
+What hosts use is measured as PSS, so that pages that they share count once. What another host adds is its private
+memory. Until a host has reached what its version is known to need, the rest is kept for it. Belongs to one event loop;
+reads no process and no Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from workers.errors import HostStartFailed
+from workers.hosts.processes import MemoryUsage
+
+_log = logging.getLogger(__name__)
+
+MEBIBYTE = 1 << 20
+#: Measurements of one host differ by about this much (bytes).
+MEASUREMENT_ERROR_BYTES = 4 * MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The memory that a host of a version adds to others."""
+
+    host_bytes: int
+    #: Whether it was measured; otherwise it is a guess, and too large a guess refuses nothing.
+    is_measured: bool = False
+
+
+class Sleeper(Protocol):
+    """An endpoint whose idle hosts may end."""
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+
+    @property
+    def used_at(self) -> float:
+        """When it last had a job, or was loaded (s, monotonic)."""
+
+    @property
+    def can_sleep(self) -> bool:
+        """Whether its hosts may end now."""
+
+    def sleep(self) -> bool:
+        """End its hosts; False if it must keep them."""
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """The memory of one host, from before its start until it has exited."""
+
+    endpoint_name: str
+    artifact_sha256: str
+    need: Need
+    #: None until it has started.
+    pid: int | None = None
+    #: None until it was measured.
+    usage: MemoryUsage | None = None
+    #: Whether it is about to exit.
+    is_ending: bool = False
+    #: Kills a host that loads a version of unknown need.
+    kill: Callable[[str], None] | None = None
+    #: Whether it was killed because it needs more than was guessed.
+    is_refused: bool = False
+
+    @property
+    def charged_bytes(self) -> int:
+        """What it uses, and what is kept for it."""
+        if self.usage is None:
+            return self.need.host_bytes
+        return self.usage.pss_bytes + max(0, self.need.host_bytes - self.usage.private_bytes)
+
+    @property
+    def freed_bytes(self) -> int:
+        """What its end frees."""
+        return max(self.need.host_bytes, self.usage.private_bytes if self.usage else 0)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    claim: Claim
+    granted: asyncio.Future[None]
+    on_wait: Callable[[str | None], None]
+    has_reason: bool = False
+
+
+@dataclass
+class MemoryBudget:
+    """The memory of one worker's hosts; without a limit each claim is granted."""
+
+    limit_bytes: int | None = None
+    #: Returns the endpoints that may be put to sleep.
+    sleepers: Callable[[], Sequence[Sleeper]] = tuple
+    #: How many endpoints were put to sleep because others needed room.
+    evictions: int = 0
+    #: What the forkservers use.
+    _base_bytes: int = 0
+    #: The parts of shared pages that exited hosts leave to others, until the next measurement.
+    _left_bytes: int = 0
+    _claims: set[Claim] = field(default_factory=set)
+    _waiters: list[_Waiter] = field(default_factory=list)
+
+    @property
+    def used_bytes(self) -> int:
+        """What hosts and forkservers use, and what is kept for hosts."""
+        return self._base_bytes + self._left_bytes + sum(each.charged_bytes for each in self._claims)
+
+    @property
+    def claims(self) -> list[Claim]:
+        """The claims of all hosts that run, start or end."""
+        return list(self._claims)
+
+    @property
+    def has_waiters(self) -> bool:
+        """Whether a host waits for memory."""
+        return bool(self._waiters)
+
+    @property
+    def over_bytes(self) -> int:
+        """How much more than the limit is in use, also when the hosts have exited that are about to; 0 for nothing."""
+        return 0 if self.limit_bytes is None else max(0, self.used_bytes - self.limit_bytes - self._ending_bytes())
+
+    def has_room(self, need: Need) -> bool:
+        """Whether another host fits without an end of others."""
+        return self.limit_bytes is None or (
+            not self._waiters and self.used_bytes + need.host_bytes <= self.limit_bytes
+        )
+
+    async def claim(self, claim: Claim, on_wait: Callable[[str | None], None]) -> Claim:
+        """Wait until there is memory for a host; `on_wait` gets the reason of a wait that no end of idle hosts ends.
+
+        Raises:
+            HostStartFailed: it can't ever fit.
+        """
+        if self.limit_bytes is None:
+            self._claims.add(claim)
+            return claim
+        self._refuse_if_too_large(claim, self.limit_bytes)
+        waiter = _Waiter(claim, asyncio.get_running_loop().create_future(), on_wait)
+        self._waiters.append(waiter)
+        self.serve_waiters()
+        try:
+            await waiter.granted
+        except asyncio.CancelledError:
+            self.release(claim)
+            raise
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            if waiter.has_reason:
+                on_wait(None)
+        return claim
+
+    def release(self, claim: Claim) -> None:
+        """End the claim of a host that has exited, or didn't start."""
+        if claim not in self._claims:
+            return
+        self._claims.remove(claim)
+        if claim.usage is not None:
+            self._left_bytes += max(0, claim.usage.pss_bytes - claim.usage.private_bytes)
+        self.serve_waiters()
+
+    def measured(self, usages: Mapping[int, MemoryUsage], base_bytes: int | None = None) -> None:
+        """Record what hosts use, by pid; with `base_bytes`, those are all, and the forkservers use this."""
+        for each in self._claims:
+            usage = None if each.pid is None else usages.get(each.pid)
+            if usage is not None:
+                each.usage = usage
+                if each.usage.private_bytes > each.need.host_bytes:
+                    each.need = Need(each.usage.private_bytes, is_measured=True)
+        if base_bytes is not None:
+            self._base_bytes, self._left_bytes = base_bytes, 0
+
+    def relieve(self) -> None:
+        """Get back under the limit: end idle hosts, or a host that loads a version that needs more than was guessed."""
+        over_bytes = self.over_bytes
+        if over_bytes <= 0 or self._evict(over_bytes, ""):
+            return
+        loading = [each for each in self._claims if each.kill is not None and each.usage is not None]
+        if loading and (limit := self.limit_bytes) is not None:
+            most = max(loading, key=lambda each: each.freed_bytes)
+            kill, most.kill, most.is_refused = most.kill, None, True
+            assert kill is not None  # noqa: S101 - those without are left out
+            kill(f"the worker's memory is used up: {mebibytes(self.used_bytes)} of {mebibytes(limit)} MiB.")
+
+    def serve_waiters(self) -> None:
+        """Grant what fits, oldest first, and end idle hosts for what fits then; others say why they wait."""
+        if self.limit_bytes is None:
+            return
+        ending_bytes, kept_bytes = self._ending_bytes(), 0
+        for waiter in list(self._waiters):
+            need_bytes = waiter.claim.need.host_bytes
+            free_bytes = self.limit_bytes - self.used_bytes - kept_bytes
+            short_bytes = need_bytes - free_bytes
+            if short_bytes > ending_bytes and self._evict(short_bytes - ending_bytes, waiter.claim.endpoint_name):
+                ending_bytes = self._ending_bytes()
+            if short_bytes <= 0:
+                self._grant(waiter)
+            elif short_bytes <= ending_bytes:
+                # What is about to be free is this one's.
+                kept_bytes += need_bytes
+            else:
+                waiter.has_reason = True
+                waiter.on_wait(self._reason(need_bytes))
+
+    def _grant(self, waiter: _Waiter) -> None:
+        self._waiters.remove(waiter)
+        if not waiter.granted.done():
+            self._claims.add(waiter.claim)
+            waiter.granted.set_result(None)
+
+    def _ending_bytes(self) -> int:
+        return sum(each.freed_bytes for each in self._claims if each.is_ending)
+
+    def _evict(self, short_bytes: int, for_endpoint: str) -> bool:
+        """Let endpoints sleep until so much will be free, least recently used first; False if that isn't enough."""
+        bytes_of: dict[str, int] = {}
+        for each in self._claims:
+            if not each.is_ending:
+                bytes_of[each.endpoint_name] = bytes_of.get(each.endpoint_name, 0) + each.freed_bytes
+        idle = [each for each in self.sleepers() if each.name in bytes_of and each.name != for_endpoint]
+        chosen = least_recently_used([each for each in idle if each.can_sleep], bytes_of, short_bytes)
+        for sleeper in chosen:
+            if sleeper.sleep():
+                self.evictions += 1
+                _log.info("ending the idle hosts of %s: others need memory", sleeper.name)
+                for claim in self._claims:
+                    claim.is_ending = claim.is_ending or claim.endpoint_name == sleeper.name
+        return bool(chosen)
+
+    def _reason(self, need_bytes: int) -> str:
+        return (
+            f"waits for memory: needs {mebibytes(need_bytes)} MiB, "
+            f"{mebibytes(self.used_bytes)} of {mebibytes(self.limit_bytes or 0)} MiB in use"
+        )
+
+    def _refuse_if_too_large(self, claim: Claim, limit_bytes: int) -> None:
+        most_bytes = limit_bytes - self._base_bytes
+        if claim.need.host_bytes <= most_bytes:
+            return
+        if not claim.need.is_measured:
+            claim.need = Need(max(0, most_bytes))  # the guess may be wrong
+            return
+        raise HostStartFailed(
+            f"A host of this version needs {mebibytes(claim.need.host_bytes)} MiB of memory, and this worker has "
+            f"{mebibytes(most_bytes)} MiB for hosts: QUEUECAST_WORKER_MEMORY_MB is {mebibytes(limit_bytes)}, of which "
+            f"shared libraries take {mebibytes(self._base_bytes)}."
+        )
+
+
+def least_recently_used(
+    idle: Sequence[Sleeper], bytes_of: Mapping[str, int], short_bytes: int
+) -> list[Sleeper]:
+    """Return the idle endpoints whose hosts have to end for so much memory; none if all of them were not enough."""
+    chosen: list[Sleeper] = []
+    for each in sorted(idle, key=lambda sleeper: sleeper.used_at):
+        if short_bytes <= 0:
+            break
+        chosen.append(each)
+        short_bytes -= bytes_of[each.name]
+    return chosen if short_bytes <= 0 else []
+
+
+def mebibytes(size_bytes: int) -> int:
+    """Return a size in whole MiB, rounded up."""
+    return math.ceil(size_bytes / MEBIBYTE)

@@ -1,0 +1,103 @@
+"""What is known of versions: the memory that a host of each adds, and how long a load takes; remembered in Redis."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import RedisError
+from redis.asyncio import Redis
+
+from registry.deployments import DesiredDeployment
+from workers import keys
+from workers.engine.memory.budget import MEBIBYTE, Need
+
+_log = logging.getLogger(__name__)
+
+#: A version that isn't loaded for so long is measured anew.
+LIVES_S = 30 * 86_400
+#: A guess before the first measurement: a model takes about twice its file, and the host itself.
+_GUESSED_RATIO = 2
+_GUESSED_HOST_BYTES = 16 * MEBIBYTE
+#: A measurement is written if it differs by more than this share.
+_SIGNIFICANT_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What was measured of a version, on any worker."""
+
+    #: The most private memory of a host, after its warm-up and under batches (bytes).
+    host_bytes: int
+    #: From the wish for a host until it has the model (ms).
+    load_ms: float | None = None
+
+
+def guessed(desired: DesiredDeployment) -> Need:
+    """Return a guess of the memory of a host, from the size of the artifact."""
+    return Need(_GUESSED_HOST_BYTES + _GUESSED_RATIO * desired.artifact_size_bytes)
+
+
+class Versions:
+    """The facts of versions by the checksum of their artifact; belongs to one event loop."""
+
+    def __init__(self, records: Redis) -> None:
+        self._records = records
+        self._known: dict[str, VersionFacts] = {}
+
+    async def need(self, desired: DesiredDeployment) -> Need:
+        """Return the memory that a host of a version adds, as measured on any worker, or else guessed."""
+        found = (await self.facts([desired.artifact_sha256])).get(desired.artifact_sha256)
+        return guessed(desired) if found is None else Need(found.host_bytes, is_measured=True)
+
+    def known_need(self, desired: DesiredDeployment) -> Need:
+        """Return the same without a look into Redis, for a version that this worker has loaded."""
+        found = self._known.get(desired.artifact_sha256)
+        return guessed(desired) if found is None else Need(found.host_bytes, is_measured=True)
+
+    async def facts(self, checksums: Sequence[str]) -> dict[str, VersionFacts]:
+        """Return what is known of versions, by checksum."""
+        unknown = [each for each in dict.fromkeys(checksums) if each not in self._known]
+        if unknown:
+            try:
+                found = await self._records.mget([keys.version_facts(each) for each in unknown])
+            except (RedisError, OSError) as error:
+                _log.info("what versions need of memory is guessed: Redis doesn't say it (%s)", error)
+                found = []
+            parsed = {each: facts for each, text in zip(unknown, found, strict=False) if (facts := _parsed(text))}
+            self._known |= parsed
+        return {each: self._known[each] for each in checksums if each in self._known}
+
+    async def measured(self, checksum: str, host_bytes: int) -> None:
+        """Remember the most memory of a host; small differences are not written."""
+        before = self._known.get(checksum)
+        if before is None or host_bytes > before.host_bytes * (1 + _SIGNIFICANT_SHARE):
+            await self._write(checksum, VersionFacts(host_bytes, before.load_ms if before else None))
+
+    async def loaded(self, checksum: str, load_ms: float) -> None:
+        """Remember how long the last load took, of a version whose memory is known."""
+        if (before := self._known.get(checksum)) is not None:
+            await self._write(checksum, VersionFacts(before.host_bytes, load_ms))
+
+    async def _write(self, checksum: str, facts: VersionFacts) -> None:
+        self._known[checksum] = facts
+        try:
+            await self._records.set(keys.version_facts(checksum), json.dumps(_document(facts)), ex=LIVES_S)
+        except (RedisError, OSError) as error:
+            _log.info("what a version needs of memory is not remembered: %s", error)
+
+
+def _document(facts: VersionFacts) -> Mapping[str, Any]:
+    return {"host_bytes": facts.host_bytes, "load_ms": facts.load_ms}
+
+
+def _parsed(text: bytes | str | None) -> VersionFacts | None:
+    try:
+        found = json.loads(text or b"null")
+        return None if found is None else VersionFacts(int(found["host_bytes"]), found.get("load_ms"))
+    except (ValueError, KeyError, TypeError) as error:
+        _log.warning("ignoring unreadable facts of a version: %r", error)
+        return None

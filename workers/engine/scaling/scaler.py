@@ -1,0 +1,96 @@
+"""Looks at the endpoints of one worker at an interval: lets idle ones sleep, adds hosts, and takes spare ones back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+from redis import RedisError
+
+from workers.engine.context import Context
+from workers.engine.scaling.growth import Bounds, Growth, Sight, decide
+from workers.engine.serving.endpoint import Endpoint
+from workers.engine.serving.host_pool import HostPool
+from workers.measures import paces
+from workers.measures.paces import Pace
+
+_log = logging.getLogger(__name__)
+
+#: Interval of looks at the endpoints.
+_INTERVAL_S = 0.5
+
+
+class Scaler:
+    """Changes the number of hosts of endpoints until cancelled; belongs to their event loop."""
+
+    def __init__(self, context: Context, endpoints: Mapping[str, Endpoint]) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._growths: WeakKeyDictionary[HostPool, Growth] = WeakKeyDictionary()
+
+    async def run(self) -> None:
+        """Look at all endpoints, again and again."""
+        while True:
+            try:
+                await self.look(time.monotonic())
+            except (RedisError, OSError) as error:
+                _log.info("hosts stay as many as they are: the depths of queues can't be read (%s)", error)
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def look(self, now: float) -> None:
+        """Let idle endpoints sleep, and add or remove hosts; `now` is monotonic (s)."""
+        endpoints = list(self._endpoints.values())
+        for endpoint in endpoints:
+            if endpoint.busy:
+                endpoint.used_at = now
+            elif now - endpoint.used_at >= endpoint.desired.settings.idle_limit_s:
+                endpoint.sleep()
+        scaled = {each.name: pool for each in endpoints if (pool := each.scaled_pool) is not None}
+        busy = [name for name in scaled if self._endpoints[name].busy]
+        queued = await self._context.intake.depths(busy) if busy else {}
+        for name, pool in scaled.items():
+            wait_s: float | None = 0.0
+            if name in queued and (waited_for := self._endpoints.get(name)) is not None:
+                unfinished = queued[name] + len(waited_for.waiting_jobs) + len(pool.running_jobs)
+                wait_s = await self._wait_s(name, pool, unfinished)
+            self._scale(pool, now, wait_s)
+
+    async def _wait_s(self, name: str, pool: HostPool, unfinished: int) -> float | None:
+        """Estimate the wait behind so many jobs, at the pace of all workers."""
+        own = pool.pace()
+        if own is None:
+            return None
+        own_s = _wait_s(Pace(**own), unfinished)
+        if own_s <= pool.desired.settings.wait_target_s:
+            return own_s
+        # Others may serve the queue as well. Reports of all workers are read only for those that are late.
+        pace, _ = await asyncio.to_thread(paces.default_paces().of, name)
+        return own_s if pace is None or pace.hosts < own["hosts"] else _wait_s(pace, unfinished)
+
+    def _scale(self, pool: HostPool, now: float, wait_s: float | None) -> None:
+        settings = pool.desired.settings
+        bounds = Bounds(settings.first_hosts, settings.most_hosts, settings.wait_target_s, settings.idle_limit_s)
+        seen = Sight(
+            now,
+            pool.wanted_hosts,
+            pool.ready_hosts,
+            pool.busy_hosts,
+            wait_s,
+            pool.rows_ended,
+            pool.batches_ended,
+            failed=pool.ready_hosts < pool.wanted_hosts and pool.error is not None,
+            has_room=self._context.memory.has_room(self._context.versions.known_need(pool.desired)),
+        )
+        self._growths[pool], hosts = decide(self._growths.get(pool, Growth()), seen, bounds)
+        if hosts != seen.hosts:
+            _log.info("%s: %d hosts in the place of %d", pool.desired.endpoint_name, hosts, seen.hosts)
+            pool.scale(hosts)
+
+
+def _wait_s(pace: Pace, unfinished: int) -> float:
+    """Return the estimate, also beyond the batches that were measured."""
+    estimate = pace.wait_s(unfinished)
+    return unfinished / pace.jobs_per_s if estimate is None else estimate

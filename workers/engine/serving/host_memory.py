@@ -1,0 +1,67 @@
+"""The memory of one slot's hosts: claimed before a start, measured after the load, free when the host has exited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from registry.deployments import DesiredDeployment
+from workers.engine.context import Context
+from workers.engine.memory.budget import MEASUREMENT_ERROR_BYTES, Claim, Need
+from workers.hosts.worker_side.host import RemoteHost
+
+_log = logging.getLogger(__name__)
+
+
+class HostMemory:
+    """Claims the memory of one host after another; `waits_for` says why there is none now."""
+
+    def __init__(self, context: Context, on_change: Callable[[], None]) -> None:
+        self.waits_for: str | None = None
+        self._context = context
+        self._on_change = on_change
+        self._claim: Claim | None = None
+
+    async def claim(self, wanted: DesiredDeployment) -> Claim:
+        """Wait until there is memory for a host.
+
+        Raises:
+            HostStartFailed: it can't ever fit.
+        """
+        need = await self._context.versions.need(wanted)
+        claim = Claim(wanted.endpoint_name, wanted.artifact_sha256, need)
+        self._claim = await self._context.memory.claim(claim, self._waits)
+        return claim
+
+    def started(self, claim: Claim, host: RemoteHost) -> None:
+        """Keep the claim until the host has exited."""
+        claim.pid = host.pid
+        if not claim.need.is_measured:
+            claim.kill = host.kill
+        host.exited.add_done_callback(lambda _: self._context.memory.release(claim))
+
+    async def fits(self, claim: Claim, host: RemoteHost) -> bool:
+        """Measure a loaded host; False if it needs more than was guessed, and others need that memory."""
+        was_guess, claim.kill = not claim.need.is_measured, None
+        usage = await asyncio.to_thread(self._context.measure_memory, host.pid)
+        if usage.private_bytes:
+            claim.need = Need(usage.private_bytes, is_measured=True)  # or a guess that was too large would be kept
+            self._context.memory.measured({host.pid: usage})
+            await self._context.versions.measured(claim.artifact_sha256, usage.private_bytes)
+        self._context.memory.relieve()
+        too_much = was_guess and self._context.memory.over_bytes > MEASUREMENT_ERROR_BYTES
+        if too_much:
+            _log.info("a host of %s needs more memory than there is now: it is started again then", claim.endpoint_name)
+        return not too_much
+
+    def ending(self) -> None:
+        """Record that the host is about to exit."""
+        if self._claim is not None:
+            self._claim.is_ending = True
+
+    def _waits(self, reason: str | None) -> None:
+        has_changed = (self.waits_for is None) != (reason is None)
+        self.waits_for = reason
+        if has_changed:
+            self._on_change()
