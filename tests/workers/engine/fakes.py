@@ -24,6 +24,7 @@ class FakeHost:
         self.load_ms: float | None = 1.0
         self.example_ms: float | None = None
         self.outputs = None
+        self.warnings: list[str] = []
         self.memory_bytes = 0
         self.how_it_ended = "the model host was killed by a test."
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
