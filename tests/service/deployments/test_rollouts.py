@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from tests.support.models import Echo
 from tests.support.service import trials
 from tests.support.service.processes import Child
 from tests.support.service.stack import Stack
+from tests.support.waiting import eventually
+from workers import keys
+from workers.platform.release import release
 
 CANDIDATES = trials.BAD_CANDIDATES
 
@@ -40,3 +45,9 @@ def test_a_candidate_that_answers_otherwise_is_aborted(service: Stack, name: str
 @pytest.mark.usefixtures("background")
 def test_a_good_candidate_is_promoted_and_no_job_is_lost(service: Stack, name: str) -> None:
     trials.check_a_good_candidate_is_promoted(service, name)
+
+
+def test_workers_report_their_release_by_which_a_rollout_knows_that_they_serve_candidates(service: Stack) -> None:
+    with redis.Redis.from_url(service.redis.url) as records:
+        found = eventually(lambda: records.hvals(keys.REPORTS), 20, message="the worker has written a report")
+    assert {json.loads(each)["release"] for each in found or ()} == {release()}
