@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.models import Echo, Faulty
 from tests.support.service import trials
 from tests.support.service.stack import Stack
 
@@ -25,28 +24,12 @@ def background(service: Stack) -> Iterator[None]:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("background")
-def test_a_candidate_that_raises_on_some_inputs_is_aborted_and_no_caller_sees_an_error(
-    service: Stack, name: str
-) -> None:
-    found = trials.rolled_out(service, name, Faulty("2", "raise"), [50, 100], 60.0)
-    assert found["state"] == "aborted", found
-    assert "jobs failed on the candidate" in found["reason"]
-    assert service.view(name)["version"] == "1"
-
-
-@pytest.mark.long
-@pytest.mark.usefixtures("background")
-def test_a_candidate_that_kills_its_host_is_aborted_at_once(service: Stack, name: str) -> None:
-    found = trials.rolled_out(service, name, Faulty("2", "kill"), [50, 100], 60.0)
-    assert found["state"] == "aborted", found
-    assert "The candidate has lost" in found["reason"]
-    assert service.view(name)["version"] == "1"
+@pytest.mark.parametrize("what", trials.BAD_CANDIDATES)
+def test_a_candidate_that_fails_is_aborted_and_no_caller_sees_it(service: Stack, name: str, what: str) -> None:
+    trials.check_a_bad_candidate_is_aborted(service, name, trials.BAD_CANDIDATES[what])
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("background")
 def test_a_good_candidate_is_promoted_and_no_job_is_lost(service: Stack, name: str) -> None:
-    found = trials.rolled_out(service, name, Echo("2"), [50, 100], 1.0)
-    assert found["state"] == "promoted", found
-    assert service.view(name)["version"] == "2"
-    assert service.predict(name, "row")["prediction"] == ["2", "row"]
+    trials.check_a_good_candidate_is_promoted(service, name)

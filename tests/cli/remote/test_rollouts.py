@@ -98,4 +98,4 @@ def test_a_shadow_is_shown_with_its_verdict(
     shown = command("shadow", "show", "prod").stdout
     assert "50 jobs, 1 failed, 2 left out" in shown
     assert "same. All answers agree." in shown
-    assert ("3 jobs, with 1 of the candidate's model hosts" in shown) is lost
+    assert ("3 jobs, as their hosts died (1) or took too long" in shown) is lost

@@ -77,10 +77,15 @@ def backgrounds(service: Stack) -> Iterator[list[Child]]:
         each.stop()
 
 
-def begin(service: Stack, name: str, kind: str, body: dict[str, Any]) -> str:
-    """Serve an echo on two workers, with a candidate that fails at one of 20 rows; return the id of its trial."""
-    candidate = Faulty("2", "raise")
-    candidate.seconds = SECONDS
+def faulty() -> Echo:
+    """A candidate that fails at one of 20 rows."""
+    found = Faulty("2", "raise")
+    found.seconds = SECONDS
+    return found
+
+
+def begin(service: Stack, name: str, kind: str, body: dict[str, Any], candidate: Echo) -> str:
+    """Serve an echo on two workers, with a candidate; return the id of its trial."""
     service.register(name, Echo("1", seconds=SECONDS))
     service.register(name, candidate)
     for letter in "ab":
@@ -132,7 +137,7 @@ def check_journal(service: Stack, name: str, jobs: dict[str, dict[str, Any]]) ->
 def test_each_job_of_a_rollout_has_the_outcome_of_its_arm(
     service: Stack, name: str, fault: Fault, backgrounds: list[Child]
 ) -> None:
-    trial_id = begin(service, name, "rollout", ROLLOUT)
+    trial_id = begin(service, name, "rollout", ROLLOUT, faulty())
     from_candidate: set[str] = set()
 
     def is_right(job: Accepted, version: str) -> bool:
@@ -155,7 +160,7 @@ def test_each_job_of_a_rollout_has_the_outcome_of_its_arm(
 def test_a_shadow_costs_no_caller_an_outcome_and_counts_no_copy_twice(
     service: Stack, name: str, fault: Fault, backgrounds: list[Child]
 ) -> None:
-    trial_id = begin(service, name, "shadow", SHADOW)
+    trial_id = begin(service, name, "shadow", SHADOW, faulty())
     before = trials.figures(service, trial_id).shadow[arms.COPIES_PREDICTED]
     accepted = run(service, name, lambda: fault(service, name, backgrounds), lambda _, version: version == "1")
     found = trials.figures(service, trial_id).shadow
@@ -164,3 +169,22 @@ def test_a_shadow_costs_no_caller_an_outcome_and_counts_no_copy_twice(
     shown = expect(200, service.api.get(f"/deployments/{name}/shadow"))
     assert shown["state"] == "running"
     assert shown["pairs"] <= len(accepted)
+
+
+@pytest.mark.usefixtures("backgrounds")
+@pytest.mark.parametrize(("transition", "state", "version"), [("abort", "aborted", "1"), ("promote", "promoted", "2")])
+def test_a_rollout_ends_under_load_while_a_worker_dies_and_no_job_is_lost(
+    service: Stack, name: str, transition: str, state: str, version: str
+) -> None:
+    trial_id = begin(service, name, "rollout", ROLLOUT, Echo("2", seconds=SECONDS))
+
+    def end_it() -> None:
+        found = expect(200, service.api.post(f"/deployments/{name}/rollout/{transition}", json={}))
+        assert found["state"] == state
+        kill_worker(service, name, [])
+
+    accepted = run(service, name, end_it, lambda _, __: True)
+    found = trials.figures(service, trial_id)
+    assert found.stable.failed + found.candidate.failed + found.candidate.failures == 0
+    assert 0 < found.stable.succeeded + found.candidate.succeeded <= len(accepted)
+    assert service.predict(name, "row")["prediction"] == [version, "row"]

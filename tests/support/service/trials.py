@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,46 @@ def check_every_job_has_its_one_right_outcome(stack: Stack, name: str, fault: st
         assert found.candidate.fell_back >= found.candidate.failures
 
 
+@dataclass(frozen=True)
+class BadCandidate:
+    """A candidate that a rollout aborts by itself."""
+
+    model: Echo
+    #: What the reason says.
+    reason: str
+    rules: Mapping[str, float | None] = field(default_factory=lambda: RULES)
+    #: Of the deployment.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+BAD_CANDIDATES = {
+    "raises at one of 20 inputs": BadCandidate(Faulty("2", "raise"), "jobs failed on the candidate"),
+    "kills its host": BadCandidate(Faulty("2", "kill"), "The candidate has lost"),
+    "takes ten times as long": BadCandidate(
+        Echo("2", seconds=0.02), "95th percentile of predict time", {"disagreement": None}
+    ),
+    "exceeds its time limit at one of four inputs": BadCandidate(
+        Faulty("2", "stall", one_of=4), "jobs failed on the candidate", settings={"timeout_s": 2.0}
+    ),
+}
+
+
+def check_a_bad_candidate_is_aborted(stack: Stack, name: str, bad: BadCandidate) -> None:
+    """Roll it out: no caller sees what it does, and the version before serves at the end."""
+    found = rolled_out(stack, name, bad.model, [50, 100], 60.0, bad.rules, bad.settings)
+    assert found["state"] == "aborted", found
+    assert bad.reason in found["reason"]
+    assert stack.view(name)["version"] == "1"
+
+
+def check_a_good_candidate_is_promoted(stack: Stack, name: str) -> None:
+    """Roll it out: it serves at the end."""
+    found = rolled_out(stack, name, Echo("2"), [50, 100], 1.0)
+    assert found["state"] == "promoted", found
+    assert stack.view(name)["version"] == "2"
+    assert stack.predict(name, "row")["prediction"] == ["2", "row"]
+
+
 def rolled_out(
     stack: Stack,
     name: str,
@@ -114,11 +155,12 @@ def rolled_out(
     steps: list[float],
     step_s: float,
     rules: Mapping[str, float | None] = RULES,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Roll a candidate out, and submit jobs until it is over; each has the right outcome of one version."""
-    stack.register(name, Echo("1"))
+    stack.register(name, Echo("1", seconds=0.002))
     stack.register(name, candidate)
-    stack.deploy(name, version="1", endpoint_name=name)
+    stack.deploy(name, version="1", endpoint_name=name, **(settings or {}))
     path = f"/deployments/{name}/rollout"
     plan = {"version": "2", "steps": steps, "min_jobs": 20, "step_s": step_s, "rules": rules}
     assert stack.api.post(path, json=plan).status_code == 202

@@ -205,7 +205,7 @@ def _lost(view: Document) -> dict[str, str]:
     """Return what to say about lost copies; the API of an earlier release does not count them."""
     if not view.get("lost"):
         return {}
-    return {"lost": f"{view['lost']:,} jobs, with {view['lost_hosts']:,} of the candidate's model hosts"}
+    return {"lost": f"{view['lost']:,} jobs, as their hosts died ({view['lost_hosts']:,}) or took too long"}
 
 
 def _show_shadow(output: Output, view: Document) -> None:
