@@ -72,7 +72,7 @@ def _due(services: Services, model_name: str, alias: str, version: str) -> dict[
 
 
 def _evaluation_id(session: Session, draft: Draft) -> str:
-    return evaluation_service.add(session, draft).evaluation_id
+    return evaluation_service.add(session, draft, is_for_rollout=True).evaluation_id
 
 
 def delete(services: Services, model_name: str, alias: str) -> None:

@@ -302,9 +302,12 @@ class Quality(_Shown):
     """How good the answers of an endpoint are, by feedback."""
 
     endpoint_name: str = ""
-    #: The time in which the jobs ended, ISO 8601; `until` is None for now.
+    #: The whole UTC days on which the jobs ended, ISO 8601; `until` is None for now.
     since: str = ""
     until: str | None = None
+    #: When the service has computed it, ISO 8601; None without feedback. Days that it has still to compute.
+    computed_at: str | None = None
+    pending_days: int = 0
     #: For each version: model_name, version, job_count, row_count, failed_count, not_comparable_count, and accuracy,
     #: mae and rmse, which may be None.
     versions: list[Mapping[str, Any]] = field(default_factory=list)

@@ -42,7 +42,7 @@ def start_rollout(services: Services, endpoint_name: str, wanted: RolloutStart) 
     with services.database.session() as session:
         actor, evaluation_id = identity.current().name, wanted.evaluation_id
         if draft is not None:
-            evaluation_id = evaluation_service.add(session, draft).evaluation_id
+            evaluation_id = evaluation_service.add(session, draft, is_for_rollout=True).evaluation_id
         rollouts.create(session, endpoint_name, wanted.version, plan, evaluation_id=evaluation_id, actor=actor)
         session.commit()
     deployment_service.announce(services, [endpoint_name])

@@ -15,9 +15,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow, ShadowRow
-from registry.judging.evaluations import OPEN
 from registry.subscriptions import EventKind
-from registry.trials.trials import ShadowState
+from registry.trials.trials import OPEN_EVALUATIONS, ShadowState
 
 #: The most of each kind at once.
 _AT_ONCE = 100
@@ -99,7 +98,7 @@ def _of_rollouts(session: Session) -> list[Announcement]:
 def _of_evaluations(session: Session) -> list[Announcement]:
     columns = (EvaluationRow.state, EvaluationRow.verdict, EvaluationRow.error, EvaluationRow.actor)
     query = select(*_columns(EvaluationRow), *columns, EvaluationRow.finished_at)
-    query = query.where(EvaluationRow.announced_at.is_(None), EvaluationRow.state.not_in(OPEN))
+    query = query.where(EvaluationRow.announced_at.is_(None), EvaluationRow.state.not_in(OPEN_EVALUATIONS))
     found = []
     for row in session.execute(query.order_by(EvaluationRow.finished_at).limit(_AT_ONCE)):
         data = {"evaluation_id": row.id, **_subject(row), "state": row.state, "verdict": row.verdict}

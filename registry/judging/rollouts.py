@@ -317,13 +317,17 @@ def abort(  # noqa: PLR0913 - a transition, by name
     details: Mapping[str, Any] | None = None,
     is_strict: bool = True,
 ) -> None:
-    """Any active state → aborted: the candidate is gone, and its queued jobs are the stable version's."""
+    """Any active state → aborted: the candidate is gone, and its queued jobs are the stable version's.
+
+    The evaluation for which it waits is cancelled, if it was made for it.
+    """
     _refuse_unless(rollout, "abort", ACTIVE_ROLLOUTS)
     candidates.remove(session, rollout.endpoint_name, rollout.id, Action.ABORT, actor=actor)
     _transit(
         session, rollout, "abort", ACTIVE_ROLLOUTS, RolloutState.ABORTED, reason=reason, actor=actor, details=details,
         is_strict=is_strict, finished_at=datetime.now(UTC),
     )  # fmt: skip
+    trials.end_evaluation(session, rollout.id)
 
 
 def save_pairs(session: Session, rollout: Rollout, figures: Mapping[str, Any], comparison: Mapping[str, Any]) -> bool:

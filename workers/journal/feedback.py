@@ -13,7 +13,7 @@ from workers.jobs import query, transitions
 from workers.jobs.endings.journal import FEEDBACK_PREFIX, is_kept
 from workers.jobs.query import JobState
 from workers.journal import feedback_rows, stream
-from workers.journal.feedback_rows import Feedback, FeedbackRow
+from workers.journal.feedback_rows import MICROSECONDS, Feedback, FeedbackRow
 from workers.journal.files import dataset
 from workers.journal.positions import Position
 from workers.journal.searching import KeptJob
@@ -119,6 +119,12 @@ def truths(endpoint_name: str, since: float) -> dict[str, Truth]:
         if row.job_id not in latest or latest[row.job_id][0] <= position:
             latest[row.job_id] = position, row
     return {job_id: Truth(fast_json.loads(row.truth), row.weight) for job_id, (_, row) in latest.items()}
+
+
+def given_since(endpoint_name: str, since: float) -> frozenset[str]:
+    """Return the jobs of an endpoint that got feedback since then (s since the epoch). Raises as `truths`."""
+    rows = (*_in_stream(endpoint_name), *_in_files(endpoint_name, since))
+    return frozenset(row.job_id for row in rows if row.received_at >= since * MICROSECONDS)
 
 
 def _in_stream(endpoint_name: str) -> Iterator[FeedbackRow]:

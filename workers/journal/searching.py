@@ -92,6 +92,11 @@ def _in_files(job_ids: set[str], owner: str | None, among: Collection[str] | Non
     return found
 
 
+def may_have(file: JournalFile, job_ids: Collection[str]) -> bool:
+    """Whether a file may have one of these jobs, of any owner. Raises ArtifactStoreUnavailable."""
+    return _may_have(file, [job_filter.entry(each) for each in job_ids])
+
+
 def _may_have(file: JournalFile, entries: Sequence[bytes]) -> bool:
     known = _filters.get(file)
     if known is None:

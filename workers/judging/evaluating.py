@@ -23,7 +23,8 @@ import redis
 from registry.database import default_database
 from registry.errors import EvaluationChanged, RegistryError
 from registry.judging import evaluations
-from registry.judging.evaluations import CANDIDATE, STABLE, Evaluation, EvaluationState, Hold
+from registry.judging.evaluations import CANDIDATE, STABLE, Evaluation, Hold
+from registry.trials.trials import EvaluationState
 from workers.deployments import status
 from workers.errors import PoisonJob, WorkerError
 from workers.judging import hosts, replays, sample
