@@ -125,3 +125,29 @@ async def test_longer_calls_than_a_connection_takes_at_once_are_answered_too(lin
         short, long, wrong = await client.run_scripts([call("short"), call(text), call("wrong")])
         assert (short, long) == (b"short", text.encode())
         assert isinstance(wrong, redis.ResponseError)
+
+
+async def test_a_subscription_passes_messages_on_and_tells_of_its_loss(link: Proxy, store: redis.Redis) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    async with connect(link) as client, asyncio.timeout(20):
+        subscription = await client.subscribe("channel", heard.put_nowait)
+        began = subscription.heard_at
+        await asyncio.to_thread(store.publish, "channel", b"a\x00message")
+        assert await heard.get() == b"a\x00message"
+        await subscription.stay(0.01)
+        subscription.ping()
+        while subscription.heard_at <= began:
+            await subscription.stay(0.01)
+        link.cut()
+        with pytest.raises(redis.ConnectionError):
+            await subscription.stay(20)
+
+
+async def test_a_subscription_that_redis_refuses_is_an_error(link: Proxy, store: redis.Redis) -> None:
+    store.acl_setuser("mute", enabled=True, passwords=["+secret"], commands=["+@all"], channels=["known"])
+    try:
+        async with async_client.connect(f"redis://mute:secret@127.0.0.1:{link.port}/0") as client:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                await client.subscribe("unknown", lambda _: None)
+    finally:
+        store.acl_deluser("mute")

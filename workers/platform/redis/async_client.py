@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -16,6 +16,7 @@ from redis.connection import HiredisRespSerializer
 from workers.platform.redis import client as redis_client
 from workers.platform.redis.client import CONNECT_TIMEOUT_S, buffer_little, in_pieces
 from workers.platform.redis.direct_connections import DirectConnections
+from workers.platform.redis.subscription import Subscription
 
 #: Longer commands are sent by redis-py's connections, piece by piece: asyncio would copy all of it at once.
 _MOST_DIRECT_BYTES = 1024 * 1024
@@ -102,6 +103,22 @@ class Client(redis.asyncio.Redis):
         for each in commands:
             pipeline.execute_command(*each)
         return await pipeline.execute(raise_on_error=False)
+
+    async def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> Subscription:
+        """Return a subscription, which passes messages on until it is ended or lost.
+
+        Raises:
+            redis.RedisError, OSError: Redis can't be reached, or refuses.
+        """
+        opened = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        await opened.connect()
+        subscription = Subscription(opened, on_message)
+        try:
+            await subscription.begin(channel)
+        except BaseException:
+            subscription.end()
+            raise
+        return subscription
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close all connections."""

@@ -21,7 +21,7 @@ from workers.platform.redis import client as redis_client
 _LOOKS_A_TIMEOUT = 8
 _NOT_ENOUGH_DATA = object()
 _SILENT = "Nothing has moved on the connection to Redis"
-_LOST = "Redis closed the connection"
+LOST = "Redis closed the connection"
 
 
 class DirectConnections:
@@ -56,7 +56,7 @@ class DirectConnections:
         """Close all connections; calls that are under way fail."""
         self._is_closed = True
         for each in [*self._idle, *self._busy]:
-            each.close()
+            each.close(redis.ConnectionError(LOST))
 
     async def _open(self) -> _Connection:
         opened = self._make()
@@ -66,7 +66,7 @@ class DirectConnections:
     def _answered(self, connection: _Connection) -> None:
         self._busy.discard(connection)
         if self._is_closed:
-            connection.close()
+            connection.close(redis.ConnectionError(LOST))
         else:
             self._idle.append(connection)
 
@@ -87,19 +87,14 @@ class DirectConnections:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, taken over from redis-py once it is open."""
+class DirectConnection(asyncio.Protocol):
+    """A connection that is taken over from redis-py once it is open."""
 
-    def __init__(
-        self,
-        opened: AbstractConnection,
-        answered: Callable[[_Connection], None],
-        lost: Callable[[_Connection], None],
-    ) -> None:
+    def __init__(self, opened: AbstractConnection) -> None:
         # redis-py would close them when it forgets the connection.
         writer, opened._writer, opened._reader = opened._writer, None, None  # noqa: SLF001 - tests run all of this
         if writer is None:
-            raise redis.ConnectionError(_LOST)
+            raise redis.ConnectionError(LOST)
         self._writer: asyncio.StreamWriter = writer
         self._transport = writer.transport
         self._stream = self._transport.get_protocol()
@@ -110,6 +105,45 @@ class _Connection(asyncio.Protocol):
             replyError=_AsyncHiredisParser.parse_error,
             notEnoughData=_NOT_ENOUGH_DATA,
         )
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of what Redis sends."""
+        try:
+            self._parser.feed(data)
+            while (reply := self._parser.gets()) is not _NOT_ENOUGH_DATA:
+                self.replied(reply)
+        except redis.InvalidResponse as error:
+            self.close(redis.ConnectionError(str(error)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell of the end of the connection."""
+        self._stream.connection_lost(exc)
+        self.lost(redis.ConnectionError(str(exc) if exc else LOST))
+
+    def close(self, error: redis.RedisError) -> None:
+        """Close the connection, for this reason."""
+        self._transport.abort()
+        self.lost(error)
+
+    def replied(self, reply: Any) -> None:
+        """Take a reply; one that is an error is a redis.RedisError."""
+        raise NotImplementedError
+
+    def lost(self, error: redis.RedisError) -> None:
+        """Fail what waits for this connection; called once or twice."""
+        raise NotImplementedError
+
+
+class _Connection(DirectConnection):
+    """A connection that runs one call at a time."""
+
+    def __init__(
+        self,
+        opened: AbstractConnection,
+        answered: Callable[[_Connection], None],
+        lost: Callable[[_Connection], None],
+    ) -> None:
+        super().__init__(opened)
         self._on_answer = answered
         self._on_loss = lost
         self._answer: asyncio.Future[list[Any]] | None = None
@@ -126,44 +160,30 @@ class _Connection(asyncio.Protocol):
         self._transport.write(commands)
         return answer
 
-    def close(self) -> None:
-        """Close it; a call that is under way fails."""
-        self._transport.abort()
-        self._fail(redis.ConnectionError(_LOST))
-
     def give_up_if_silent(self) -> None:
         """Close it if nothing was sent or received for as long as an answer may take."""
         now, unsent_bytes = self._loop.time(), self._transport.get_write_buffer_size()
         if unsent_bytes != self._unsent_bytes:
             self._unsent_bytes, self._moved_at = unsent_bytes, now
         elif now - self._moved_at > redis_client.ANSWER_TIMEOUT_S:
-            self._transport.abort()
-            self._fail(redis.TimeoutError(_SILENT))
+            self.close(redis.TimeoutError(_SILENT))
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of the replies."""
         self._moved_at = self._loop.time()
-        try:
-            self._parser.feed(data)
-            while len(self._replies) < self._count and (reply := self._parser.gets()) is not _NOT_ENOUGH_DATA:
-                self._replies.append(reply)
-        except redis.InvalidResponse as error:
-            self._transport.abort()
-            self._fail(redis.ConnectionError(str(error)))
-            return
+        super().data_received(data)
+
+    def replied(self, reply: Any) -> None:
+        """Take a reply; the last one answers the call."""
+        self._replies.append(reply)
         if self._answer is not None and len(self._replies) == self._count:
-            answer, self._answer = self._answer, None
+            answer, replies, self._answer, self._replies = self._answer, self._replies, None, []
             if not answer.done():
-                answer.set_result(self._replies)
-            self._replies = []
+                answer.set_result(replies)
             self._on_answer(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self, error: redis.RedisError) -> None:
         """Fail the call that is under way."""
-        self._stream.connection_lost(exc)
-        self._fail(redis.ConnectionError(str(exc) if exc else _LOST))
-
-    def _fail(self, error: redis.RedisError) -> None:
         self._on_loss(self)
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
