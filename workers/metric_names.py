@@ -43,6 +43,25 @@ HOST_RESTARTS = Metric(
     _VERSION,
 )
 
+COLD_STARTS = Metric(
+    "queuecast_cold_start_seconds",
+    "From the first waiting job of an asleep deployment until a host had its version.",
+    _VERSION,
+)
+EVICTIONS = Metric(
+    "queuecast_evictions_total",
+    "How often a deployment was put to sleep because others needed the worker's memory.",
+    _VERSION,
+)
+WORKER_MEMORY = Metric(
+    "queuecast_worker_memory_bytes",
+    "Memory that the worker's model hosts use, and that is kept for them.",
+)
+WORKER_MEMORY_BUDGET = Metric(
+    "queuecast_worker_memory_budget_bytes",
+    "Memory that the worker's model hosts may use together; absent without a limit.",
+)
+
 # Of the whole service, read from Redis and the registry by whichever API process is asked.
 ENDPOINT_JOBS = Metric(
     "queuecast_endpoint_jobs_total",

@@ -22,7 +22,7 @@ from workers.deployments import status
 from workers.errors import DeliveryNotFound, PoisonJob
 from workers.jobs import dead_letters, query
 from workers.jobs.query import JobView
-from workers.measures.reports import SeenReport
+from workers.measures.reports import MemoryReport, SeenReport
 from workers.webhooks import store as deliveries
 
 View = dict[str, Any]
@@ -82,6 +82,11 @@ class WorkerRow:
     def memory_bytes(self) -> int:
         """What its model hosts take."""
         return sum(version["memory_bytes"] for version in self._versions)
+
+    @property
+    def memory(self) -> MemoryReport | None:
+        """What its hosts use and may use, and its cold starts; None for a worker of an earlier release."""
+        return self.report.get("memory")
 
     @property
     def endpoints(self) -> list[str]:

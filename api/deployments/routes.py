@@ -66,7 +66,8 @@ def undeploy() -> Response:
 @Operation(Role.OPERATOR, "Deployments", {200: Deployments}, errors=(503,))
 def list_deployments() -> Response:
     """List the deployments."""
-    return responses.document({"deployments": service.list_all(services.current())})
+    found = service.list_all(services.current())
+    return responses.document({"deployments": found, "workers": service.worker_memories()})
 
 
 @blueprint.get("/<endpoint_name>")

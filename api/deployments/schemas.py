@@ -268,10 +268,37 @@ class DeploymentHistory(Answer):
     changes: list[DeploymentChange] = Field(description="The changes, newest first.")
 
 
+class WorkerMemory(Answer):
+    """A live worker, and the memory of its model hosts."""
+
+    worker: str = Field(description="The worker.")
+    worker_group: str = Field(description="The group that it serves.")
+    used_bytes: int | None = Field(
+        default=None,
+        description="What its hosts use, and what is kept for them; null for a worker of an earlier release.",
+    )
+    budget_bytes: int | None = Field(
+        default=None, description="What its hosts may use together (QUEUECAST_WORKER_MEMORY_MB); null for no limit."
+    )
+    evictions: int | None = Field(
+        default=None,
+        description="Since it started: deployments that were put to sleep because others needed memory.",
+    )
+    cold_starts: int | None = Field(default=None, description="Since it started: loads for waiting jobs.")
+    cold_start_p50_ms: float | None = Field(
+        default=None,
+        description="Median of its last cold starts (ms): from a job's arrival until a host had the model.",
+    )
+    cold_start_p95_ms: float | None = Field(default=None, description="95th percentile of its last cold starts (ms).")
+
+
 class Deployments(Answer):
     """Deployments by name."""
 
     deployments: list[DeploymentView]
+    workers: list[WorkerMemory] | None = Field(
+        default=None, description="In the list of all deployments: the live workers with their memory."
+    )
 
 
 def _within_a_day(since: str) -> str:

@@ -194,6 +194,14 @@ def list_all(services: Services) -> list[View]:
     return [_with_standing(view, standings) for view in status.views(desired) if view["status"] != UNDEPLOYED]
 
 
+def worker_memories() -> list[View]:
+    """Return the live workers with the memory of their hosts. Raises QueueUnavailable."""
+    return [
+        {"worker": each["worker"], "worker_group": each["worker_group"], **each.get("memory", {})}
+        for each in status.live_workers()
+    ]
+
+
 def announce(services: Services, endpoint_names: list[str]) -> None:
     """Tell the workers of a committed change of these endpoints. Raises DeploymentUnconfirmed."""
     with _confirming(services, endpoint_names):

@@ -91,6 +91,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
         self._hurried: asyncio.Event | None = None
+        self._budget: MemoryBudget | None = None
 
     def start(self) -> None:
         """Start serving; return when the event loop runs."""
@@ -100,6 +101,21 @@ class Engine:
     def served(self) -> dict[str, str]:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
+
+    def memory(self) -> reports.MemoryReport | None:
+        """Return what the model hosts use; None before the start. Any thread may call it."""
+        budget = self._budget
+        if budget is None:
+            return None
+        p50_s, p95_s = self.counters.cold_start_s(0.5), self.counters.cold_start_s(0.95)
+        return {
+            "used_bytes": budget.used_bytes,
+            "budget_bytes": budget.limit_bytes,
+            "evictions": budget.evictions,
+            "cold_starts": self.counters.cold_starts,
+            "cold_start_p50_ms": None if p50_s is None else round(p50_s * 1000, 1),
+            "cold_start_p95_ms": None if p95_s is None else round(p95_s * 1000, 1),
+        }
 
     def close(self) -> None:
         """Finish running jobs within `shutdown_grace_s`, give back the rest, and stop the hosts."""
@@ -182,6 +198,8 @@ class Engine:
     def _context(self, records: redis.asyncio.Redis) -> Context:
         registry = registry_settings()
         store = ArtifactStore(registry.artifacts_url)
+        most_bytes = limit_bytes(self._settings.worker_memory_mb)
+        self._budget = MemoryBudget(most_bytes, lambda: list(self.endpoints.values()))
         return Context(
             worker_name=self._worker_name,
             settings=self._settings,
@@ -192,7 +210,7 @@ class Engine:
             artifacts=ArtifactCache(registry.artifact_cache_dir, store, registry.artifact_cache_max_bytes),
             is_revoked=self._is_revoked,
             counters=self.counters,
-            memory=MemoryBudget(limit_bytes(self._settings.worker_memory_mb), lambda: list(self.endpoints.values())),
+            memory=self._budget,
             measure_memory=processes.memory_usage,
         )
 
@@ -226,7 +244,8 @@ class Engine:
             await asyncio.sleep(_REPORT_DELAY_S)
 
     def _build_report(self, holder: str) -> reports.WorkerReport:
-        return {
+        memory = self.memory()
+        report: reports.WorkerReport = {
             "worker": self._worker_name,
             "worker_group": self._settings.worker_group,
             "pid": os.getpid(),
@@ -236,6 +255,7 @@ class Engine:
             "libraries": self._libraries,
             "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
         }
+        return report if memory is None else {**report, "memory": memory}
 
     def _served(self) -> dict[str, int]:
         deployed = {name: each for name, each in self.endpoints.items() if not each.desired.is_replay}

@@ -105,6 +105,21 @@ class EndpointReport(TypedDict):
     trouble: NotRequired[str]
 
 
+class MemoryReport(TypedDict):
+    """The memory of a worker's model hosts, and what it costs that idle ones end."""
+
+    #: What hosts and forkservers use, and what is kept for hosts.
+    used_bytes: int
+    #: None for no limit.
+    budget_bytes: int | None
+    #: Since the worker started: deployments that were put to sleep because others needed memory.
+    evictions: int
+    #: Since the worker started: loads for waiting jobs, and how long the last ones took (from a job's arrival).
+    cold_starts: int
+    cold_start_p50_ms: float | None
+    cold_start_p95_ms: float | None
+
+
 class WorkerReport(TypedDict):
     """The report of one worker."""
 
@@ -118,6 +133,8 @@ class WorkerReport(TypedDict):
     release: NotRequired[str]
     #: The versions of Python and of the runtimes' libraries there; missing in reports of earlier releases.
     libraries: NotRequired[Mapping[str, str]]
+    #: Missing in reports of earlier releases.
+    memory: NotRequired[MemoryReport]
     endpoints: Mapping[str, EndpointReport]
 
 

@@ -116,7 +116,7 @@ def test_a_latency_target_goes_with_auto_and_with_nothing_else(client: Client) -
     answer = client.post("/deployments/deploy", json=refused)
     assert (answer.status_code, answer.json["code"]) == (422, "settings_invalid")
     assert 'Set max_batch_size to "auto"' in answer.json["detail"]
-    assert client.get("/deployments").json == {"deployments": []}
+    assert client.get("/deployments").json["deployments"] == []
     client.deploy("adding", max_batch_size="auto")
     named = client.deploy("adding", target_latency_ms=50)["settings"]
     assert (named["max_batch_size"], named["target_latency_ms"]) == ("auto", 50)
@@ -154,7 +154,7 @@ def test_a_wrong_deploy_is_refused_with_the_field(client: Client, body: Any, fie
     client.register()
     answer = client.post("/deployments/deploy", json=body)
     assert (answer.status_code, answer.json["code"], answer.json["field"]) == (422, "request_invalid", field)
-    assert client.get("/deployments").json == {"deployments": []}
+    assert client.get("/deployments").json["deployments"] == []
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_what_cannot_be_deployed_has_a_code_of_its_own(client: Client, body: Any
     client.register()
     answer = client.post("/deployments/deploy", json=body)
     assert (answer.status_code, answer.json["code"]) == (status, code)
-    assert client.get("/deployments").json == {"deployments": []}
+    assert client.get("/deployments").json["deployments"] == []
 
 
 def test_undeploying_an_idle_endpoint_is_a_200_and_forgets_it(client: Client, adding: View) -> None:
     answer = undeploy(client, endpoint_name="adding")
     assert answer.status_code == 200
     assert [each["status"] for each in answer.json["deployments"]] == ["undeployed"]
-    assert client.get("/deployments").json == {"deployments": []}
+    assert client.get("/deployments").json["deployments"] == []
     shown = client.get("/deployments/adding")
     assert (shown.status_code, shown.json["code"]) == (404, "deployment_not_found")
 

@@ -100,6 +100,19 @@ def test_deployments_are_a_table_and_say_why_one_is_not_active(service: FakeServ
     assert "prod: Ready on 1 of 2 workers" in result.stderr
 
 
+def test_deployments_show_the_memory_of_the_workers_that_report_it(service: FakeService, command: Command) -> None:
+    known = {
+        "worker": "w@1", "worker_group": "default", "used_bytes": 500_000_000, "budget_bytes": 1_000_000_000,
+        "evictions": 3, "cold_starts": 12, "cold_start_p50_ms": 210.0, "cold_start_p95_ms": 900.5,
+    }  # fmt: skip
+    earlier = {"worker": "w@2", "worker_group": "default"}
+    service.on("GET", "/deployments", {"deployments": [view("asleep")], "workers": [known, earlier]})
+    lines = command("deployments").stdout.splitlines()
+    assert lines[1].split()[3] == "asleep"
+    assert "BUDGET MB" in lines[-2]
+    assert lines[-1].split()[:5] == ["w@1", "500.0", "1,000.0", "3", "12"]
+
+
 def test_register_sends_the_file_and_what_it_is(service: FakeService, command: Command, tmp_path: Path) -> None:
     service.on("POST", "/models", {"model_name": "churn", "version": "3", "runtime": "sklearn"}, status=201)
     artifact = tmp_path / "churn.joblib"

@@ -33,9 +33,11 @@ class FakeHost:
         self.can_be_less_nice = True
         #: What it answers to each row; None is the row itself.
         self.answer: bytes | None = None
-        self._may_load: asyncio.Event | None = None
         #: What `load` raises.
         self.load_error: Exception | None = None
+        #: Set while it may load.
+        self.may_load = asyncio.Event()
+        self.may_load.set()
         #: What `predict` raises, once.
         self.error: Exception | None = None
         #: Whether it has exited when its answer arrives.
@@ -51,14 +53,9 @@ class FakeHost:
         #: The memory limit at each batch.
         self.limits: list[int | None] = []
 
-    def load_after(self, event: asyncio.Event) -> None:
-        """Have it loaded only once an event is set."""
-        self._may_load = event
-
     async def load(self, _request: LoadRequest, _timeout_s: float) -> None:
-        """Load nothing."""
-        if self._may_load is not None:
-            await self._may_load.wait()
+        """Load nothing, once `may_load` is set."""
+        await self.may_load.wait()
         if self.load_error is not None:
             raise self.load_error
 

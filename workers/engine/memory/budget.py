@@ -48,8 +48,8 @@ class Sleeper(Protocol):
     def can_sleep(self) -> bool:
         """Whether its hosts may end now."""
 
-    def sleep(self) -> bool:
-        """End its hosts; False if it must keep them."""
+    def evict(self) -> bool:
+        """End its hosts for others; False if it must keep them."""
 
 
 @dataclass(eq=False, slots=True)
@@ -110,7 +110,7 @@ class MemoryBudget:
     @property
     def used_bytes(self) -> int:
         """What hosts and forkservers use, and what is kept for hosts."""
-        return self._base_bytes + self._left_bytes + sum(each.charged_bytes for each in self._claims)
+        return self._base_bytes + self._left_bytes + sum(each.charged_bytes for each in list(self._claims))
 
     @property
     def claims(self) -> list[Claim]:
@@ -228,7 +228,7 @@ class MemoryBudget:
         idle = [each for each in self.sleepers() if each.name in bytes_of and each.name != for_endpoint]
         chosen = least_recently_used([each for each in idle if each.can_sleep], bytes_of, short_bytes)
         for sleeper in chosen:
-            if sleeper.sleep():
+            if sleeper.evict():
                 self.evictions += 1
                 _log.info("ending the idle hosts of %s: others need memory", sleeper.name)
                 for claim in self._claims:

@@ -212,6 +212,13 @@ class Endpoint:
         self._context.intake.ring(self.name)
         return True
 
+    def evict(self) -> bool:
+        """The same because other endpoints need the memory."""
+        has_slept = self.sleep()
+        if has_slept:
+            self._context.counters.evicted(self.desired)
+        return has_slept
+
     def retire(self) -> None:
         """Give back waiting jobs, finish running ones, and stop the hosts: other workers may serve the endpoint."""
         self.retired = True
@@ -422,7 +429,10 @@ class Endpoint:
         """Measure how long a version took to load."""
         self.used_at = now = time.monotonic()
         asleep, self._sleep = self._sleep, None
-        began_at = pool.began_at if asleep is None or asleep.woken_at is None else asleep.began_at
+        was_cold = asleep is not None and asleep.woken_at is not None
+        began_at = asleep.began_at if asleep is not None and was_cold else pool.began_at
+        if was_cold:
+            self._context.counters.cold_start(pool.desired, now - began_at)
         self._load_ms = round((now - began_at) * 1000, 3)
         loaded = self._context.versions.loaded(pool.desired.artifact_sha256, self._load_ms)
         self._context.in_background(loaded)

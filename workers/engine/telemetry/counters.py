@@ -7,7 +7,7 @@ thread. Knows nothing of Prometheus.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +23,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0)
 #: The last versions of an endpoint, which are kept.
 _VERSIONS_KEPT = 8
+#: The last cold starts, whose quantiles are reported.
+_COLD_STARTS_KEPT = 1_000
 
 
 class Histogram:
@@ -57,7 +59,9 @@ class Series:
     queued_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     predict_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     rows: Histogram = field(default_factory=lambda: Histogram(ROWS))
+    cold_start_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     host_restarts: int = 0
+    evictions: int = 0
 
 
 class EngineCounters:
@@ -66,6 +70,9 @@ class EngineCounters:
     def __init__(self, worker_name: str) -> None:
         self._worker_name = worker_name
         self._endpoints: dict[str, dict[str, Series]] = {}
+        #: Of all endpoints, also of forgotten ones.
+        self.cold_starts = 0
+        self._last_cold_starts_s: deque[float] = deque(maxlen=_COLD_STARTS_KEPT)
 
     def predicted(
         self, deployment: DesiredDeployment, jobs: Sequence[QueuedJob], answer: Answer, started_at: float
@@ -101,6 +108,21 @@ class EngineCounters:
         if deployment.is_replay:
             return
         self._series(deployment).host_restarts += 1
+
+    def cold_start(self, deployment: DesiredDeployment, took_s: float) -> None:
+        """Record a load for waiting jobs: from the arrival of the first one until a host had the version."""
+        self._series(deployment).cold_start_s.observe(took_s)
+        self._last_cold_starts_s.append(took_s)
+        self.cold_starts += 1
+
+    def cold_start_s(self, q: float) -> float | None:
+        """Return the quantile `q` of the last cold starts; None without any."""
+        ordered = sorted(self._last_cold_starts_s)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else None
+
+    def evicted(self, deployment: DesiredDeployment) -> None:
+        """Count a deployment that was put to sleep because others needed memory."""
+        self._series(deployment).evictions += 1
 
     def forget(self, endpoint_name: str) -> None:
         """Drop the measurements of an endpoint that is no longer served here."""

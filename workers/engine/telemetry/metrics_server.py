@@ -9,7 +9,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -17,6 +17,7 @@ from registry.names import is_replay
 from workers import metric_names as names
 from workers.engine.telemetry.counters import EngineCounters, Histogram, Series
 from workers.measures.counters import Kind
+from workers.measures.reports import MemoryReport
 from workers.metric_names import Metric
 
 _log = logging.getLogger(__name__)
@@ -28,12 +29,18 @@ PORTS_TRIED = 16
 class WorkerCollector(Collector):
     """Converts measurements to Prometheus's metric families, for the endpoints served at the time of the scrape.
 
-    `served` returns the endpoints of this worker with their desired versions.
+    `served` returns the endpoints of this worker with their desired versions, `memory` what its hosts use.
     """
 
-    def __init__(self, counters: EngineCounters, served: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        counters: EngineCounters,
+        served: Callable[[], Mapping[str, str]],
+        memory: Callable[[], MemoryReport | None] = lambda: None,
+    ) -> None:
         self._counters = counters
         self._served = served
+        self._memory = memory
 
     def collect(self) -> Iterator[Family]:
         """Return all families, with the series of served endpoints only."""
@@ -44,16 +51,29 @@ class WorkerCollector(Collector):
             # A rate requires the series to start at zero.
             for version, series in {wanted: Series(), **self._counters.of(name)}.items()
         ]
-        jobs, restarts = _counter(names.JOBS), _counter(names.HOST_RESTARTS)
+        jobs, restarts, evictions = map(_counter, (names.JOBS, names.HOST_RESTARTS, names.EVICTIONS))
         for name, version, series in found:
             for kind in Kind:
                 jobs.add_metric([name, version, kind.value], series.ended[kind])
             restarts.add_metric([name, version], series.host_restarts)
+            evictions.add_metric([name, version], series.evictions)
         yield jobs
         yield restarts
+        yield evictions
+        yield from _memory(self._memory())
         yield _histogram(names.QUEUED, [(name, version, series.queued_s) for name, version, series in found])
         yield _histogram(names.PREDICTING, [(name, version, series.predict_s) for name, version, series in found])
+        yield _histogram(names.COLD_STARTS, [(name, version, series.cold_start_s) for name, version, series in found])
         yield _histogram(names.BATCH_ROWS, [(name, version, series.rows) for name, version, series in found])
+
+
+def _memory(report: MemoryReport | None) -> Iterator[Family]:
+    if report is None:
+        return
+    yield GaugeMetricFamily(names.WORKER_MEMORY.name, names.WORKER_MEMORY.text, value=report["used_bytes"])
+    if report["budget_bytes"] is not None:
+        budget = names.WORKER_MEMORY_BUDGET
+        yield GaugeMetricFamily(budget.name, budget.text, value=report["budget_bytes"])
 
 
 def _counter(metric: Metric) -> CounterMetricFamily:

@@ -151,6 +151,12 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
       QUEUED            jobs that wait now
       MEAN 15M, P95 15M whole-job time (ms) over the last 15 minutes
     \b
+    Columns of the workers:
+      USED MB           what a worker's hosts use, and what is kept for them
+      BUDGET MB         what its hosts may use together; none without a limit
+      EVICTIONS         deployments put to sleep because others needed memory
+      COLD STARTS       loads for waiting jobs, and how long the last ones took
+    \b
     Columns of an endpoint's hosts:
       STATE             loading, ready, failed, stopping or asleep
       HOSTS             ready model hosts, of the configured number
@@ -165,6 +171,7 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
         _show(output, found)
     else:
         show_table(output, found["deployments"])
+        _show_memory(output, found.get("workers") or [])
 
 
 def _show(output: Output, view: Document) -> None:
@@ -199,6 +206,30 @@ def _show(output: Output, view: Document) -> None:
             output.note(f"{each.get('worker')}: {each['error']}")
     for warning in view.get("warnings") or []:
         output.note(f"Warning: {warning}")
+
+
+def _show_memory(output: Output, workers: list[Document]) -> None:
+    """Show the memory of the workers as a table, if they report it."""
+    known = [each for each in workers if each.get("used_bytes") is not None]
+    if not known:
+        return
+    output.line("")
+    output.table(
+        ["WORKER", "USED MB", "BUDGET MB", "EVICTIONS", "COLD STARTS", "COLD P50 MS", "COLD P95 MS"],
+        [
+            (
+                each["worker"],
+                each["used_bytes"] / 1e6,
+                each["budget_bytes"] / 1e6 if each.get("budget_bytes") else None,
+                each.get("evictions"),
+                each.get("cold_starts"),
+                each.get("cold_start_p50_ms"),
+                each.get("cold_start_p95_ms"),
+            )
+            for each in known
+        ],
+        "",
+    )
 
 
 def show_table(output: Output, views: list[Document]) -> None:

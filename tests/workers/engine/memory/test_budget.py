@@ -23,7 +23,7 @@ class FakeEndpoint:
         self.can_sleep = can_sleep
         self.slept = False
 
-    def sleep(self) -> bool:
+    def evict(self) -> bool:
         self.slept, self.can_sleep = self.can_sleep, False
         return self.slept
 

@@ -547,7 +547,7 @@ def test_a_candidate_that_replaces_a_lost_host_is_not_shown_as_one_that_can_not_
     async def replace_it(now: Running) -> None:
         await now.begin()
         may_load = asyncio.Event()
-        now.launcher.prepare = lambda host: host.load_after(may_load)
+        now.launcher.prepare = lambda host: setattr(host, "may_load", may_load)
         lose(now.candidate)
         await now.run("a")
         await until(lambda: len(now.launcher.hosts) == 3)

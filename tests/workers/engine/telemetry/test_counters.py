@@ -18,6 +18,7 @@ from workers.engine.telemetry.counters import EngineCounters, Histogram
 from workers.engine.telemetry.metrics_server import MetricsServer, WorkerCollector
 from workers.hosts.worker_side.host import Answer
 from workers.measures.counters import Kind
+from workers.measures.reports import MemoryReport
 
 SERVED = {"adding": "1"}
 
@@ -103,3 +104,24 @@ def test_a_server_that_can_not_listen_says_so_and_the_worker_goes_on(
     assert server.port is None
     assert "no metrics" in caplog.text
     server.close()
+
+
+def test_cold_starts_and_evictions_are_counted_and_the_memory_is_shown(counters: EngineCounters) -> None:
+    for seconds in (0.3, 0.1, 0.2):
+        counters.cold_start(version(1), seconds)
+    counters.evicted(version(1))
+    registry = CollectorRegistry()
+    memory: MemoryReport = {
+        "used_bytes": 7, "budget_bytes": 9, "evictions": 1,
+        "cold_starts": 3, "cold_start_p50_ms": 200.0, "cold_start_p95_ms": 300.0,
+    }  # fmt: skip
+    registry.register(WorkerCollector(counters, lambda: SERVED, lambda: memory))
+    found = Scrape(generate_latest(registry).decode())
+    labels = {"endpoint": "adding", "version": "1"}
+    assert found.value("queuecast_cold_start_seconds_count", **labels) == 3
+    assert found.value("queuecast_cold_start_seconds_sum", **labels) == pytest.approx(0.6)
+    assert found.value("queuecast_evictions_total", **labels) == 1
+    assert found.value("queuecast_worker_memory_bytes") == 7
+    assert found.value("queuecast_worker_memory_budget_bytes") == 9
+    assert (counters.cold_starts, counters.cold_start_s(0.5), counters.cold_start_s(0.95)) == (3, 0.2, 0.3)
+    assert EngineCounters("w@2").cold_start_s(0.5) is None
