@@ -135,7 +135,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable '.[dev,mlflow,onnx,otel,rabbitmq,skops]'
+	@$(PIP) --editable '.[dev,lightgbm,mlflow,onnx,otel,rabbitmq,skops,xgboost]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev

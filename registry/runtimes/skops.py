@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from registry.errors import ModelLoadFailed, RuntimeUnavailable
-from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.runtimes.models.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
 from registry.signatures.signature import Signature
 
 

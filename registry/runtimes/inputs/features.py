@@ -1,0 +1,126 @@
+"""Converts JSON rows to the features of a tree model: an array of floats, in which categories are codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from registry.errors import InputUnsuitable, ModelLoadFailed
+from registry.runtimes.inputs.arrays import array_of
+from registry.runtimes.inputs.categoricals import CATEGORIES_REQUIRED
+from registry.runtimes.inputs.rows import fields_in_order
+from registry.signatures.descriptions import shortened
+from registry.signatures.input_checks import Dtype
+from registry.signatures.number_types import FLOAT_OVERFLOWS_AT, Storage
+from registry.signatures.signature import Kind, Signature, Values
+
+Row = Any
+Category = str | int
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of a model, as its file describes them."""
+
+    count: int
+    #: None: they have no names, only positions.
+    names: Sequence[str] | None = None
+    #: The categories of the categorical features, in the order of their codes, which begin at 0. The outer order is
+    #: that of the features. None for a feature whose file doesn't contain them: the signature has their order.
+    categories: Sequence[Sequence[Category] | None] = ()
+    #: The library's number type; numbers beyond it are refused.
+    storage: Storage = Storage.FLOAT64
+
+
+class FeatureRows:
+    """Rows as one array of floats, with a column for each feature; a missing value is NaN."""
+
+    def __init__(self, features: Features, signature: Signature) -> None:
+        """Match a signature with a model. Raises ModelLoadFailed if an input of it has not the model's features."""
+        self._count = features.count
+        self._fields = _fields(features, signature)
+        self._codes = _codes(features, self._fields, signature)
+        specs = [signature.fields[name] for name in self._fields] if signature.fields else [signature]
+        self._is_exact = any(each.dtype is Dtype.INT for each in specs)
+        self._is_scalar = signature.kind is Kind.SCALAR
+        self._overflows_at = FLOAT_OVERFLOWS_AT.get(features.storage)
+
+    def prepared(self, rows: list[Row]) -> Any:
+        """Return the array. Raises InputUnsuitable if it can't contain a value."""
+        import numpy as np
+
+        values = [self._values_of(row) for row in rows]
+        array = array_of(values, "float64", "the input", exact=self._is_exact)
+        if array.shape[1:] != (self._count,):
+            raise InputUnsuitable(f"The model has {self._count} features; this input has {array.shape[1]}.")
+        if self._overflows_at is not None and (np.abs(array) >= self._overflows_at).any():
+            raise InputUnsuitable("The model takes 32-bit floats; a number of the input is beyond their range.")
+        return array
+
+    def _values_of(self, row: Row) -> list[Any]:
+        if self._is_scalar:
+            return [row]
+        if not self._fields:
+            return list(row)
+        values = [row.get(name) for name in self._fields]
+        for place, codes in self._codes.items():
+            if values[place] is not None:
+                values[place] = codes.get(values[place])  # one that the fit has not seen is missing
+        return values
+
+
+def _fields(features: Features, signature: Signature) -> list[str]:
+    """Return the signature's fields in the order of the features; empty if inputs are not named."""
+    if signature.kind is Kind.TENSOR:
+        raise ModelLoadFailed("The model takes a list of numbers or named fields; the signature has a tensor.")
+    if signature.fields is None:
+        length = signature.shape[0] if signature.shape else 1
+        if length not in {None, features.count}:
+            raise ModelLoadFailed(
+                f"The model has {features.count} features; an input of the signature has {length} "
+                f"value{'s' if length != 1 else ''}."
+            )
+        _check_number(signature, "an input of the signature")
+        return []
+    fields = fields_in_order(signature, None if features.names is None else list(features.names))
+    if len(fields) != features.count:
+        raise ModelLoadFailed(f"The model has {features.count} features; the signature has {len(fields)} fields.")
+    for name in fields:
+        _check_number(signature.fields[name], f"the field {shortened(name)!r}")
+    return fields
+
+
+def _check_number(values: Values, what: str) -> None:
+    if len(values.shape) > (1 if isinstance(values, Signature) else 0):
+        raise ModelLoadFailed(f"Each feature of the model is one number; {what} is a list.")
+    if values.dtype is Dtype.STR and values.categories is None:
+        raise ModelLoadFailed(
+            f"The features of the model are numbers; {what} is text. If it is a category, name its categories in the "
+            "signature, or register the model from Python with a data frame as the input_example."
+        )
+
+
+def _codes(features: Features, fields: list[str], signature: Signature) -> dict[int, dict[Any, int]]:
+    """Return the codes of the categories, by the position of their feature."""
+    if signature.fields is None:
+        given = []
+    else:
+        given = [(place, signature.fields[name].categories) for place, name in enumerate(fields)]
+    named = [(place, categories) for place, categories in given if categories is not None]
+    fitted = features.categories
+    if not named and any(each is not None for each in fitted):
+        raise ModelLoadFailed(CATEGORIES_REQUIRED)
+    if not fitted:
+        # Categories are integers, which the model takes as they are.
+        texts = [fields[place] for place, each in named if not all(isinstance(value, int) for value in each)]
+        if texts:
+            raise ModelLoadFailed(f"The model has no categories, but the field {shortened(texts[0])!r} has some.")
+        return {}
+    if named and len(named) != len(fitted):
+        raise ModelLoadFailed(
+            f"The model was fitted on {len(fitted)} columns of categories; {len(named)} fields of the signature have "
+            "categories."
+        )
+    pairs = zip(named, fitted, strict=False)
+    return {place: {value: code for code, value in enumerate(own or order)} for (place, order), own in pairs}
