@@ -119,7 +119,7 @@ def _features(booster: Any) -> Features:
         # None for a column that was fitted as numbers.
         stored = [each for _, each in booster.get_categories(export_to_arrow=True).to_arrow()]
         categories = [None if stored[place] is None else stored[place].to_pylist() for place in categorical]
-    return Features(booster.num_features(), booster.feature_names, categories, Storage.FLOAT32)
+    return Features(booster.num_features(), booster.feature_names, categories, storage=Storage.FLOAT32)
 
 
 def _answers(booster: Any, learner: Mapping[str, Any], options: XgboostOptions) -> Answering:

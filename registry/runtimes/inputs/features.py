@@ -29,6 +29,8 @@ class Features:
     #: The categories of the categorical features, in the order of their codes, which begin at 0. The outer order is
     #: that of the features. None for a feature whose file doesn't contain them: the signature has their order.
     categories: Sequence[Sequence[Category] | None] = ()
+    #: The positions of features whose categories the library takes as they are, texts and integers.
+    plain_categories: frozenset[int] = frozenset()
     #: The library's number type; numbers beyond it are refused.
     storage: Storage = Storage.FLOAT64
 
@@ -41,6 +43,7 @@ class FeatureRows:
         self._count = features.count
         self._fields = _fields(features, signature)
         self._codes = _codes(features, self._fields, signature)
+        self._plain_categories = features.plain_categories
         specs = [signature.fields[name] for name in self._fields] if signature.fields else [signature]
         self._is_exact = any(each.dtype is Dtype.INT for each in specs)
         self._is_scalar = signature.kind is Kind.SCALAR
@@ -51,11 +54,29 @@ class FeatureRows:
         import numpy as np
 
         values = [self._values_of(row) for row in rows]
+        if self._plain_categories:
+            return self._objects(values)
         array = array_of(values, "float64", "the input", exact=self._is_exact)
-        if array.shape[1:] != (self._count,):
-            raise InputUnsuitable(f"The model has {self._count} features; this input has {array.shape[1]}.")
+        self._check_length(array.shape[1])
         if self._overflows_at is not None and (np.abs(array) >= self._overflows_at).any():
             raise InputUnsuitable("The model takes 32-bit floats; a number of the input is beyond their range.")
+        return array
+
+    def _check_length(self, length: int) -> None:
+        if length != self._count:
+            raise InputUnsuitable(f"The model has {self._count} features; this input has {length}.")
+
+    def _objects(self, rows: list[list[Any]]) -> Any:
+        import numpy as np
+
+        for row in rows:
+            self._check_length(len(row))
+        array = np.empty((len(rows), self._count), dtype="object")
+        for place, column in enumerate(zip(*rows, strict=True)):
+            if place in self._plain_categories:
+                array[:, place] = [_category(value, place) for value in column]
+            else:
+                array[:, place] = array_of(list(column), "float64", "the input", exact=self._is_exact)
         return array
 
     def _values_of(self, row: Row) -> list[Any]:
@@ -81,13 +102,15 @@ def _fields(features: Features, signature: Signature) -> list[str]:
                 f"The model has {features.count} features; an input of the signature has {length} "
                 f"value{'s' if length != 1 else ''}."
             )
-        _check_number(signature, "an input of the signature")
+        if not features.plain_categories:
+            _check_number(signature, "an input of the signature")
         return []
     fields = fields_in_order(signature, None if features.names is None else list(features.names))
     if len(fields) != features.count:
         raise ModelLoadFailed(f"The model has {features.count} features; the signature has {len(fields)} fields.")
-    for name in fields:
-        _check_number(signature.fields[name], f"the field {shortened(name)!r}")
+    for place, name in enumerate(fields):
+        if place not in features.plain_categories:
+            _check_number(signature.fields[name], f"the field {shortened(name)!r}")
     return fields
 
 
@@ -103,10 +126,10 @@ def _check_number(values: Values, what: str) -> None:
 
 def _codes(features: Features, fields: list[str], signature: Signature) -> dict[int, dict[Any, int]]:
     """Return the codes of the categories, by the position of their feature."""
-    if signature.fields is None:
-        given = []
-    else:
-        given = [(place, signature.fields[name].categories) for place, name in enumerate(fields)]
+    if features.plain_categories:
+        return {}
+    specs = signature.fields or {}
+    given = [(place, specs[name].categories) for place, name in enumerate(fields)]
     named = [(place, categories) for place, categories in given if categories is not None]
     fitted = features.categories
     if not named and any(each is not None for each in fitted):
@@ -124,3 +147,13 @@ def _codes(features: Features, fields: list[str], signature: Signature) -> dict[
         )
     pairs = zip(named, fitted, strict=False)
     return {place: {value: code for code, value in enumerate(own or order)} for (place, order), own in pairs}
+
+
+def _category(value: Any, place: int) -> str | int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, float):
+        what = "null" if value is None else "a fraction"
+        raise InputUnsuitable(f"Feature {place + 1} of the model is a category, a text or a whole number, not {what}.")
+    category: str | int = value
+    return category

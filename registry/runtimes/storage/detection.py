@@ -32,6 +32,7 @@ _ONNX_FIRST, _ONNX_SECOND = 0x08, b"\x12\x1a\x22\x28\x32\x3a\x42\x72"
 _LARGEST_ONNX_VERSION = 31
 _FORMATS = (
     (formats.XGBOOST, "xgboost", "a model in XGBoost's own format"),
+    (formats.CATBOOST, "catboost", "a model in CatBoost's own format"),
     (formats.LIGHTGBM, "lightgbm", "a model in LightGBM's text format"),
 )
 
