@@ -5,6 +5,7 @@ Options are frozen data classes, each field an `option` with its check. Model ho
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
@@ -15,6 +16,7 @@ from registry.errors import RuntimeOptionsInvalid
 #: Returns what a value must be, if it is not; else None.
 Check = Callable[[Any], "str | None"]
 _Options = TypeVar("_Options", bound="Options")
+_LABELS = (str, int, bool)
 
 
 class Options:
@@ -88,3 +90,19 @@ def texts(most: int) -> Check:
 def named_values(value: Any) -> str | None:
     """Check an object of any values."""
     return None if isinstance(value, dict) else "an object"
+
+
+def number_or_null(value: Any) -> str | None:
+    """Check a finite number, or null."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return None if value is None or is_number else "null, or a number"
+
+
+def labels_or_null(least: int, most: int) -> Check:
+    """Return the check of a list of labels (texts, whole numbers, true and false), or null."""
+    wanted = f"null, or a list of {least} to {most} texts, whole numbers, true or false"
+
+    def is_right(value: Any) -> bool:
+        return isinstance(value, list) and least <= len(value) <= most and all(type(each) in _LABELS for each in value)
+
+    return lambda value: None if value is None or is_right(value) else wanted

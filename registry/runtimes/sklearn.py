@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.runtimes.models.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
 from registry.runtimes.storage import pickling
 from registry.signatures.layout import InputLayout
 

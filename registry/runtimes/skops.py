@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from registry.errors import ModelLoadFailed, RuntimeUnavailable
-from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.runtimes.models.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
 from registry.runtimes.options import option, texts
 from registry.signatures.layout import InputLayout
 

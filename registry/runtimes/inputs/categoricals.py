@@ -8,6 +8,11 @@ from registry.errors import ModelLoadFailed
 from registry.signatures.layout import InputLayout
 
 _CATEGORICAL_IN_XGBOOST = "c"
+CATEGORIES_REQUIRED = (
+    "The model was fitted on columns of pandas' dtype category. Name their categories, in the order of "
+    'the fit, in the signature: {"kind": "named", "fields": {"colour": {"dtype": "str", "categories": '
+    '["red", "blue"]}, …}}; or register it from Python with the data frame as the input_example.'
+)
 
 
 def check_categories(estimator: Any, signature: InputLayout) -> None:
@@ -18,11 +23,7 @@ def check_categories(estimator: Any, signature: InputLayout) -> None:
     """
     fields = (signature.fields or {}).values()
     if _was_fitted_on_categories(estimator) and not any(each.categories for each in fields):
-        raise ModelLoadFailed(
-            "The model was fitted on columns of pandas' dtype category. Name their categories, in the order of "
-            'the fit, in the signature: {"kind": "named", "fields": {"colour": {"dtype": "str", "categories": '
-            '["red", "blue"]}, …}}; or register it from Python with the data frame as the input_example.'
-        )
+        raise ModelLoadFailed(CATEGORIES_REQUIRED)
 
 
 def _was_fitted_on_categories(estimator: Any) -> bool:

@@ -76,7 +76,7 @@ def estimator_rows(estimator: Any, signature: InputLayout, *, missing: str) -> A
     """
     fitted = getattr(estimator, "feature_names_in_", None)
     names = None if fitted is None else [str(name) for name in fitted]
-    fields = _fields(signature, names)
+    fields = fields_in_order(signature, names)
     none = None if missing == "none" else float("nan")
     has_pandas = find_spec("pandas") is not None
     if not has_pandas:
@@ -92,8 +92,12 @@ def frame_rows(signature: InputLayout) -> FrameRows:
     return FrameRows(_columns(names, names, signature), float("nan"), named=True)
 
 
-def _fields(signature: InputLayout, fitted_names: list[str] | None) -> list[str]:
-    """Return the signature's fields in the order of the estimator's fit; empty without fields."""
+def fields_in_order(signature: InputLayout, fitted_names: list[str] | None) -> list[str]:
+    """Return the signature's fields in the order of the fit; empty without fields.
+
+    Raises:
+        ModelLoadFailed: a column of the fit is no field.
+    """
     if signature.fields is None:
         return []
     fields = list(signature.fields)

@@ -26,7 +26,8 @@ models.add_command(aliases.tag)
 @models.command()
 @click.argument("name")
 @click.argument("artifact", type=click.Path(exists=True, path_type=Path))
-@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops.  [default: found from the file]")
+@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops, xgboost, lightgbm, catboost.  "
+              "[default: found from the file]")  # fmt: skip
 @click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
 @click.option("--input-example", type=Example(), help="One input, or @FILE.csv with rows (needs pandas); the signature "
               "is taken from it.")  # fmt: skip
@@ -46,9 +47,10 @@ def register(
 ) -> None:
     """Register the file ARTIFACT as a new version of the model NAME.
 
-    The runtime of scikit-learn's estimators (.joblib, .pkl), of functions that cloudpickle has stored, and of .onnx
-    and .skops files is found from the file, whose code is not run for that. A folder of MLflow is imported
-    (import-mlflow). Loading a pickled model runs its code, so register only what you trust.
+    The runtime of scikit-learn's estimators (.joblib, .pkl), of functions that cloudpickle has stored, of .onnx and
+    .skops files, and of the own formats of XGBoost (.json, .ubj), LightGBM (.txt) and CatBoost (.cbm) is found from
+    the file, whose code is not run for that. A folder of MLflow is imported (import-mlflow). Loading a pickled model
+    runs its code, so register only what you trust.
 
     \b
     Examples:
@@ -56,6 +58,8 @@ def register(
           --option method=predict_proba --input-example '[0.5, 0.8, 0.2]'
       queuecast models register houses houses.joblib --input-example @rows.csv
       queuecast models register churn churn.onnx --input-example @row.json
+      queuecast models register churn churn.ubj --option classes='["stays", "leaves"]' \\
+          --input-example @row.json
     """
     described |= {"runtime_options": dict(options), "metadata": dict(metadata)}
     if artifact.is_dir():

@@ -1,0 +1,34 @@
+"""Hosts of large libraries: they predict as the library does, and keep to their threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from sklearn.datasets import load_diabetes
+
+from registry import runtimes
+from tests.workers.hosts.conftest import Hosts
+from workers.hosts.worker_side.host import LoadRequest
+
+ROWS, TARGET = load_diabetes(return_X_y=True)
+MANY = np.tile(ROWS, (8, 1))
+VECTOR = {"kind": "vector", "dtype": "float", "shape": [10]}
+
+
+@pytest.mark.catboost
+def test_hosts_of_catboost_predict_with_one_thread_beside_the_librarys_own(own_hosts: Hosts, tmp_path: Path) -> None:
+    catboost: Any = pytest.importorskip("catboost")
+    fitted = catboost.CatBoostRegressor(iterations=20, verbose=False, allow_writing_files=False).fit(ROWS, TARGET)
+    (tmp_path / "artifact").write_bytes(runtimes.get("catboost").dump(fitted))
+    load = LoadRequest(str(tmp_path / "artifact"), "catboost", {}, VECTOR, ROWS[0].tolist())
+    for _ in range(2):
+        host = own_hosts.spawn(runtime="catboost")
+        own_hosts.run(host.load(load, 60))
+        assert own_hosts.predict(host, MANY.tolist(), len(MANY)).outputs == fitted.predict(MANY).tolist()
+        assert psutil.Process(host.pid).num_threads() <= 2
+    forkserver = psutil.Process(psutil.Process(host.pid).ppid())
+    assert not any("catboost" in each.path for each in forkserver.memory_maps())
