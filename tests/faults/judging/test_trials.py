@@ -52,17 +52,14 @@ def kill_redis(service: Stack, _: str, __: list[Child]) -> None:
     service.redis.start()
 
 
-def kill_api(service: Stack, _: str, __: list[Child]) -> None:
+def kill_api_and_background(service: Stack, _: str, backgrounds: list[Child]) -> None:
     service.server.kill()
-    service.start_server()
-
-
-def kill_background(service: Stack, _: str, backgrounds: list[Child]) -> None:
     backgrounds[-1].kill()
+    service.start_server()
     backgrounds.append(service.start_background(QUICK))
 
 
-@pytest.fixture(params=[kill_worker, kill_redis, kill_api, kill_background])
+@pytest.fixture(params=[kill_worker, kill_redis, kill_api_and_background])
 def fault(request: pytest.FixtureRequest) -> Fault:
     found: Fault = request.param
     return found
