@@ -121,6 +121,7 @@ class EvaluationProgress(Answer):
     control: int = Field(description="Those of them that also ran on the present version again.")
     errors: ErrorCounts = Field(description="Errors among them.")
     stopped: str | None = Field(description="Why fewer than all jobs were replayed.")
+    last_error: str | None = Field(description="Why it waits for another try, such as an error of the artifact store.")
     eta_s: float | None = Field(description="When the rest will be replayed, at the pace until now.")
 
 

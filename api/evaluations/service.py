@@ -149,6 +149,7 @@ def view(found: Evaluation) -> View:
             "control": progress.get("control", 0),
             "errors": progress.get("errors") or {"candidate": 0, "stable": 0},
             "stopped": progress.get("stopped"),
+            "last_error": progress.get("last_error") if found.is_open else None,
             "eta_s": _eta_s(found),
         },
         "since": _iso(source.get("since")),

@@ -9,6 +9,7 @@
 | `save` | waiting, loading, replaying | the same | the holder |
 | `succeed` | replaying | succeeded | the holder |
 | `fail` | waiting, loading, replaying | failed | the holder |
+| `put_off` | any, if it needs work | the same | the holder |
 | `cancel` | waiting, loading, replaying | cancelled | API; the end of the rollout for which it was made |
 | `clear` | ended | the same, with `cleared_at` | the holder |
 | `delete` | ended and cleared | no row | API |
@@ -241,10 +242,11 @@ def release(session: Session, mine: Hold) -> None:
     _update(session, where, {"holder": None, "held_until": None})
 
 
-def put_off(session: Session, mine: Hold, pause_s: float) -> None:
+def put_off(session: Session, mine: Hold, pause_s: float, progress: Mapping[str, Any] | None = None) -> None:
     """Leave an evaluation alone for a while, so that others come first; then any process may take it."""
     where = and_(EvaluationRow.id == mine.evaluation_id, EvaluationRow.holder == mine.holder)
-    _update(session, where, {"holder": "", "held_until": datetime.now(UTC) + timedelta(seconds=pause_s)})
+    values = {"holder": "", "held_until": datetime.now(UTC) + timedelta(seconds=pause_s)}
+    _update(session, where, values if progress is None else {**values, "progress": dict(progress)})
 
 
 def cancel(session: Session, evaluation_id: str) -> Evaluation:

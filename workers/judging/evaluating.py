@@ -21,12 +21,12 @@ from uuid import uuid4
 import redis
 
 from registry.database import default_database
-from registry.errors import EvaluationChanged, RegistryError
+from registry.errors import EvaluationChanged, RegistryError, RegistryUnavailable
 from registry.judging import evaluations
 from registry.judging.evaluations import CANDIDATE, STABLE, Evaluation, Hold
 from registry.trials.trials import EvaluationState
 from workers.deployments import status
-from workers.errors import PoisonJob, WorkerError
+from workers.errors import PoisonJob, QueueUnavailable, WorkerError
 from workers.judging import hosts, replays, sample
 from workers.judging.comparison.comparison import Comparison
 from workers.judging.comparison.pairs import Answer, ComparisonOptions, Pair
@@ -55,6 +55,10 @@ _MOST_LOST_JOBS = 30
 #: After its end, an evaluation is cleared of what no worker removes.
 _FORCED_AFTER_S = 120.0
 _CLEAR_AGAIN_S = 2.0
+#: After an error that another try may not meet, the next one follows later each time; after so many without a step in
+#: between (about a quarter of an hour) the evaluation fails.
+MOST_TRIES = 8
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
 
 
 def duties() -> list[Evaluator]:
@@ -75,7 +79,7 @@ class Evaluator:
 
         Raises:
             redis.RedisError, QueueUnavailable: Redis or the broker can't be reached.
-            RegistryError: the registry or the artifact store can't be reached.
+            RegistryUnavailable: the registry can't be reached.
         """
         while not stopping.wait(_CHECK_INTERVAL_S):
             while not stopping.is_set() and self.work(stopping):
@@ -93,8 +97,10 @@ class Evaluator:
             _Run(found, mine, stopping).go()
         except EvaluationChanged as error:
             _log.info("%s", error)  # it was cancelled, or another process goes on
-        except (redis.RedisError, RegistryError, WorkerError, OSError):
-            raise
+        except (redis.RedisError, QueueUnavailable, RegistryUnavailable):
+            raise  # nothing goes on without them, and no try is counted
+        except (RegistryError, WorkerError, OSError) as error:
+            _try_again_later(mine, error)
         except Exception as error:  # noqa: BLE001 - another try would end in the same way
             _log.exception("evaluation %s failed", found.evaluation_id)
             _fail(mine, f"Unexpected error: {type(error).__name__}. See the log of the background process.")
@@ -104,6 +110,24 @@ class Evaluator:
                     evaluations.release(session, mine)
                     session.commit()
         return True
+
+
+def _try_again_later(mine: Hold, error: Exception) -> None:
+    """Put an evaluation off after an error, such as one of the artifact store; end it after too many of them."""
+    with default_database().session() as session:
+        found = evaluations.find(session, mine.evaluation_id)
+        tries = int(found.progress.get("tries", 0)) + 1
+        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (tries - 1))
+        is_over = found.is_open and tries >= MOST_TRIES
+        if not is_over:
+            # What is left of an ended one must be removed some day: its sample has inputs.
+            evaluations.put_off(session, mine, pause_s, {**found.progress, "tries": tries, "last_error": str(error)})
+            session.commit()
+    if is_over:
+        _log.error("evaluation %s fails after %d tries: %s", mine.evaluation_id, tries, error)
+        _fail(mine, f"It was tried {tries} times; the last error: {error}")
+    else:
+        _log.warning("evaluation %s goes on in %.0f s (%d tries): %s", mine.evaluation_id, pause_s, tries, error)
 
 
 def _fail(mine: Hold, error: str) -> None:
@@ -309,7 +333,7 @@ class _Run:
         for job in step.jobs:
             self._compare(job, step.answers[job.job_id])
         self._facts = hosts.seen(self._evaluation).facts(self._facts)
-        self._progress["position"] = step.ends_at
+        self._progress |= {"position": step.ends_at, "tries": 0, "last_error": None}
         saved = {"comparison": self._comparison.state(), "facts": self._facts}
         self._change(evaluations.save, progress=self._progress, comparison=saved)
         replays.forget(all_ids)

@@ -197,6 +197,7 @@ def _show(output: Output, found: Document) -> None:
             "error": found["error"],
             "replayed": _replayed(found),
             "stopped": found["progress"]["stopped"],
+            "last_error": found["progress"].get("last_error"),
             "errors of the candidate": found["progress"]["errors"]["candidate"] if report else None,
             "agreement": _agreement(report),
             "verdict": found["verdict"],
