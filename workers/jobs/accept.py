@@ -169,11 +169,9 @@ def is_used(idempotency_key: str) -> bool:
 
 def encode_arguments(value: Any) -> bytes:
     """Return arguments in JSON. Raises JobArgumentsWrong if they are not JSON-serializable."""
-    from kombu.exceptions import EncodeError
-
     try:
         return fast_json.dumps_celery(value)
-    except (EncodeError, TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise JobArgumentsWrong(f"The input is not JSON-serializable: {error}.") from error
 
 

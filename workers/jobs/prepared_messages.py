@@ -163,7 +163,7 @@ def _mark(name: str) -> str:
 
 def _shown(content: bytes) -> bytes:
     """What Flower shows of arguments, as a string in JSON."""
-    return fast_json.dumps_strict(short_text(content))
+    return fast_json.dumps_finite(short_text(content))
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
-from workers.platform.blocking import beside, in_pool
+from workers.platform.blocking import LONG_BYTES, beside, in_pool
 from workers.platform.ids import new_id
 from workers.platform.redis import async_client as async_redis
 from workers.platform.redis.async_client import Client
@@ -80,7 +80,8 @@ class Desk:
             celery_options: dict[str, Any] = {}
             with spans.sending(endpoint_name, job_id, celery_options) as traceparent, translated_errors():
                 about = job_id, endpoint_name, (args, kwargs), owner, options, celery_options, traceparent
-                new = await beside(size_bytes, accept.prepare, *about)
+                is_long = size_bytes > LONG_BYTES
+                new = await beside(size_bytes, accept.prepare, *about) if is_long else accept.prepare(*about)
                 accepted = await self._commits.commit(new, limits, idempotency)
         if accepted.repeated:
             [job] = await self.reads.with_positions([await self.reads.get(accepted.job_id)])
