@@ -43,6 +43,8 @@ class Candidate:
     salt: str
     #: One of `ON_FAILURE`.
     on_failure: str
+    #: The environment that it runs in; None is the worker's own.
+    environment_sha256: str | None = None
 
 
 def view(row: CandidateRow) -> Candidate:
@@ -62,6 +64,7 @@ def view(row: CandidateRow) -> Candidate:
         shadow_share=row.shadow_share,
         salt=row.salt,
         on_failure=row.on_failure,
+        environment_sha256=bound.environment_sha256,
     )
 
 

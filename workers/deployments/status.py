@@ -21,12 +21,13 @@ from workers.platform.redis.client import records_client, translated_errors
 
 #: Statuses of a deployment's view.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
+BUILDING = "building environment"
 DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
 #: The statuses that the API shows.
-SHOWN = (DEPLOYING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
+SHOWN = (DEPLOYING, BUILDING, ACTIVE, DEGRADED, FAILED, DRAINING, PARKED)
 
 #: States of hosts that serve, or may do so in a moment.
-_MAY_SERVE = (HostsState.LOADING, HostsState.READY, HostsState.STOPPING)
+_MAY_SERVE = (HostsState.LOADING, HostsState.BUILDING, HostsState.READY, HostsState.STOPPING)
 
 #: A client is asked to retry on a full queue after this share of it has been served.
 _SERVED_SHARE = 0.05
@@ -200,7 +201,8 @@ def _view(
 def _warnings(desired: DesiredDeployment, workers: Sequence[WorkerReport], seen: list[_Seen]) -> list[str]:
     """Return how the libraries of the group's workers differ from the model's, and what those libraries warn of."""
     libraries_of = [each.get("libraries", {}) for each in workers if each["worker_group"] == desired.worker_group]
-    different = [text for here in libraries_of for text in libraries.differences(desired.built_with, here)]
+    built_with = desired.built_with if desired.environment_sha256 is None else {}
+    different = [text for here in libraries_of for text in libraries.differences(built_with, here)]
     hosts = [version for each in seen if (version := each.at(desired.revision))]
     of_hosts = [text for version in hosts for text in version.get("warnings", [])]
     return list(dict.fromkeys([*different, *of_hosts]))
@@ -286,7 +288,14 @@ def _serving_status(
         if before.is_same_version:
             return DEGRADED, f"The settings of revision {desired.revision} don't work: {load_error}{before.text}"
         return FAILED, load_error + before.text
-    return DEPLOYING, "The model is being loaded." + before.text
+    return _loading_status(mine, before.text)
+
+
+def _loading_status(mine: list[VersionReport], before: str) -> tuple[str, str]:
+    building = [each.get("building", "") for each in mine if each["state"] == HostsState.BUILDING]
+    if building:
+        return BUILDING, f"The environment of the version is being built: {building[0]}.{before}"
+    return DEPLOYING, "The model is being loaded." + before
 
 
 def _ready_status(ready: list[VersionReport], errors: list[str], in_group: int, before: str) -> tuple[str, str | None]:

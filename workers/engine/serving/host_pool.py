@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from registry.deployments import DesiredDeployment, Intent
+from registry.environments.cache import HeldEnvironment
 from registry.errors import RegistryError
 from registry.signatures.output_columns import OutputDescription
 from workers.engine.batching.batch_size import BatchSize
@@ -58,6 +59,8 @@ class HostSlot:
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
+        #: The step of building the environment; None unless it is being built.
+        self.building: str | None = None
         self._context = context
         self._batcher = batcher
         self._deployment = deployment
@@ -143,7 +146,9 @@ class HostSlot:
     async def _start_host(self) -> RemoteHost:
         """Start a host and load the model; the artifact's checksum is verified each time."""
         wanted = self._deployment()
-        self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
+        environment = await self._hold_environment(wanted)
+        python = None if environment is None else environment.python
+        self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
         artifact = await asyncio.to_thread(self._context.artifacts.hold, wanted.artifact_sha256)
         request = LoadRequest(
             str(artifact.path),
@@ -155,11 +160,13 @@ class HostSlot:
             self._context.settings.log_format,
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
-        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
+        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
         if wanted.is_replay:
             processes.give_way(host.pid)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
+        if environment is not None:
+            host.exited.add_done_callback(lambda _: environment.release())
         try:
             await host.load(request, self._context.settings.load_timeout_s)
             if self._proves_time_limit and not self._serving.is_set():
@@ -168,6 +175,20 @@ class HostSlot:
             await asyncio.shield(host.stop())
             raise
         return host
+
+    async def _hold_environment(self, wanted: DesiredDeployment) -> HeldEnvironment | None:
+        """Return the version's environment, which may take minutes to build; None is the worker's own."""
+        if wanted.environment_sha256 is None:
+            return None
+
+        def report(step: str) -> None:
+            self.building = step
+            self._on_change()
+
+        try:
+            return await self._context.environments.hold(wanted.environment_sha256, report)
+        finally:
+            self.building = None
 
     async def _give_batches(self, host: RemoteHost) -> None:
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
@@ -317,7 +338,14 @@ class HostPool:
             return HostsState.STOPPING
         if self.ready_hosts:
             return HostsState.READY
+        if self.building is not None:
+            return HostsState.BUILDING
         return HostsState.FAILED if self.error else HostsState.LOADING
+
+    @property
+    def building(self) -> str | None:
+        """The step of building the environment; None unless it is being built."""
+        return next((slot.building for slot in self._slots if slot.building is not None), None)
 
     @property
     def outputs(self) -> list[OutputDescription] | None:
@@ -410,6 +438,8 @@ class HostPool:
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
             "warnings": next((host.warnings for host in hosts), []),
         }
+        if self.building is not None:
+            report["building"] = self.building
         if self.side is not None and self.side.arm is Arm.CANDIDATE:
             report["arm"] = Arm.CANDIDATE.value
         return report
