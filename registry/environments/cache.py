@@ -123,7 +123,7 @@ class EnvironmentCache:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 time.sleep(_LOCK_INTERVAL_S)
-            # Whoever left these was killed while it held the lock.
+            # Builders that were killed have left these: no other one has the lock now.
             for each in self._folder.glob(f"{_UNFINISHED}*"):
                 shutil.rmtree(each, ignore_errors=True)
             yield
@@ -193,7 +193,7 @@ def _translated_errors(sha256: str) -> Iterator[None]:
     except UvFailed as error:
         raise EnvironmentBuildFailed(sha256, str(error)) from error
     except OSError as error:
-        raise EnvironmentBuildFailed(sha256, f"{error.strerror}.") from error
+        raise EnvironmentBuildFailed(sha256, f"{error.strerror or error}.") from error
 
 
 def _size_bytes(folder: Path) -> int:

@@ -112,9 +112,12 @@ def last_lines(text: str) -> str:
 
 
 def _program() -> str:
-    import uv
+    try:
+        import uv
 
-    return uv.find_uv_bin()
+        return uv.find_uv_bin()
+    except (ImportError, OSError) as error:
+        raise UvFailed(f"uv is not installed: {error}") from error
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from registry.environments import uv
+from registry.environments.locking import locked
 from registry.environments.uv import Uv
+from registry.errors import EnvironmentUnresolvable
 from registry.settings import RegistrySettings
 
 SECRET = "s3cr3t-Xh4"
@@ -29,6 +32,12 @@ def test_uv_gets_its_own_variables_and_the_index_but_no_secret_of_the_service(
     assert SECRET not in arguments
     assert "UV_HTTP_TIMEOUT=7" in variables
     assert [each for each in variables if SECRET in each] == [f"UV_DEFAULT_INDEX={index}"]
+
+
+def test_without_uv_it_is_said_so(allowed: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    with pytest.raises(EnvironmentUnresolvable, match="uv is not installed"):
+        locked({"requirements": ["greeting"]}, allowed)
 
 
 def test_the_last_lines_of_an_error_have_no_credentials() -> None:

@@ -338,9 +338,9 @@ class HostPool:
             return HostsState.STOPPING
         if self.ready_hosts:
             return HostsState.READY
-        if self.building is not None:
-            return HostsState.BUILDING
-        return HostsState.FAILED if self.error else HostsState.LOADING
+        if self.error:  # also while it is tried again
+            return HostsState.FAILED
+        return HostsState.LOADING if self.building is None else HostsState.BUILDING
 
     @property
     def building(self) -> str | None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import redis
 from redis.asyncio import Redis
 
@@ -17,6 +18,7 @@ from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, with_fake_hosts
 from tests.workers.stand_ins import context, deployment
+from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
 from workers.measures.reports import HostsState
 
@@ -111,16 +113,20 @@ def test_while_it_is_built_the_version_before_serves_and_then_hosts_start_in_it(
 
 
 def test_a_build_that_fails_is_the_reason_and_leaves_the_version_before(
-    store: redis.Redis, with_redis: WithRedis
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.02)
+
     async def fail(now: Running) -> None:
         now.environments.error = EnvironmentBuildFailed(SHA256, "No solution found")
         now.environments.built.set()
         now.swap()
         await until(lambda: now.states() == {"1": HostsState.READY, "2": HostsState.FAILED})
+        now.environments.built.clear()
+        await until(lambda: "building" in now.endpoint.report()["versions"][1])  # it is tried again
         [_, report] = now.endpoint.report()["versions"]
+        assert report["state"] is HostsState.FAILED
         assert report["error"] == f"The environment {SHA256[:12]} can't be built here: No solution found"
-        assert "building" not in report
         assert now.endpoint.serves
         assert not now.launcher.hosts[0].exited.done()
 
