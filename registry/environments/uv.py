@@ -40,6 +40,8 @@ class Uv:
         refuse_if_off(settings)
         self._timeout_s = min(settings.environment_timeout_s, timeout_s or settings.environment_timeout_s)
         self._wheels = settings.wheels
+        #: Not in a home folder, which a service may lack.
+        self._pythons = settings.environment_cache_dir / "python"
         self._cache_folder = cache_folder
         self._process: subprocess.Popen[str] | None = None
         self._is_stopped = threading.Event()
@@ -60,6 +62,7 @@ class Uv:
         cache = ["--no-cache"] if self._cache_folder is None else ["--cache-dir", str(self._cache_folder)]
         command = [_program(), *arguments, *cache, "--no-progress", "--color=never", "--no-config"]
         environment = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+        environment.setdefault("UV_PYTHON_INSTALL_DIR", str(self._pythons))
         if self._is_url:  # not as an argument, which others on this machine can read
             environment["UV_DEFAULT_INDEX"] = self._wheels
         if self._is_stopped.is_set():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -147,6 +150,35 @@ def test_a_python_that_is_not_there_is_named(allowed: RegistrySettings) -> None:
     absent = Environment.of("3.99", locked({"requirements": ["greeting"]}, allowed).lock)
     with pytest.raises(EnvironmentBuildFailed, match=r"3\.99"):
         EnvironmentCache(allowed).hold(absent)
+
+
+@pytest.fixture
+def served_wheels(tmp_path: Path, wheels: Path) -> Iterator[str]:
+    """The URL of an index that has these wheels."""
+    for wheel in wheels.iterdir():
+        package = tmp_path / "simple" / wheel.name.partition("-")[0]
+        package.mkdir(parents=True, exist_ok=True)
+        shutil.copy(wheel, package)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/simple"
+        server.shutdown()
+        thread.join()
+
+
+def test_packages_come_from_an_index_just_as_from_a_folder(
+    allowed: RegistrySettings, environment: Environment, served_wheels: str
+) -> None:
+    by_index = allowed.model_copy(update={"wheels": served_wheels})
+    assert locked({"requirements": ["polite"]}, by_index) == environment
+    held = EnvironmentCache(by_index).hold(environment)
+    assert output_of(held.python, "import greeting; print(greeting.VERSION)") == "1.0"
 
 
 def test_a_build_that_takes_too_long_is_given_up(
