@@ -80,6 +80,8 @@ class DesiredDeployment:
     is_replay: bool = False
     #: The versions of libraries that the model was made with, as far as they are known.
     built_with: Mapping[str, str] = field(default_factory=dict)
+    #: The environment that the version runs in; None is the worker's own.
+    environment_sha256: str | None = None
 
     def of_candidate(self) -> DesiredDeployment | None:
         """Return this deployment with the candidate in the place of its version; None without a candidate."""
@@ -96,6 +98,8 @@ class DesiredDeployment:
             artifact_size_bytes=candidate.artifact_size_bytes,
             signature=candidate.signature,
             input_example=candidate.input_example,
+            built_with={},
+            environment_sha256=candidate.environment_sha256,
             candidate=None,
         )
 
@@ -539,4 +543,5 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         followed_alias=row.followed_alias,
         candidate=candidates.view(row.candidate) if row.candidate else None,
         built_with=libraries.noted(bound.details),
+        environment_sha256=bound.environment_sha256,
     )

@@ -487,6 +487,60 @@ class RuntimeUnavailable(RegistryError):
         self.library = library
 
 
+class EnvironmentsOff(RegistryError):
+    """The settings don't allow environments for versions."""
+
+    code = "environments_off"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Environments for versions are off here, since installing packages runs code: the administrator allows "
+            "them with QUEUECAST_ENVIRONMENTS=on, for the API and the workers."
+        )
+
+
+class EnvironmentInvalid(RegistryError):
+    """An environment can't be one; the message contains the reason."""
+
+    code = "environment_invalid"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The environment {reason}.")
+        self.reason = reason
+
+
+class EnvironmentNotFound(RegistryError):
+    """The registry has no such environment."""
+
+    code = "environment_not_found"
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"There is no environment {sha256!r}.")
+        self.sha256 = sha256
+
+
+class EnvironmentUnresolvable(RegistryError):
+    """No versions of packages satisfy an environment's requirements, or they can't be read."""
+
+    code = "environment_unresolvable"
+
+    def __init__(self, python: str, reason: str) -> None:
+        super().__init__(f"The environment can't be locked for Python {python}:\n{reason}")
+        self.python = python
+        self.reason = reason
+
+
+class EnvironmentBuildFailed(RegistryError):
+    """A worker can't build an environment; the message has the last lines of the installer."""
+
+    code = "environment_build_failed"
+
+    def __init__(self, sha256: str, reason: str) -> None:
+        super().__init__(f"The environment {sha256[:12]} can't be built here: {reason}")
+        self.sha256 = sha256
+        self.reason = reason
+
+
 class ModelLoadFailed(RegistryError):
     """The model can't be serialized, loaded, or used for its own example."""
 

@@ -66,7 +66,7 @@ class Deployment(_Shown):
     endpoint_name: str
     model_name: str
     version: str
-    #: deploying, active, degraded, draining, failed, parked or undeployed.
+    #: deploying, building environment, active, degraded, draining, failed, parked or undeployed.
     status: str
     #: Why it is not active.
     reason: str | None = None
@@ -123,6 +123,8 @@ class ModelVersion(_Shown):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     artifact_sha256: str = ""
     artifact_size_bytes: int = 0
+    #: The environment that it runs in; None is the workers' own.
+    environment_sha256: str | None = None
     #: The aliases that name it.
     aliases: list[str] = field(default_factory=list)
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -166,7 +166,9 @@ class DeploymentView(Answer):
     endpoint_name: str
     model_name: str
     version: str
-    status: str = Field(description="deploying, active, asleep, loading, degraded, draining, failed or parked.")
+    status: str = Field(
+        description="deploying, building environment, active, asleep, loading, degraded, draining, failed or parked."
+    )
     reason: str | None = None
     load_error: str | None = Field(
         default=None,

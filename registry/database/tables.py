@@ -91,6 +91,17 @@ class ModelRow(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class EnvironmentRow(Table):
+    """A locked environment, named by the digest of Python and lock; it is immutable, and versions share it."""
+
+    __tablename__ = "environments"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    python: Mapped[str] = mapped_column(String(32))
+    lock: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class VersionRow(Table):
     """A version; it is immutable, except that it can be deleted, and its name stays reserved even then."""
 
@@ -110,6 +121,8 @@ class VersionRow(Table):
     artifact_size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: The environment that it runs in; None is the worker's own. (No foreign key: SQLite can't add one to a table.)
+    environment_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class DeploymentRow(Table):

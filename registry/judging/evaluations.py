@@ -330,6 +330,7 @@ def _deployment(row: EvaluationRow, arm: str, bound: VersionRow) -> DesiredDeplo
         deployed_at=at,
         updated_at=at if serves else row.finished_at or at,
         is_replay=True,
+        environment_sha256=bound.environment_sha256,
     )
 
 

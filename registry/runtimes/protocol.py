@@ -36,6 +36,9 @@ class Model(Protocol):
 class Runtime(Protocol):
     """One kind of model; the module that defines it imports ML libraries only inside these methods.
 
+    Model hosts load it, which may run any Python from 3.9 on, and have the standard library and the libraries of their
+    models alone: so it imports nothing else, and needs no later Python.
+
     To add one, add a module to `registry.runtimes` that has an instance as `RUNTIME`; the module's
     name is the runtime's name.
     """

@@ -40,6 +40,8 @@ class Candidate:
     salt: str
     #: One of `rollout_plan.ON_FAILURE`.
     on_failure: str
+    #: The environment that it runs in; None is the worker's own.
+    environment_sha256: str | None = None
 
 
 def view(row: CandidateRow) -> Candidate:
@@ -59,6 +61,7 @@ def view(row: CandidateRow) -> Candidate:
         shadow_share=row.shadow_share,
         salt=row.salt,
         on_failure=row.on_failure,
+        environment_sha256=bound.environment_sha256,
     )
 
 

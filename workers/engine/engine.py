@@ -19,10 +19,14 @@ from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
 from registry.deployments import DesiredDeployment
+from registry.environments import environment
+from registry.environments.cache import EnvironmentCache
+from registry.environments.environment import Environment
 from registry.judging import evaluations
 from registry.settings import load as registry_settings
 from workers import keys
 from workers.engine.context import Context
+from workers.engine.environments import Environments
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
@@ -208,6 +212,7 @@ class Engine:
             event_buffer=self._event_buffer,
             launcher=HostLauncher(self._settings.host_threads),
             artifacts=ArtifactCache(registry.artifact_cache_dir, store, registry.artifact_cache_max_bytes),
+            environments=Environments(EnvironmentCache(registry), self._environment),
             is_revoked=self._is_revoked,
             counters=self.counters,
             memory=self._budget,
@@ -224,6 +229,11 @@ class Engine:
         with default_database().session() as session:
             replays = evaluations.desired(session, self._settings.worker_group)
             return [*deployments.desired(session, self._settings.worker_group), *replays]
+
+    @staticmethod
+    def _environment(sha256: str) -> Environment:
+        with default_database().session() as session:
+            return environment.get(session, sha256)
 
     async def _report(self, context: Context) -> None:
         """Write this worker's report at every change, and at an interval."""
@@ -280,6 +290,7 @@ class Engine:
                 await reports.remove(context.records, self._worker_name)
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("some jobs stay leased until the leases of this worker expire: %r", error)
+        await asyncio.to_thread(context.environments.close)
         await asyncio.to_thread(context.launcher.close)
 
     async def _finish(self, endpoints: list[Endpoint]) -> None:

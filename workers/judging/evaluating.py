@@ -243,7 +243,9 @@ class _Run:
                 if error := seen.load_error(arm):
                     self._end(evaluations.fail, f"No worker can load {self._named(arm)}: {error}")
                     return False
-            if time.time() >= ends_at:
+            if seen.is_building:  # which has a time limit of its own
+                ends_at = time.time() + load().load_timeout_s + _START_S
+            elif time.time() >= ends_at:
                 self._end(evaluations.fail, self._why_not_ready(seen, wanted))
                 return False
             self._keep()

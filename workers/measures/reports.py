@@ -27,6 +27,8 @@ class HostsState(StrEnum):
 
     #: Fetching the artifact, loading the model or warming up.
     LOADING = "loading"
+    #: Building the environment of the version; `building` has the step.
+    BUILDING = "building environment"
     #: Takes jobs.
     READY = "ready"
     #: Failed to load; `error` has the reason.
@@ -67,6 +69,8 @@ class VersionReport(TypedDict):
     arm: NotRequired[str]
     #: Warnings of the model's libraries about the versions that it was made with; missing in earlier releases.
     warnings: NotRequired[list[str]]
+    #: The step of building the environment; missing unless it is being built.
+    building: NotRequired[str]
 
 
 class PaceReport(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 _MESSAGE_LIMIT = 2_000
@@ -25,6 +26,8 @@ def with_traceback(error: BaseException) -> str:
 def remedy(error: BaseException) -> str:
     """Return the remedy for code that is missing in this process, as sentences to append; else ""."""
     text = _message(error)
+    if isinstance(error, ModuleNotFoundError) and sys.flags.isolated:  # a host in an environment
+        return ". Add what is missing to the requirements of the version's environment, and register it again."
     if isinstance(error, ModuleNotFoundError):
         return (
             ". Install what is missing where workers run, as a package or in a folder on PYTHONPATH. Your own code is "

@@ -23,7 +23,7 @@ from tests.support.service.ports import free_port
 
 TABLES = {
     *("models", "model_versions", "model_aliases", "alias_moves", "model_tags"),
-    *("deployments", "deployment_changes", "api_keys"),
+    *("deployments", "deployment_changes", "api_keys", "environments"),
     *("candidates", "evaluations", "shadows", "rollouts", "rollout_events", "webhook_subscriptions"),
 }
 

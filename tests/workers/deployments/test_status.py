@@ -18,7 +18,7 @@ from workers.measures import reports
 from workers.measures.reports import HostsState, VersionReport
 from workers.platform.redis.client import connect
 
-LOADING, READY, FAILED, STOPPING, ASLEEP = HostsState
+LOADING, BUILDING, READY, FAILED, STOPPING, ASLEEP = HostsState
 #: For what no worker reports anything of.
 NOTHING = ()
 Versions = list[tuple[VersionReport, ...]]
@@ -48,6 +48,9 @@ def failed(revision: int = 1) -> VersionReport:
         ([], "deploying", "No worker of group 'default' is running"),
         ([NOTHING], "deploying", "being loaded"),
         ([(version_report(LOADING),)], "deploying", "being loaded"),
+        ([(version_report(BUILDING, building="installing 6 packages"),)], "building environment", "installing 6 pack"),
+        ([(ready(),), (version_report(BUILDING, building="installing"),)], "active", None),
+        ([(failed(),), (version_report(BUILDING, building="installing"),)], "building environment", "installing"),
         ([(ready(),)], "active", None),
         ([(ready(),), NOTHING], "active", None),
         ([(ready(),), (version_report(LOADING),)], "active", None),

@@ -18,7 +18,7 @@ from tests.support import interpreters
 from tests.workers.hosts.conftest import Hosts, Predicted
 from workers.errors import HostStartFailed
 from workers.hosts import frames
-from workers.hosts.worker_side.host import RemoteHost
+from workers.hosts.worker_side.host import LoadRequest, RemoteHost
 
 #: The other Pythons that are here, the earliest first, and always this one without any library.
 PYTHONS = ["bare", *sorted(interpreters.others(), key=lambda name: (len(name), name))]
@@ -82,6 +82,18 @@ def test_two_pythons_serve_beside_each_other(own_hosts: Hosts) -> None:
     assert len({psutil.Process(host.pid).exe() for host in hosts}) == 2
     for each in hosts:
         own_hosts.run(each.stop())
+
+
+@pytest.mark.slow
+def test_a_package_that_an_environment_lacks_is_one_of_its_requirements(own_hosts: Hosts, tmp_path: Path) -> None:
+    python = getattr(sys, "_base_executable", sys.executable)
+    (tmp_path / "model").write_bytes(b"\x80\x04cabsent\ngreet\n.")
+    request = LoadRequest(str(tmp_path / "model"), "python", {}, {"kind": "scalar", "dtype": "float"}, None)
+    for place, remedy in ((python, "requirements of the version's environment"), (None, "where workers run")):
+        host = own_hosts.run(own_hosts.launcher.spawn("python", None, place))
+        with pytest.raises(HostStartFailed, match=f"No module named 'absent'.*{remedy}"):
+            own_hosts.run(host.load(request, 60))
+        own_hosts.run(host.stop())
 
 
 @pytest.mark.slow

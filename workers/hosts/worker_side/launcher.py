@@ -267,7 +267,7 @@ class _Forkserver:
         # A second descriptor, because asyncio closes the one that it reads.
         reader, writer = await asyncio.open_unix_connection(sock=self._control.dup())
         try:
-            while line := await reader.readline():
+            while not self._unusable and (line := await reader.readline()):
                 what, _, rest = line.decode().strip().partition(" ")
                 self._handle_reply(what, rest)
         except ConnectionError:

@@ -10,7 +10,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, Example, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
-from api.cli.remote.models import aliases, mlflow_import
+from api.cli.remote.models import aliases, environments, mlflow_import
 from api.client.errors import SettingsWrong
 
 
@@ -34,6 +34,7 @@ models.add_command(aliases.tag)
 @click.option("--signature", type=JsonValue(), help="The input signature, if no example says enough.")
 @click.option("--version", help="The version's name.  [default: the next number]")
 @click.option("--metadata", type=Assignment(), multiple=True, help="Any information to store with it; repeatable.")
+@environments.options
 @calls_service
 def register(
     client: Client,
@@ -43,6 +44,8 @@ def register(
     runtime: str | None,
     options: tuple[tuple[str, Any], ...],
     metadata: tuple[tuple[str, Any], ...],
+    python: str | None,
+    requirements: Path | None,
     **described: Any,
 ) -> None:
     """Register the file ARTIFACT as a new version of the model NAME.
@@ -60,8 +63,10 @@ def register(
       queuecast models register churn churn.onnx --input-example @row.json
       queuecast models register churn churn.ubj --option classes='["stays", "leaves"]' \\
           --input-example @row.json
+      queuecast models register churn old.joblib --input-example @row.json --requirements requirements.txt
     """
     described |= {"runtime_options": dict(options), "metadata": dict(metadata)}
+    described["environment"] = environments.wanted(python, requirements)
     if artifact.is_dir():
         _import(client, output, name, artifact, runtime, described)
         return
@@ -77,6 +82,7 @@ def register(
     output.line(f"Registered {registered['model_name']} version {version}.")
     if registered.get("runtime_reason"):
         output.note(f"Its runtime is {registered['runtime']}: {registered['runtime_reason']}.")
+    environments.note(output, registered)
     output.note(f"Deploy it with: queuecast deploy {registered['model_name']} --version {version}")
 
 
@@ -183,4 +189,7 @@ def delete(client: Client, output: Output, name: str, version: str) -> None:
 def _version_facts(version: Document) -> Document:
     times = {"created_at": local_time(version.get("created_at"))}
     sizes = {"artifact_size_bytes": size(version.get("artifact_size_bytes"))}
-    return {**version, **times, **sizes}
+    environment = version.get("environment")
+    packages = f"Python {environment['python']}, {' '.join(environment['packages'])}" if environment else None
+    runs_in = {"environment": packages} if packages else {}
+    return {**version, **times, **sizes, **runs_in}
