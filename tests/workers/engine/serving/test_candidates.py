@@ -21,8 +21,9 @@ from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, with_fake_hosts
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
+from workers.engine.intake.messages import Dealt
 from workers.engine.serving.endpoint import Endpoint
-from workers.engine.serving.trials import copies
+from workers.engine.serving.trials import arm_counts, copies
 from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
 from workers.errors import JobArgumentsWrong
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
@@ -30,6 +31,7 @@ from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.judging import trial_figures
 from workers.measures import arms
+from workers.measures.counters import Kind
 
 TRIAL = "t1"
 
@@ -233,6 +235,21 @@ def test_an_input_that_fits_no_signature_counts_for_the_version_that_it_was_deal
         assert 0 < found.candidate.failed < 20
 
     serve(with_redis, fail_jobs)
+
+
+@pytest.mark.parametrize(("failure", "failures"), [(arms.ERRORS, 1), (arms.UNJUDGED, 0), (arms.UNSERVED, 0)])
+def test_a_job_that_is_cancelled_before_the_stable_version_has_it_counts_as_a_failure_alone(
+    store: redis.Redis, with_redis: WithRedis, failure: str, failures: int
+) -> None:
+    async def count(client: Redis) -> None:
+        made = context(client, intake=RecordingIntake())
+        job = queued_job("a", dealt=Dealt(TRIAL, arms.Arm.CANDIDATE, failure, fell_back=True))
+        arm_counts.count_ended(made, [(job, Kind.WITHDRAWN)])
+        await until_done(made.settle())
+        found = arms.read(TRIAL).candidate
+        assert (found.failures, found.met, found.fell_back) == (failures, 0, 0)
+
+    with_redis(count)
 
 
 def test_an_output_of_another_shape_never_reaches_the_caller(store: redis.Redis, with_redis: WithRedis) -> None:
