@@ -78,6 +78,13 @@ class NewEvaluation(RequestSchema):
     absolute_tolerance: float | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="Or by at most this. Default: 0.000001."
     )
+    probability_tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Probabilities agree if they differ by at most this, and the same class wins. Default: 0.05.",
+    )
     margin: float = Field(
         default=0.01,
         gt=0,

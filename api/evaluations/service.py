@@ -182,6 +182,7 @@ def _options(wanted: NewEvaluation) -> dict[str, Any]:
         "margin": wanted.margin,
         "relative_tolerance": wanted.tolerance,
         "absolute_tolerance": wanted.absolute_tolerance,
+        "probability_tolerance": wanted.probability_tolerance,
     }
     return {
         "max_jobs": wanted.max_jobs,
