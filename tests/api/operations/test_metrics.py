@@ -33,7 +33,7 @@ def test_what_waits_and_what_nobody_serves_is_shown(client: Client, adding: View
     assert found.value("queuecast_oldest_job_age_seconds", endpoint="adding") >= 0
     assert found.value("queuecast_workers", group="default") == 0
     assert found.by("state", "queuecast_deployment_state", endpoint="adding") == {
-        "deploying": 1, "active": 0, "degraded": 0, "failed": 0, "draining": 0, "parked": 0,
+        "deploying": 1, "building environment": 0, "active": 0, "degraded": 0, "failed": 0, "draining": 0, "parked": 0,
     }  # fmt: skip
     assert found.by("part", "queuecast_up") == {"redis": 1, "registry": 1}
 
