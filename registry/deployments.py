@@ -542,6 +542,6 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         updated_at=row.updated_at,
         followed_alias=row.followed_alias,
         candidate=candidates.view(row.candidate) if row.candidate else None,
-        built_with=libraries.noted(bound.details),
+        built_with=libraries.recorded(bound.details),
         environment_sha256=bound.environment_sha256,
     )

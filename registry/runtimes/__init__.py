@@ -36,6 +36,12 @@ def libraries_here() -> dict[str, str]:
     return libraries.installed({each for runtime in _all().values() for each in runtime.libraries})
 
 
+def stores_pickles(name: str) -> bool:
+    """Whether artifacts of a runtime are pickles, which depend on the releases of Python and libraries."""
+    runtime = _all().get(name)
+    return runtime is not None and "cloudpickle" in runtime.libraries
+
+
 def get(name: str) -> Runtime:
     """Return a runtime. Raises RuntimeUnknown."""
     try:

@@ -26,7 +26,7 @@ def installed(libraries: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def noted(metadata: Mapping[str, Any]) -> dict[str, str]:
+def recorded(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return the versions that a model version's metadata has; metadata are free, so others are left out."""
     found = metadata.get(BUILT_WITH)
     if not isinstance(found, Mapping):

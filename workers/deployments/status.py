@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry import runtimes
 from registry.deployments import DesiredDeployment, Intent
 from registry.runtimes import libraries
 from workers import keys
@@ -207,7 +208,8 @@ def _view(
 def _warnings(desired: DesiredDeployment, workers: Sequence[WorkerReport], seen: list[_Seen]) -> list[str]:
     """Return how the libraries of the group's workers differ from the model's, and what those libraries warn of."""
     libraries_of = [each.get("libraries", {}) for each in workers if each["worker_group"] == desired.worker_group]
-    built_with = desired.built_with if desired.environment_sha256 is None else {}
+    depends = desired.environment_sha256 is None and runtimes.stores_pickles(desired.runtime)
+    built_with = desired.built_with if depends else {}
     different = [text for here in libraries_of for text in libraries.differences(built_with, here)]
     hosts = [version for each in seen if (version := each.at(desired.revision))]
     of_hosts = [text for version in hosts for text in version.get("warnings", [])]

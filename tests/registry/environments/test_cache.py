@@ -25,6 +25,8 @@ from tests.support.service.environment import REPOSITORY
 from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel
 
+pytestmark = pytest.mark.slow
+
 #: Builds an environment as a worker does: Python and lock are the arguments; each step is a line.
 BUILDER = """
 import sys

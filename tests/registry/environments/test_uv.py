@@ -34,7 +34,9 @@ def test_uv_gets_its_own_variables_and_the_index_but_no_secret_of_the_service(
     assert [each for each in variables if SECRET in each] == [f"UV_DEFAULT_INDEX={index}"]
 
 
-def test_without_uv_it_is_said_so(allowed: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_uv_the_error_says_that_it_is_missing(
+    allowed: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "uv", None)
     with pytest.raises(EnvironmentUnresolvable, match="uv is not installed"):
         locked({"requirements": ["greeting"]}, allowed)

@@ -32,8 +32,8 @@ def test_a_library_of_another_release_is_named_with_both_versions(here: dict[str
 
 @pytest.mark.parametrize("built_with", [None, "1.5", ["python"], {"python": 3.11}, {"python": None}])
 def test_metadata_that_hold_anything_else_under_this_name_are_no_versions(built_with: Any) -> None:
-    assert libraries.noted({"built_with": built_with}) == {}
-    assert libraries.noted({}) == {}
+    assert libraries.recorded({"built_with": built_with}) == {}
+    assert libraries.recorded({}) == {}
 
 
 def test_a_model_that_is_made_here_differs_in_nothing() -> None:

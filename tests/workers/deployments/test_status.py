@@ -272,7 +272,12 @@ def test_a_view_warns_of_libraries_that_differ_on_the_workers_of_its_group(with_
     [found] = status.views([replace(deployment(), built_with=made_with)])
     [warning] = found["warnings"]
     assert "scikit-learn 1.5.2, and the workers have 1.9.0" in warning
-    assert status.views([deployment()])[0]["warnings"] == []
+    others = [
+        deployment(),
+        replace(deployment(), built_with=made_with, runtime="onnx"),
+        replace(deployment(), built_with=made_with, environment_sha256="0" * 64),
+    ]
+    assert [each["warnings"] for each in status.views(others)] == [[], [], []]
 
 
 def test_a_view_has_the_warnings_of_the_hosts_that_serve_it(with_redis: WithRedis) -> None:
