@@ -470,7 +470,7 @@ class RuntimeUndetected(RegistryError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"{reason} Name its runtime: sklearn (estimators), python (any object with predict, or a function), onnx, "
-            "skops, xgboost, lightgbm or catboost; or import an MLflow folder."
+            "skops, xgboost, lightgbm, catboost or torch; or import an MLflow folder."
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.service.environment import REPOSITORY, clean_environment
 
 MACHINE_LEARNING = {"numpy", "scipy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "skops", "pandas"}
-MACHINE_LEARNING |= {"xgboost", "lightgbm", "catboost"}
+MACHINE_LEARNING |= {"xgboost", "lightgbm", "catboost", "torch"}
 WEB = {"flask", "werkzeug"}
 ENGINE = {"workers.engine", "workers.hosts"}
 

@@ -60,7 +60,7 @@ class Registration(RequestSchema):
         default=None,
         description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`. By default it is found from the "
         "artifact, whose code is not run: an ONNX model, a file of skops, XGBoost, LightGBM or CatBoost, a "
-        "pickle of an estimator or of a function.",
+        "program of PyTorch, a pickle of an estimator or of a function.",
     )
     runtime_options: dict[str, Any] = Field(default_factory=dict)
     signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")

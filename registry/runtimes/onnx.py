@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -10,12 +10,29 @@ from typing import Any
 
 from registry.artifacts import archives
 from registry.errors import ModelLoadFailed, OutputInvalid, RuntimeUnavailable
-from registry.runtimes.inputs.onnx_inputs import Feed, with_storages
 from registry.runtimes.inputs.rows import predict_alike, predict_in_batches_of
+from registry.runtimes.inputs.tensors import Declared, Feed, with_storages
 from registry.runtimes.options import Options, integer, option, text_or_null, texts
 from registry.runtimes.outputs import to_json
 from registry.runtimes.protocol import Described
 from registry.signatures.layout import InputLayout
+
+#: Element types of onnxruntime, and their dtypes in numpy.
+_ARRAY_DTYPES: Mapping[str, str] = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+    "tensor(string)": "object",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class OnnxModel:
     def __init__(self, session: Any, options: OnnxOptions, signature: InputLayout) -> None:
         """Take a session. Raises ModelLoadFailed if the signature or the options don't match it."""
         self._session = session
-        self._feed = Feed(session.get_inputs(), signature)
+        self._feed = Feed(_declared(session), signature)
         known = [each.name for each in session.get_outputs()]
         unknown = sorted(set(options.outputs) - set(known))
         if unknown:
@@ -111,8 +128,17 @@ class OnnxRuntime:
         settings = library.SessionOptions()
         settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = library.InferenceSession(artifact, settings, providers=["CPUExecutionProvider"])
-        Feed(session.get_inputs(), signature)
-        return with_storages(session.get_inputs(), signature)
+        declared = _declared(session)
+        Feed(declared, signature)
+        return with_storages(declared, signature)
+
+
+def _declared(session: Any) -> Sequence[Declared]:
+    inputs = session.get_inputs()
+    strange = sorted({each.type for each in inputs if each.type not in _ARRAY_DTYPES})
+    if strange:
+        raise ModelLoadFailed(f"The model takes {', '.join(strange)}, which can't be converted from JSON.")
+    return [Declared(each.name, _ARRAY_DTYPES[each.type], each.shape) for each in inputs]
 
 
 def _library() -> ModuleType:

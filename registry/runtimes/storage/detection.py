@@ -68,6 +68,8 @@ def _of_archive(artifact: IO[bytes]) -> Detected:
         raise RuntimeUndetected("The file ends as an archive, but its table of contents can't be read.") from error
     if "schema.json" in names:
         return Detected("skops", "the file is an archive of skops")
+    if (kind := formats.program_of_torch(names)) is not None:
+        return Detected("torch", f"the file is a program of PyTorch ({kind})")
     if any(each.rpartition("/")[2] == "MLmodel" for each in names):
         raise RuntimeUndetected("The file is an archive of an MLflow folder, which is imported.")
     raise RuntimeUndetected("The file is an archive.")

@@ -93,7 +93,7 @@ def test_functions_and_estimators_that_have_their_code_with_them_are_recognised(
 def test_what_could_be_anything_is_refused_with_the_runtimes_to_choose_from(content: bytes, words: str) -> None:
     with pytest.raises(RuntimeUndetected, match=words) as refused:
         detected(content)
-    names = ("sklearn", "python", "onnx", "skops", "xgboost", "lightgbm", "catboost")
+    names = ("sklearn", "python", "onnx", "skops", "xgboost", "lightgbm", "catboost", "torch")
     assert all(name in str(refused.value) for name in names)
 
 

@@ -56,7 +56,4 @@ def test_hosts_have_the_library_from_the_start_and_keep_to_their_threads(
         assert hosts.predict(host, MANY.tolist(), len(MANY)).outputs == fitted.predict(MANY).tolist()
         assert psutil.Process(host.pid).num_threads() <= threads
     forkserver = psutil.Process(psutil.Process(host.pid).ppid())
-    # A process with threads of OpenMP would be unsafe to fork. That of pyarrow's allocator stops for a fork.
-    names = [(Path(f"/proc/{forkserver.pid}/task") / str(each.id) / "comm") for each in forkserver.threads()]
-    assert {each.read_text().strip() for each in names} <= {"jemalloc_bg_thd", forkserver.name()}
     assert library in {Path(each.path).parent.parent.name for each in forkserver.memory_maps()}

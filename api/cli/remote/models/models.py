@@ -26,8 +26,8 @@ models.add_command(aliases.tag)
 @models.command()
 @click.argument("name")
 @click.argument("artifact", type=click.Path(exists=True, path_type=Path))
-@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops, xgboost, lightgbm, catboost.  "
-              "[default: found from the file]")  # fmt: skip
+@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops, xgboost, lightgbm, catboost, "
+              "torch.  [default: found from the file]")  # fmt: skip
 @click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
 @click.option("--input-example", type=Example(), help="One input, or @FILE.csv with rows (needs pandas); the signature "
               "is taken from it.")  # fmt: skip
@@ -51,9 +51,9 @@ def register(
     """Register the file ARTIFACT as a new version of the model NAME.
 
     The runtime of scikit-learn's estimators (.joblib, .pkl), of functions that cloudpickle has stored, of .onnx and
-    .skops files, and of the own formats of XGBoost (.json, .ubj), LightGBM (.txt) and CatBoost (.cbm) is found from
-    the file, whose code is not run for that. A folder of MLflow is imported (import-mlflow). Loading a pickled model
-    runs its code, so register only what you trust.
+    .skops files, of the own formats of XGBoost (.json, .ubj), LightGBM (.txt) and CatBoost (.cbm), and of programs of
+    PyTorch (TorchScript, .pt2) is found from the file, whose code is not run for that. A folder of MLflow is imported
+    (import-mlflow). Loading a pickled model runs its code, so register only what you trust.
 
     \b
     Examples:
