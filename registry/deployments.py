@@ -504,8 +504,8 @@ def _named_version(  # noqa: PLR0913 - what a deploy may name
 
 
 def _version_of(session: Session, row: DeploymentRow) -> str:
-    """Return the version of an endpoint, or that of the alias that it follows, which may have moved meanwhile."""
-    if row.followed_alias is None or (row.intent is Intent.SERVE and row.settings.get("rollout") is not None):
+    """Return the version of an endpoint, or that of the alias that it follows if its moves are swaps."""
+    if row.followed_alias is None or row.settings.get("rollout") is not None:
         return row.version  # with a rollout, the alias may name a version that is on trial, or that has failed
     try:
         return aliases.find(session, row.model_name, row.followed_alias).version

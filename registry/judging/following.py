@@ -19,7 +19,7 @@ from registry.judging import rollouts, shadows
 from registry.rollout_plan import FollowedRollout
 from registry.trials import trials
 
-#: Undeployed endpoints follow with their next deploy.
+#: Undeployed endpoints serve no version.
 _FOLLOWING = (Intent.SERVE, Intent.PARK)
 
 
@@ -138,10 +138,12 @@ def _careful(session: Session, model_name: str, alias: str) -> list[DesiredDeplo
 
 
 def _end_other(session: Session, desired: DesiredDeployment, alias: str, version: str, actor: str | None) -> bool:
-    """End the trial of an endpoint unless it is a rollout of this version; return whether there was one to end."""
+    """End the trial of an endpoint that is in the way of this version; return whether there was one."""
     trial = trials.active(session, desired.endpoint_name)
     if trial is None or (trial.kind, trial.version) == ("rollout", version):
         return False
+    if trial.kind == "shadow" and desired.version == version:
+        return False  # nothing takes its place
     reason = f"The alias {alias} was moved to version {version}."
     if trial.kind == "rollout":
         rollouts.abort(session, rollouts.find(session, trial.id), reason, actor=actor, is_strict=False)

@@ -117,7 +117,7 @@ def _try_again_later(mine: Hold, error: Exception) -> None:
     with default_database().session() as session:
         found = evaluations.find(session, mine.evaluation_id)
         tries = int(found.progress.get("tries", 0)) + 1
-        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (tries - 1))
+        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries - 1, 10))
         is_over = found.is_open and tries >= MOST_TRIES
         if not is_over:
             # What is left of an ended one must be removed some day: its sample has inputs.

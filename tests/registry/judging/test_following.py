@@ -118,6 +118,23 @@ def test_a_shadow_ends_for_the_rollout(session: Session) -> None:
     assert shadows.latest(session, "e").state == "stopped"
 
 
+def test_a_shadow_goes_on_if_the_alias_comes_back_to_what_is_served(session: Session) -> None:
+    move(session, "2")
+    rollouts.abort(session, rollouts.latest(session, "e"), None)
+    shadows.create(session, "e", "3", 1.0)
+    assert move(session, "1") == Followed([], [], [])
+    assert shadows.latest(session, "e").state == "running"
+
+
+def test_a_deploy_after_an_undeploy_serves_no_version_that_was_not_rolled_out(session: Session) -> None:
+    move(session, "2")
+    deployments.undeploy(session, "e")
+    assert rollouts.latest(session, "e").state == "aborted"
+    again = deployments.deploy(session, "m", endpoint_name="e")
+    assert (again.version, again.followed_alias) == ("1", "champion")
+    assert standing(session).text == "follows champion → version 2, aborted; serves 1"
+
+
 def test_a_parked_endpoint_is_bound_at_once(session: Session) -> None:
     deployments.undeploy(session, "e", "park")
     assert move(session, "2").swapped == ["e"]
