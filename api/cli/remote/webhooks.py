@@ -88,9 +88,7 @@ def redeliver(client: Client, output: Output, job_ids: tuple[str, ...]) -> None:
 
 @webhooks.command()
 @click.argument("receiver", metavar="RECEIVER")
-@click.option(
-    "--event", "events", multiple=True, help="A kind, such as rollout.aborted; repeatable.  [default: all]"
-)
+@click.option("--event", "events", multiple=True, help="A kind, such as rollout.aborted; repeatable.  [default: all]")
 @click.option("--endpoint", "endpoint_names", multiple=True, help="Only events of this endpoint; repeatable.")
 @calls_service
 def subscribe(
