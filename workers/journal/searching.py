@@ -6,8 +6,8 @@ does not exist, and reads no column of a file that has no job of this client wit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,8 @@ from workers.platform.redis.client import records_client
 
 #: A longer stream is not searched: the background process moves it first.
 SEARCHED_STREAM_BYTES = 32 * 1024 * 1024
+#: How often the files are listed while they are merged.
+_MOST_LISTINGS = 5
 _filters = FilterCache()
 
 
@@ -80,12 +82,19 @@ def _in_stream() -> Iterator[tuple[str, str, str | None]]:
 
 
 def _in_files(job_ids: set[str], owner: str | None, among: Collection[str] | None) -> dict[str, KeptJob]:
-    found, left = dict[str, KeptJob](), set(job_ids)
-    files, _ = dataset.current(dataset.files())
-    for file in sorted(files, key=lambda each: each.day, reverse=True):
-        wanted = among is None or file.endpoint_name in among
-        if left and wanted and _may_have(file, [job_filter.entry(each, owner) for each in left]):
-            for job_id, its_owner in _ids(file):
+    found, left, is_gone = dict[str, KeptJob](), set(job_ids), True
+    for _ in range(_MOST_LISTINGS):
+        if not (left and is_gone):
+            break
+        is_gone, (files, _covered) = False, dataset.current(dataset.files())
+        for file in sorted(files, key=lambda each: each.day, reverse=True):
+            wanted = among is None or file.endpoint_name in among
+            if not (left and wanted and _may_have(file, [job_filter.entry(each, owner) for each in left])):
+                continue
+            table = dataset.read(file, ("job_id", "owner"))
+            # If a file is gone, another one has its rows.
+            is_gone = is_gone or table is None
+            for job_id, its_owner in _ids(table):
                 if job_id in left and owner in (None, its_owner):
                     left.discard(job_id)
                     found[job_id] = KeptJob(file.endpoint_name, its_owner)
@@ -101,17 +110,14 @@ def _may_have(file: JournalFile, entries: Sequence[bytes]) -> bool:
     known = _filters.get(file)
     if known is None:
         with dataset.store().reading(file.name) as content:
-            if content is None:
-                return False
-            known = job_filter.read(content)
+            known = None if content is None else job_filter.read(content)
         if known is None:
-            return True  # a file without a filter
+            return True  # a file without a filter, or one that is gone, which a reader sees
         _filters.put(file, known)
     return job_filter.may_have(known, entries)
 
 
-def _ids(file: JournalFile) -> Iterator[tuple[str, str | None]]:
-    table = dataset.read(file, ("job_id", "owner"))
+def _ids(table: Any) -> Iterable[tuple[str, str | None]]:
     if table is None:
-        return iter(())
+        return ()
     return zip(table.column("job_id").to_pylist(), table.column("owner").to_pylist(), strict=True)

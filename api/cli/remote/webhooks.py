@@ -87,16 +87,14 @@ def redeliver(client: Client, output: Output, job_ids: tuple[str, ...]) -> None:
 
 
 @webhooks.command()
-@click.argument("url")
-@click.option(
-    "--event", "events", multiple=True, help="A kind, such as rollout.aborted; repeatable.  [default: all]"
-)
+@click.argument("receiver", metavar="RECEIVER")
+@click.option("--event", "events", multiple=True, help="A kind, such as rollout.aborted; repeatable.  [default: all]")
 @click.option("--endpoint", "endpoint_names", multiple=True, help="Only events of this endpoint; repeatable.")
 @calls_service
 def subscribe(
-    client: Client, output: Output, url: str, events: tuple[str, ...], endpoint_names: tuple[str, ...]
+    client: Client, output: Output, receiver: str, events: tuple[str, ...], endpoint_names: tuple[str, ...]
 ) -> None:
-    """Let URL get a signed webhook for each event of rollouts, shadows and evaluations.
+    """Let the URL RECEIVER get a signed webhook for each event of rollouts, shadows and evaluations.
 
     \b
     Kinds of events:
@@ -104,7 +102,7 @@ def subscribe(
       shadow.ended, evaluation.finished
     """
     given = {"events": list(events), "endpoint_names": list(endpoint_names)}
-    wanted = {"url": url, **{name: value for name, value in given.items() if value}}
+    wanted = {"url": receiver, **{name: value for name, value in given.items() if value}}
     made = client.post("/webhooks/subscriptions", wanted)
     if output.as_json:
         output.document(made)

@@ -12,7 +12,7 @@ import pytest
 from tests.workers.journal.conftest import NOON, End
 from tests.workers.stand_ins import deployment
 from workers.journal import forgetting, moving, searching
-from workers.journal.files import dataset, job_filter
+from workers.journal.files import dataset, job_filter, upkeep
 from workers.journal.files.job_filter import FilterCache
 from workers.journal.files.writer import writing
 from workers.journal.forgetting import Which
@@ -62,6 +62,21 @@ def test_only_files_that_may_have_a_job_are_read(end: End, journal_dir: Path, mo
     read.clear()
     assert searching.search(["none"]) == {}
     assert len(read) <= 1
+
+
+def test_a_job_is_found_while_files_are_merged(end: End, journal_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        end([f"job-{number}"], at=NOON - 86_400)
+        moved()
+    listed = dataset.files()
+    assert len(listed) == 3
+    with writing() as writer:
+        upkeep.compact(writer, upkeep.today())
+    assert len(dataset.files()) == 1
+    listings = [listed]
+    files = dataset.files
+    monkeypatch.setattr(dataset, "files", lambda *of: listings.pop() if listings else files(*of))
+    assert searching.search(["job-1"]).keys() == {"job-1"}
 
 
 def test_files_keep_a_filter_when_jobs_are_forgotten(end: End, journal_dir: Path) -> None:
