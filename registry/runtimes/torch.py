@@ -95,8 +95,9 @@ class TorchRuntime:
     """Stores and loads programs with PyTorch, on the CPU."""
 
     libraries: tuple[str, ...] = ("torch", "numpy")
-    #: PyTorch starts no thread when it is imported, so that a fork is safe; the last one takes longest.
-    preloaded: tuple[str, ...] = ("numpy", "torch", "torch.export.pt2_archive._package")
+    #: PyTorch starts no thread when it is imported, so that a fork is safe. The last two are what `torch.export.load`
+    #: imports, for two seconds.
+    preloaded: tuple[str, ...] = ("numpy", "torch", "torch.export.pt2_archive._package", "torch.export._trace")
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return checked options in the form that is stored. Raises RuntimeOptionsInvalid."""
