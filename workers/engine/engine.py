@@ -31,7 +31,7 @@ from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
 from workers.engine.memory.budget import MemoryBudget
-from workers.engine.memory.limit import limit_bytes
+from workers.engine.memory.limit import MARGIN_SHARE, limit_bytes
 from workers.engine.memory.meter import MemoryMeter
 from workers.engine.reconciler import Reconciler
 from workers.engine.scaling.scaler import Scaler
@@ -203,7 +203,8 @@ class Engine:
         registry = registry_settings()
         store = ArtifactStore(registry.artifacts_url)
         most_bytes = limit_bytes(self._settings.worker_memory_mb)
-        self._budget = MemoryBudget(most_bytes, lambda: list(self.endpoints.values()))
+        margin_bytes = int((most_bytes or 0) * MARGIN_SHARE)
+        self._budget = MemoryBudget(most_bytes, margin_bytes, lambda: list(self.endpoints.values()))
         return Context(
             worker_name=self._worker_name,
             settings=self._settings,

@@ -1,8 +1,8 @@
 """Hands out the memory of one worker to model hosts, and ends idle hosts when others need room.
 
-What hosts use is measured as PSS, so that pages that they share count once. What another host adds is its private
-memory. Until a host has reached what its version is known to need, the rest is kept for it. Belongs to one event loop;
-reads no process and no Redis.
+What is in use is what hosts share with their forkservers (all their PSS without the private parts), which changes
+slowly, and the private memory of each host, which is also what another host adds. Until a host has reached what its
+version is known to need, the rest is kept for it. Belongs to one event loop; reads no process and no Redis.
 """
 
 from __future__ import annotations
@@ -72,14 +72,7 @@ class Claim:
 
     @property
     def charged_bytes(self) -> int:
-        """What it uses, and what is kept for it."""
-        if self.usage is None:
-            return self.need.host_bytes
-        return self.usage.pss_bytes + max(0, self.need.host_bytes - self.usage.private_bytes)
-
-    @property
-    def freed_bytes(self) -> int:
-        """What its end frees."""
+        """What it has alone, and what is kept for it; its end frees this."""
         return max(self.need.host_bytes, self.usage.private_bytes if self.usage else 0)
 
 
@@ -96,21 +89,21 @@ class MemoryBudget:
     """The memory of one worker's hosts; without a limit each claim is granted."""
 
     limit_bytes: int | None = None
+    #: What stays free of it for errors of measurements.
+    margin_bytes: int = 0
     #: Returns the endpoints that may be put to sleep.
     sleepers: Callable[[], Sequence[Sleeper]] = tuple
     #: How many endpoints were put to sleep because others needed room.
     evictions: int = 0
-    #: What the forkservers use.
-    _base_bytes: int = 0
-    #: The parts of shared pages that exited hosts leave to others, until the next measurement.
-    _left_bytes: int = 0
+    #: What hosts share, and what forkservers have; None before the first measurement.
+    shared_bytes: int | None = None
     _claims: set[Claim] = field(default_factory=set)
     _waiters: list[_Waiter] = field(default_factory=list)
 
     @property
     def used_bytes(self) -> int:
         """What hosts and forkservers use, and what is kept for hosts."""
-        return self._base_bytes + self._left_bytes + sum(each.charged_bytes for each in list(self._claims))
+        return (self.shared_bytes or 0) + sum(each.charged_bytes for each in list(self._claims))
 
     @property
     def claims(self) -> list[Claim]:
@@ -130,7 +123,7 @@ class MemoryBudget:
     def has_room(self, need: Need) -> bool:
         """Whether another host fits without an end of others."""
         return self.limit_bytes is None or (
-            not self._waiters and self.used_bytes + need.host_bytes <= self.limit_bytes
+            not self._waiters and self.used_bytes + need.host_bytes <= self.limit_bytes - self.margin_bytes
         )
 
     async def claim(self, claim: Claim, on_wait: Callable[[str | None], None]) -> Claim:
@@ -160,23 +153,20 @@ class MemoryBudget:
 
     def release(self, claim: Claim) -> None:
         """End the claim of a host that has exited, or didn't start."""
-        if claim not in self._claims:
-            return
-        self._claims.remove(claim)
-        if claim.usage is not None:
-            self._left_bytes += max(0, claim.usage.pss_bytes - claim.usage.private_bytes)
-        self.serve_waiters()
+        if claim in self._claims:
+            self._claims.remove(claim)
+            self.serve_waiters()
 
-    def measured(self, usages: Mapping[int, MemoryUsage], base_bytes: int | None = None) -> None:
-        """Record what hosts use, by pid; with `base_bytes`, those are all, and the forkservers use this."""
+    def measured(self, usages: Mapping[int, MemoryUsage], shared_bytes: int | None = None) -> None:
+        """Record what hosts use, by pid, and what they share, if that is known."""
         for each in self._claims:
             usage = None if each.pid is None else usages.get(each.pid)
             if usage is not None:
                 each.usage = usage
                 if each.usage.private_bytes > each.need.host_bytes:
                     each.need = Need(each.usage.private_bytes, is_measured=True)
-        if base_bytes is not None:
-            self._base_bytes, self._left_bytes = base_bytes, 0
+        if shared_bytes is not None:
+            self.shared_bytes = shared_bytes
 
     def relieve(self) -> None:
         """Get back under the limit: end idle hosts, or a host that loads a version that needs more than was guessed."""
@@ -185,7 +175,7 @@ class MemoryBudget:
             return
         loading = [each for each in self._claims if each.kill is not None and each.usage is not None]
         if loading and (limit := self.limit_bytes) is not None:
-            most = max(loading, key=lambda each: each.freed_bytes)
+            most = max(loading, key=lambda each: each.charged_bytes)
             kill, most.kill, most.is_refused = most.kill, None, True
             assert kill is not None  # noqa: S101 - those without are left out
             kill(f"the worker's memory is used up: {mebibytes(self.used_bytes)} of {mebibytes(limit)} MiB.")
@@ -197,7 +187,7 @@ class MemoryBudget:
         ending_bytes, kept_bytes = self._ending_bytes(), 0
         for waiter in list(self._waiters):
             need_bytes = waiter.claim.need.host_bytes
-            free_bytes = self.limit_bytes - self.used_bytes - kept_bytes
+            free_bytes = self.limit_bytes - self.margin_bytes - self.used_bytes - kept_bytes
             short_bytes = need_bytes - free_bytes
             if short_bytes > ending_bytes and self._evict(short_bytes - ending_bytes, waiter.claim.endpoint_name):
                 ending_bytes = self._ending_bytes()
@@ -217,14 +207,14 @@ class MemoryBudget:
             waiter.granted.set_result(None)
 
     def _ending_bytes(self) -> int:
-        return sum(each.freed_bytes for each in self._claims if each.is_ending)
+        return sum(each.charged_bytes for each in self._claims if each.is_ending)
 
     def _evict(self, short_bytes: int, for_endpoint: str) -> bool:
         """Let endpoints sleep until so much will be free, least recently used first; False if that isn't enough."""
         bytes_of: dict[str, int] = {}
         for each in self._claims:
             if not each.is_ending:
-                bytes_of[each.endpoint_name] = bytes_of.get(each.endpoint_name, 0) + each.freed_bytes
+                bytes_of[each.endpoint_name] = bytes_of.get(each.endpoint_name, 0) + each.charged_bytes
         idle = [each for each in self.sleepers() if each.name in bytes_of and each.name != for_endpoint]
         chosen = least_recently_used([each for each in idle if each.can_sleep], bytes_of, short_bytes)
         for sleeper in chosen:
@@ -242,7 +232,7 @@ class MemoryBudget:
         )
 
     def _refuse_if_too_large(self, claim: Claim, limit_bytes: int) -> None:
-        most_bytes = limit_bytes - self._base_bytes
+        most_bytes = limit_bytes - self.margin_bytes - (self.shared_bytes or 0)
         if claim.need.host_bytes <= most_bytes:
             return
         if not claim.need.is_measured:
@@ -251,7 +241,7 @@ class MemoryBudget:
         raise HostStartFailed(
             f"A host of this version needs {mebibytes(claim.need.host_bytes)} MiB of memory, and this worker has "
             f"{mebibytes(most_bytes)} MiB for hosts: QUEUECAST_WORKER_MEMORY_MB is {mebibytes(limit_bytes)}, of which "
-            f"shared libraries take {mebibytes(self._base_bytes)}."
+            f"shared libraries take {mebibytes(self.shared_bytes or 0)}."
         )
 
 

@@ -8,6 +8,8 @@ from workers.engine.memory.budget import MEBIBYTE
 
 #: The rest is for the worker itself, the API and Redis, and for the kernel's cache.
 _SHARE = 0.8
+#: The share of a budget that stays free: what hosts use changes between two measurements.
+MARGIN_SHARE = 0.04
 #: cgroup v2 and v1.
 _CGROUP_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from tests.support.waiting import until
 from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
+from workers.engine.memory.meter import MemoryMeter
 from workers.errors import HostStartFailed
 from workers.hosts.processes import MemoryUsage
 
@@ -33,7 +36,7 @@ class Worker:
 
     def __init__(self, limit_mb: int) -> None:
         self.endpoints: list[FakeEndpoint] = []
-        self.budget = MemoryBudget(limit_mb * MEBIBYTE, lambda: self.endpoints)
+        self.budget = MemoryBudget(limit_mb * MEBIBYTE, sleepers=lambda: self.endpoints)
         self.reasons: list[str | None] = []
 
     async def has(self, name: str, size_mb: int, *, used_at: float = 0.0, can_sleep: bool = True) -> Claim:
@@ -150,7 +153,7 @@ def test_one_that_has_to_wait_for_busy_hosts_does_not_hold_up_others() -> None:
 
 def test_what_can_not_ever_fit_is_refused_with_the_figures_and_a_guess_is_tried() -> None:
     async def refuse(worker: Worker) -> None:
-        worker.budget.measured({}, base_bytes=20 * MEBIBYTE)
+        worker.budget.measured({}, shared_bytes=20 * MEBIBYTE)
         with pytest.raises(HostStartFailed, match="needs 90 MiB of memory, and this worker has 80 MiB for hosts"):
             await worker.claim("huge", 90)
         guess = await worker.claim("perhaps", 90, is_measured=False)
@@ -163,13 +166,12 @@ def test_shared_pages_count_once_and_what_a_host_will_need_is_kept_for_it() -> N
     async def measure(worker: Worker) -> None:
         first, second = await worker.has("a", 10), await worker.has("b", 30)
         first.pid, second.pid = 1, 2
-        worker.budget.measured({1: usage(15, 10), 2: usage(15, 10)}, base_bytes=10 * MEBIBYTE)
-        assert worker.budget.used_bytes == (10 + 15 + 15 + 20) * MEBIBYTE
-        # The pages that the two shared stay with the forkserver and the other one.
+        worker.budget.measured({1: usage(15, 12), 2: usage(15, 10)}, shared_bytes=20 * MEBIBYTE)
+        assert worker.budget.used_bytes == (20 + 12 + 30) * MEBIBYTE
         worker.budget.release(second)
-        assert worker.budget.used_bytes == (10 + 15 + 5) * MEBIBYTE
-        worker.budget.measured({1: usage(20, 10)}, base_bytes=10 * MEBIBYTE)
-        assert worker.budget.used_bytes == (10 + 20) * MEBIBYTE
+        assert worker.budget.used_bytes == (20 + 12) * MEBIBYTE
+        worker.budget.measured({1: usage(40, 20)})
+        assert worker.budget.used_bytes == (20 + 20) * MEBIBYTE
 
     run(measure)
 
@@ -212,3 +214,41 @@ def test_without_a_limit_all_is_granted() -> None:
         assert budget.has_room(Need(1 << 50))
 
     asyncio.run(grant())
+
+
+def test_a_margin_stays_free_for_errors_of_measurements() -> None:
+    async def keep(worker: Worker) -> None:
+        worker.budget.margin_bytes = 4 * MEBIBYTE
+        await worker.has("a", 50, can_sleep=False)
+        await worker.claim("b", 46)
+        assert not worker.budget.has_room(Need(MEBIBYTE))
+        with pytest.raises(HostStartFailed, match="needs 97 MiB of memory, and this worker has 96 MiB for hosts"):
+            await worker.claim("c", 97)
+
+    run(keep)
+
+
+def meter(worker: Worker, after_measure: Callable[[int], None] = lambda _pid: None) -> MemoryMeter:
+    """A meter of hosts that have 10 MiB alone and 5 MiB of shared pages each, beside a forkserver with 20 MiB."""
+
+    def measure(pid: int) -> MemoryUsage:
+        after_measure(pid)
+        return usage(15, 10) if pid < 100 else usage(20, 0)
+
+    versions: Any = SimpleNamespace(measured=AsyncMock())
+    return MemoryMeter(worker.budget, versions, measure, measure, lambda: [100])
+
+
+def test_what_hosts_share_is_measured_only_while_none_comes_or_goes() -> None:
+    async def look(worker: Worker) -> None:
+        first, second = await worker.has("a", 10), await worker.has("b", 10)
+        first.pid, second.pid = 1, 2
+        await meter(worker).look()
+        assert worker.budget.used_bytes == (20 + 5 + 5 + 10 + 10) * MEBIBYTE
+        gone = {2: second}
+        await meter(worker, lambda pid: worker.budget.release(gone.pop(pid)) if pid in gone else None).look()
+        assert worker.budget.used_bytes == (20 + 5 + 5 + 10) * MEBIBYTE
+        await meter(worker).look()
+        assert worker.budget.used_bytes == (20 + 5 + 10) * MEBIBYTE
+
+    run(look)

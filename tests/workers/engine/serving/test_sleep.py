@@ -222,7 +222,7 @@ class TwoEndpoints:
         self.context.measure_memory = lambda _pid: MemoryUsage(host_mb * MEBIBYTE, host_mb * MEBIBYTE)
         self.first = Endpoint(self.context, wanted())
         self.second = Endpoint(self.context, replace(wanted(), endpoint_name="other", artifact_sha256="1" * 64))
-        self.context.memory = MemoryBudget(limit_mb * MEBIBYTE, lambda: [self.first, self.second])
+        self.context.memory = MemoryBudget(limit_mb * MEBIBYTE, sleepers=lambda: [self.first, self.second])
 
     async def stop(self) -> None:
         await until_done(self.first.stop())
