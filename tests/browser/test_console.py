@@ -186,7 +186,7 @@ def test_a_version_is_deployed_and_undeployed_from_its_models_page(page: Page, s
     page.value("(document.getElementById('endpoint_name').value = 'fresh', null)")
     page.value("(document.getElementById('hosts').value = 'many', null)")
     click(page, "Review")
-    assert "input should be a valid integer" in text(page, "#problem-hosts")
+    assert "input should be a whole number from 1 to 64, or a range" in text(page, "#problem-hosts")
     page.value("(document.getElementById('hosts').value = '1', null)")
     click(page, "Review")
     click(page, "Deploy")
@@ -346,9 +346,10 @@ def test_settings_are_changed_in_place_and_the_version_stays(page: Page, stack: 
     stack.deploy("echo", version="1", endpoint_name="tuned")
     page.go(f"{stack.url}/console/deployments/tuned")
     click(page, "Settings…")
-    assert page.value("document.getElementById('hosts').max") == "64"
-    page.value("(document.getElementById('hosts').value = '99', null)")
-    assert page.value("document.getElementById('hosts').checkValidity()") is False
+    assert page.value("document.getElementById('timeout_s').max") == "86400"
+    page.value("(document.getElementById('timeout_s').value = '86401', null)")
+    assert page.value("document.getElementById('timeout_s').checkValidity()") is False
+    page.value("(document.getElementById('timeout_s').value = '60', null)")
     page.value("(document.getElementById('hosts').value = '2', null)")
     click(page, "Review")
     assert text(page, "table").split("\n")[-1].split("\t") == ["Hosts", "1", "2"]
