@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from api.http.schema import MAX_JOBS_LISTED, Answer, EndpointFilter, EndpointName, RequestSchema
-from registry.subscriptions import MAX_ENDPOINTS, MAX_URL_LENGTH, EventKind
+from registry.judging.subscriptions import MAX_ENDPOINTS, MAX_URL_LENGTH, EventKind
 from workers.webhooks.store import DeliveryStatus
 
 

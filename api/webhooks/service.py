@@ -8,8 +8,8 @@ from api.auth import identity
 from api.errors import CallbackRefused, WebhooksNotSetUp
 from api.process.services import Services
 from api.webhooks.schemas import SubscriptionCreation
-from registry import subscriptions
-from registry.subscriptions import Subscription
+from registry.judging import subscriptions
+from registry.judging.subscriptions import Subscription
 from workers.errors import TargetRefused
 from workers.jobs.endings.outbox import without_secrets
 from workers.webhooks import settings

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow, ShadowRow
-from registry.subscriptions import EventKind
+from registry.judging.subscriptions import EventKind
 from registry.trials.trials import OPEN_EVALUATIONS, ShadowState
 
 #: The most of each kind at once.

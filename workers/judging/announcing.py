@@ -10,11 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from registry import subscriptions
 from registry.database import Database, default_database
-from registry.judging import announcements
+from registry.judging import announcements, subscriptions
 from registry.judging.announcements import Announcement
-from registry.subscriptions import Subscription
+from registry.judging.subscriptions import Subscription
 from workers.platform import fast_json
 from workers.webhooks import store
 

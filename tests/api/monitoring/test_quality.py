@@ -15,7 +15,7 @@ from tests.api.monitoring.conftest import Keep
 from tests.support.metrics import Scrape
 from tests.support.waiting import eventually
 from workers import keys
-from workers.journal import moving
+from workers.journal import feedback, moving
 from workers.journal.files import dataset
 from workers.journal.files.writer import writing
 from workers.judging.monitoring import drift_duty, quality, quality_days, quality_duty
@@ -120,6 +120,21 @@ def test_many_days_are_computed_in_several_rounds(
         last = accuracies(client)
     assert last == [("1", 4, 1.0)]
     assert client.get("/deployments/adding/quality").json["pending_days"] == 0
+
+
+def test_a_day_whose_jobs_are_moved_late_is_computed_then(
+    client: Client, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its feedback came long before.
+    monkeypatch.setattr(feedback, "given_since", lambda *_: frozenset())
+    keep(["late"], ["cat"], ago_s=3 * 24 * HOUR_S)
+    give(client, late="cat")
+    assert accuracies(client) == [], "neither today nor yesterday, and in no file"
+    with writing() as writer:
+        moving.move_all(writer)
+    keep(["new"], ["cat"])
+    give(client, new="cat")
+    assert accuracies(client) == [("1", 2, 1.0)]
 
 
 def test_days_leave_with_the_journals_retention(client: Client, keep: Keep, duty: QualityDuty) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry.subscriptions import MAX_SUBSCRIPTIONS, EventKind
+from registry.judging.subscriptions import MAX_SUBSCRIPTIONS, EventKind
 from tests.api.conftest import Client
 from tests.support.servers.webhook_receiver import SECRET
 from tests.support.service.environment import forget_cached_settings

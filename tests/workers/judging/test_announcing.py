@@ -10,11 +10,10 @@ import pytest
 import redis
 from sqlalchemy import update
 
-from registry import subscriptions
 from registry.database import Database
 from registry.database.tables import EvaluationRow, RolloutRow
-from registry.judging import announcements, evaluations, rollouts, shadows
-from registry.subscriptions import EventKind
+from registry.judging import announcements, evaluations, rollouts, shadows, subscriptions
+from registry.judging.subscriptions import EventKind
 from tests.support.servers.webhook_receiver import WebhookReceiver, environment
 from tests.support.service.environment import forget_cached_settings
 from tests.workers.judging.conftest import begin

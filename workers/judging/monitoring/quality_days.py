@@ -67,9 +67,12 @@ def _due(endpoint_name: str, before: View | None, today: date) -> list[date]:
     if before is None:
         return list(due | dict.fromkeys(each.day for each in newest_first))
     due |= dict.fromkeys(map(date.fromisoformat, before["pending"]))
-    given = feedback.given_since(endpoint_name, before["computed_at"] - _OVERLAP_S)
+    since = before["computed_at"] - _OVERLAP_S
+    given = feedback.given_since(endpoint_name, since)
     for file in newest_first:
-        if given and file.day not in due and searching.may_have(file, given):
+        # Jobs of earlier days that have waited in the stream may have come with a new file.
+        is_new = file.modified_at >= since
+        if file.day not in due and (is_new or (given and searching.may_have(file, given))):
             due[file.day] = None
     return list(due)
 
