@@ -41,7 +41,9 @@ def parse(args: Any, kwargs: Any) -> Arguments:
         raise JobArgumentsWrong(f"{_FORM}; {min(twice)!r} is given twice.")
     given.update(kwargs)
     endpoint_name: Any = given.get("endpoint_name")
-    if not isinstance(endpoint_name, str) or not (names.could_exist(endpoint_name) or names.is_replay(endpoint_name)):
+    if not isinstance(endpoint_name, str) or not (
+        names.could_exist(endpoint_name) or names.is_replay(endpoint_name)
+    ):
         raise JobArgumentsWrong(f"{_FORM}; no endpoint can have the name {short_repr(endpoint_name)}.")
     return Arguments(endpoint_name, *_rows(given))
 

@@ -15,7 +15,7 @@ from redis.connection import HiredisRespSerializer
 
 from workers.platform.redis import client as redis_client
 from workers.platform.redis.client import CONNECT_TIMEOUT_S, buffer_little, in_pieces
-from workers.platform.redis.direct_connections import DirectConnections
+from workers.platform.redis.direct_connections import DirectConnections, opened
 from workers.platform.redis.subscription import Subscription
 
 #: Longer commands are sent by redis-py's connections, piece by piece: asyncio would copy all of it at once.
@@ -110,9 +110,7 @@ class Client(redis.asyncio.Redis):
         Raises:
             redis.RedisError, OSError: Redis can't be reached, or refuses.
         """
-        opened = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        await opened.connect()
-        subscription = Subscription(opened, on_message)
+        subscription = Subscription(await opened(self.connection_pool.make_connection), on_message)
         try:
             await subscription.begin(channel)
         except BaseException:

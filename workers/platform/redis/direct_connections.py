@@ -59,9 +59,11 @@ class DirectConnections:
             each.close(redis.ConnectionError(LOST))
 
     async def _open(self) -> _Connection:
-        opened = self._make()
-        await opened.connect()  # type: ignore[no-untyped-call]
-        return _Connection(opened, self._answered, self._lost)
+        connection = _Connection(await opened(self._make), self._answered, self._lost)
+        if self._is_closed:
+            connection.close(redis.ConnectionError(LOST))
+            raise redis.ConnectionError(LOST)
+        return connection
 
     def _answered(self, connection: _Connection) -> None:
         self._busy.discard(connection)
@@ -85,6 +87,21 @@ class DirectConnections:
     def _schedule_look(self) -> None:
         delay_s = redis_client.ANSWER_TIMEOUT_S / _LOOKS_A_TIMEOUT
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
+
+
+async def opened(make: Callable[[], AbstractConnection]) -> AbstractConnection:
+    """Open a connection of redis-py, or nothing.
+
+    Raises:
+        redis.RedisError, OSError: Redis can't be reached, or refuses it.
+    """
+    connection = make()
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
 
 
 class DirectConnection(asyncio.Protocol):
