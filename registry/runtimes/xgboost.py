@@ -36,7 +36,7 @@ class XgboostRuntime:
     """Stores UBJSON, and loads JSON and UBJSON, with XGBoost."""
 
     libraries: tuple[str, ...] = ("xgboost", "xgboost-cpu", "numpy")
-    #: It starts no thread when it is imported, so that a fork is safe.
+    #: It starts no thread of OpenMP when it is imported, so that a fork is safe.
     preloaded: tuple[str, ...] = ("numpy", "xgboost")
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
