@@ -25,7 +25,7 @@ class LightgbmRuntime:
     """Stores and loads LightGBM's text."""
 
     libraries: tuple[str, ...] = ("lightgbm", "numpy")
-    #: It starts no thread when it is imported, so that a fork is safe.
+    #: It starts no thread of OpenMP when it is imported, so that a fork is safe.
     preloaded: tuple[str, ...] = ("numpy", "lightgbm")
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class TorchRuntime:
             ModelLoadFailed: the file is no such program, or the signature doesn't match its inputs.
         """
         library = _library()
+        _limit(library)
         TorchOptions.parse(options)
         try:
             with zipfile.ZipFile(path) as archive:
@@ -195,15 +196,19 @@ def _dtype(name: str, names: Sequence[str], signature: InputLayout) -> str:
     return _DEFAULT_DTYPES[Dtype.FLOAT]
 
 
-def _library() -> ModuleType:
+def _limit(library: ModuleType) -> None:
+    """Forbid this process, a model host, to make objects from pickles, and limit its threads."""
     os.environ.update(_ENVIRONMENT)
+    library.set_num_threads(threads.allowed())
+    if library.get_num_interop_threads() > threads.allowed():
+        library.set_num_interop_threads(threads.allowed())
+
+
+def _library() -> ModuleType:
     try:
         import torch
     except ModuleNotFoundError as error:
         raise RuntimeUnavailable("torch", "torch" if error.name == "torch" else str(error.name)) from error
-    torch.set_num_threads(threads.allowed())
-    if torch.get_num_interop_threads() > threads.allowed():
-        torch.set_num_interop_threads(threads.allowed())
     library: ModuleType = torch
     return library
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -25,6 +26,8 @@ _OF_CLASSES = {"binary:logistic", "binary:hinge", "multi:softmax", "multi:softpr
 #: Set by XGBoost's estimators in their files.
 _OF_ESTIMATOR, _BEST = "scikit_learn", "best_iteration"
 _CATEGORICAL = "c"
+#: The time and the line of XGBoost's source that begin its errors.
+_SOURCE = re.compile(r"^\[[\d:]+\] \S+: ")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class XgboostRuntime:
     """Stores UBJSON, and loads JSON and UBJSON, with XGBoost."""
 
     libraries: tuple[str, ...] = ("xgboost", "xgboost-cpu", "numpy")
-    #: It starts no thread when it is imported, so that a fork is safe.
+    #: It starts no thread of OpenMP when it is imported, so that a fork is safe.
     preloaded: tuple[str, ...] = ("numpy", "xgboost")
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +85,7 @@ class XgboostRuntime:
         try:
             booster = library.Booster(model_file=bytearray(content))
         except library.core.XGBoostError as error:
-            reason = str(error).partition("\n")[0]
+            reason = _SOURCE.sub("", str(error).partition("\n")[0])
             raise ModelLoadFailed(f"The file is a damaged model of XGBoost: {reason}") from error
         learner = json.loads(booster.save_config())["learner"]
         rows = FeatureRows(_features(booster), signature)

@@ -111,6 +111,17 @@ def test_a_program_answers_as_its_module_does(torch: Any, round_trip: RoundTrip,
 
 
 @pytest.mark.torch
+def test_storing_a_program_changes_nothing_in_the_process_that_trains(torch: Any) -> None:
+    before = torch.get_num_threads(), dict(os.environ)
+    torch.set_num_threads(2)
+    try:
+        assert runtimes.get("torch").dump(scripted(torch, torch.nn.Linear(4, 1)))
+        assert (torch.get_num_threads(), dict(os.environ)) == (2, before[1])
+    finally:
+        torch.set_num_threads(before[0])
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize("write", WAYS)
 def test_named_fields_are_columns_of_the_only_input(torch: Any, round_trip: RoundTrip, write: Written) -> None:
     module = torch.nn.Linear(3, 1)

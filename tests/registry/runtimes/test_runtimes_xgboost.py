@@ -118,5 +118,5 @@ def test_a_damaged_part_in_the_middle_is_named(round_trip: RoundTrip) -> None:
     version = round_trip.register(booster("reg:squarederror", WINE.target), **NAMED)
     path = round_trip.cache.fetch(version.artifact_sha256)
     path.write_bytes(path.read_bytes().replace(b"objective", b"abjective"))
-    with pytest.raises(ModelLoadFailed, match="The file is a damaged model of XGBoost: "):
+    with pytest.raises(ModelLoadFailed, match=r"The file is a damaged model of XGBoost: \w"):
         round_trip.load(version, path)
