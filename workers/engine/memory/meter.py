@@ -14,7 +14,7 @@ from workers.hosts.processes import MemoryUsage
 _INTERVAL_S = 1.0
 _INTERVAL_IF_CHANGING_S = 0.2
 #: Measuring takes at most one part in so many of a processor's time.
-_MOST_SHARE = 50
+_MOST_SHARE = 100
 #: The same while a host loads.
 _MOST_SHARE_IF_CHANGING = 10
 #: The same while hosts wait for memory.

@@ -44,6 +44,8 @@ class Scaler:
         """Let idle endpoints sleep, and add or remove hosts; `now` is monotonic (s)."""
         endpoints = list(self._endpoints.values())
         for endpoint in endpoints:
+            if endpoint.is_asleep:
+                continue  # they are most of many
             if endpoint.busy:
                 endpoint.used_at = now
             elif now - endpoint.used_at >= endpoint.desired.settings.idle_limit_s:

@@ -243,9 +243,11 @@ class Endpoint:
             self._wake_for_jobs()
 
     def _wake_for_jobs(self) -> None:
-        """Load the version if it is asleep and a job waits."""
+        """Load the version if it is asleep and a job waits; give the job back if that can't be now."""
         if self.is_asleep and len(self._batcher):
             self.apply(self.desired)
+        else:
+            self._next_changed()
 
     def _deal(self, jobs: list[QueuedJob]) -> list[tuple[Batcher, list[QueuedJob]]]:
         """Deal jobs to the two versions; without a candidate, all to the one."""
@@ -354,8 +356,7 @@ class Endpoint:
             return
         if self._next.state is HostsState.FAILED or self._next.waits_for is not None:
             self._give_back(self._batcher.take_all())
-        else:
-            self._context.intake.ring(self.name)
+        self._context.intake.ring(self.name)
 
     def _promote_if_candidates(self, desired: DesiredDeployment) -> None:
         """Serve the candidate's version with the hosts that have it, if the deployment's version is that one now."""

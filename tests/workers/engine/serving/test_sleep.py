@@ -17,6 +17,7 @@ from registry.deployments import DesiredDeployment
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
+from tests.workers.engine.serving.test_candidates import with_candidate
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
 from workers.engine.scaling.scaler import Scaler
@@ -165,6 +166,8 @@ def test_a_version_that_fails_to_load_again_leaves_the_job_to_other_workers_and_
         now.endpoint.receive([queued_job("a")])
         await until(lambda: now.intake.given_back == ["a"])
         assert (now.endpoint.capacity, now.endpoint.busy, now.endpoint.is_proved) == (0, False, False)
+        now.endpoint.receive([queued_job("fetched before")])
+        await until(lambda: now.intake.given_back == ["a", "fetched before"])
         now.launcher.prepare = lambda _host: None
         await until(lambda: now.endpoint.serves)
         assert now.endpoint.capacity > 0
@@ -312,3 +315,15 @@ def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Red
         assert "needs 200 MiB of memory, and this worker has 100 MiB for hosts" in str(error)
 
     with_two(with_redis, refuse, host_mb=200)
+
+
+def test_a_trial_wakes_the_version_that_serves_and_keeps_it_awake(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def judge(now: Running) -> None:
+        await now.fall_asleep()
+        now.endpoint.apply(replace(with_candidate(), settings=wanted().settings))
+        await until(lambda: now.endpoint.serves and len(now.launcher.hosts) == 3)
+        assert not now.endpoint.sleep()
+        now.endpoint.apply(wanted(revision=9))
+        await until(now.endpoint.sleep)
+
+    serve(with_redis, judge)
