@@ -16,7 +16,7 @@ AT_ONCE := --dist loadfile --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=
 # The peer of the bench: its libraries have other versions than ours.
 MLSERVER := .venv-mlserver
-LIGHT := not slow and not postgres and not rabbitmq and not browser
+LIGHT := not slow and not catboost and not torch and not postgres and not rabbitmq and not browser
 
 .PHONY: help
 help: ## show this list
@@ -28,7 +28,7 @@ run: $(VENV)/.installed ## run the whole service here, with example models; Ctrl
 
 .PHONY: test
 test: $(VENV)/.installed-dev services lint ## check lint, types, layers and all tests but the long ones (a quarter of an hour)
-	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m "not long"
+	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m "not long and not catboost and not torch"
 	@$(MAKE) --no-print-directory test-servers
 
 .PHONY: test-long
@@ -48,6 +48,39 @@ test-servers: $(VENV)/.installed-dev ## run what depends on the Redis server wit
 		PATH="$(CURDIR)/$(SERVERS)/$$server:$$PATH" \
 			$(BIN)/python -m pytest --quiet $(AT_ONCE) -n 2 -m servers $(ASK_THE_SERVER) || exit 1; \
 	done
+
+# Libraries that are too large for every run: each tier installs its own into one environment, which has the rest from
+# that of the tests.
+LARGE := .venv-large
+EXTRA := $(BIN)/python -c 'import sys, tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*extras["optional-dependencies"][sys.argv[1]])'
+
+.PHONY: test-catboost
+test-catboost: $(LARGE)/.installed-catboost ## run the tests of the runtime catboost, whose library is large (1 minute; installs 470 MB)
+	@$(LARGE)/bin/python -m pytest -n 2 -m catboost tests/registry tests/workers/hosts
+
+# PyTorch's default build for Linux brings CUDA, gigabytes of it. TORCH names another, such as torch==2.13.0+cpu, from
+# where pip finds such builds.
+TORCH ?=
+export TORCH
+.PHONY: test-torch
+test-torch: $(LARGE)/.installed-torch ## run the tests of the runtime torch, whose library is large (2 minutes; TORCH=… names its build)
+	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts
+
+$(LARGE)/.installed-torch: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/bin/python
+	@echo "Installing PyTorch (minutes the first time) …"
+	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}"
+	@touch $@
+
+$(LARGE)/bin/python: | $(VENV)/.installed-dev
+	@$(PYTHON) -m venv $(LARGE)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$($(LARGE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_the_tests.pth"
+
+$(LARGE)/.installed-catboost: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/bin/python
+	@echo "Installing CatBoost (half a minute the first time) …"
+	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check $$($(EXTRA) catboost)
+	@touch $@
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
@@ -114,7 +147,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.
@@ -140,7 +173,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable '.[dev,mlflow,onnx,otel,rabbitmq,skops]'
+	@$(PIP) --editable '.[dev,lightgbm,mlflow,onnx,otel,rabbitmq,skops,xgboost]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev

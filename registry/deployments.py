@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from registry.errors import (
 )
 from registry.history import Action, State
 from registry.intent import Intent
+from registry.runtimes import libraries
 from registry.serving_settings import ServingSettings
 from registry.signatures.signature import Signature
 from registry.trials import candidates, trials
@@ -77,6 +78,10 @@ class DesiredDeployment:
     candidate: Candidate | None = None
     #: It exists for an evaluation alone: its jobs have no webhooks, counters, journal or dead letters.
     is_replay: bool = False
+    #: The versions of libraries that the model was made with, as far as they are known.
+    built_with: Mapping[str, str] = field(default_factory=dict)
+    #: The environment that the version runs in; None is the worker's own.
+    environment_sha256: str | None = None
 
     def of_candidate(self) -> DesiredDeployment | None:
         """Return this deployment with the candidate in the place of its version; None without a candidate."""
@@ -93,6 +98,8 @@ class DesiredDeployment:
             artifact_size_bytes=candidate.artifact_size_bytes,
             signature=candidate.signature,
             input_example=candidate.input_example,
+            built_with={},
+            environment_sha256=candidate.environment_sha256,
             candidate=None,
         )
 
@@ -114,7 +121,8 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     """Bind an endpoint to a version: by default the endpoint `<model>-v<version>` to the latest version.
 
     With `alias`, to the version that it names now; with `follow` as well, each move of the alias binds the endpoint
-    again, until a version or another alias is given, or the endpoint is rolled back.
+    again, or begins a rollout if the settings have one, until a version or another alias is given, or the endpoint is
+    rolled back.
 
     An endpoint that exists, also an undeployed one, keeps what is not given: its version, unless it changes to another
     model or the version was deleted; its settings and its group, unless `reset` sets them to their defaults. With
@@ -139,7 +147,7 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     if follow and alias is not None:
         aliases.hold(session, model_name, alias, bound.version)
     wanted: dict[str, Any] = {
-        "settings": {name: value for name, value in checked.row().items() if value is not None},
+        "settings": {setting: value for setting, value in checked.row().items() if value is not None},
         "worker_group": worker_group or names.DEFAULT_WORKER_GROUP,
         "followed_alias": alias if follow else None,
     }
@@ -202,8 +210,10 @@ def configure(  # noqa: PLR0913 - the fields of a deployment, by name
     return _view(_read(session, endpoint_name))
 
 
-def follow(session: Session, model_name: str, alias: str, *, actor: str | None = None) -> list[DesiredDeployment]:
-    """Bind the endpoints that follow an alias to the version that it names; return those that changed.
+def follow(
+    session: Session, model_name: str, alias: str, *, but: Collection[str] = (), actor: str | None = None
+) -> list[DesiredDeployment]:
+    """Bind the endpoints that follow an alias, but those in `but`, to its version; return those that changed.
 
     A parked endpoint stays parked.
 
@@ -215,7 +225,7 @@ def follow(session: Session, model_name: str, alias: str, *, actor: str | None =
     changed = []
     for endpoint_name in target.followed_by:
         row = _read(session, endpoint_name)
-        if row.version == target.version:
+        if row.version == target.version or endpoint_name in but:
             continue
         now = datetime.now(UTC)
         row = _revise(session, endpoint_name, row.revision, updated_at=now, deployed_at=now)
@@ -259,7 +269,7 @@ def rollback(
 
 
 def _still_followed(session: Session, state: State) -> str | None:
-    """Return the alias that an earlier state followed, if that names the same version now; None otherwise."""
+    """Return the alias that a state follows, if that names the same version now; None otherwise."""
     alias = state.followed_alias
     if alias is None:
         return None
@@ -328,7 +338,7 @@ def promote(
 ) -> DesiredDeployment:
     """Bind a served endpoint to its candidate, which is no candidate then; its rollout is over already.
 
-    It stops following an alias, as with each deploy of a version.
+    It goes on following an alias that names this version, and stops following another one.
 
     Raises:
         DeploymentNotFound, VersionNotFound: there is no such endpoint or version.
@@ -338,7 +348,8 @@ def promote(
     before = State.of(candidates.lock(session, endpoint_name))
     now = datetime.now(UTC)
     row = _revise(session, endpoint_name, None, updated_at=now, deployed_at=now)
-    row.model_name, row.version, row.followed_alias = model_name, version, None
+    row.model_name, row.version = model_name, version
+    row.followed_alias = _still_followed(session, State.of(row))
     session.flush()
     candidates.delete(session, endpoint_name)
     return _recorded(session, row, Action.PROMOTE, before, actor)
@@ -493,9 +504,9 @@ def _named_version(  # noqa: PLR0913 - what a deploy may name
 
 
 def _version_of(session: Session, row: DeploymentRow) -> str:
-    """Return the version of an endpoint, or that of the alias that it follows, which may have moved meanwhile."""
-    if row.followed_alias is None:
-        return row.version
+    """Return the version of an endpoint, or that of the alias that it follows if its moves are swaps."""
+    if row.followed_alias is None or row.settings.get("rollout") is not None:
+        return row.version  # with a rollout, the alias may name a version that is on trial, or that has failed
     try:
         return aliases.find(session, row.model_name, row.followed_alias).version
     except AliasNotFound:
@@ -531,4 +542,6 @@ def _view(row: DeploymentRow) -> DesiredDeployment:
         updated_at=row.updated_at,
         followed_alias=row.followed_alias,
         candidate=candidates.view(row.candidate) if row.candidate else None,
+        built_with=libraries.recorded(bound.details),
+        environment_sha256=bound.environment_sha256,
     )

@@ -330,6 +330,19 @@ class ApiKeyNotFound(RegistryError):
         super().__init__(f"No active API key has the name or id {shown!r}.")
 
 
+class SubscriptionNotFound(RegistryError):
+    """There is no such subscription of webhooks."""
+
+    code = "subscription_not_found"
+
+    def __init__(self, subscription_id: str) -> None:
+        super().__init__(f"There is no subscription {subscription_id[:64]!r}.")
+        self.subscription_id = subscription_id
+
+    def __reduce__(self) -> tuple[type[SubscriptionNotFound], tuple[str]]:
+        return type(self), (self.subscription_id,)
+
+
 class ApiKeyInvalid(RegistryError):
     """The limits of an API key are invalid."""
 
@@ -456,8 +469,8 @@ class RuntimeUndetected(RegistryError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"{reason} Name its runtime: sklearn (estimators), python (any object with predict, or a function), onnx "
-            "or skops; or import an MLflow folder."
+            f"{reason} Name its runtime: sklearn (estimators), python (any object with predict, or a function), onnx, "
+            "skops, xgboost, lightgbm, catboost or torch; or import an MLflow folder."
         )
 
 
@@ -472,6 +485,60 @@ class RuntimeUnavailable(RegistryError):
         )
         self.runtime = runtime
         self.library = library
+
+
+class EnvironmentsOff(RegistryError):
+    """The settings don't allow environments for versions."""
+
+    code = "environments_off"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Environments for versions are off here, since installing packages runs code: the administrator allows "
+            "them with QUEUECAST_ENVIRONMENTS=on, for the API and the workers."
+        )
+
+
+class EnvironmentInvalid(RegistryError):
+    """An environment can't be one; the message contains the reason."""
+
+    code = "environment_invalid"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The environment {reason}.")
+        self.reason = reason
+
+
+class EnvironmentNotFound(RegistryError):
+    """The registry has no such environment."""
+
+    code = "environment_not_found"
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"There is no environment {sha256!r}.")
+        self.sha256 = sha256
+
+
+class EnvironmentUnresolvable(RegistryError):
+    """No versions of packages satisfy an environment's requirements, or they can't be read."""
+
+    code = "environment_unresolvable"
+
+    def __init__(self, python: str, reason: str) -> None:
+        super().__init__(f"The environment can't be locked for Python {python}:\n{reason}")
+        self.python = python
+        self.reason = reason
+
+
+class EnvironmentBuildFailed(RegistryError):
+    """A worker can't build an environment; the message has the last lines of the installer."""
+
+    code = "environment_build_failed"
+
+    def __init__(self, sha256: str, reason: str) -> None:
+        super().__init__(f"The environment {sha256[:12]} can't be built here: {reason}")
+        self.sha256 = sha256
+        self.reason = reason
 
 
 class ModelLoadFailed(RegistryError):

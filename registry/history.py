@@ -5,7 +5,7 @@ It must not decide anything: a deployment is what its own row says, also if a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -243,6 +243,41 @@ def change_of(session: Session, endpoint_name: str, revision: int) -> Change | N
     """Return the change that made a revision; None if it is not known."""
     row = _find(session, endpoint_name, revision)
     return None if row is None else _view(row)
+
+
+def settings_in(session: Session, endpoint_name: str) -> Callable[[float, float], list[Mapping[str, Any]] | None]:
+    """Return a function of two times (s since the epoch): which settings of an endpoint were in force between them.
+
+    It returns None if the history doesn't say that. The history is read once, and only for times before its last line.
+    """
+    row = session.get(DeploymentRow, endpoint_name) if names.could_exist(endpoint_name) else None
+    kept = list[Change]()
+
+    def between(since: float, until: float) -> list[Mapping[str, Any]] | None:
+        if row is None:
+            return None
+        if row.updated_at.timestamp() < since:
+            return [row.settings]
+        if not kept:
+            kept.extend(changes(session, endpoint_name))
+        return _settings_between(kept, since, until)
+
+    return between
+
+
+def _settings_between(found: Sequence[Change], since: float, until: float) -> list[Mapping[str, Any]] | None:
+    """Return the settings that were in force between two times, by changes from the newest on; None if unknown."""
+    states, revision = list[Mapping[str, Any]](), None
+    for change in found:
+        changed_at = change.changed_at.timestamp()
+        if change.action == Action.UNRECORDED or revision not in (None, change.revision + 1):
+            return None
+        revision = change.revision
+        if changed_at <= until:
+            states.append(change.after.settings)
+        if changed_at < since or change.before is None:
+            return states
+    return None
 
 
 def changes(session: Session, endpoint_name: str, limit: int = KEPT_REVISIONS) -> list[Change]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-from platform import python_version
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,8 +10,10 @@ from sqlalchemy.orm import Session
 from registry import names, runtimes, settings, versions
 from registry.artifacts.store import ArtifactStore
 from registry.database.json_documents import checked_metadata
+from registry.environments import locking
 from registry.errors import ModelLoadFailed, OutputInvalid, RegistryError, SignatureInvalid
 from registry.hosting.trials import default_trials
+from registry.runtimes import libraries
 from registry.runtimes.outputs import to_json
 from registry.signatures import data_frames
 from registry.signatures.signature import Signature
@@ -33,13 +32,15 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
     version: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     store: ArtifactStore | None = None,
+    environment: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
     """Serialize a model, try it on its example in a fresh process, and add it as a version; the caller commits.
 
     Without a `runtime`, it is detected. Without a `signature`, it is derived from the example; a pandas data frame
     gives the most detail: dtypes, categories, missing values (its first row is the example). A series is one row.
     Without a `store`, the one of the settings is used. The versions of the runtime's libraries are added to the
-    metadata.
+    metadata. `environment` is what the version runs in, `{"python": "3.12", "requirements": [...]}`; it is locked now,
+    and the model is tried in this program's own packages.
 
     Raises:
         NameInvalid, VersionExists, MetadataInvalid: as `versions.add_version`.
@@ -47,6 +48,7 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
         RuntimeUnknown, RuntimeUnavailable, RuntimeOptionsInvalid: the runtime or its options can't be used.
         ModelLoadFailed: it can't be serialized or loaded, or fails on its example.
         OutputInvalid: its output for the example is not JSON-serializable.
+        EnvironmentsOff, EnvironmentInvalid, EnvironmentUnresolvable: there can't be such an environment.
         ArtifactStoreUnavailable: the artifact could not be stored.
     """
     names.check_model_name(name)
@@ -62,6 +64,7 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
     if example is not None:
         checked.check(example, "input_example")
     described = {"runtime": runtime, "runtime_options": options, "signature": checked, "input_example": example}
+    locked = None if environment is None else locking.locked(environment, settings.load())
     _try(artifact, described)
     return versions.add_version(
         session,
@@ -69,8 +72,9 @@ def register(  # noqa: PLR0913 - the fields of a version, by name
         name,
         artifact,
         **described,
-        metadata={"built_with": _built_with(runtime), **checked_metadata(metadata)},
+        metadata={libraries.BUILT_WITH: _built_with(runtime), **checked_metadata(metadata)},
         version=version,
+        environment=locked,
     )
 
 
@@ -97,10 +101,4 @@ def _try(artifact: bytes, described: Mapping[str, Any]) -> None:
 
 
 def _built_with(runtime: str) -> dict[str, str]:
-    found = {"python": python_version()}
-    for library in runtimes.get(runtime).libraries:
-        try:
-            found[library] = installed_version(library)
-        except PackageNotFoundError:
-            continue  # installed under another name, e.g. onnxruntime for GPUs
-    return found
+    return libraries.installed(runtimes.get(runtime).libraries)

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from registry.errors import SettingsInvalid
+from registry.rollout_plan import FollowedRollout
 
 EventsSetting = Literal["full", "sampled", "off"]
 
@@ -210,6 +211,11 @@ class ServingSettings(BaseModel):
         max_length=100,
         description="Fields of inputs that the journal replaces by a keyed hash, by path: `customer.email`, `*.iban`.",
     )
+    rollout: FollowedRollout | None = Field(
+        default=None,
+        description="How a move of the alias that the endpoint follows is rolled out; `{}` has the defaults of a "
+        "rollout. Without it the endpoint swaps at once.",
+    )
     events: EventsSetting = Field(
         default="full",
         description="Jobs with Celery events: `full` is all, `sampled` is 1 in 100 and all failures, `off` is none.",
@@ -308,7 +314,7 @@ class ServingSettings(BaseModel):
         """Return these settings if their combination is valid.
 
         Raises:
-            SettingsInvalid: a setting has no effect beside another; the message names both.
+            SettingsInvalid: a setting has no effect beside another, and the message names both; or a rollout can't be.
         """
         if self.target_latency_ms is not None and self.max_batch_size != "auto":
             raise SettingsInvalid(
@@ -321,6 +327,10 @@ class ServingSettings(BaseModel):
                     f"Setting {name}: it has no effect with hosts {self.hosts}. "
                     f'Set hosts to a range such as {{"min": 0, "max": 4}}, or omit {name}.'
                 )
+        if self.rollout is not None:
+            self.rollout.plan.check()
+            if self.rollout.since is not None and self.rollout.start is None:
+                raise SettingsInvalid('Setting rollout: since has no effect without start. Set start to "evaluation".')
         return self
 
     def changed(self, named: Mapping[str, Any]) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,10 +33,21 @@ class RegistrySettings(BaseSettings):
     #: The most bytes of these copies and their unpacked files; copies in use are never deleted.
     artifact_cache_max_bytes: int = Field(default=20 * 1024**3, ge=1)
 
+    #: Whether versions may have environments of their own. Installing packages runs code: it is the admin's right.
+    environments: Literal["on", "off"] = "off"
+    #: Where the packages of environments come from: a folder of wheels, or the URL of an index; by default PyPI.
+    wheels: str = ""
+    #: The folder of the workers' environments.
+    environment_cache_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "environments")
+    #: The most bytes of these environments; those in use are never deleted.
+    environment_cache_max_bytes: int = Field(default=20 * 1024**3, ge=1)
+    #: Time limit of each step of building an environment.
+    environment_timeout_s: float = Field(default=1_800.0, gt=0)
+
     #: Time limit of loading a model and predicting its example, at registration and in workers.
     load_timeout_s: float = Field(default=300.0, gt=0)
 
-    @field_validator("data_dir", "artifact_cache_dir")
+    @field_validator("data_dir", "artifact_cache_dir", "environment_cache_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         # Absolute, so that it stays the same if a process changes its working directory.

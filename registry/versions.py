@@ -17,6 +17,8 @@ from registry.database import artifact_lock
 from registry.database.inserting import insert_if_absent
 from registry.database.json_documents import checked_metadata
 from registry.database.tables import AliasRow, CandidateRow, DeploymentRow, EvaluationRow, ModelRow, VersionRow
+from registry.environments import environment as environments
+from registry.environments.environment import Environment
 from registry.errors import (
     ModelNotFound,
     SignatureInvalid,
@@ -45,6 +47,8 @@ class ModelVersion:
     artifact_sha256: str
     artifact_size_bytes: int
     created_at: datetime
+    #: The environment that it runs in; None is the worker's own.
+    environment_sha256: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as a JSON document, with the signature also as JSON Schema."""
@@ -94,6 +98,7 @@ def add_version(  # noqa: PLR0913 - the fields of a version, by name
     input_example: Any = None,
     metadata: Mapping[str, Any] | None = None,
     version: str | None = None,
+    environment: Environment | None = None,
 ) -> ModelVersion:
     """Store an artifact and add it as a version of a model; the next number unless `version` is given.
 
@@ -115,9 +120,12 @@ def add_version(  # noqa: PLR0913 - the fields of a version, by name
         "signature": signature_of(signature, input_example).document(),
         "input_example": input_example,
         "details": checked_metadata(metadata),
+        "environment_sha256": None if environment is None else environment.sha256,
     }
     # Slow, so before the first write, which locks the model's row, or SQLite's database.
     stored = store.put(artifact)
+    if environment is not None:
+        environments.add(session, environment)
     added = _insert(session, name, version, stored, checked)
     _store_again_if_pruned(session, store, artifact, stored)
     return added
@@ -345,4 +353,5 @@ def _view(row: VersionRow) -> ModelVersion:
         artifact_sha256=row.artifact_sha256,
         artifact_size_bytes=row.artifact_size_bytes,
         created_at=row.created_at,
+        environment_sha256=row.environment_sha256,
     )

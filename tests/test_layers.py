@@ -10,6 +10,7 @@ import pytest
 from tests.support.service.environment import REPOSITORY, clean_environment
 
 MACHINE_LEARNING = {"numpy", "scipy", "sklearn", "joblib", "cloudpickle", "onnxruntime", "skops", "pandas"}
+MACHINE_LEARNING |= {"xgboost", "lightgbm", "catboost", "torch"}
 WEB = {"flask", "werkzeug"}
 ENGINE = {"workers.engine", "workers.hosts"}
 
@@ -51,12 +52,3 @@ def loaded_by(statement: str) -> set[str]:
 )
 def test_a_fresh_interpreter_loads_none_of(statement: str, forbidden: set[str]) -> None:
     assert loaded_by(statement) & forbidden == set()
-
-
-def test_import_linter_finds_no_import_against_the_layers() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"],
-        env=clean_environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 broken" in done.stdout

@@ -92,6 +92,8 @@ JOURNAL_MOVING = "queuecast:journal:moving"
 
 #: Hash: endpoint -> its quality over the last day, as JSON (see `judging.monitoring`).
 QUALITY = "queuecast:monitoring:quality"
+#: Hash: endpoint -> sums of its quality by UTC day, as JSON.
+QUALITY_DAYS = "queuecast:monitoring:quality-days"
 #: Hash: endpoint -> its drift over the last day, as JSON.
 DRIFT = "queuecast:monitoring:drift"
 

@@ -112,7 +112,7 @@ class WorkerSettings(BaseSettings):
         """Whether there is somebody to send traces to."""
         return bool(self.otel_endpoint or self.otel_traces_endpoint)
 
-    @property
+    @cached_property
     def queues_beside_records(self) -> bool:
         """Whether queues and records are in the same Redis, so that one step can change both."""
         return self.queue_url == self.redis_url

@@ -40,7 +40,7 @@ def show_alias(model_name: str, alias: str) -> Response:
     example={"version": "2", "expected": "1"},
 )
 def move_alias(model_name: str, alias: str) -> Response:
-    """Let an alias name a version; endpoints that follow it swap to that version."""
+    """Let an alias name a version; endpoints that follow it swap to that version, or roll it out."""
     return responses.document(service.move(services.current(), model_name, alias, body(AliasMove)))
 
 

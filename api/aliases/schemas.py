@@ -49,7 +49,9 @@ class AliasView(Answer):
     alias: str = Field(description="The name of the alias.")
     version: str = Field(description="The version that it names.")
     moved_at: datetime = Field(description="When it was moved last, or made.")
-    followed_by: list[str] = Field(description="The endpoints that each move binds to its version.")
+    followed_by: list[str] = Field(
+        description="The endpoints that each move binds to its version, at once or by a rollout."
+    )
 
 
 class MovedAlias(AliasView):
@@ -57,6 +59,9 @@ class MovedAlias(AliasView):
 
     moved: bool = Field(description="Whether it named another version before, or did not exist.")
     swapped: list[str] = Field(description="The endpoints that follow it and now swap to its version.")
+    rolling_out: list[str] = Field(
+        description="The endpoints that follow it and on which a rollout of its version begins, as their settings say."
+    )
 
 
 class Aliases(Answer):

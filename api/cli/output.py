@@ -18,6 +18,7 @@ from workers.platform.texts import json_text, lines, one_line
 
 _STYLES = {
     "active": "green", "succeeded": "green", "ready": "green", "asleep": "green", "loading": "yellow",
+    "building environment": "yellow",
     "deploying": "yellow", "degraded": "yellow", "draining": "yellow", "queued": "yellow", "running": "yellow",
     "failed": "red", "expired": "red", "cancelled": "dim", "parked": "dim", "unavailable": "red",
 }  # fmt: skip

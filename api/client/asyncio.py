@@ -372,6 +372,7 @@ class AsyncClient(BaseClient):
         max_jobs: int | None = None,
         control: float | None = None,
         tolerance: float | None = None,
+        probability_tolerance: float | None = None,
         margin: float | None = None,
         wait: bool = True,
         timeout_s: float = EVALUATE_TIMEOUT_S,
@@ -387,6 +388,7 @@ class AsyncClient(BaseClient):
             "max_jobs": max_jobs,
             "control": control,
             "tolerance": tolerance,
+            "probability_tolerance": probability_tolerance,
             "margin": margin,
         }
         flow = evaluations.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)

@@ -66,7 +66,7 @@ class Deployment(_Shown):
     endpoint_name: str
     model_name: str
     version: str
-    #: deploying, active, degraded, draining, failed, parked or undeployed.
+    #: deploying, building environment, active, degraded, draining, failed, parked or undeployed.
     status: str
     #: Why it is not active.
     reason: str | None = None
@@ -80,10 +80,14 @@ class Deployment(_Shown):
     delayed_count: int = 0
     avg_latency_ms: float | None = None
     revision: int = 0
-    #: The alias whose moves swap the endpoint.
+    #: The alias whose moves swap the endpoint, or roll its version out.
     followed_alias: str | None = None
+    #: Where it stands with that alias: alias, version, serves, rollout, reason and text; None if it follows none.
+    following: Mapping[str, Any] | None = None
     #: Why no worker can load this revision; None if that is not so. An earlier one may still serve.
     load_error: str | None = None
+    #: How the workers' libraries differ from those that the model was made with.
+    warnings: list[str] = field(default_factory=list)
     #: Of a deploy, swap, configure, rollback or undeploy: what it has changed, as {"hosts": {"from": 1, "to": 2}}.
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -119,6 +123,8 @@ class ModelVersion(_Shown):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     artifact_sha256: str = ""
     artifact_size_bytes: int = 0
+    #: The environment that it runs in; None is the workers' own.
+    environment_sha256: str | None = None
     #: The aliases that name it.
     aliases: list[str] = field(default_factory=list)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -150,9 +156,10 @@ class Alias(_Shown):
     version: str
     #: The endpoints that each move binds to its version.
     followed_by: list[str] = field(default_factory=list)
-    #: Of a move: whether it named another version before, and the endpoints that now swap.
+    #: Of a move: whether it named another version before, the endpoints that now swap, and those that roll it out.
     moved: bool = False
     swapped: list[str] = field(default_factory=list)
+    rolling_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,9 +304,12 @@ class Quality(_Shown):
     """How good the answers of an endpoint are, by feedback."""
 
     endpoint_name: str = ""
-    #: The time in which the jobs ended, ISO 8601; `until` is None for now.
+    #: The whole UTC days on which the jobs ended, ISO 8601; `until` is None for now.
     since: str = ""
     until: str | None = None
+    #: When the service has computed it, ISO 8601; None without feedback. Days that it has still to compute.
+    computed_at: str | None = None
+    pending_days: int = 0
     #: For each version: model_name, version, job_count, row_count, failed_count, not_comparable_count, and accuracy,
     #: mae and rmse, which may be None.
     versions: list[Mapping[str, Any]] = field(default_factory=list)

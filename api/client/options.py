@@ -64,6 +64,9 @@ class RegisterOptions(TypedDict, total=False):
     #: The name of the version; the next number by default.
     version: str | None
     metadata: Mapping[str, Any] | None
+    #: What the version runs in, if not in the workers' own packages: `{"python": "3.12", "requirements": [...]}`, or
+    #: with a `lock`, or `{"from_folder": True}` for what MLflow has written.
+    environment: Mapping[str, Any] | None
 
 
 def given(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:

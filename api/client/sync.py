@@ -384,7 +384,7 @@ class Client(BaseClient):
         return self._driver.run(catalog.aliases(model_name, self._ends_at()))
 
     def move_alias(self, model_name: str, alias: str, version: str, *, expected: str | None = ANY_VERSION) -> Alias:
-        """Let an alias name a version; endpoints that follow it swap to it, and `swapped` names them.
+        """Let an alias name a version; endpoints that follow it swap to it (`swapped`) or roll it out (`rolling_out`).
 
         With `expected`, only if it names this version now; None is an alias that doesn't exist yet.
 
@@ -467,6 +467,7 @@ class Client(BaseClient):
         max_jobs: int | None = None,
         control: float | None = None,
         tolerance: float | None = None,
+        probability_tolerance: float | None = None,
         margin: float | None = None,
         wait: bool = True,
         timeout_s: float = EVALUATE_TIMEOUT_S,
@@ -475,8 +476,9 @@ class Client(BaseClient):
         """Replay jobs of an endpoint on another version of its model, and return the evaluation with its report.
 
         The jobs are those that the journal keeps `since` (a time ago, in ISO 8601, or a datetime; 24h by default), or
-        those of a `dataset`: `[{"input": …, "truth": …}, …]`. With `wait=False` return at once. `on_progress` is
-        called with the evaluation now and then.
+        those of a `dataset`: `[{"input": …, "truth": …}, …]`. Numbers agree within `tolerance` (0.001) of the larger,
+        probabilities within `probability_tolerance` (0.05) if the same class wins. With `wait=False` return at once.
+        `on_progress` is called with the evaluation now and then.
 
         Raises:
             NotFound: there is no such endpoint or version.
@@ -492,6 +494,7 @@ class Client(BaseClient):
             "max_jobs": max_jobs,
             "control": control,
             "tolerance": tolerance,
+            "probability_tolerance": probability_tolerance,
             "margin": margin,
         }
         flow = evaluations.evaluate(wanted, timeout_s, wait=wait, on_progress=on_progress)

@@ -34,6 +34,7 @@ MEANINGS = {
     "Code": "The code of the error",
     "Cold starts": "Loads for waiting jobs since the worker started; median and p95 of the last ones",
     "Copies predicted": "Jobs that the candidate predicted after their ends",
+    "Copies lost": "Jobs that the candidate has not answered, because its host was lost or took too long",
     "Copies shed": "Jobs that the candidate was not given, because it had too many",
     "Dead letters": "Jobs that were given up and are kept",
     "Deployed at": "The endpoints that serve the version",

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from registry.signatures.signature import Kind
+from registry.signatures.layout import Kind
 from workers.jobs.endings.outbox import without_secrets
 
 NOTHING = "–"

@@ -32,8 +32,9 @@ class Deploy(ServingSettings):
     )
     follow: bool = Field(
         default=False,
-        description="With `alias` and `endpoint_name`: whether each move of the alias is a swap of the endpoint, until "
-        "a deploy names a version or another alias, or the endpoint is rolled back to another version.",
+        description="With `alias` and `endpoint_name`: whether each move of the alias is a swap of the endpoint (or a "
+        "rollout on it, with the setting `rollout`), until a deploy names a version or another alias, or the endpoint "
+        "is rolled back to another version.",
     )
     endpoint_name: EndpointName | None = Field(default=None, description="`<model_name>-v<version>` by default.")
     worker_group: Name | None = Field(
@@ -146,18 +147,38 @@ class Undeploy(RequestSchema):
         return self
 
 
+class FollowingView(Answer):
+    """Where an endpoint stands with the alias that it follows."""
+
+    alias: str = Field(description="The alias.")
+    version: str = Field(description="The version that the alias names.")
+    serves: str = Field(description="The version that the endpoint serves.")
+    rollout: str | None = Field(
+        description="The state of the last rollout of the alias's version, if it is not served; null without one."
+    )
+    reason: str | None = Field(description="Why that rollout is in this state.")
+    text: str = Field(description="The same in words: follows champion → version 4, aborted; serves 3.")
+
+
 class DeploymentView(Answer):
     """A deployment: its desired row, and what the workers report."""
 
     endpoint_name: str
     model_name: str
     version: str
-    status: str = Field(description="deploying, active, asleep, loading, degraded, draining, failed or parked.")
+    status: str = Field(
+        description="deploying, building environment, active, asleep, loading, degraded, draining, failed or parked."
+    )
     reason: str | None = None
     load_error: str | None = Field(
         default=None,
         description="The error with which all workers of the group failed to load the present revision, so that it is "
         "not served; null if they didn't. An earlier version, or hosts with earlier limits, may still serve.",
+    )
+    warnings: list[str] = Field(
+        default=[],
+        description="How the libraries of the workers differ from those that the model was made with, and what "
+        "scikit-learn warns of when it loads the model.",
     )
     changes: dict[str, Difference] | None = Field(
         default=None,
@@ -166,7 +187,12 @@ class DeploymentView(Answer):
     )
     workers: list[dict[str, Any]]
     worker_group: str
-    followed_alias: str | None = Field(default=None, description="The alias whose moves swap the endpoint.")
+    followed_alias: str | None = Field(
+        default=None, description="The alias whose moves swap the endpoint, or roll its version out."
+    )
+    following: FollowingView | None = Field(
+        default=None, description="Where it stands with the alias that it follows; null if it follows none."
+    )
     settings: dict[str, Any]
     deployed_at: datetime
     updated_at: datetime

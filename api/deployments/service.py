@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from api.process.services import Services
 from registry import deployments, history
 from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentNotFound
+from registry.judging import following
+from registry.judging.following import Following
 from workers.deployments import status
 from workers.errors import QueueUnavailable
 from workers.measures import paces
@@ -188,7 +190,8 @@ def list_all(services: Services) -> list[View]:
     """Return every deployment that is not undeployed and done, by name."""
     with services.database.session() as session:
         desired = deployments.desired(session)
-    return [view for view in status.views(desired) if view["status"] != UNDEPLOYED]
+        standings = following.standings(session, desired)
+    return [_with_standing(view, standings) for view in status.views(desired) if view["status"] != UNDEPLOYED]
 
 
 def worker_memories() -> list[View]:
@@ -237,9 +240,15 @@ def _confirming(services: Services, endpoint_names: list[str], *, gone: bool = F
 def _view(services: Services, endpoint_name: str) -> View:
     with services.database.session() as session:
         desired = deployments.find(session, endpoint_name)
-    if desired is None:
-        raise DeploymentNotFound(endpoint_name)
-    return status.views([desired])[0]
+        if desired is None:
+            raise DeploymentNotFound(endpoint_name)
+        standings = following.standings(session, [desired])
+    return _with_standing(status.views([desired])[0], standings)
+
+
+def _with_standing(view: View, standings: Mapping[str, Following]) -> View:
+    standing = standings.get(view["endpoint_name"])
+    return {**view, "following": None if standing is None else standing.document()}
 
 
 def _committed(session: Session, row: DesiredDeployment) -> history.Differences:

@@ -78,6 +78,13 @@ class NewEvaluation(RequestSchema):
     absolute_tolerance: float | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="Or by at most this. Default: 0.000001."
     )
+    probability_tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Probabilities agree if they differ by at most this, and the same class wins. Default: 0.05.",
+    )
     margin: float = Field(
         default=0.01,
         gt=0,
@@ -121,6 +128,7 @@ class EvaluationProgress(Answer):
     control: int = Field(description="Those of them that also ran on the present version again.")
     errors: ErrorCounts = Field(description="Errors among them.")
     stopped: str | None = Field(description="Why fewer than all jobs were replayed.")
+    last_error: str | None = Field(description="Why it waits for another try, such as an error of the artifact store.")
     eta_s: float | None = Field(description="When the rest will be replayed, at the pace until now.")
 
 

@@ -18,7 +18,8 @@ from api.process.services import Services
 from registry import deployments
 from registry.errors import EvaluationRefused
 from registry.judging import evaluations
-from registry.judging.evaluations import Evaluation, EvaluationState
+from registry.judging.evaluations import Evaluation
+from registry.trials.trials import EvaluationState
 from workers.judging import sample
 from workers.judging.comparison.pairs import ComparisonOptions
 from workers.judging.sample import SampledJob
@@ -79,8 +80,12 @@ def _refuse_excluded(services: Services, found: Evaluation) -> None:
         )
 
 
-def add(session: Session, ready: Draft) -> Evaluation:
-    """Create an evaluation. Raises DeploymentNotFound, VersionNotFound, EvaluationRefused."""
+def add(session: Session, ready: Draft, *, is_for_rollout: bool = False) -> Evaluation:
+    """Create an evaluation; one for a rollout ends with it.
+
+    Raises:
+        DeploymentNotFound, VersionNotFound, EvaluationRefused: as for `draft`.
+    """
     return evaluations.create(
         session,
         ready.wanted.endpoint_name,
@@ -88,6 +93,7 @@ def add(session: Session, ready: Draft) -> Evaluation:
         source=ready.source,
         options=_options(ready.wanted),
         evaluation_id=ready.evaluation_id,
+        is_for_rollout=is_for_rollout,
         actor=identity.current().name,
     )
 
@@ -143,6 +149,7 @@ def view(found: Evaluation) -> View:
             "control": progress.get("control", 0),
             "errors": progress.get("errors") or {"candidate": 0, "stable": 0},
             "stopped": progress.get("stopped"),
+            "last_error": progress.get("last_error") if found.is_open else None,
             "eta_s": _eta_s(found),
         },
         "since": _iso(source.get("since")),
@@ -175,6 +182,7 @@ def _options(wanted: NewEvaluation) -> dict[str, Any]:
         "margin": wanted.margin,
         "relative_tolerance": wanted.tolerance,
         "absolute_tolerance": wanted.absolute_tolerance,
+        "probability_tolerance": wanted.probability_tolerance,
     }
     return {
         "max_jobs": wanted.max_jobs,

@@ -38,7 +38,7 @@ VersionName = Annotated[Name, BeforeValidator(_text_of_number, json_schema_input
 class RequestSchema(BaseModel):
     """What a request may contain: these fields and no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class NoQuery(RequestSchema):
@@ -49,7 +49,7 @@ class Answer(BaseModel):
     """What a response contains."""
 
     #: Clients must be ready for members that a later release adds.
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Problem(Answer):

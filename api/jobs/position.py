@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 
 from api.process.services import Services
 from registry.deployments import Intent
@@ -44,7 +42,7 @@ def _explained(job: JobView, intent: Intent | None) -> JobView:
     # Without an answer of the registry, what Redis says of it is still true.
     if intent is not Intent.PARK or job.queue_position is None:
         return job
-    return replace(job, queue_position=msgspec.structs.replace(job.queue_position, reason=PARKED))
+    return replace(job, queue_position=replace(job.queue_position, reason=PARKED))
 
 
 def _lacks_worker(job: JobView) -> bool:

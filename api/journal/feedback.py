@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from sqlalchemy.orm import Session
 
 from api.auth.identity import Identity
+from api.errors import TooManyRequests
 from api.http.ndjson import Element
 from api.http.reading import validated
 from api.journal.schemas import FeedbackOfJob, NewFeedback
 from api.process.services import Services
-from registry import deployments
+from registry import history
+from registry.serving_settings import ServingSettings
 from workers.errors import JobNotFound
-from workers.journal import feedback
-from workers.journal.feedback import KeptJob
+from workers.journal import feedback, searching
 from workers.journal.feedback_rows import Feedback
+from workers.journal.searching import KeptJob
+from workers.platform.redis import rate_limits
 from workers.platform.redis.client import translated_errors
+
+#: Searches of the journal by one caller, over all API processes.
+SEARCHES_PER_S = 5.0
+#: A worker has new settings after so long, and a job that ends then may have been decided by earlier ones; clocks may
+#: differ by so much.
+_NOTICED_IN_S, _CLOCKS_S = 60.0, 5.0
 
 
 class Given(NamedTuple):
@@ -35,7 +46,8 @@ def give(services: Services, caller: Identity, job_id: str, wanted: NewFeedback)
 
     Raises:
         JobNotFound: the journal doesn't have the job, or it isn't the caller's.
-        JournalFull, QueueUnavailable, ArtifactStoreUnavailable: it can't be stored now.
+        TooManyRequests: the caller searches the journal too often.
+        JournalFull, JournalBusy, QueueUnavailable, ArtifactStoreUnavailable: it can't be stored now.
     """
     found = _found(services, caller, [job_id])
     if job_id not in found:
@@ -49,7 +61,8 @@ def give_many(services: Services, caller: Identity, elements: Sequence[Element])
 
     Raises:
         RequestInvalid: an element is wrong; names it.
-        JournalFull, QueueUnavailable, ArtifactStoreUnavailable: it can't be stored now; nothing is.
+        TooManyRequests: the caller searches the journal too often.
+        JournalFull, JournalBusy, QueueUnavailable, ArtifactStoreUnavailable: it can't be stored now; nothing is.
     """
     wanted = [validated(FeedbackOfJob, each.document, prefix=each.field("")) for each in elements]
     found = _found(services, caller, list(dict.fromkeys(each.job_id for each in wanted)))
@@ -59,12 +72,44 @@ def give_many(services: Services, caller: Identity, elements: Sequence[Element])
 
 
 def _found(services: Services, caller: Identity, job_ids: list[str]) -> dict[str, KeptJob]:
-    with services.database.session() as session:
-        known = {each.endpoint_name: each for each in deployments.desired(session)}
-    with translated_errors():
-        found = feedback.find(job_ids, known)
+    """Return those of these jobs that the journal has and that are the caller's.
+
+    Jobs of others are looked for as jobs that don't exist are: no answer and no time tells them apart.
+    """
     owner = caller.sees_jobs_of
-    return {job_id: job for job_id, job in found.items() if owner is None or job.owner == owner}
+    with services.database.session() as session, translated_errors():
+        found, left = feedback.sought(job_ids, KeptShares(session).around, owner)
+    if left:
+        _take_search(caller)
+        with translated_errors():
+            found |= searching.search(left, owner=owner, endpoint_names=caller.endpoint_names)
+    return {job_id: job for job_id, job in found.items() if caller.may_use(job.endpoint_name)}
+
+
+def _take_search(caller: Identity) -> None:
+    """Raise TooManyRequests if the caller searches the files of the journal too often."""
+    if wait_s := rate_limits.take(f"feedback:{caller.name or ''}", SEARCHES_PER_S):
+        raise TooManyRequests(
+            f"Feedback on jobs whose records are gone searches the journal, {SEARCHES_PER_S:g} times a second at most. "
+            "Try again after Retry-After, or give more of it in one call (POST /feedback).",
+            {},
+            math.ceil(wait_s),
+        )
+
+
+class KeptShares:
+    """The shares of jobs that deployments have let the journal keep, by their settings at a time."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._settings: dict[str, Callable[[float, float], list[Mapping[str, Any]] | None]] = {}
+
+    def around(self, endpoint_name: str, at: float) -> set[float] | None:
+        """Return the shares that were in force around a time (s since the epoch); None if that is not known."""
+        if endpoint_name not in self._settings:
+            self._settings[endpoint_name] = history.settings_in(self._session, endpoint_name)
+        found = self._settings[endpoint_name](at - _NOTICED_IN_S, at + _CLOCKS_S)
+        return None if found is None else {ServingSettings.stored(each).journal for each in found}
 
 
 def _store(found: dict[str, KeptJob], given: Iterable[tuple[str, NewFeedback]]) -> None:

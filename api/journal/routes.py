@@ -61,15 +61,15 @@ def show_kept(endpoint_name: str) -> Response:
 @blueprint.delete("/deployments/<endpoint_name>/journal")
 @Operation(Role.ADMIN, "Journal", {200: Forgotten}, query=Forget, errors=(404, 503, 507))
 def forget_jobs_of_endpoint(endpoint_name: str) -> Response:
-    """Forget jobs of an endpoint, by id, owner or time."""
-    return responses.document({"forgotten_count": service.forget(services.current(), endpoint_name, query(Forget))})
+    """Forget jobs of an endpoint, by id, owner or time, also as examples in reports."""
+    return responses.document(service.forget(services.current(), endpoint_name, query(Forget)))
 
 
 @blueprint.delete("/journal")
 @Operation(Role.ADMIN, "Journal", {200: Forgotten}, query=Forget, errors=(503, 507))
 def forget_jobs() -> Response:
-    """Forget jobs of all endpoints, by id, owner or time."""
-    return responses.document({"forgotten_count": service.forget(services.current(), None, query(Forget))})
+    """Forget jobs of all endpoints, by id, owner or time, also as examples in reports."""
+    return responses.document(service.forget(services.current(), None, query(Forget)))
 
 
 @blueprint.post("/jobs/<job_id>/feedback")

@@ -80,6 +80,9 @@ class Forgotten(Answer):
     """How many jobs were forgotten."""
 
     forgotten_count: int = Field(description="Jobs that were deleted from the journal.")
+    forgotten_example_count: int = Field(
+        description="Examples that were removed from reports and comparisons, and jobs from samples to replay."
+    )
 
 
 class JournalJob(Answer):

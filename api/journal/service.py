@@ -18,6 +18,7 @@ from workers.journal.files import dataset, kept
 from workers.journal.forgetting import Which
 from workers.journal.positions import Position
 from workers.journal.rows import Row
+from workers.judging import forgetting as examples
 from workers.platform.redis.client import translated_errors
 
 _log = logging.getLogger(__name__)
@@ -84,21 +85,25 @@ def show(services: Services, endpoint_name: str) -> dict[str, Any]:
     }
 
 
-def forget(services: Services, endpoint_name: str | None, wanted: Forget) -> int:
-    """Forget jobs of an endpoint, or of all; return how many.
+def forget(services: Services, endpoint_name: str | None, wanted: Forget) -> dict[str, int]:
+    """Forget jobs of an endpoint, or of all, and their examples in reports; return how many.
 
     Raises:
         JournalBusy: another process writes the files for too long.
+        EvaluationChanged: a report changes all the time; the journal has forgotten the jobs.
         DeploymentNotFound, ArtifactStoreUnavailable, ArtifactStoreFull, QueueUnavailable: as for `page`.
     """
     if endpoint_name is not None:
         _deployment(services, endpoint_name)
     before = None if wanted.before is None else moment(wanted.before)
     which = Which(endpoint_name, () if wanted.job is None else (wanted.job,), wanted.owner, before)
+    watched = examples.watched(services.database, endpoint_name)
     with translated_errors():
-        count = forgetting.forget(which)
-    _log.info("%s made the journal forget %d jobs", identity.current().name, count)
-    return count
+        done = forgetting.forget(which, watched)
+    examples_count = examples.forget(services.database, which, done.watched)
+    caller = identity.current().name
+    _log.info("%s made the journal forget %d jobs, and reports %d examples", caller, done.jobs, examples_count)
+    return {"forgotten_count": done.jobs, "forgotten_example_count": examples_count}
 
 
 def _deployment(services: Services, endpoint_name: str) -> DesiredDeployment:

@@ -21,6 +21,28 @@ def _describe_kinds(schema: dict[str, Any]) -> None:
     schema["oneOf"] = [runtime, mlflow]
 
 
+class EnvironmentWanted(RequestSchema):
+    """What a version runs in: one of `requirements`, `lock` and `from_folder`."""
+
+    python: str | None = Field(
+        default=None, description="E.g. `3.12` or `pypy3.9`; by default the Python of the service, or of the folder."
+    )
+    requirements: list[str] | None = Field(
+        default=None, description="Packages with versions, e.g. `scikit-learn==1.5.2`; they are locked now."
+    )
+    lock: str | None = Field(
+        default=None, description="A lock with hashes, as `uv pip compile --generate-hashes` writes it."
+    )
+    from_folder: bool = Field(
+        default=False, description="Take the requirements and the Python that MLflow has written beside the model."
+    )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What the registry takes."""
+        return self.model_dump(exclude_none=True, exclude_defaults=True)
+
+
 class Registration(RequestSchema):
     """The `metadata` part of a registration."""
 
@@ -37,11 +59,17 @@ class Registration(RequestSchema):
     runtime: Name | None = Field(
         default=None,
         description="How the artifact is loaded, e.g. `sklearn`, `onnx`, `python`. By default it is found from the "
-        "artifact, whose code is not run: an ONNX model, a file of skops, a pickle of an estimator or of a function.",
+        "artifact, whose code is not run: an ONNX model, a file of skops, XGBoost, LightGBM or CatBoost, a "
+        "program of PyTorch, a pickle of an estimator or of a function.",
     )
     runtime_options: dict[str, Any] = Field(default_factory=dict)
     signature: dict[str, Any] | None = Field(default=None, description="Taken from `input_example` by default.")
     input_example: Any = None
+    environment: EnvironmentWanted | None = Field(
+        default=None,
+        description="The Python and the packages that it runs in, instead of the workers' own; needs "
+        "`QUEUECAST_ENVIRONMENTS=on`.",
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Any information to store with the version.")
 
     @field_validator("runtime")
@@ -55,6 +83,8 @@ class Registration(RequestSchema):
     def _flavor_of_a_format(self) -> Self:
         if self.flavor is not None and self.format is None:
             raise ValueError('can have "flavor" only together with "format"')
+        if self.environment is not None and self.environment.from_folder and self.format is None:
+            raise ValueError('can have an environment "from_folder" only together with "format"')
         return self
 
 
@@ -76,6 +106,15 @@ class ModelSearch(RequestSchema):
         return {**rest, "tags": {name.removeprefix(_TAG): given[name] for name in given.keys() - rest.keys()}}
 
 
+class EnvironmentView(Answer):
+    """A locked environment."""
+
+    sha256: str = Field(description="The digest of Python and lock.")
+    python: str = Field(description="The Python.")
+    packages: list[str] = Field(description="The packages with their versions.")
+    lock: str = Field(description="The packages with the hashes of their files.")
+
+
 class VersionView(Answer):
     """One immutable version of a model."""
 
@@ -90,6 +129,14 @@ class VersionView(Answer):
     artifact_sha256: str
     artifact_size_bytes: int
     created_at: datetime
+    environment_sha256: str | None = Field(
+        default=None,
+        description="The digest of the environment that it runs in, which versions with equal ones share; null for the "
+        "workers' own.",
+    )
+    environment: EnvironmentView | None = Field(
+        default=None, description="Of a single version: the environment that it runs in."
+    )
     aliases: list[str] = Field(description="The aliases that name it.")
     tags: dict[str, str] = Field(description="Its tags.")
 

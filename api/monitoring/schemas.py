@@ -14,9 +14,12 @@ class QualityQuery(RequestSchema):
     """Of which time."""
 
     since: Moment = Field(
-        default="30d", description="Jobs that ended since: a time ago (`24h`, `30d`) or a time in ISO 8601."
+        default="30d",
+        description="Jobs that ended since: a time ago (`24h`, `30d`) or a time in ISO 8601; its UTC day as a whole.",
     )
-    until: Moment | None = Field(default=None, description="Jobs that ended before this; without it all until now.")
+    until: Moment | None = Field(
+        default=None, description="Jobs that ended before this, its UTC day as a whole; without it all until now."
+    )
 
 
 class Measures(Answer):
@@ -43,8 +46,12 @@ class QualityView(Answer):
     """How good the answers of an endpoint are, by feedback."""
 
     endpoint_name: str = Field(description="The endpoint.")
-    since: datetime = Field(description="The beginning of the time.")
-    until: datetime | None = Field(description="The end of the time; null: now.")
+    since: datetime = Field(description="The beginning of the first UTC day.")
+    until: datetime | None = Field(description="The end of the last UTC day; null: now.")
+    computed_at: datetime | None = Field(
+        description="When a background process has computed it; null: not yet, or there is no feedback."
+    )
+    pending_days: int = Field(description="Days that it has still to compute, or to compute again.")
     versions: list[Measures] = Field(description="One for each version whose jobs have feedback.")
     days: list[DayMeasures] = Field(description="One for each day and version, the newest first.")
 

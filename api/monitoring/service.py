@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from api.journal.schemas import moment
@@ -11,10 +11,10 @@ from api.process.services import Services
 from registry import deployments
 from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentNotFound
-from workers.judging.monitoring import quality
+from workers.judging.monitoring import quality_days
 from workers.judging.monitoring.drift import LEAST_RECENT_ROWS
 from workers.judging.monitoring.references import REFERENCE_JOBS
-from workers.judging.monitoring.results import DRIFT, QUALITY
+from workers.judging.monitoring.results import DRIFT, QUALITY, QUALITY_DAYS
 from workers.platform.redis.client import translated_errors
 
 View = dict[str, Any]
@@ -24,17 +24,34 @@ _NOT_COMPUTED: View = {
 
 
 def show_quality(services: Services, endpoint_name: str, wanted: QualityQuery) -> View:
-    """Return how good the answers of an endpoint are.
+    """Return how good the answers of an endpoint are, on whole UTC days, as a background process has computed it last.
 
     Raises:
         DeploymentNotFound: it was never deployed.
-        ArtifactStoreUnavailable, QueueUnavailable: the journal can't be read.
+        QueueUnavailable: Redis can't be reached.
     """
     _deployment(services, endpoint_name)
-    since, until = moment(wanted.since), None if wanted.until is None else moment(wanted.until)
+    first, last = _day(moment(wanted.since)), None if wanted.until is None else _day(moment(wanted.until), is_end=True)
     with translated_errors():
-        found = quality.of_journal(endpoint_name, since, until)
-    return {"endpoint_name": endpoint_name, "since": _iso(since), "until": _iso(until), **found}
+        found = QUALITY_DAYS.read(endpoint_name)
+    return {
+        "endpoint_name": endpoint_name,
+        "since": _start(first).isoformat(),
+        "until": None if last is None else _start(last + timedelta(days=1)).isoformat(),
+        "computed_at": None if found is None else _iso(found["computed_at"]),
+        "pending_days": 0 if found is None else len(found["pending"]),
+        **({"versions": [], "days": []} if found is None else quality_days.report(found, first, last)),
+    }
+
+
+def _day(at: float, *, is_end: bool = False) -> date:
+    """Return the UTC day of a time; for the end of a period, which is not a part of it, the last day before it."""
+    moved = max(0.0, at - 1e-6) if is_end else at
+    return datetime.fromtimestamp(moved, UTC).date()
+
+
+def _start(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def recent_quality(endpoint_name: str) -> View | None:

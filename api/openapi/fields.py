@@ -100,6 +100,7 @@ _MODELS = {
 _KEYS = {
     "keys": "The keys.",
     "key_id": "The id of the key: the first characters of its text.",
+    "subscription_id": "The id of the subscription.",
     "ApiKeyView.name": "The name of its user, who owns the jobs submitted with it.",
     "NewApiKey.name": "The name of its user, who owns the jobs submitted with it.",
     "role": "What it may do; each role includes the ones before it.",

@@ -156,7 +156,9 @@ async def submit(services: Services, wanted: Submit) -> Submitted:
         JobUnsuccessful: it was waited for, and ended without an outcome.
     """
     jobs, deployment = services.jobs, wanted.deployment
-    if await jobs.desk.fresh_paces.read(deployment.endpoint_name):
+    if paces.default_paces().is_due(deployment.endpoint_name) and await jobs.desk.fresh_paces.read(
+        deployment.endpoint_name
+    ):
         # The submit would wait for Redis a second time.
         paces.default_paces().check_reachable()
     key = None if wanted.idempotency is None else wanted.idempotency.key

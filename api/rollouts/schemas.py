@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from api.http.schema import Answer, RequestSchema, VersionName
 from api.journal.schemas import Moment
-from registry.judging.rollouts import DEFAULT_MIN_JOBS, DEFAULT_STEP_S, DEFAULT_STEPS, MAX_STEP_S, MAX_STEPS, Rules
-
-_Percent = Annotated[float, Field(gt=0, le=100)]
+from registry.rollout_plan import RolloutSettings
 
 
 class ShadowStart(RequestSchema):
@@ -21,59 +19,10 @@ class ShadowStart(RequestSchema):
     share: float = Field(default=1.0, gt=0, le=1, description="The share of the endpoint's jobs that it predicts, too.")
 
 
-class RolloutRules(RequestSchema):
-    """The most by which the candidate may differ; null switches a rule off."""
-
-    errors: float | None = Field(
-        default=Rules.errors,
-        ge=0,
-        le=1,
-        description="How much larger its share of failed jobs may be: 0.01 is one in a hundred more.",
-    )
-    latency_p95: float | None = Field(
-        default=Rules.latency_p95,
-        ge=1,
-        description="How many times as long its 95th percentile of predict time may be.",
-    )
-    disagreement: float | None = Field(
-        default=Rules.disagreement,
-        ge=0,
-        le=1,
-        description="The share of jobs that it may answer differently: with another label, or numbers that differ by "
-        "more than a tenth.",
-    )
-
-
-class RolloutStart(RequestSchema):
+class RolloutStart(RolloutSettings):
     """The candidate that is to take over the endpoint, and how."""
 
     version: VersionName = Field(description="The version of the endpoint's model to roll out.")
-    steps: list[_Percent] = Field(
-        default=list(DEFAULT_STEPS),
-        min_length=1,
-        max_length=MAX_STEPS,
-        description="The share of jobs that the candidate answers in each step (percent), growing. After the last one "
-        "it is promoted.",
-    )
-    min_jobs: int = Field(
-        default=DEFAULT_MIN_JOBS,
-        ge=1,
-        le=10**9,
-        description="Jobs that must have met the candidate in a step before the next one.",
-    )
-    step_s: float = Field(
-        default=DEFAULT_STEP_S,
-        gt=0,
-        le=MAX_STEP_S,
-        description="How long a step lasts (s). With too few jobs, or a doubt, up to three times as long; then the "
-        "rollout is paused.",
-    )
-    rules: RolloutRules = Field(default_factory=RolloutRules, description="When it is aborted.")
-    start: Literal["evaluation"] | None = Field(
-        default=None,
-        description="evaluation: jobs of the journal are replayed on the candidate first, and the rollout waits for "
-        "the verdict: `same` and `better` begin it, `differs` and `worse` abort it, `inconclusive` pauses it.",
-    )
     since: Moment | None = Field(
         default=None,
         description="With `start`, the jobs to replay are those that ended since: a time ago (`24h`) or a time in "
@@ -83,11 +32,6 @@ class RolloutStart(RequestSchema):
         default=None,
         max_length=32,
         description="The rollout waits for this evaluation of the version, as for a new one.",
-    )
-    on_failure: Literal["stable", "fail"] = Field(
-        default="stable",
-        description="stable: a job that fails on the candidate runs again on the stable version, and its caller gets "
-        "that outcome; fail: the job fails.",
     )
 
     @model_validator(mode="after")
@@ -109,7 +53,10 @@ class ArmView(Answer):
     """The jobs that one of both versions was to answer, since the trial began."""
 
     jobs: int = Field(description="Jobs that have ended.")
-    failed: int = Field(description="Those that this version failed, also if the stable version answered them then.")
+    failed: int = Field(
+        description="Those that this version failed, also if the stable version answered them then; a batch that is "
+        "lost as a whole counts as one job."
+    )
     predict_p95_ms: float | None = Field(description="95th percentile of predict time (ms), at most a tenth off.")
 
 
@@ -131,7 +78,7 @@ class TrialFigures(Answer):
 
     stable: ArmView = Field(description="The version that serves.")
     candidate: ArmView = Field(description="The version under judgement.")
-    lost_hosts: int = Field(description="Hosts of the candidate that died under a job.")
+    lost_hosts: int = Field(description="Hosts of the candidate that died under a job, or under a copy of one.")
     pairs: int = Field(description="Jobs that both versions have answered.")
     disagreements: int = Field(description="Those of them that they answered differently.")
     rules: list[RuleView] = Field(description="The rules that are on.")
@@ -204,6 +151,8 @@ class ShadowView(Answer):
     predicted: int = Field(description="Jobs that the candidate has predicted.")
     errors: int = Field(description="Those on which it failed.")
     shed: int = Field(description="Jobs that it was not given, because it had too many.")
+    lost: int = Field(description="Jobs that it has not answered, because its host was lost or took too long.")
+    lost_hosts: int = Field(description="Hosts of the candidate that died under these.")
     pairs: int = Field(description="Jobs that both versions have answered.")
     disagreements: int = Field(description="Those of them that they answered differently.")
     report: dict[str, Any] | None = Field(description="How their answers compare; null without any.")

@@ -16,7 +16,7 @@ from api.rollouts.schemas import RolloutStart, ShadowStart
 from registry import deployments
 from registry.errors import DeploymentNotFound, RolloutRefused
 from registry.judging import rollouts, shadows
-from registry.judging.rollouts import Plan, Rollout, Rules
+from registry.judging.rollouts import Rollout
 from registry.judging.shadows import Shadow
 from workers.judging import rollout_decisions, rollout_duty, trial_figures
 from workers.judging.comparison.comparison import Comparison
@@ -37,13 +37,12 @@ def start_rollout(services: Services, endpoint_name: str, wanted: RolloutStart) 
         EvaluationRefused: the journal has no jobs to evaluate it with.
         DeploymentUnconfirmed: the registry has it, but Redis can't be reached.
     """
-    plan = Plan(wanted.steps, wanted.min_jobs, wanted.step_s, Rules(**wanted.rules.model_dump()), wanted.on_failure)
-    plan.check()
+    plan = wanted.plan.check()
     draft = _evaluation(services, endpoint_name, wanted)
     with services.database.session() as session:
         actor, evaluation_id = identity.current().name, wanted.evaluation_id
         if draft is not None:
-            evaluation_id = evaluation_service.add(session, draft).evaluation_id
+            evaluation_id = evaluation_service.add(session, draft, is_for_rollout=True).evaluation_id
         rollouts.create(session, endpoint_name, wanted.version, plan, evaluation_id=evaluation_id, actor=actor)
         session.commit()
     deployment_service.announce(services, [endpoint_name])

@@ -22,7 +22,7 @@ from workers.deployments import status
 
 View = Mapping[str, Any]
 READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
-_STATES = {status.DEPLOYING: LOADING, status.DRAINING: UNLOADING}
+_STATES = {status.DEPLOYING: LOADING, status.BUILDING: LOADING, status.DRAINING: UNLOADING}
 #: Of several endpoints of a version, the first of these states counts.
 _BEST_FIRST = (READY, LOADING, UNLOADING, UNAVAILABLE)
 _NOT_DEPLOYED = "not deployed"

@@ -1,22 +1,21 @@
 """Show that the memory of worker and API stays flat over many jobs.
 
     python bench/studies/memory.py --jobs 200000
+    python bench/studies/memory.py --jobs 500000 --api
 
 First the worker alone: so many jobs are put onto its queue, and its memory and its model host's (RSS) are read at
-regular steps while it runs them. Then the API: so many jobs are submitted over HTTP, while the worker goes on.
-Prints each slope in bytes a job: of a straight line through the second half of the readings, when caches and
-arenas have found their size.
+regular steps while it runs them. Then the API (with `--api` this part alone): so many jobs are submitted over HTTP,
+while the worker goes on. Prints each slope in bytes a job: of a straight line through the second half of the readings,
+when caches and arenas have found their size.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
+import asyncio
 import sys
 import tempfile
 import threading
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +24,20 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from bench.load_client import closed_loop, request
 from tests.faults.test_neighbours import fill
 from tests.support.models import Echo
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 
-CLIENTS = 4
+CLIENTS = 16
 
 
-def submit(port: int, numbers: count[int], jobs: int) -> None:
-    """Submit on one connection until all jobs are."""
-    api = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    while (number := next(numbers)) < jobs:
-        api.request("POST", "/predict/echo", json.dumps({"input": str(number)}))
-        answer = api.getresponse()
-        if answer.status != http.client.ACCEPTED:
-            raise SystemExit(f"a submit was answered {answer.status}: {answer.read()!r}")
-        answer.read()
-    api.close()
+def submit(port: int, jobs: int) -> None:
+    """Submit so many jobs."""
+    encoded = request("POST", "/predict/echo", b'{"input": "a"}', Content_Type="application/json")
+    load = closed_loop(port, encoded, clients=CLIENTS, seconds=7_200, status=202, requests=jobs)
+    asyncio.run(load).check()
 
 
 def watched(stack: Stack, processes: dict[str, psutil.Process], first: int, jobs: int, steps: int) -> None:
@@ -70,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=200_000)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--api", action="store_true", help="submit alone, without the jobs that the worker finds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="queuecast-bench-") as folder, Stack(Path(folder) / "stack") as stack:
         stack.register("echo", Echo("m"))
@@ -77,17 +73,16 @@ def main() -> None:
         view = stack.deploy("echo", endpoint_name="echo", result_ttl_s=60)
         host = psutil.Process(view["workers"][0]["pids"][0])
         processes = {"worker": psutil.Process(worker.pid), "host": host}
-        with redis.Redis.from_url(stack.redis.url) as client:
-            fill(client, "echo", options.jobs)
-        watched(stack, processes, 0, options.jobs, options.steps)
-        numbers = count()
-        submitting = [threading.Thread(target=submit, args=(stack.port, numbers, options.jobs)) for _ in range(CLIENTS)]
-        for thread in submitting:
-            thread.start()
+        found = 0 if options.api else options.jobs
+        if found:
+            with redis.Redis.from_url(stack.redis.url) as client:
+                fill(client, "echo", found)
+            watched(stack, processes, 0, found, options.steps)
+        submitting = threading.Thread(target=submit, args=(stack.port, options.jobs))
+        submitting.start()
         processes["API"] = psutil.Process(stack.server.pid)
-        watched(stack, processes, options.jobs, options.jobs, options.steps)
-        for thread in submitting:
-            thread.join()
+        watched(stack, processes, found, options.jobs, options.steps)
+        submitting.join()
 
 
 if __name__ == "__main__":

@@ -91,6 +91,17 @@ class ModelRow(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class EnvironmentRow(Table):
+    """A locked environment, named by the digest of Python and lock; it is immutable, and versions share it."""
+
+    __tablename__ = "environments"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    python: Mapped[str] = mapped_column(String(32))
+    lock: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class VersionRow(Table):
     """A version; it is immutable, except that it can be deleted, and its name stays reserved even then."""
 
@@ -110,6 +121,8 @@ class VersionRow(Table):
     artifact_size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: The environment that it runs in; None is the worker's own. (No foreign key: SQLite can't add one to a table.)
+    environment_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class DeploymentRow(Table):
@@ -198,6 +211,8 @@ class EvaluationRow(Table):
     comparison: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: When its hosts, queues and records were removed, after its end.
     cleared_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: When the webhooks of its end were stored.
+    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
 
 
 class ShadowRow(Table):
@@ -222,6 +237,8 @@ class ShadowRow(Table):
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     #: Grows by 1 with every change.
     revision: Mapped[int]
+    #: When the webhooks of its end were stored.
+    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
 
 
 class RolloutRow(Table):
@@ -273,6 +290,24 @@ class RolloutEventRow(Table):
     reason: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column(JSON)
     happened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    #: When the webhooks of it were stored.
+    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class WebhookSubscriptionRow(Table):
+    """A URL that gets webhooks of events."""
+
+    __tablename__ = "webhook_subscriptions"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    #: The kinds of events, as texts: a later release may have more.
+    events: Mapped[list[str]] = mapped_column(JSON)
+    #: None is all endpoints.
+    endpoint_names: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    #: None is a caller without an API key.
+    actor: Mapped[str | None] = mapped_column(String(MAX_KEY_NAME_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class DeploymentChangeRow(Table):

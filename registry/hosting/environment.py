@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from registry.runtimes.models import threads as library_threads
+
 #: The variables that these processes inherit.
 _KEPT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-#: One model must not use all cores; numerical libraries read these variables on import.
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def scrubbed(threads: int, folders: list[str]) -> dict[str, str]:
@@ -15,7 +15,8 @@ def scrubbed(threads: int, folders: list[str]) -> dict[str, str]:
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     if folders:
         environment["PYTHONPATH"] = os.pathsep.join(folders)
-    return environment | dict.fromkeys(_THREAD_LIMITS, str(threads))
+    # One model must not use all cores.
+    return environment | dict.fromkeys(library_threads.VARIABLES, str(threads))
 
 
 def configured_folders() -> list[str]:

@@ -9,7 +9,8 @@
 | `save` | waiting, loading, replaying | the same | the holder |
 | `succeed` | replaying | succeeded | the holder |
 | `fail` | waiting, loading, replaying | failed | the holder |
-| `cancel` | waiting, loading, replaying | cancelled | API |
+| `put_off` | any, if it needs work | the same | the holder |
+| `cancel` | waiting, loading, replaying | cancelled | API; the end of the rollout for which it was made |
 | `clear` | ended | the same, with `cleared_at` | the holder |
 | `delete` | ended and cleared | no row | API |
 
@@ -22,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
@@ -43,6 +43,8 @@ from registry.errors import (
 from registry.intent import Intent
 from registry.serving_settings import ServingSettings
 from registry.signatures.signature import Signature
+from registry.trials import trials
+from registry.trials.trials import OPEN_EVALUATIONS, EvaluationState
 
 #: A job of a replay that loses its hosts fails after so many attempts; none is kept as a dead letter.
 _MAX_ATTEMPTS = 2
@@ -53,24 +55,6 @@ _LISTED = 200
 CANDIDATE, STABLE = "candidate", "stable"
 
 
-class EvaluationState(StrEnum):
-    """The state of an evaluation."""
-
-    #: No background process has begun it.
-    WAITING = "waiting"
-    #: Its jobs are chosen, and its hosts load their models.
-    LOADING = "loading"
-    #: Jobs are replayed and compared.
-    REPLAYING = "replaying"
-    #: It has a report.
-    SUCCEEDED = "succeeded"
-    #: It has no report; `error` says why.
-    FAILED = "failed"
-    #: A caller has cancelled it.
-    CANCELLED = "cancelled"
-
-
-OPEN = (EvaluationState.WAITING, EvaluationState.LOADING, EvaluationState.REPLAYING)
 _WITH_HOSTS = (EvaluationState.LOADING, EvaluationState.REPLAYING)
 
 
@@ -105,7 +89,7 @@ class Evaluation:
     @property
     def is_open(self) -> bool:
         """Whether it has not ended."""
-        return self.state in OPEN
+        return self.state in OPEN_EVALUATIONS
 
     @property
     def uses_dataset(self) -> bool:
@@ -125,6 +109,8 @@ class Hold:
     evaluation_id: str
     holder: str
     held_s: float
+    #: If given, only as long as the evaluation has this revision.
+    revision: int | None = None
 
 
 def new_id() -> str:
@@ -140,9 +126,12 @@ def create(  # noqa: PLR0913 - what makes an evaluation, by name
     source: Mapping[str, Any],
     options: Mapping[str, Any],
     evaluation_id: str | None = None,
+    is_for_rollout: bool = False,
     actor: str | None = None,
 ) -> Evaluation:
     """Create an evaluation of a version of the model that an endpoint serves.
+
+    One that is made for a rollout is cancelled if that ends while it waits for it.
 
     Raises:
         DeploymentNotFound: no such endpoint is deployed.
@@ -165,7 +154,11 @@ def create(  # noqa: PLR0913 - what makes an evaluation, by name
         stable_version=deployment.version,
         worker_group=deployment.worker_group,
         source=dict(source),
-        options={**options, "settings": _replay_settings(deployment.settings)},
+        options={
+            **options,
+            "settings": _replay_settings(deployment.settings),
+            **({trials.FOR_ROLLOUT: True} if is_for_rollout else {}),
+        },
         state=EvaluationState.WAITING,
         progress={},
         actor=actor,
@@ -198,7 +191,7 @@ def list_all(session: Session, endpoint_name: str | None = None) -> list[Evaluat
 def hold(session: Session, holder: str, held_s: float) -> Evaluation | None:
     """Take the oldest evaluation that needs work and that no other process holds; None if there is none."""
     now = datetime.now(UTC)
-    needs_work = or_(EvaluationRow.state.in_(OPEN), EvaluationRow.cleared_at.is_(None))
+    needs_work = or_(EvaluationRow.state.in_(OPEN_EVALUATIONS), EvaluationRow.cleared_at.is_(None))
     free = or_(EvaluationRow.holder.is_(None), EvaluationRow.holder == holder, EvaluationRow.held_until < now)
     wanted = select(EvaluationRow.id).where(needs_work, free).order_by(EvaluationRow.created_at, EvaluationRow.id)
     for evaluation_id in session.scalars(wanted).all():
@@ -221,7 +214,7 @@ def replay(session: Session, mine: Hold) -> Evaluation:
 
 def save(session: Session, mine: Hold, **values: Any) -> Evaluation:
     """Store `progress` and `comparison`, and hold the evaluation for longer. Raises EvaluationChanged."""
-    return _change(session, mine, "go on", OPEN, values)
+    return _change(session, mine, "go on", OPEN_EVALUATIONS, values)
 
 
 def succeed(session: Session, mine: Hold, report: Mapping[str, Any], progress: Mapping[str, Any]) -> Evaluation:
@@ -234,12 +227,12 @@ def succeed(session: Session, mine: Hold, report: Mapping[str, Any], progress: M
 def fail(session: Session, mine: Hold, error: str) -> Evaluation:
     """End without a report. Raises EvaluationChanged."""
     values = {"state": EvaluationState.FAILED, "error": error, "comparison": None, "finished_at": datetime.now(UTC)}
-    return _change(session, mine, "fail", OPEN, values)
+    return _change(session, mine, "fail", OPEN_EVALUATIONS, values)
 
 
 def clear(session: Session, mine: Hold) -> Evaluation:
     """Record that nothing is left of its hosts, queues and records. Raises EvaluationChanged."""
-    ended = tuple(state for state in EvaluationState if state not in OPEN)
+    ended = tuple(state for state in EvaluationState if state not in OPEN_EVALUATIONS)
     return _change(session, mine, "be cleared", ended, {"cleared_at": datetime.now(UTC)}, releases=True)
 
 
@@ -249,10 +242,11 @@ def release(session: Session, mine: Hold) -> None:
     _update(session, where, {"holder": None, "held_until": None})
 
 
-def put_off(session: Session, mine: Hold, pause_s: float) -> None:
+def put_off(session: Session, mine: Hold, pause_s: float, progress: Mapping[str, Any] | None = None) -> None:
     """Leave an evaluation alone for a while, so that others come first; then any process may take it."""
     where = and_(EvaluationRow.id == mine.evaluation_id, EvaluationRow.holder == mine.holder)
-    _update(session, where, {"holder": "", "held_until": datetime.now(UTC) + timedelta(seconds=pause_s)})
+    values = {"holder": "", "held_until": datetime.now(UTC) + timedelta(seconds=pause_s)}
+    _update(session, where, values if progress is None else {**values, "progress": dict(progress)})
 
 
 def cancel(session: Session, evaluation_id: str) -> Evaluation:
@@ -264,7 +258,7 @@ def cancel(session: Session, evaluation_id: str) -> Evaluation:
     """
     found = find(session, evaluation_id)
     values = {"state": EvaluationState.CANCELLED, "comparison": None, "finished_at": datetime.now(UTC)}
-    if not _update(session, and_(EvaluationRow.id == evaluation_id, EvaluationRow.state.in_(OPEN)), values):
+    if not _update(session, and_(EvaluationRow.id == evaluation_id, EvaluationRow.state.in_(OPEN_EVALUATIONS)), values):
         raise EvaluationChanged(evaluation_id, "be cancelled", found.state)
     return find(session, evaluation_id)
 
@@ -280,7 +274,7 @@ def delete(session: Session, evaluation_id: str) -> None:
     gone = session.execute(
         delete_from(EvaluationRow).where(
             EvaluationRow.id == evaluation_id,
-            EvaluationRow.state.not_in(OPEN),
+            EvaluationRow.state.not_in(OPEN_EVALUATIONS),
             EvaluationRow.cleared_at.is_not(None),
         )
     )
@@ -293,7 +287,9 @@ def desired(session: Session, worker_group: str | None = None) -> list[DesiredDe
     """Return the deployments of replays: they serve while an evaluation runs, and reject what is left after its end."""
     runs = EvaluationRow.state.in_(_WITH_HOSTS)
     winds_down = and_(
-        EvaluationRow.state.not_in(OPEN), EvaluationRow.started_at.is_not(None), EvaluationRow.cleared_at.is_(None)
+        EvaluationRow.state.not_in(OPEN_EVALUATIONS),
+        EvaluationRow.started_at.is_not(None),
+        EvaluationRow.cleared_at.is_(None),
     )
     query = select(EvaluationRow).options(defer(EvaluationRow.report), defer(EvaluationRow.comparison))
     query = query.where(or_(runs, winds_down)).order_by(EvaluationRow.created_at)
@@ -314,7 +310,7 @@ def _deployments(session: Session, row: EvaluationRow) -> list[DesiredDeployment
 
 
 def _deployment(row: EvaluationRow, arm: str, bound: VersionRow) -> DesiredDeployment:
-    serves = row.state in OPEN
+    serves = row.state in OPEN_EVALUATIONS
     at = row.started_at or row.created_at
     return DesiredDeployment(
         endpoint_name=names.replay_endpoint_name(row.id, arm),
@@ -334,6 +330,7 @@ def _deployment(row: EvaluationRow, arm: str, bound: VersionRow) -> DesiredDeplo
         deployed_at=at,
         updated_at=at if serves else row.finished_at or at,
         is_replay=True,
+        environment_sha256=bound.environment_sha256,
     )
 
 
@@ -347,7 +344,7 @@ def _replay_settings(settings: ServingSettings) -> dict[str, Any]:
         "keep_failed_inputs": False,
         "events": "off",
     }
-    dropped = {"callback_url", "expires_in_s", "max_queue_bytes", "idle_s", "target_wait_s"}
+    dropped = {"callback_url", "expires_in_s", "max_queue_bytes", "rollout", "idle_s", "target_wait_s"}
     kept = settings.model_dump(exclude_none=True)
     kept = {name: value for name, value in kept.items() if name not in dropped and not name.startswith("journal")}
     return {**kept, **own}
@@ -367,6 +364,7 @@ def _change(  # noqa: PLR0913, PLR0917 - a transition
         EvaluationRow.id == mine.evaluation_id,
         EvaluationRow.holder == mine.holder,
         EvaluationRow.state.in_(states),
+        *(() if mine.revision is None else (EvaluationRow.revision == mine.revision,)),
     )
     if not _update(session, where, {**values, "held_until": held, "holder": None if releases else mine.holder}):
         raise EvaluationChanged(mine.evaluation_id, transition, find(session, mine.evaluation_id).state)

@@ -9,10 +9,9 @@ the deployment's history and the rollout's events are written in the same transa
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,77 +20,17 @@ from sqlalchemy.orm import Session, defer
 
 from registry import deployments, names, versions
 from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow
-from registry.errors import RolloutNotFound, RolloutRefused, SettingsInvalid, TrialRefused
+from registry.errors import RolloutNotFound, RolloutRefused, TrialRefused
 from registry.history import Action
+from registry.rollout_plan import Plan, Rules
 from registry.trials import candidates, trials
-from registry.trials.candidates import ON_FAILURE, Placement
+from registry.trials.candidates import Placement
 from registry.trials.trials import ACTIVE_ROLLOUTS, RolloutState
 
-DEFAULT_STEPS = (1.0, 10.0, 50.0, 100.0)
-DEFAULT_MIN_JOBS = 200
-DEFAULT_STEP_S = 600.0
-MAX_STEPS = 20
-MAX_STEP_S = 30 * 86_400
 #: The share of the stable version's jobs that the candidate predicts as well, after their ends, on hosts that are idle.
 COMPARED_SHARE = 0.1
 #: The events of a rollout that are shown.
 SHOWN_EVENTS = 200
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The most by which a candidate may differ; None switches a rule off."""
-
-    #: How much larger its share of failed jobs may be than that of the stable version.
-    errors: float | None = 0.01
-    #: How many times as long its 95th percentile of predict time may be.
-    latency_p95: float | None = 1.5
-    #: The share of jobs on which its answer may differ from the stable version's.
-    disagreement: float | None = 0.05
-
-    @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Rules:
-        """Return rules; those that are not given have their defaults. Raises SettingsInvalid."""
-        unknown = sorted(set(document) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise SettingsInvalid(f"There is no rule {unknown[0]!r}; there are errors, latency_p95 and disagreement.")
-        for name, value in document.items():
-            least = 1.0 if name == "latency_p95" else 0.0
-            most = math.inf if name == "latency_p95" else 1.0
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (is_number and math.isfinite(value) and least <= value <= most):
-                bounds = "at least 1" if name == "latency_p95" else "from 0 to 1"
-                raise SettingsInvalid(f"The rule {name} must be a number {bounds}, or null to switch it off.")
-        return cls(**document)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a rollout goes."""
-
-    #: Weights in percent, growing.
-    steps: Sequence[float] = DEFAULT_STEPS
-    #: The jobs that must have met the candidate in a step before the next one.
-    min_jobs: int = DEFAULT_MIN_JOBS
-    #: How long a step lasts.
-    step_s: float = DEFAULT_STEP_S
-    rules: Rules = field(default_factory=Rules)
-    on_failure: str = "stable"
-
-    def check(self) -> Plan:
-        """Return it. Raises SettingsInvalid if it can't be followed."""
-        steps = list(self.steps)
-        if not 1 <= len(steps) <= MAX_STEPS:
-            raise SettingsInvalid(f"A rollout has from 1 to {MAX_STEPS} steps.")
-        if sorted(set(steps)) != steps or not 0 < steps[0] <= steps[-1] <= 100:
-            raise SettingsInvalid("The steps must grow; each is a weight in percent, above 0 and up to 100.")
-        if not self.min_jobs >= 1:
-            raise SettingsInvalid("min_jobs must be at least 1.")
-        if not 0 < self.step_s <= MAX_STEP_S:
-            raise SettingsInvalid(f"step_s must be above 0 and up to {MAX_STEP_S}.")
-        if self.on_failure not in ON_FAILURE:
-            raise SettingsInvalid(f"There is no on_failure {self.on_failure!r}; there are {' and '.join(ON_FAILURE)}.")
-        return self
 
 
 @dataclass(frozen=True)
@@ -324,8 +263,8 @@ def pause(  # noqa: PLR0913 - a transition, by name
     details: Mapping[str, Any] | None = None,
     is_strict: bool = True,
 ) -> None:
-    """running, evaluating → paused: the candidate keeps its weight, and no step follows."""
-    states = (RolloutState.RUNNING, RolloutState.EVALUATING)
+    """running, evaluating, loading → paused: the candidate keeps its weight, and no step follows."""
+    states = (RolloutState.RUNNING, RolloutState.EVALUATING, RolloutState.LOADING)
     _transit(
         session, rollout, "pause", states, RolloutState.PAUSED, reason=reason, actor=actor, details=details,
         is_strict=is_strict,
@@ -378,13 +317,17 @@ def abort(  # noqa: PLR0913 - a transition, by name
     details: Mapping[str, Any] | None = None,
     is_strict: bool = True,
 ) -> None:
-    """Any active state → aborted: the candidate is gone, and its queued jobs are the stable version's."""
+    """Any active state → aborted: the candidate is gone, and its queued jobs are the stable version's.
+
+    The evaluation for which it waits is cancelled, if it was made for it.
+    """
     _refuse_unless(rollout, "abort", ACTIVE_ROLLOUTS)
     candidates.remove(session, rollout.endpoint_name, rollout.id, Action.ABORT, actor=actor)
     _transit(
         session, rollout, "abort", ACTIVE_ROLLOUTS, RolloutState.ABORTED, reason=reason, actor=actor, details=details,
         is_strict=is_strict, finished_at=datetime.now(UTC),
     )  # fmt: skip
+    trials.end_evaluation(session, rollout.id)
 
 
 def save_pairs(session: Session, rollout: Rollout, figures: Mapping[str, Any], comparison: Mapping[str, Any]) -> bool:

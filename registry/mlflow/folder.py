@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from registry.database.json_documents import checked_metadata
-from registry.errors import MetadataInvalid, MlflowFolderInvalid
+from registry.errors import EnvironmentInvalid, MetadataInvalid, MlflowFolderInvalid
 
 _MLMODEL = "MLmodel"
 _MAX_MLMODEL_BYTES = 4 << 20
 _MAX_EXAMPLE_BYTES = 16 << 20
 _MAX_REQUIREMENTS = 500
 #: Fields of MLmodel that are kept with the version.
+_PYTHON = re.compile(r"^python:\s*[\"']?([0-9.]+)", re.MULTILINE)
+_NAME_END = re.compile(r"[^A-Za-z0-9._-]")
+_MLFLOW = frozenset({"mlflow", "mlflow-skinny"})
 _KEPT = ("run_id", "model_uuid", "model_id", "utc_time_created", "mlflow_version", "artifact_path", "metadata")
 
 
@@ -91,16 +95,40 @@ class MlflowFolder:
         has_params = info.get("params") in {True, "true"} and isinstance(content, dict)
         return str(info.get("type")), content.get("inputs") if has_params else content
 
+    def environment(self, *, with_mlflow: bool) -> dict[str, Any]:
+        """Return the Python and the requirements that MLflow has written beside the model.
+
+        MLflow itself is left out unless it is what loads the model: it brings fifty packages along.
+
+        Raises:
+            EnvironmentInvalid: there are none.
+        """
+        lines = [each for each in self._requirements() if with_mlflow or not _is_mlflow(each)]
+        if not lines:
+            raise EnvironmentInvalid("can't be taken from the folder, which has no requirements.txt with packages")
+        path = self.path / "python_env.yaml"
+        python = _PYTHON.search(path.read_text("utf-8", errors="replace")) if path.is_file() else None
+        saved = python[1] if python else str(self.flavor("python_function").get("python_version", ""))
+        named = ".".join(saved.split(".")[:2])
+        return {"requirements": lines, **({"python": named} if named else {})}
+
+    def _requirements(self) -> list[str]:
+        path = self.path / "requirements.txt"
+        return path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
+
     def origin(self) -> dict[str, Any]:
         """Return the origin of the model as plain JSON. Raises MlflowFolderInvalid."""
         kept = {name: self.mlmodel[name] for name in _KEPT if self.mlmodel.get(name) not in (None, {})}
-        requirements = self.path / "requirements.txt"
-        lines = requirements.read_text("utf-8", errors="replace").splitlines() if requirements.is_file() else []
+        lines = self._requirements()
         kept |= {"flavors": sorted(self.flavors), "requirements": [each for each in lines if each][:_MAX_REQUIREMENTS]}
         try:
             return checked_metadata(kept, default=str)
         except MetadataInvalid as error:
             raise MlflowFolderInvalid(f"Its MLmodel has fields that can't be kept as metadata. {error}") from error
+
+
+def _is_mlflow(requirement: str) -> bool:
+    return _NAME_END.split(requirement.strip(), maxsplit=1)[0].lower() in _MLFLOW
 
 
 def _parsed(text: bytes) -> Any:

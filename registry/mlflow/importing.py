@@ -14,13 +14,16 @@ from typing import IO, Any
 
 from sqlalchemy.orm import Session
 
-from registry import names, runtimes, versions
+from registry import names, runtimes, settings, versions
 from registry.artifacts import archives
 from registry.artifacts.store import ArtifactStore
 from registry.database.json_documents import checked_metadata
+from registry.environments import locking
+from registry.environments.environment import Environment
 from registry.errors import MlflowFolderInvalid, RuntimeOptionsInvalid
 from registry.mlflow import signatures
 from registry.mlflow.folder import MlflowFolder
+from registry.runtimes import libraries
 from registry.versions import ModelVersion
 
 #: Files that MLflow writes beside a model's own files.
@@ -53,10 +56,12 @@ def import_folder(  # noqa: PLR0913 - the fields of a version, by name
     input_example: Any = None,
     metadata: Mapping[str, Any] | None = None,
     version: str | None = None,
+    environment: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
     """Add the MLflow model folder in an archive as a version; the caller commits.
 
-    Arguments take precedence over the folder. `metadata.mlflow` contains the model's origin, and warnings.
+    Arguments take precedence over the folder. `metadata.mlflow` contains the model's origin, and warnings. With
+    `environment={"from_folder": True}`, the version runs in the packages that the folder names.
 
     Raises:
         ArchiveInvalid, MlflowFolderInvalid: it can't be unpacked or imported; the message contains the reason.
@@ -68,7 +73,9 @@ def import_folder(  # noqa: PLR0913 - the fields of a version, by name
         folder = MlflowFolder.read(Path(unpacked))
         chosen = flavor or _most_native(folder)
         plan = _plan(folder, chosen)
-        warnings = [*plan.warnings, *_version_warnings(folder, plan.runtime)]
+        locked = _locked(folder, plan.runtime, environment)
+        of_versions = () if locked is not None else _version_warnings(folder, plan.runtime)
+        warnings = [*plan.warnings, *of_versions]
         if signature is None and input_example is None:
             described, input_example = signatures.described(
                 folder, by_mlflow=plan.runtime == "mlflow", warnings=warnings
@@ -82,8 +89,9 @@ def import_folder(  # noqa: PLR0913 - the fields of a version, by name
                 runtime_options={**plan.options, **(runtime_options or {})},
                 signature=signature,
                 input_example=input_example,
-                metadata={"mlflow": origin, **checked_metadata(metadata)},
+                metadata={"mlflow": origin, **_built_with(folder), **checked_metadata(metadata)},
                 version=version,
+                environment=locked,
             )  # fmt: skip
 
 
@@ -169,6 +177,24 @@ def _artifact(folder: MlflowFolder, plan: _Plan) -> Iterator[IO[bytes]]:
         archives.pack(folder.path, packed)
         packed.seek(0)
         yield packed
+
+
+def _locked(folder: MlflowFolder, runtime: str, environment: Mapping[str, Any] | None) -> Environment | None:
+    """Return the locked environment of a registration; that of the folder where it asks for that."""
+    if environment is None:
+        return None
+    if environment.get("from_folder"):
+        named = {name: each for name, each in environment.items() if name != "from_folder"}
+        environment = {**folder.environment(with_mlflow=runtime == "mlflow"), **named}
+    return locking.locked(environment, settings.load())
+
+
+def _built_with(folder: MlflowFolder) -> dict[str, dict[str, str]]:
+    """Return the versions of Python and scikit-learn that MLmodel has, as a part of the metadata."""
+    python = folder.flavor("python_function").get("python_version")
+    found = {"python": python, "scikit-learn": folder.flavor("sklearn").get("sklearn_version")}
+    known = {name: str(version) for name, version in found.items() if version}
+    return {libraries.BUILT_WITH: known} if known else {}
 
 
 def _version_warnings(folder: MlflowFolder, runtime: str) -> Iterator[str]:

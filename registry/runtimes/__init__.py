@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import ModelLoadFailed, RegistryError, RuntimeUnknown
+from registry.runtimes import libraries
 from registry.runtimes.failures import exceptions
-from registry.runtimes.protocol import Model, RefinesSignatures, Runtime
-from registry.signatures.signature import Signature
+from registry.runtimes.protocol import Described, Model, RefinesSignatures, Runtime
+from registry.signatures.layout import InputLayout
 
 #: The runtime of models that no other runtime recognises.
 FALLBACK = "python"
@@ -28,6 +29,17 @@ def _all() -> Mapping[str, Runtime]:
 def names() -> list[str]:
     """Return the names of all runtimes."""
     return list(_all())
+
+
+def libraries_here() -> dict[str, str]:
+    """Return the versions of Python and of all runtimes' libraries that are installed."""
+    return libraries.installed({each for runtime in _all().values() for each in runtime.libraries})
+
+
+def stores_pickles(name: str) -> bool:
+    """Whether artifacts of a runtime are pickles, which depend on the releases of Python and libraries."""
+    runtime = _all().get(name)
+    return runtime is not None and "cloudpickle" in runtime.libraries
 
 
 def get(name: str) -> Runtime:
@@ -50,7 +62,7 @@ def guess(model: object) -> str:
     return next((name for name, runtime in _all().items() if runtime.recognizes(model)), FALLBACK)
 
 
-def load(name: str, path: Path, options: Mapping[str, Any], signature: Signature) -> Model:
+def load(name: str, path: Path, options: Mapping[str, Any], signature: InputLayout) -> Model:
     """Load an artifact with a verified checksum. Loading may run code of the artifact.
 
     Raises:
@@ -62,7 +74,7 @@ def load(name: str, path: Path, options: Mapping[str, Any], signature: Signature
         return runtime.load(path, runtime.check_options(options), signature)
 
 
-def refined(name: str, artifact: bytes, options: Mapping[str, Any], signature: Signature) -> Signature:
+def refined(name: str, artifact: bytes, options: Mapping[str, Any], signature: Described) -> Described:
     """Return the signature with details of the model's own inputs, if its runtime can read them.
 
     Raises:

@@ -6,20 +6,19 @@ import copy
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-from pydantic import Field
 
 from registry.artifacts import archives
 from registry.errors import ModelLoadFailed, RuntimeUnavailable
 from registry.runtimes.inputs.mlflow_inputs import feed_for
 from registry.runtimes.inputs.rows import predict_alike, predict_in_batches_of
 from registry.runtimes.inputs.tabular import rows_of
-from registry.runtimes.options import Options
+from registry.runtimes.options import Options, named_values, option
 from registry.runtimes.outputs import rows_to_json
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 #: Disables MLflow's telemetry and progress bar; read on import.
 _ENVIRONMENT = {
@@ -29,17 +28,18 @@ _ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True)
 class MlflowOptions(Options):
     """Options for calling the model."""
 
     #: Values of the signature's params, the same for all jobs.
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Any] = option(named_values, default_factory=dict)
 
 
 class MlflowModel:
     """A model that MLflow has loaded."""
 
-    def __init__(self, model: Any, options: MlflowOptions, signature: Signature) -> None:
+    def __init__(self, model: Any, options: MlflowOptions, signature: InputLayout) -> None:
         self._model = model
         self._params = options.params or None
         self._feed = feed_for(model.metadata, signature)
@@ -81,7 +81,7 @@ class MlflowRuntime:
         """Raise ModelLoadFailed: MLflow writes its folders itself."""
         raise ModelLoadFailed("Save the model with mlflow.pyfunc.save_model, and import the folder.")
 
-    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> MlflowModel:
+    def load(self, path: Path, options: Mapping[str, Any], signature: InputLayout) -> MlflowModel:
         """Load a folder. Raises RuntimeUnavailable without MLflow."""
         library, chosen = _library(), MlflowOptions.parse(options)
         folder = archives.unpacked_beside(path)

@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field
-
 from registry.artifacts import archives
 from registry.errors import ModelLoadFailed, OutputInvalid, RuntimeUnavailable
-from registry.runtimes.inputs.onnx_inputs import Feed, with_storages
 from registry.runtimes.inputs.rows import predict_alike, predict_in_batches_of
-from registry.runtimes.options import Options
+from registry.runtimes.inputs.tensors import Declared, Feed, with_storages
+from registry.runtimes.options import Options, integer, option, text_or_null, texts
 from registry.runtimes.outputs import to_json
-from registry.signatures.signature import Signature
+from registry.runtimes.protocol import Described
+from registry.signatures.layout import InputLayout
+
+#: Element types of onnxruntime, and their dtypes in numpy.
+_ARRAY_DTYPES: Mapping[str, str] = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+    "tensor(string)": "object",
+}
 
 
+@dataclass(frozen=True)
 class OnnxOptions(Options):
     """The outputs to return, and the threads of a prediction."""
 
     #: Names of outputs; all by default. A single one is returned as a value, several as an object.
-    outputs: list[str] = Field(default_factory=list, max_length=100)
-    threads: int = Field(default=1, ge=1, le=256)
+    outputs: list[str] = option(texts(100), default_factory=list)
+    threads: int = option(integer(1, 256), 1)
     #: The model's path in the artifact, if that is an archive of the model and its weights.
-    file: str | None = Field(default=None, min_length=1, max_length=500)
+    file: str | None = option(text_or_null(500), None)
 
 
 class OnnxModel:
     """A session of onnxruntime."""
 
-    def __init__(self, session: Any, options: OnnxOptions, signature: Signature) -> None:
+    def __init__(self, session: Any, options: OnnxOptions, signature: InputLayout) -> None:
         """Take a session. Raises ModelLoadFailed if the signature or the options don't match it."""
         self._session = session
-        self._feed = Feed(session.get_inputs(), signature)
+        self._feed = Feed(_declared(session), signature)
         known = [each.name for each in session.get_outputs()]
         unknown = sorted(set(options.outputs) - set(known))
         if unknown:
@@ -56,14 +74,14 @@ class OnnxModel:
 
     def _run(self, rows: list[Any]) -> list[Any]:
         answers = self._session.run(self._outputs, self._feed.arrays(rows))
-        named = zip(self._outputs, answers, strict=True)
+        named = zip(self._outputs, answers)
         if self._feed.is_batched:
             columns = [_column(name, each, len(rows)) for name, each in named]
         else:
             columns = [[to_json(each, name)] for name, each in named]
         if len(columns) == 1:
             return columns[0]
-        return [dict(zip(self._outputs, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [dict(zip(self._outputs, row)) for row in zip(*columns)]
 
 
 class OnnxRuntime:
@@ -87,7 +105,7 @@ class OnnxRuntime:
         """Return the model's bytes."""
         return bytes(model if isinstance(model, (bytes, bytearray)) else model.SerializeToString())
 
-    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> OnnxModel:
+    def load(self, path: Path, options: Mapping[str, Any], signature: InputLayout) -> OnnxModel:
         """Load a model.
 
         Raises:
@@ -102,7 +120,7 @@ class OnnxRuntime:
         session = library.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
         return OnnxModel(session, chosen, signature)
 
-    def refined(self, artifact: bytes, options: Mapping[str, Any], signature: Signature) -> Signature:
+    def refined(self, artifact: bytes, options: Mapping[str, Any], signature: Described) -> Described:
         """Return the signature with the bounds of the model's inputs. Raises like `load`."""
         library, chosen = _library(), OnnxOptions.parse(options)
         if chosen.file is not None:
@@ -110,8 +128,17 @@ class OnnxRuntime:
         settings = library.SessionOptions()
         settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = library.InferenceSession(artifact, settings, providers=["CPUExecutionProvider"])
-        Feed(session.get_inputs(), signature)
-        return with_storages(session.get_inputs(), signature)
+        declared = _declared(session)
+        Feed(declared, signature)
+        return with_storages(declared, signature)
+
+
+def _declared(session: Any) -> Sequence[Declared]:
+    inputs = session.get_inputs()
+    strange = sorted({each.type for each in inputs if each.type not in _ARRAY_DTYPES})
+    if strange:
+        raise ModelLoadFailed(f"The model takes {', '.join(strange)}, which can't be converted from JSON.")
+    return [Declared(each.name, _ARRAY_DTYPES[each.type], each.shape) for each in inputs]
 
 
 def _library() -> ModuleType:

@@ -102,7 +102,7 @@ def _object(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
     names = [name for name, _ in members]
     if not _TEXT.issuperset(map(type, names)):
         names = names_of(names, path)
-    return {name: _converted(each, f"{path}.{name}", depth - 1) for name, (_, each) in zip(names, members, strict=True)}
+    return {name: _converted(each, f"{path}.{name}", depth - 1) for name, (_, each) in zip(names, members)}
 
 
 def _list(values: list[Any] | tuple[Any, ...], path: str, depth: int) -> list[Any]:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from registry.errors import ModelLoadFailed
-from registry.runtimes.options import Options
+from registry.runtimes.options import Options, boolean, option, text_or_null
 from registry.runtimes.outputs import rows_to_json, to_json
 from registry.runtimes.storage import pickling
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 
+@dataclass(frozen=True)
 class PythonOptions(Options):
     """Options for calling the object."""
 
     #: The method to call; `predict` if the object has one, otherwise the object itself.
-    method: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)
+    method: str | None = option(text_or_null(100, "[A-Za-z_][A-Za-z0-9_]*"), None)
     #: Call it once with the list of rows rather than once for each row.
-    vectorized: bool = False
+    vectorized: bool = option(boolean, default=False)
 
 
 class PythonModel:
@@ -62,7 +62,7 @@ class PythonRuntime:
         """Return the pickle of the object, with the code that only this program has."""
         return pickling.dumps(model)
 
-    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> PythonModel:  # noqa: ARG002
+    def load(self, path: Path, options: Mapping[str, Any], signature: InputLayout) -> PythonModel:  # noqa: ARG002
         """Load a pickle. Raises ModelLoadFailed if the object lacks the method of the options."""
         chosen = PythonOptions.parse(options)
         loaded = pickling.load(path)

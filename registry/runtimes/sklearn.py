@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.runtimes.models.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
 from registry.runtimes.storage import pickling
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 
 class SklearnRuntime:
@@ -30,7 +30,7 @@ class SklearnRuntime:
         """Return the pickle of the estimator, with the code that only this program has."""
         return pickling.dumps(model)
 
-    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> EstimatorModel:
+    def load(self, path: Path, options: Mapping[str, Any], signature: InputLayout) -> EstimatorModel:
         """Load an estimator. Raises ModelLoadFailed if it lacks the method of the options."""
         return EstimatorModel(pickling.load(path), EstimatorOptions.parse(options), signature)
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field
-
 from registry.errors import ModelLoadFailed, RuntimeUnavailable
-from registry.runtimes.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
-from registry.signatures.signature import Signature
+from registry.runtimes.models.estimators import ESTIMATOR_MODULES, EstimatorModel, EstimatorOptions
+from registry.runtimes.options import option, texts
+from registry.signatures.layout import InputLayout
 
 
+@dataclass(frozen=True)
 class SkopsOptions(EstimatorOptions):
     """The method to call, and the trusted types."""
 
     #: Types to trust in addition to those that skops trusts, e.g. `sklearn.tree._tree.Tree`, `my_module.MyTransformer`.
-    trusted: list[str] = Field(default_factory=list, max_length=100)
+    trusted: list[str] = option(texts(100), default_factory=list)
 
 
 class SkopsRuntime:
@@ -40,7 +41,7 @@ class SkopsRuntime:
         stored: bytes = _library().dumps(model)
         return stored
 
-    def load(self, path: Path, options: Mapping[str, Any], signature: Signature) -> EstimatorModel:
+    def load(self, path: Path, options: Mapping[str, Any], signature: InputLayout) -> EstimatorModel:
         """Load an estimator.
 
         Raises:

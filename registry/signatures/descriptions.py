@@ -46,6 +46,6 @@ def _float(value: float) -> str:
 def _object(value: dict[object, object]) -> str:
     if not value:
         return "an empty object"
-    names = [shortened(str(name)) for name, _ in zip(value, range(_FIELDS_SHOWN), strict=False)]
+    names = [shortened(str(name)) for name, _ in zip(value, range(_FIELDS_SHOWN))]
     more = ", …" if len(value) > _FIELDS_SHOWN else ""
     return f"an object with the fields {', '.join(names)}{more}"

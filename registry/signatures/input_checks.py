@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, Optional, Union
 
 from registry.errors import InputInvalid
 from registry.signatures.descriptions import describe, shortened
+from registry.signatures.enums import StrEnum
 from registry.signatures.number_types import FLOAT_MAX, FLOAT_OVERFLOWS_AT, INTEGER_BOUNDS, Storage
 
-Shape = tuple[int | None, ...]
-Category = str | int
+Shape = tuple[Optional[int], ...]
+Category = Union[str, int]
 _MAX_FLOAT = int(sys.float_info.max)
 _MIN_INT64, _MAX_INT64 = INTEGER_BOUNDS[Storage.INT64]
 
@@ -33,7 +33,7 @@ class Dtype(StrEnum):
     STR = "str"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """The rule for a value of an input: functions to check one or many values, and descriptions for errors."""
 

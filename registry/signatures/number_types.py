@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+
+from registry.signatures.enums import StrEnum
 
 
 class Storage(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from registry.errors import InputInvalid, SignatureInvalid
 from registry.signatures.descriptions import describe, shortened
 from registry.signatures.input_checks import Dtype, Rule, Shape, check_value, rule_of
+from registry.signatures.layout import Kind
 from registry.signatures.number_types import FLOAT_MAX, INTEGER_BOUNDS, Storage
 from registry.signatures.of_examples import MAX_DIMENSIONS, document_of, integer_places
 
@@ -25,19 +25,6 @@ _JSON_TYPES: Mapping[Dtype, str] = {
     Dtype.BOOL: "boolean",
     Dtype.STR: "string",
 }
-
-
-class Kind(StrEnum):
-    """The form of an input."""
-
-    #: One value.
-    SCALAR = "scalar"
-    #: A list of values.
-    VECTOR = "vector"
-    #: Lists of lists of values, of two or more dimensions.
-    TENSOR = "tensor"
-    #: An object whose fields are scalars, vectors or tensors.
-    NAMED = "named"
 
 
 class Values(BaseModel):

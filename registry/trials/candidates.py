@@ -18,9 +18,6 @@ from registry.history import Action, State
 from registry.intent import Intent
 from registry.signatures.signature import Signature
 
-#: Where a job runs again that fails on the candidate: on the version that serves, or nowhere.
-ON_FAILURE = ("stable", "fail")
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -41,8 +38,10 @@ class Candidate:
     #: The share of the other version's jobs that it predicts as well, after their ends (0 to 1).
     shadow_share: float
     salt: str
-    #: One of `ON_FAILURE`.
+    #: One of `rollout_plan.ON_FAILURE`.
     on_failure: str
+    #: The environment that it runs in; None is the worker's own.
+    environment_sha256: str | None = None
 
 
 def view(row: CandidateRow) -> Candidate:
@@ -62,6 +61,7 @@ def view(row: CandidateRow) -> Candidate:
         shadow_share=row.shadow_share,
         salt=row.salt,
         on_failure=row.on_failure,
+        environment_sha256=bound.environment_sha256,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from registry.database.tables import RolloutEventRow, RolloutRow, ShadowRow
+from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow, ShadowRow
 from registry.errors import TrialActive
 from registry.history import State
 from registry.trials import candidates
@@ -48,6 +48,26 @@ class ShadowState(StrEnum):
     FAILED = "failed"
 
 
+class EvaluationState(StrEnum):
+    """The state of an evaluation."""
+
+    #: No background process has begun it.
+    WAITING = "waiting"
+    #: Its jobs are chosen, and its hosts load their models.
+    LOADING = "loading"
+    #: Jobs are replayed and compared.
+    REPLAYING = "replaying"
+    #: It has a report.
+    SUCCEEDED = "succeeded"
+    #: It has no report; `error` says why.
+    FAILED = "failed"
+    #: A caller has cancelled it.
+    CANCELLED = "cancelled"
+
+
+OPEN_EVALUATIONS = (EvaluationState.WAITING, EvaluationState.LOADING, EvaluationState.REPLAYING)
+#: Of the options of an evaluation: it was made for a rollout.
+FOR_ROLLOUT = "for_rollout"
 ACTIVE_ROLLOUTS = (RolloutState.EVALUATING, RolloutState.LOADING, RolloutState.RUNNING, RolloutState.PAUSED)
 
 
@@ -128,6 +148,28 @@ def record_event(  # noqa: PLR0913 - the fields of an event, by name
     session.flush()
 
 
+def end_evaluation(session: Session, rollout_id: str) -> None:
+    """Cancel the evaluation for which a rollout waits that ends now, if it was made for it."""
+    query = select(EvaluationRow.id, EvaluationRow.options).join(
+        RolloutRow, RolloutRow.evaluation_id == EvaluationRow.id
+    )
+    found = session.execute(query.where(RolloutRow.id == rollout_id)).first()
+    if found is None or not found.options.get(FOR_ROLLOUT):
+        return
+    session.execute(
+        update(EvaluationRow)
+        .where(EvaluationRow.id == found.id, EvaluationRow.state.in_(OPEN_EVALUATIONS))
+        .values(
+            state=EvaluationState.CANCELLED,
+            error="The rollout for which it was made has ended.",
+            comparison=None,
+            finished_at=datetime.now(UTC),
+            revision=EvaluationRow.revision + 1,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _end(session: Session, trial: Trial, state: RolloutState, reason: str, actor: str | None) -> None:
     now = datetime.now(UTC)
     if trial.kind == "rollout":
@@ -138,6 +180,7 @@ def _end(session: Session, trial: Trial, state: RolloutState, reason: str, actor
             .execution_options(synchronize_session=False)
         )
         record_event(session, trial.id, state, actor=actor, reason=reason)
+        end_evaluation(session, trial.id)
         return
     session.execute(
         update(ShadowRow)

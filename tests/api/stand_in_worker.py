@@ -108,8 +108,9 @@ class StandInWorker:
         state: HostsState = HostsState.READY,
         error: str | None = None,
         jobs_per_s: float = 100.0,
+        **more: Any,
     ) -> None:
-        """Report what it has for a deployment, given as the API shows it."""
+        """Report what it has for a deployment, given as the API shows it; `more` are optional fields of the report."""
         ready = int(state is HostsState.READY)
         version: VersionReport = {
             "model_name": view["model_name"],
@@ -129,7 +130,7 @@ class StandInWorker:
             "outputs": description_of(3.5) if ready else None,
         }
         self._endpoints[view["endpoint_name"]] = {
-            "versions": [version],
+            "versions": [{**version, **more}],  # type: ignore[typeddict-item]
             "waiting": 0,
             "running": 0,
             "pace": pace(jobs_per_s) if ready else None,

@@ -355,6 +355,7 @@ def test_a_process_that_dies_is_started_again_and_all_end_with_the_first(several
     assert "Traceback" not in several.child.log()
 
 
+@pytest.mark.long
 def test_no_process_outlives_the_first(several: Several) -> None:
     others = several.siblings()
     several.child.send(signal.SIGKILL)

@@ -57,6 +57,7 @@ def test_an_endpoint_is_listed_with_its_example_and_answers_it(stack: Stack, pag
     assert page.said == []
 
 
+@pytest.mark.long
 def test_the_page_asks_for_a_key_and_sends_it_with_every_call(page: Page, tmp_path: Path) -> None:
     stack = Stack(tmp_path / "stack", env={"QUEUECAST_AUTH": "on"})
     # Before anything runs, as a person has to do it too.

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SHOWN = "document.querySelector('p').textContent"
 
 
+@pytest.mark.long
 def test_the_documented_page_watches_its_job_to_the_end_also_over_a_restart_of_the_api(
     page: Page, tmp_path: Path
 ) -> None:

@@ -25,6 +25,18 @@ def test_configure_names_settings_alone_and_none_is_the_default(service: FakeSer
     assert service.received[0].headers["prefer"].startswith("wait=")
 
 
+def test_how_an_alias_is_followed_is_deployed_configured_and_shown(service: FakeService, client: Any) -> None:
+    standing = {"alias": "champion", "version": "4", "serves": "1", "rollout": "aborted", "text": "follows champion"}
+    service.on("POST", "/deployments/deploy", view("active", followed_alias="champion", following=standing))
+    service.on("PATCH", "/deployments/iris", view("active"))
+    rollout = {"steps": [5, 100], "rules": {"errors": None}}
+    found = client.deploy("iris", alias="champion", follow=True, endpoint_name="iris", rollout=rollout)
+    assert (found.followed_alias, found.following) == ("champion", standing)
+    client.configure("iris", rollout=None)
+    assert service.received[0].json["rollout"] == rollout
+    assert service.received[-1].json == {"rollout": None}
+
+
 def test_a_change_that_the_workers_refuse_raises_their_reason(service: FakeService, client: Any) -> None:
     refused = view(
         "degraded", reason="more than the 50 MiB. Version 1 keeps serving.", load_error="more than the 50 MiB."

@@ -12,6 +12,7 @@ from tests.support.documentation import documented_program
 from tests.support.service.environment import REPOSITORY, clean_environment
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_examples_have_the_types_that_the_client_says(tmp_path: Path) -> None:
     program = tmp_path / "examples.py"

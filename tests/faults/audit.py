@@ -28,6 +28,21 @@ def check(
         AssertionError: says which jobs were lost, failed or answered wrongly, or what was left.
     """
     jobs = list(accepted)
+    found = check_ends(stack, endpoint_name, jobs, timeout_s)
+    for job in jobs:
+        document = found[job.job_id]
+        assert document["outcome"]["prediction"] == expected(job.row), document
+    return list(found.values())
+
+
+def check_ends(
+    stack: Stack, endpoint_name: str, jobs: Sequence[Accepted], timeout_s: float
+) -> dict[str, dict[str, Any]]:
+    """Wait until all these jobs have succeeded and nothing is left of them; return their documents by job id.
+
+    Raises:
+        AssertionError: says which jobs were lost or failed, or what was left.
+    """
     assert jobs, "nothing was accepted, so nothing is shown"
     assert len({job.job_id for job in jobs}) == len(jobs), "two accepted jobs have the same id"
     found: dict[str, dict[str, Any]] = {}
@@ -38,10 +53,9 @@ def check(
     for job in jobs:
         document = found[job.job_id]
         assert document["status"] == "succeeded", document
-        assert document["outcome"]["prediction"] == expected(job.row), document
     ids = [job.job_id for job in jobs]
     eventually(lambda: leftovers(stack, endpoint_name, ids) == {}, 5, message="nothing is left of ended jobs")
-    return list(found.values())
+    return found
 
 
 def leftovers(stack: Stack, endpoint_name: str, job_ids: Sequence[str] = ()) -> dict[str, Any]:
@@ -60,7 +74,7 @@ def leftovers(stack: Stack, endpoint_name: str, job_ids: Sequence[str] = ()) -> 
     return {name: value for name, value in found.items() if value}
 
 
-def _all_ended(api: httpx.Client, jobs: list[Accepted], found: dict[str, dict[str, Any]]) -> bool:
+def _all_ended(api: httpx.Client, jobs: Sequence[Accepted], found: dict[str, dict[str, Any]]) -> bool:
     """Add to `found` the documents of all jobs that have ended; fail at one that has not."""
     for job in jobs:
         if job.job_id in found:

@@ -14,29 +14,12 @@ import psutil
 import redis
 
 from tests.faults import audit
-from tests.support.load import Accepted, Load
+from tests.support.load import PatientLoad
 from tests.support.models import Echo, Recorder
 from tests.support.service.ports import free_port
 from tests.support.service.processes import Child, no_more_files
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
-
-
-class PatientLoad(Load):
-    """Sends each submit again, under the same idempotency key, until it is answered."""
-
-    def _submit(self, api: httpx.Client, row: str) -> None:
-        key = {"Idempotency-Key": uuid.uuid4().hex}
-        while True:
-            try:
-                answer = api.post(f"/predict/{self.endpoint_name}", json={"input": row}, headers=key)
-            except httpx.TransportError:
-                if self._stopping.wait(0.05):
-                    return
-                continue
-            assert answer.status_code in (200, 202), answer.text
-            self.accepted.append(Accepted(answer.json()["job_id"], row))
-            return
 
 
 def test_a_killed_api_loses_no_job_and_doubles_none(service: Stack, name: str, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_wrong_credentials_are_refused_without_showing_them(monkeypatch: pytest.
     assert "wr0ng" not in str(caught.value)
 
 
+@pytest.mark.long
 # The libraries' own limits take it to minutes; it is the test's limit that shows it.
 @pytest.mark.timeout(45)
 def test_a_server_that_says_nothing_or_is_gone_is_given_up(

@@ -65,6 +65,7 @@ def test_compressed_and_large_messages_are_run_and_a_bomb_fails_its_job(service:
     assert service.predict(echo, "next")["prediction"] == ["m", "next"]
 
 
+@pytest.mark.long
 def test_a_celery_app_without_our_code_must_say_that_a_queue_is_a_quorum_queue(
     service: Stack, rabbit: RabbitNode, name: str
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_cancelled_job_never_runs(service: Stack, rabbit: RabbitNode, name: st
     eventually(lambda: audit.leftovers(service, rabbit, name, waiting) == {}, message="nothing is left")
 
 
+@pytest.mark.long
 def test_everybody_goes_to_the_next_node_where_the_first_cannot_be_reached(
     service: Stack, rabbit: RabbitNode, name: str
 ) -> None:

@@ -188,6 +188,7 @@ def test_each_way_to_undeploy_does_what_it_says_with_the_backlog(
     assert rabbit.depth(queue_name(name)) == 0
 
 
+@pytest.mark.long
 def test_a_worker_without_the_rabbitmq_extra_says_what_to_install(service: Stack) -> None:
     hidden = "import sys; sys.modules['aiormq'] = None; from celery.__main__ import main; main()"
     said = service.run("-c", hidden, *["-A", "workers.app", "worker", "--pool", "solo", "-n", "lone@%h"], check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.rabbitmq import audit
@@ -21,6 +22,7 @@ BACKLOG = 120
 LONG_AGO_S = 3_600
 
 
+@pytest.mark.long
 def test_of_a_long_backlog_high_jobs_go_first_and_low_ones_are_done_before_its_end(
     service: Stack, rabbit: RabbitNode, name: str, tmp_path: Path
 ) -> None:
@@ -61,6 +63,7 @@ def test_jobs_wait_in_a_queue_for_each_priority_and_all_of_them_count(
     eventually(lambda: audit.leftovers(service, rabbit, name, ids) == {}, message="nothing is left")
 
 
+@pytest.mark.long
 def test_a_queue_that_somebody_deletes_is_declared_again_while_the_others_are_consumed(
     service: Stack, rabbit: RabbitNode, name: str
 ) -> None:

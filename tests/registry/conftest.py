@@ -42,12 +42,17 @@ def migrated_postgres_url(postgres_cluster: PostgresCluster) -> str:
 def postgres_database(migrated_postgres_url: str) -> Iterator[Database]:
     """A migrated, empty database on PostgreSQL."""
     database = Database(migrated_postgres_url)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
-        names = ", ".join(table.name for table in Table.metadata.sorted_tables)
-        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+    _empty(database)
     yield database
     database.close()
+
+
+def _empty(database: Database) -> None:
+    """Delete all rows, and begin all numbers anew: TRUNCATE makes files, and is slower for few rows."""
+    deletes = [f"DELETE FROM {table.name}" for table in reversed(Table.metadata.sorted_tables)]
+    restarts = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("; ".join(["SET LOCAL lock_timeout = '5s'", *deletes, restarts]))
 
 
 @pytest.fixture

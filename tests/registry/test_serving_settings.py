@@ -28,6 +28,7 @@ def test_defaults() -> None:
         "journal": 0.0,
         "journal_retention_days": 30,
         "journal_exclude": [],
+        "rollout": None,
         "events": "full",
     }
 
@@ -63,6 +64,9 @@ def test_defaults() -> None:
         ("journal_retention_days", 0),
         ("journal_exclude", "email"),
         ("journal_exclude", ["customer..email"]),
+        ("rollout", {"step": [1]}),
+        ("rollout", {"min_jobs": "5"}),
+        ("rollout", {"since": "yesterday", "start": "evaluation"}),
         ("events", True),
         ("batch_size", 4),
     ],

@@ -22,8 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A service with one worker of the default group, which nobody stops."""
-    with Stack(tmp_path_factory.mktemp("service")) as running:
+    """A service with one worker of the default group, which nobody stops; it allows environments, of these wheels."""
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "wheels").mkdir()
+    env = {"QUEUECAST_ENVIRONMENTS": "on", "QUEUECAST_WHEELS": str(folder / "wheels")}
+    with Stack(folder, env=env) as running:
         running.start_worker("worker")
         yield running
 

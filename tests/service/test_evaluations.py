@@ -170,6 +170,7 @@ def test_a_candidate_that_no_worker_can_load_fails_the_evaluation_with_the_reaso
     wait_until_cleared(service, evaluation_id)
 
 
+@pytest.mark.long
 def test_a_running_evaluation_shows_in_no_list_and_leaves_nothing_once_it_is_cancelled(
     service: Stack, deployed: str
 ) -> None:
@@ -226,6 +227,7 @@ def test_the_present_version_or_none_is_no_candidate(service: Stack, deployed: s
     assert answer.json()["code"] == {"1": "evaluation_refused", "nothing": "version_not_found"}[version]
 
 
+@pytest.mark.long
 def test_each_job_counts_once_when_background_process_and_worker_are_killed(
     service: Stack, background: Child, group_worker: StartWorker, name: str, tmp_path: Path
 ) -> None:

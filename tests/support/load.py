@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -86,3 +87,28 @@ class Load:
             self.accepted.append(Accepted(document["job_id"], row))
         else:
             self.refused.append(answer)
+
+
+@dataclass
+class PatientLoad(Load):
+    """Sends each submit again, under the same idempotency key, until it is accepted; it is never refused."""
+
+    #: Answers after which it sends a submit again.
+    again_after: tuple[int, ...] = ()
+
+    def _submit(self, api: httpx.Client, row: str) -> None:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        while True:
+            try:
+                answer: httpx.Response | None = api.post(
+                    f"/predict/{self.endpoint_name}", json={"input": row}, headers=key
+                )
+            except httpx.TransportError:
+                answer = None
+            if answer is None or answer.status_code in self.again_after:
+                if self._stopping.wait(0.05):
+                    return
+                continue
+            assert answer.status_code in (200, 202), answer.text
+            self.accepted.append(Accepted(answer.json()["job_id"], row))
+            return

@@ -291,19 +291,22 @@ def _made(path: str) -> bool:
 
 
 class Faulty(Echo):
-    """An echo that fails at one of 20 rows, whose last word is their number: as `fault` says."""
+    """An echo that fails at one of so many rows, whose last word is their number: as `fault` says."""
 
-    def __init__(self, mark: str, fault: str) -> None:
+    def __init__(self, mark: str, fault: str, one_of: int = 20) -> None:
         super().__init__(mark, 0.02 if fault == "slow" else 0.0)
         self.fault = fault
+        self.one_of = one_of
 
     def __call__(self, row: Any) -> Any:
         number = row.split()[-1]
-        if number.isdigit() and int(number) % 20 == 0:
+        if number.isdigit() and int(number) % self.one_of == 0:
             if self.fault == "raise":
                 raise ValueError("this row is not liked")
             if self.fault == "kill":
                 os._exit(7)
+            if self.fault == "stall":
+                time.sleep(60)
             if self.fault == "shape":
                 return {"label": row}
         return super().__call__(row)

@@ -179,6 +179,7 @@ def context(records: Redis, worker_name: str = "w@1", intake: Any = None) -> Con
         event_buffer=CeleryEventBuffer(),
         launcher=None,  # type: ignore[arg-type]
         artifacts=None,  # type: ignore[arg-type]
+        environments=None,  # type: ignore[arg-type]
         is_revoked=lambda _job_id: False,
         counters=EngineCounters(worker_name),
     )

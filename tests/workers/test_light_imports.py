@@ -16,7 +16,8 @@ LIGHT = [
     *("app", "settings", "tasks", "broker", "deployments", "jobs", "measures", "platform", "queues", "webhooks"),
     *("journal", "judging"),
 ]
-HEAVY = {"flask", "numpy", "pyarrow", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
+HEAVY = {"xgboost", "lightgbm"}
+HEAVY |= {"flask", "numpy", "pyarrow", "sklearn", "joblib", "cloudpickle", "onnxruntime", "psutil", "aiormq", "granian"}
 
 
 def imported_by(statement: str) -> set[str]:

@@ -74,7 +74,7 @@ NOT_OF_WORKERS = {
 }
 NOT_OF_THE_API = {
     *(keys.LEASES, keys.LEASED, keys.HOLDERS, keys.READING, keys.TURNS, keys.HEADS, keys.MALFORMED, keys.SWEPT),
-    *(keys.PACKED, keys.PAIRS),
+    *(keys.PACKED, keys.PAIRS, keys.version_facts("x")),
 }
 
 

@@ -18,8 +18,10 @@ from kombu.exceptions import OperationalError
 from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
+from workers.broker.celery_signals import let_signals_interrupt_each_other
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
+from workers.judging.announcing import Announcer
 from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
 from workers.judging.pairs_duty import PairsDuty
@@ -82,7 +84,7 @@ def send(job_id: str) -> None:
 
 def _webhook_duties() -> Sequence[Duty]:
     if webhook_settings.load().keys:
-        return [Dispatcher(send)]
+        return [Dispatcher(send), Announcer()]
     _log.warning("webhooks are disabled: QUEUECAST_WEBHOOK_SECRETS is not set (docs/guides/webhooks.md)")
     return []
 
@@ -122,6 +124,7 @@ class DutiesStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         """Start the duties, unless they run."""
         if self._threads is not None:
             return
+        let_signals_interrupt_each_other()
         set_title(f"background {consumer.hostname}")
         self._threads = [DutyThread(duty) for of_feature in DUTIES for duty in of_feature()]
         for thread in self._threads:

@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 _FORMAT = 1
 #: A deployment whose signature is longer has no snapshot.
 MAX_BYTES = 65_536
-#: Settings that may contain secrets and that a submit does not need.
-_EXCLUDED_SETTINGS = {"callback_url"}
+#: Settings that a submit does not need: one may contain secrets, and the other has values that may be null.
+_EXCLUDED_SETTINGS = {"callback_url", "rollout"}
 
 
 def encode(desired: DesiredDeployment) -> str | None:

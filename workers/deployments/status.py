@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry import runtimes
 from registry.deployments import DesiredDeployment, Intent
+from registry.runtimes import libraries
 from workers import keys
 from workers.broker import backlogs
 from workers.broker.backlogs import Backlog
@@ -20,16 +22,17 @@ from workers.platform.redis.client import records_client, translated_errors
 
 #: Statuses of a deployment's view.
 DEPLOYING, ACTIVE, DEGRADED, FAILED = "deploying", "active", "degraded", "failed"
+BUILDING = "building environment"
 DRAINING, PARKED, UNDEPLOYED = "draining", "parked", "undeployed"
 #: Of a deployment whose idle hosts have ended: it takes jobs, and the first one loads it.
 ASLEEP, LOADING = "asleep", "loading"
 #: The statuses of a deployment that has been proved to load, and takes jobs.
 SETTLED = (ACTIVE, ASLEEP, LOADING)
 #: The statuses that the API shows.
-SHOWN = (DEPLOYING, ACTIVE, ASLEEP, LOADING, DEGRADED, FAILED, DRAINING, PARKED)
+SHOWN = (DEPLOYING, BUILDING, ACTIVE, ASLEEP, LOADING, DEGRADED, FAILED, DRAINING, PARKED)
 
 #: States of hosts that serve, or may do so in a moment.
-_MAY_SERVE = (HostsState.LOADING, HostsState.READY, HostsState.STOPPING, HostsState.ASLEEP)
+_MAY_SERVE = (HostsState.LOADING, HostsState.BUILDING, HostsState.READY, HostsState.STOPPING, HostsState.ASLEEP)
 
 #: A client is asked to retry on a full queue after this share of it has been served.
 _SERVED_SHARE = 0.05
@@ -188,6 +191,7 @@ def _view(
         "status": status,
         "reason": reason,
         "load_error": load_error,
+        "warnings": _warnings(desired, workers, seen),
         "worker_group": desired.worker_group,
         "followed_alias": desired.followed_alias,
         "workers": [_worker_view(each, version) for each in seen for version in each.endpoint["versions"]],
@@ -201,6 +205,17 @@ def _view(
         "delayed_count": backlog.delayed.count,
         "next_due_at": records.iso(backlog.delayed.next_due_at),
     }
+
+
+def _warnings(desired: DesiredDeployment, workers: Sequence[WorkerReport], seen: list[_Seen]) -> list[str]:
+    """Return how the libraries of the group's workers differ from the model's, and what those libraries warn of."""
+    libraries_of = [each.get("libraries", {}) for each in workers if each["worker_group"] == desired.worker_group]
+    depends = desired.environment_sha256 is None and runtimes.stores_pickles(desired.runtime)
+    built_with = desired.built_with if depends else {}
+    different = [text for here in libraries_of for text in libraries.differences(built_with, here)]
+    hosts = [version for each in seen if (version := each.at(desired.revision))]
+    of_hosts = [text for version in hosts for text in version.get("warnings", [])]
+    return list(dict.fromkeys([*different, *of_hosts]))
 
 
 def _worker_view(seen: _Seen, version: VersionReport) -> dict[str, Any]:
@@ -294,7 +309,7 @@ def _serving_status(
         return _ready_status(desired, ready, errors, placed, before.text)
     if (resting := _resting_status(mine, errors, before.text)) is not None:
         return resting
-    return _unready_status(desired, _waits(mine), load_error, before)
+    return _unready_status(desired, mine, load_error, before)
 
 
 def _waits(mine: list[VersionReport]) -> str | None:
@@ -304,13 +319,20 @@ def _waits(mine: list[VersionReport]) -> str | None:
 
 
 def _unready_status(
-    desired: DesiredDeployment, waits: str | None, load_error: str | None, before: _Before
+    desired: DesiredDeployment, mine: list[VersionReport], load_error: str | None, before: _Before
 ) -> tuple[str, str | None]:
     if not load_error:
-        return DEPLOYING, (waits or "The model is being loaded.") + before.text
+        return _loading_status(mine, before.text)
     if before.is_same_version:
         return DEGRADED, f"The settings of revision {desired.revision} don't work: {load_error}{before.text}"
     return FAILED, load_error + before.text
+
+
+def _loading_status(mine: list[VersionReport], before: str) -> tuple[str, str]:
+    building = [each.get("building", "") for each in mine if each["state"] == HostsState.BUILDING]
+    if building:
+        return BUILDING, f"The environment of the version is being built: {building[0]}.{before}"
+    return DEPLOYING, (_waits(mine) or "The model is being loaded.") + before
 
 
 def _resting_status(mine: list[VersionReport], errors: list[str], before: str) -> tuple[str, str | None] | None:

@@ -13,6 +13,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from registry.artifacts.cache import ArtifactCache
+from workers.engine.environments import Environments
 from workers.engine.intake.messages import QueuedJob, release_claims
 from workers.engine.intake.protocol import Intake
 from workers.engine.memory.budget import MemoryBudget
@@ -40,6 +41,7 @@ class Context:
     event_buffer: CeleryEventBuffer
     launcher: HostLauncher
     artifacts: ArtifactCache
+    environments: Environments
     #: Whether `celery control revoke` has revoked a job.
     is_revoked: Callable[[str], bool]
     counters: EngineCounters

@@ -14,15 +14,19 @@ from typing import Any
 import redis.asyncio
 from redis import RedisError
 
-from registry import deployments
+from registry import deployments, runtimes
 from registry.artifacts.cache import ArtifactCache
 from registry.artifacts.store import ArtifactStore
 from registry.database import default_database
 from registry.deployments import DesiredDeployment
+from registry.environments import environment
+from registry.environments.cache import EnvironmentCache
+from registry.environments.environment import Environment
 from registry.judging import evaluations
 from registry.settings import load as registry_settings
 from workers import keys
 from workers.engine.context import Context
+from workers.engine.environments import Environments
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
@@ -46,6 +50,7 @@ from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import query, transitions
 from workers.measures import reports
 from workers.platform.redis.async_client import connect
+from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -87,6 +92,7 @@ class Engine:
         self._event_buffer = event_buffer
         self._is_revoked = is_revoked
         self._started_at = time.time()
+        self._libraries = runtimes.libraries_here()
         self._thread = threading.Thread(target=self._main, name="queuecast-engine", daemon=True)
         self._running = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -212,6 +218,7 @@ class Engine:
             event_buffer=self._event_buffer,
             launcher=HostLauncher(self._settings.host_threads),
             artifacts=ArtifactCache(registry.artifact_cache_dir, store, registry.artifact_cache_max_bytes),
+            environments=Environments(EnvironmentCache(registry), self._environment),
             is_revoked=self._is_revoked,
             counters=self.counters,
             memory=self._budget,
@@ -228,6 +235,11 @@ class Engine:
         with default_database().session() as session:
             replays = evaluations.desired(session, self._settings.worker_group)
             return [*deployments.desired(session, self._settings.worker_group), *replays]
+
+    @staticmethod
+    def _environment(sha256: str) -> Environment:
+        with default_database().session() as session:
+            return environment.get(session, sha256)
 
     async def _report(self, context: Context) -> None:
         """Write this worker's report at every change, and at an interval."""
@@ -255,6 +267,8 @@ class Engine:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "holder": holder,
+            "release": this_release(),
+            "libraries": self._libraries,
             "follows_placement": True,
             "is_leaving": self._closing is not None and self._closing.is_set(),
             "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
@@ -285,6 +299,7 @@ class Engine:
                 await reports.remove(context.records, self._worker_name)
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("some jobs stay leased until the leases of this worker expire: %r", error)
+        await asyncio.to_thread(context.environments.close)
         await asyncio.to_thread(context.launcher.close)
 
     async def _announce_leaving(self, context: Context) -> None:

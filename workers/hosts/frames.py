@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     # A host has no event loop: it doesn't load asyncio.
     from asyncio import StreamReader
 
+#: The version of everything that a worker and its hosts send to each other. The forkserver begins with it.
+PROTOCOL = 1
 #: Limit on an answer. A worker has many hosts, but the memory of one process.
 LARGEST_ANSWER_BYTES = 1 << 29
 _LENGTH = struct.Struct(">I")

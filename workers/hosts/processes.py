@@ -30,6 +30,22 @@ def children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in _read(f"/proc/{pid}/task/{task}/children").split()]
 
 
+def exited_child() -> int | None:
+    """Return a child that has exited and whose status is still there to wait for; None if none has.
+
+    Raises:
+        ChildProcessError: there is no child.
+    """
+    if hasattr(os, "waitid"):
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended.si_pid if ended else None
+    return next(filter(_is_zombie, children(os.getpid())), None)  # PyPy has no such call
+
+
+def _is_zombie(pid: int) -> bool:
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] == [b"Z"]
+
+
 def own_memory_bytes(pid: int) -> int:
     """Return the resident memory of one process; 0 if it has ended."""
     if sys.platform == "linux":

@@ -12,9 +12,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import redis
 
 from workers import keys
@@ -46,8 +46,7 @@ ACCEPT = Lua("workers.jobs", "accept")
 _Value = bytes | str | float
 
 
-@dataclass(frozen=True, slots=True)
-class Idempotency:
+class Idempotency(msgspec.Struct, frozen=True):
     """A key under which a request is made once, whatever is sent again; `request` is all that must be equal."""
 
     key: str
@@ -56,8 +55,7 @@ class Idempotency:
     request_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What bounds a job; None is what the deployment, or nothing, says."""
 
     max_queue_length: int | None = None
@@ -65,8 +63,7 @@ class Limits:
     max_queue_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """A job that is stored; `repeated` if it was before."""
 
     job_id: str
@@ -81,8 +78,10 @@ class Accepted:
     def ahead(self) -> JobsAhead:
         """What is before a job that has just been stored."""
         unfinished, highs, lows = self.counts
-        of_priority = {Priority.HIGH: highs, Priority.NORMAL: unfinished - highs - lows, Priority.LOW: lows}
-        return JobsAhead.of(self.priority, of_priority[self.priority], unfinished, highs, lows)
+        before = unfinished - highs - lows
+        if self.priority is not Priority.NORMAL:
+            before = highs if self.priority is Priority.HIGH else lows
+        return JobsAhead.of(self.priority, before, unfinished, highs, lows)
 
 
 _NO_LIMITS = Limits()
@@ -170,11 +169,9 @@ def is_used(idempotency_key: str) -> bool:
 
 def encode_arguments(value: Any) -> bytes:
     """Return arguments in JSON. Raises JobArgumentsWrong if they are not JSON-serializable."""
-    from kombu.exceptions import EncodeError
-
     try:
         return fast_json.dumps_celery(value)
-    except (EncodeError, TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise JobArgumentsWrong(f"The input is not JSON-serializable: {error}.") from error
 
 
@@ -203,7 +200,7 @@ class Request(NamedTuple):
     not_before: float | None
     call_id: str
     first_id: str
-    room: str
+    room: bytes
     max_queue_length: int | None
     scope: str | None
     digest: str

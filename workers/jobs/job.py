@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict, TypeGuard
 
+import msgspec
+
+from workers.errors import JobArgumentsWrong
 from workers.queues.priorities import Priority
 
 
@@ -32,14 +34,26 @@ class JobOptions(NamedTuple):
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> JobOptions:
-        """Take those that Celery doesn't know out of the options of an `apply_async`; what is left is Celery's."""
-        return cls(**{name: options.pop(name) for name in _NOT_OF_CELERY & options.keys()})
+        """Take those that Celery doesn't know out of the options of an `apply_async`; what is left is Celery's.
+
+        Raises:
+            JobArgumentsWrong: the sticky key is none.
+        """
+        taken = cls(**{name: options.pop(name) for name in _NOT_OF_CELERY & options.keys()})
+        if taken.sticky_key is not None and not is_sticky_key(taken.sticky_key):
+            raise JobArgumentsWrong(f"sticky_key must be a text of 1 to {MOST_STICKY_CHARACTERS} characters.")
+        return taken
 
     def over(self, defaults: JobOptions) -> JobOptions:
         """Return these options, with the defaults in the place of those that are None."""
         if self is NO_OPTIONS:
             return defaults
-        return JobOptions._make(own if own is not None else other for own, other in zip(self, defaults, strict=True))
+        return JobOptions(
+            defaults.expires_in_s if self.expires_in_s is None else self.expires_in_s,
+            defaults.priority if self.priority is None else self.priority,
+            defaults.callback_url if self.callback_url is None else self.callback_url,
+            defaults.sticky_key if self.sticky_key is None else self.sticky_key,
+        )
 
 
 #: The most characters of a sticky key.
@@ -47,6 +61,11 @@ MOST_STICKY_CHARACTERS = 200
 NO_OPTIONS = JobOptions()
 #: Celery has its own `priority`, and `expires` for the other one.
 _NOT_OF_CELERY = set(JobOptions._fields) - {"priority", "expires_in_s"}
+
+
+def is_sticky_key(value: Any) -> TypeGuard[str]:
+    """Whether a value is a text by which a rollout can deal jobs."""
+    return isinstance(value, str) and 0 < len(value) <= MOST_STICKY_CHARACTERS
 
 
 class JobFacts(Protocol):
@@ -90,8 +109,7 @@ class JobFacts(Protocol):
         """The attempts that ended with the loss of the host or the worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A job; times in seconds since the epoch."""
 
     job_id: str
@@ -125,6 +143,4 @@ class Job:
         """Return a job that is being accepted with these options."""
         priority = options.priority or Priority.NORMAL
         sticky_key = options.sticky_key
-        return Job(
-            job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key
-        )
+        return Job(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, priority, sticky_key=sticky_key)

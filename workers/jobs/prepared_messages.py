@@ -6,9 +6,9 @@ these bytes with the marks replaced.
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
+from binascii import b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from workers.platform import fast_json
 from workers.platform.texts import short_text
 from workers.queues import envelopes, signing
 from workers.queues.naming import TASK_NAME, queue_name
+from workers.queues.priorities import Priority
 from workers.settings import load
 
 #: What Celery would do after or around a task; the engine runs predictions and nothing else.
@@ -69,14 +70,14 @@ class PreparedMessage:
         content = b"[%b, %b, %b]" % (args, kwargs, self._embedded)
         values = {
             b"id": b'"%b"' % job.job_id.encode(),
-            b"queue": b'"%b"' % queue_name(job.endpoint_name, job.priority).encode(),
-            b"body": b'"%b"' % base64.b64encode(content),
+            b"queue": _queue(job.endpoint_name, job.priority),
+            b"body": b'"%b"' % b2a_base64(content, newline=False),
             b"args": _shown(args),
             b"kwargs": b'"{}"' if kwargs == b"{}" else _shown(kwargs),
             b"submitted_at": repr(job.submitted_at).encode(),
             b"expires": expires,
             b"traceparent": b'"%b"' % (traceparent or "").encode(),
-            b"owner": b"null" if job.owner is None else fast_json.dumps_strict(job.owner),
+            b"owner": b"null" if job.owner is None else fast_json.name_in_json(job.owner),
             b"sticky_key": b"null" if job.sticky_key is None else fast_json.dumps_strict(job.sticky_key),
             b"signature": self._signature(job, expires, content),
         }
@@ -151,13 +152,18 @@ def _form(envelope: envelopes.Envelope) -> bytes:
     return text
 
 
+@lru_cache(maxsize=10_000)
+def _queue(endpoint_name: str, priority: Priority) -> bytes:
+    return b'"%b"' % queue_name(endpoint_name, priority).encode()
+
+
 def _mark(name: str) -> str:
     return f"{_MARK}-{name}"
 
 
 def _shown(content: bytes) -> bytes:
     """What Flower shows of arguments, as a string in JSON."""
-    return fast_json.dumps_strict(short_text(content))
+    return fast_json.dumps_finite(short_text(content))
 
 
 @lru_cache(maxsize=1)

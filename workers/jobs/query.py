@@ -8,13 +8,14 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any, cast
 
 import redis
 from celery import states
+from msgspec.structs import replace
 
 from registry import names
 from workers import keys
@@ -75,11 +76,9 @@ _STATES = {
 _PRIORITIES = {priority.value: priority for priority in Priority}
 
 
-@dataclass(frozen=True, slots=True)
-class JobView(Job):
+class JobView(Job, frozen=True, kw_only=True, eq=False):
     """A job as its record shows it; times in seconds since the epoch. `not_before` is None once it has begun."""
 
-    _: KW_ONLY
     state: JobState
     started_at: float | None = None
     finished_at: float | None = None
@@ -90,9 +89,15 @@ class JobView(Job):
     #: Whether it has an outcome that was too long to be read with those of others.
     outcome_omitted: bool = False
     #: The length of its record, 0 if none was read.
-    record_bytes: int = field(default=0, compare=False)
+    record_bytes: int = 0
     #: Where it is in its queue, if it is and it was looked up (`with_positions`).
-    queue_position: QueuePosition | None = field(default=None, compare=False)
+    queue_position: QueuePosition | None = None
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same job in the same state, wherever it is in its queue."""
+        return type(other) is JobView and all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
 
     @property
     def is_delayed(self) -> bool:
@@ -126,6 +131,9 @@ class JobView(Job):
             **({"outcome_omitted": True} if self.outcome_omitted else {}),
             "error": error,
         }
+
+
+_COMPARED = [name for name in JobView.__struct_fields__ if name not in {"record_bytes", "queue_position"}]
 
 
 def submit(  # noqa: PLR0913 - what makes a job

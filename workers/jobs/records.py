@@ -35,6 +35,7 @@ _QUEUED = QUEUED_BEGINNING.encode() + (
     b'"endpoint_name": %b, "submitted_at": %b, "finished_at": null, "expires_at": %b, "owner": %b'
 )
 
+_NULL = b"null"
 _encode = msgspec.json.Encoder().encode
 
 CANCELLED = "cancelled"
@@ -139,8 +140,13 @@ def _encoded(record: _Record) -> bytes:
 
 def queued(job: JobFacts, not_before: float | None = None) -> bytes:
     """The record that is written before the job's message is sent; a delayed job runs not before `not_before`."""
-    values = (job.job_id, job.endpoint_name, job.submitted_at, job.expires_at, job.owner)
-    record = _QUEUED % tuple(map(fast_json.dumps_finite, values))
+    record = _QUEUED % (
+        fast_json.dumps_finite(job.job_id),
+        fast_json.name_in_json(job.endpoint_name),
+        fast_json.dumps_finite(job.submitted_at),
+        _NULL if job.expires_at is None else fast_json.dumps_finite(job.expires_at),
+        _NULL if job.owner is None else fast_json.name_in_json(job.owner),
+    )
     if job.priority is not Priority.NORMAL:
         record += b', "priority": "%b"' % job.priority.encode()
     if job.sticky_key is not None:

@@ -8,10 +8,10 @@ is missing, jobs are not counted, and nothing else fails.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from workers.errors import BulkTooLarge, QueueFull
+from workers.platform import fast_json
 from workers.settings import load
 
 #: In `keys.LIMITS`: suffix of an endpoint's name for the most bytes of its jobs; alone, the field of the default for
@@ -28,7 +28,7 @@ def about_bytes(arguments: Sequence[tuple[bytes, bytes]]) -> int:
     return sum((len(args) + len(kwargs)) * 4 // 3 + _ENVELOPE_BYTES for args, kwargs in arguments)
 
 
-def asked(jobs: int, size_bytes: int, high: int, *, owner: str | None, max_queue_bytes: int | None) -> str:
+def asked(jobs: int, size_bytes: int, high: int, *, owner: str | None, max_queue_bytes: int | None) -> bytes:
     """Return the room that jobs need, as scripts read it: in JSON, without unknown values."""
     wanted = {
         "jobs": jobs,
@@ -38,7 +38,7 @@ def asked(jobs: int, size_bytes: int, high: int, *, owner: str | None, max_queue
         "owner": owner,
         "most_bytes": max_queue_bytes,
     }
-    return json.dumps({name: value for name, value in wanted.items() if value is not None})
+    return fast_json.dumps_plain({name: value for name, value in wanted.items() if value is not None})
 
 
 def refuse_if_full(  # noqa: PLR0913 - what there was no room for, each by name

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, NamedTuple
 
-from registry.deployments import DesiredDeployment
 from workers import keys
 from workers.errors import JournalFull
 from workers.jobs import query, transitions
 from workers.jobs.endings.journal import FEEDBACK_PREFIX, is_kept
 from workers.jobs.query import JobState
 from workers.journal import feedback_rows, stream
-from workers.journal.feedback_rows import Feedback, FeedbackRow
+from workers.journal.feedback_rows import MICROSECONDS, Feedback, FeedbackRow
 from workers.journal.files import dataset
 from workers.journal.positions import Position
+from workers.journal.searching import KeptJob
 from workers.platform import fast_json
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client
@@ -29,13 +27,6 @@ _log = logging.getLogger(__name__)
 _ADD = Lua("workers.journal", "add_feedback")
 #: The script takes few thousand arguments, and an entry is in memory as a whole.
 _ENTRY_FEEDBACK = 500
-
-
-class KeptJob(NamedTuple):
-    """A job that the journal has."""
-
-    endpoint_name: str
-    owner: str | None
 
 
 class Truth(NamedTuple):
@@ -54,62 +45,41 @@ class Truth(NamedTuple):
         return self.value if isinstance(self.value, list) and len(self.value) == rows else None
 
 
-def find(job_ids: Sequence[str], deployments: Mapping[str, DesiredDeployment]) -> dict[str, KeptJob]:
-    """Return those of these jobs that the journal has; `deployments` are all that there are.
+class Sought(NamedTuple):
+    """What the records of jobs say."""
 
-    A job whose record is still there is one if the journal chooses it. Others are looked for in the stream and in all
-    files, the newest first.
+    found: dict[str, KeptJob]
+    #: Those that have to be searched for in the journal.
+    left: list[str]
+
+
+#: Returns the shares of an endpoint's jobs that its settings have let the journal keep around a time (s since the
+#: epoch): more than one if they were changed then; None if that is not known.
+Shares = Callable[[str, float], Collection[float] | None]
+
+
+def sought(job_ids: Sequence[str], shares: Shares, owner: str | None = None) -> Sought:
+    """Find jobs, of any owner or of one, by their records: those that the settings at their ends let the journal keep.
 
     Raises:
         redis.RedisError: Redis can't be reached.
-        ArtifactStoreUnavailable: the artifact store can't be reached.
     """
-    found, left = dict[str, KeptJob](), set[str]()
+    found, left = dict[str, KeptJob](), list[str]()
     for job_id, record in zip(job_ids, transitions.read(job_ids), strict=True):
         view = query.parse_if_readable(job_id, record)
-        if view is None or not _is_chosen(view, deployments):
-            left.add(job_id)
-        else:
+        if view is not None and owner in (None, view.owner) and _is_chosen(view, shares):
             found[job_id] = KeptJob(view.endpoint_name, view.owner)
-    if left:
-        for job_id, kept in _search(left):
-            found[job_id] = kept
-    return found
+        else:
+            left.append(job_id)
+    return Sought(found, left)
 
 
-def _is_chosen(view: query.JobView, deployments: Mapping[str, DesiredDeployment]) -> bool:
-    deployment = deployments.get(view.endpoint_name)
-    if deployment is None or view.state not in (JobState.SUCCEEDED, JobState.FAILED):
+def _is_chosen(view: query.JobView, shares: Shares) -> bool:
+    """Whether the journal has chosen a job for certain, when it ended."""
+    if view.finished_at is None or view.state not in (JobState.SUCCEEDED, JobState.FAILED):
         return False
-    return is_kept(deployment.settings.journal, view.job_id)
-
-
-def _search(left: set[str]) -> Iterator[tuple[str, KeptJob]]:
-    """Yield the jobs that are found, and take them out of `left`; read no further than to the last of them."""
-    for endpoint_name, job_id, owner in chain(_ids_in_stream(), _ids_in_files()):
-        if job_id in left:
-            left.discard(job_id)
-            yield job_id, KeptJob(endpoint_name, owner)
-            if not left:
-                return
-
-
-def _ids_in_stream() -> Iterator[tuple[str, str, str | None]]:
-    client, after = records_client(), None
-    while page := stream.page(client, after):
-        after = page[-1].position
-        for entry in page:
-            with suppress(ValueError):  # the mover logs what can't be read
-                yield from ((entry.endpoint_name, row.job_id, row.owner) for row in entry.rows())
-
-
-def _ids_in_files() -> Iterator[tuple[str, str, str | None]]:
-    files, _ = dataset.current(dataset.files())
-    for file in sorted(files, key=lambda each: each.day, reverse=True):
-        table = dataset.read(file, ("job_id", "owner"))
-        if table is not None:
-            columns = (table.column(name).to_pylist() for name in ("job_id", "owner"))
-            yield from ((file.endpoint_name, *row) for row in zip(*columns, strict=True))
+    possible = shares(view.endpoint_name, view.finished_at)
+    return bool(possible) and all(is_kept(share, view.job_id) for share in possible or ())
 
 
 def give(feedback: Mapping[str, Sequence[Feedback]]) -> None:
@@ -149,6 +119,12 @@ def truths(endpoint_name: str, since: float) -> dict[str, Truth]:
         if row.job_id not in latest or latest[row.job_id][0] <= position:
             latest[row.job_id] = position, row
     return {job_id: Truth(fast_json.loads(row.truth), row.weight) for job_id, (_, row) in latest.items()}
+
+
+def given_since(endpoint_name: str, since: float) -> frozenset[str]:
+    """Return the jobs of an endpoint that got feedback since then (s since the epoch). Raises as `truths`."""
+    rows = (*_in_stream(endpoint_name), *_in_files(endpoint_name, since))
+    return frozenset(row.job_id for row in rows if row.received_at >= since * MICROSECONDS)
 
 
 def _in_stream(endpoint_name: str) -> Iterator[FeedbackRow]:

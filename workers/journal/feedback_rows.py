@@ -11,7 +11,7 @@ from msgspec import Raw
 
 #: The field of an entry of the stream that has feedback in place of jobs.
 FIELD = b"feedback"
-_MICROSECONDS = 1_000_000
+MICROSECONDS = 1_000_000
 
 
 class Feedback(msgspec.Struct):
@@ -40,7 +40,7 @@ class FeedbackRow(NamedTuple):
     @property
     def day(self) -> date:
         """The UTC day on which it was received."""
-        return datetime.fromtimestamp(self.received_at / _MICROSECONDS, UTC).date()
+        return datetime.fromtimestamp(self.received_at / MICROSECONDS, UTC).date()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +59,7 @@ def of_stream(stream_id: str, content: bytes) -> list[FeedbackRow]:
 
 def _row(stream_id: str, feedback: Feedback) -> FeedbackRow:
     truth = bytes(feedback.truth).decode(errors="replace")
-    received_at = int(feedback.received_at * _MICROSECONDS)
+    received_at = int(feedback.received_at * MICROSECONDS)
     return FeedbackRow(stream_id, feedback.job_id, truth, feedback.weight, feedback.owner, received_at)
 
 

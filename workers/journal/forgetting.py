@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,8 +32,17 @@ class Which:
         return not self.job_ids and self.owner is None and self.before is None
 
 
-def forget(which: Which) -> int:
-    """Delete jobs from the files, and from the stream, whose jobs become files first; return how many.
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was deleted."""
+
+    jobs: int
+    #: Those of the watched jobs that were deleted.
+    watched: frozenset[str]
+
+
+def forget(which: Which, watched: Collection[str] = ()) -> Forgotten:
+    """Delete jobs from the files, and from the stream, whose jobs become files first.
 
     Each file is replaced in one step. Jobs that end meanwhile are not looked at.
 
@@ -44,25 +53,31 @@ def forget(which: Which) -> int:
     """
     with writing(_WAIT_S) as writer:
         moving.move_all(writer)
-        counts = {root: _forget(writer, root, which) for root in (dataset.ROOT, dataset.FEEDBACK)}
-        return counts[dataset.ROOT]
+        found = set[str]()
+        counts = {root: _forget(writer, root, which, watched, found) for root in (dataset.ROOT, dataset.FEEDBACK)}
+        return Forgotten(counts[dataset.ROOT], frozenset(found))
 
 
-def _forget(writer: Writer, root: str, which: Which) -> int:
+def _forget(writer: Writer, root: str, which: Which, watched: Collection[str], found: set[str]) -> int:
     files, covered = dataset.current(dataset.files(which.endpoint_name, root))
     for each in covered:
         writer.check()
         dataset.remove(each)
-    return sum(_forget_in(writer, each, which) for each in files)
+    return sum(_forget_in(writer, each, which, watched, found) for each in files)
 
 
-def _forget_in(writer: Writer, file: dataset.JournalFile, which: Which) -> int:
+def _forget_in(
+    writer: Writer, file: dataset.JournalFile, which: Which, watched: Collection[str], found: set[str]
+) -> int:
     # Feedback was given by the owner of its job, and comes after the job's end.
     columns = ("job_id", "owner", "finished_at" if file.root == dataset.ROOT else "received_at")
-    kept = _kept(dataset.read(file, columns), which, columns)
+    heads = dataset.read(file, columns)
+    kept = _kept(heads, which, columns)
     count: int = kept.count(False)
     if not count:
         return 0
+    ids = heads.column("job_id").to_pylist() if watched else ()
+    found |= {job_id for job_id, is_kept in zip(ids, kept, strict=False) if not is_kept and job_id in watched}
     table = dataset.read(file)
     writer.check()
     if count == table.num_rows:

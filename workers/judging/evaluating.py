@@ -14,18 +14,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 import redis
 
 from registry.database import default_database
-from registry.errors import EvaluationChanged, RegistryError
+from registry.errors import EvaluationChanged, RegistryError, RegistryUnavailable
 from registry.judging import evaluations
-from registry.judging.evaluations import CANDIDATE, STABLE, Evaluation, EvaluationState, Hold
+from registry.judging.evaluations import CANDIDATE, STABLE, Evaluation, Hold
+from registry.trials.trials import EvaluationState
 from workers.deployments import status
-from workers.errors import PoisonJob, WorkerError
+from workers.errors import PoisonJob, QueueUnavailable, WorkerError
 from workers.judging import hosts, replays, sample
 from workers.judging.comparison.comparison import Comparison
 from workers.judging.comparison.pairs import Answer, ComparisonOptions, Pair
@@ -54,6 +55,10 @@ _MOST_LOST_JOBS = 30
 #: After its end, an evaluation is cleared of what no worker removes.
 _FORCED_AFTER_S = 120.0
 _CLEAR_AGAIN_S = 2.0
+#: After an error that another try may not meet, the next one follows later each time; after so many without a step in
+#: between (about a quarter of an hour) the evaluation fails.
+MOST_TRIES = 8
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
 
 
 def duties() -> list[Evaluator]:
@@ -74,7 +79,7 @@ class Evaluator:
 
         Raises:
             redis.RedisError, QueueUnavailable: Redis or the broker can't be reached.
-            RegistryError: the registry or the artifact store can't be reached.
+            RegistryUnavailable: the registry can't be reached.
         """
         while not stopping.wait(_CHECK_INTERVAL_S):
             while not stopping.is_set() and self.work(stopping):
@@ -92,8 +97,10 @@ class Evaluator:
             _Run(found, mine, stopping).go()
         except EvaluationChanged as error:
             _log.info("%s", error)  # it was cancelled, or another process goes on
-        except (redis.RedisError, RegistryError, WorkerError, OSError):
-            raise
+        except (redis.RedisError, QueueUnavailable, RegistryUnavailable):
+            raise  # nothing goes on without them, and no try is counted
+        except (RegistryError, WorkerError, OSError) as error:
+            _try_again_later(mine, error)
         except Exception as error:  # noqa: BLE001 - another try would end in the same way
             _log.exception("evaluation %s failed", found.evaluation_id)
             _fail(mine, f"Unexpected error: {type(error).__name__}. See the log of the background process.")
@@ -103,6 +110,24 @@ class Evaluator:
                     evaluations.release(session, mine)
                     session.commit()
         return True
+
+
+def _try_again_later(mine: Hold, error: Exception) -> None:
+    """Put an evaluation off after an error, such as one of the artifact store; end it after too many of them."""
+    with default_database().session() as session:
+        found = evaluations.find(session, mine.evaluation_id)
+        tries = int(found.progress.get("tries", 0)) + 1
+        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries - 1, 10))
+        is_over = found.is_open and tries >= MOST_TRIES
+        if not is_over:
+            # What is left of an ended one must be removed some day: its sample has inputs.
+            evaluations.put_off(session, mine, pause_s, {**found.progress, "tries": tries, "last_error": str(error)})
+            session.commit()
+    if is_over:
+        _log.error("evaluation %s fails after %d tries: %s", mine.evaluation_id, tries, error)
+        _fail(mine, f"It was tried {tries} times; the last error: {error}")
+    else:
+        _log.warning("evaluation %s goes on in %.0f s (%d tries): %s", mine.evaluation_id, pause_s, tries, error)
 
 
 def _fail(mine: Hold, error: str) -> None:
@@ -117,6 +142,8 @@ class _Step:
     """Some jobs that are submitted and compared together."""
 
     jobs: list[SampledJob]
+    #: How many jobs of the sample there are up to its end, those among them that were forgotten.
+    ends_at: int
     #: By the id of the replay: the version that it runs on, and the job.
     pending: dict[str, tuple[str, SampledJob]] = field(default_factory=dict)
     #: By the id of the job, and by version.
@@ -149,8 +176,10 @@ class _Run:
             self._clear()
 
     def _change(self, transition: Any, *values: Any, **named: Any) -> None:
+        # Another revision has forgotten jobs that this one still knows: the next try goes on from what is stored.
+        mine = replace(self._mine, revision=self._evaluation.revision)
         with default_database().session() as session:
-            self._evaluation = transition(session, self._mine, *values, **named)
+            self._evaluation = transition(session, mine, *values, **named)
             session.commit()
         self._saved_at = time.monotonic()
 
@@ -214,7 +243,9 @@ class _Run:
                 if error := seen.load_error(arm):
                     self._end(evaluations.fail, f"No worker can load {self._named(arm)}: {error}")
                     return False
-            if time.time() >= ends_at:
+            if seen.is_building:  # which has a time limit of its own
+                ends_at = time.time() + load().load_timeout_s + _START_S
+            elif time.time() >= ends_at:
                 self._end(evaluations.fail, self._why_not_ready(seen, wanted))
                 return False
             self._keep()
@@ -238,8 +269,7 @@ class _Run:
         """Replay what is left, step by step, and make the report."""
         self._progress.setdefault("replay_started_at", time.time())
         ahead: deque[_Step] = deque()
-        for jobs in self._left():
-            step = _Step(jobs)
+        for step in self._left():
             self._submit(step)
             ahead.append(step)
             if len(ahead) >= _STEPS_IN_FLIGHT and not self._finished(ahead.popleft()):
@@ -255,19 +285,20 @@ class _Run:
         self._facts = hosts.seen(self._evaluation).facts(self._facts)
         self._end(evaluations.succeed, self._comparison.report(self._facts), self._progress)
 
-    def _left(self) -> Iterator[list[SampledJob]]:
+    def _left(self) -> Iterator[_Step]:
         """Yield the jobs that are not compared yet, in steps."""
-        done, step, size_bytes = self._progress["replayed"], list[SampledJob](), 0
-        for number, job in enumerate(sample.read(self._evaluation.evaluation_id)):
-            if number < done:
+        done, jobs, size_bytes = self._progress.get("position", self._progress["replayed"]), list[SampledJob](), 0
+        number = 0
+        for number, job in enumerate(sample.read(self._evaluation.evaluation_id), 1):
+            if number <= done or job.is_forgotten:
                 continue
-            step.append(job)
+            jobs.append(job)
             size_bytes += len(job.encoded())
-            if len(step) == _STEP_JOBS or size_bytes >= _STEP_BYTES:
-                yield step
-                step, size_bytes = [], 0
-        if step:
-            yield step
+            if len(jobs) == _STEP_JOBS or size_bytes >= _STEP_BYTES:
+                yield _Step(jobs, number)
+                jobs, size_bytes = [], 0
+        if jobs:
+            yield _Step(jobs, number)
 
     def _arms(self, job: SampledJob) -> list[str]:
         """Return the replays of a job: a share of the jobs also runs on the stable version, to show the noise floor."""
@@ -304,6 +335,7 @@ class _Run:
         for job in step.jobs:
             self._compare(job, step.answers[job.job_id])
         self._facts = hosts.seen(self._evaluation).facts(self._facts)
+        self._progress |= {"position": step.ends_at, "tries": 0, "last_error": None}
         saved = {"comparison": self._comparison.state(), "facts": self._facts}
         self._change(evaluations.save, progress=self._progress, comparison=saved)
         replays.forget(all_ids)
@@ -327,7 +359,8 @@ class _Run:
     def _compare(self, job: SampledJob, answers: dict[str, Answer]) -> None:
         stable, candidate = job.stable or answers[STABLE], answers[CANDIDATE]
         control = answers.get(CONTROL)
-        self._comparison.add(Pair(job.job_id, job.inputs, stable, candidate, control, job.truths, job.weight))
+        more = (job.truths, job.weight, job.owner, job.finished_at)
+        self._comparison.add(Pair(job.job_id, job.inputs, stable, candidate, control, *more))
         progress = self._progress
         progress["replayed"] += 1
         progress["control"] += CONTROL in answers

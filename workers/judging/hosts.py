@@ -27,6 +27,11 @@ class ReplayHosts:
         """Whether a host of this version is loaded and warm."""
         return any(each["state"] == HostsState.READY for each in self.reports[arm])
 
+    @property
+    def is_building(self) -> bool:
+        """Whether a worker builds the environment of a version, which may take longer than loading it."""
+        return any(each["state"] == HostsState.BUILDING for reports in self.reports.values() for each in reports)
+
     def load_error(self, arm: str) -> str | None:
         """Return the error with which all workers of the group failed to load this version; None if they didn't."""
         failed = [each["error"] for each in self.reports[arm] if each["state"] == HostsState.FAILED]

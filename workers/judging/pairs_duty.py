@@ -51,15 +51,17 @@ class Found:
     disagreements: int = 0
     job_ids: dict[str, None] = field(default_factory=dict)
     comparison: Comparison = field(default_factory=lambda: Comparison(ComparisonOptions()))
+    #: Of the trial's row, with which this was read or stored. Another one may have other pairs, or has forgotten some.
+    revision: int = 0
 
     @classmethod
-    def stored(cls, state: dict[str, Any] | None) -> Found:
+    def stored(cls, state: dict[str, Any] | None, revision: int) -> Found:
         """Return what a trial's row has."""
         if state is None:
-            return cls()
+            return cls(revision=revision)
         last, job_ids = state["pairs_id"], dict.fromkeys(state["job_ids"])
         comparison = Comparison.restored(state["comparison"])
-        return cls(last, last, state["pairs"], state["disagreements"], job_ids, comparison)
+        return cls(last, last, state["pairs"], state["disagreements"], job_ids, comparison, revision)
 
     def add(self, pair_id: str, pair: Pair) -> None:
         """Count a pair, unless its job was counted."""
@@ -116,13 +118,12 @@ class PairsDuty:
             self._trim()
 
     def _read_of(self, database: Database, trial: Trial) -> None:
-        figures = trial.figures if isinstance(trial, Rollout) else trial.options
         found = self._found.get(trial.id)
-        if found is None or found.pairs_id != figures.get("pairs_id", _FIRST_ID):
-            # It is new here, or another process has read on.
+        if found is None or found.revision != trial.revision:
+            # It is new here, another process has read on, or jobs were forgotten.
             with database.session() as session:
                 of_kind = rollouts if isinstance(trial, Rollout) else shadows
-                found = Found.stored(of_kind.comparison(session, trial.id))
+                found = Found.stored(of_kind.comparison(session, trial.id), trial.revision)
         before = found.pairs_id
         while entries := _entries(found.read_id):
             for entry_id, trial_id, document in entries:
@@ -132,7 +133,11 @@ class PairsDuty:
             if len(entries) < _READ_AT_ONCE:
                 break
         self._found[trial.id] = found
-        if found.pairs_id != before and not self._stored(database, trial, found):
+        if found.pairs_id == before:
+            return
+        if self._stored(database, trial, found):
+            found.revision = trial.revision + 1
+        else:
             del self._found[trial.id]
 
     @staticmethod

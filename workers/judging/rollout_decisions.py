@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from registry.judging.rollouts import Rules
+from registry.rollout_plan import Rules
 from workers.judging import sequences
 from workers.judging.sequences import Interval
 from workers.measures import figures as minutes
@@ -29,6 +29,8 @@ PATIENCE = 3.0
 LATENCY_SLACK_MS = 5.0
 #: Workers have this long to load the candidate.
 LOAD_S = 1800.0
+#: Workers of a release that serves no candidates have this long to be upgraded.
+UPGRADE_S = 60.0
 _QUANTILE = 0.95
 _LATENCY = "latency_p95"
 
@@ -56,7 +58,8 @@ class Arm:
     """The jobs that one of both versions was to answer."""
 
     jobs: int = 0
-    #: Those that it failed: by an error, by time, by a lost host, by an output of another shape.
+    #: Those that it failed: by an error, by time, by a lost host, by an output of another shape. A batch that is lost
+    #: as a whole is one job with one failure: which of its jobs is the cause is not known.
     failed: int = 0
     #: Bucket of predict time (`workers.measures.figures`) -> jobs.
     latencies: Mapping[int, int] = field(default_factory=dict)
@@ -68,7 +71,7 @@ class Figures:
 
     stable: Arm = field(default_factory=Arm)
     candidate: Arm = field(default_factory=Arm)
-    #: Hosts of the candidate that died or were killed under a job.
+    #: Hosts of the candidate that died or were killed under a job, or under a copy of one.
     lost_hosts: int = 0
     #: Jobs that both versions have answered, and those of them on which the answers differ.
     pairs: int = 0
@@ -110,7 +113,8 @@ class Finding:
 def decide(figures: Figures, rules: Rules, progress: Progress) -> Decision:
     """Return what a rollout that runs, or is paused, does next."""
     if figures.lost_hosts:
-        return Decision(Action.ABORT, f"The candidate has lost {_count(figures.lost_hosts, 'model host')} under a job.")
+        lost = _count(figures.lost_hosts, "model host")
+        return Decision(Action.ABORT, f"The candidate has lost {lost} under a job, or under a copy of one.")
     found = findings(figures, rules)
     if progress.is_alone:
         # Its batches are larger now than those that the stable version had, and take longer.

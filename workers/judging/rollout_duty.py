@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,10 @@ LOOK_INTERVAL_S = 1.0
 #: Another process was quicker, or a caller has changed the deployment: the next look sees it.
 _OUTRUN = (RolloutRefused, CandidateGone, ShadowNotFound, TrialRefused)
 _DISPLACED = "The endpoint no longer serves the version beside which it began."
+#: The workers that a reason names.
+_NAMED_WORKERS = 5
+#: By the name of a worker, its report on the candidate's hosts; None without any.
+Pools = Mapping[str, VersionReport | None]
 #: The verdicts of an evaluation after which the rollout begins, and those after which it doesn't.
 _GOOD, _BAD = ("same", "better"), ("differs", "worse")
 
@@ -94,8 +98,9 @@ def _decided(session: Session, trial: Rollout | Shadow, seen: Sequence[SeenRepor
     if desired is None or not _has_place(desired, trial):
         _end(session, trial, _DISPLACED)
         return True
-    pools = candidate_pools(desired, trial, seen)
-    failed = next((each for each in pools if each and each["state"] == HostsState.FAILED), None)
+    of_group = [each for each in seen if each["worker_group"] == desired.worker_group and _may_serve(each, trial)]
+    pools = {worker["worker"]: _candidate_pool(worker, trial) for worker in of_group}
+    failed = next((each for each in pools.values() if each and each["state"] == HostsState.FAILED), None)
     if failed is not None:
         _end(session, trial, f"The candidate can't be loaded: {failed['error'] or 'no reason was reported'}")
         return True
@@ -104,24 +109,25 @@ def _decided(session: Session, trial: Rollout | Shadow, seen: Sequence[SeenRepor
     if trial.state is RolloutState.EVALUATING:
         return _evaluated(session, trial)
     if trial.state is RolloutState.LOADING:
-        return _loaded(session, trial, pools)
+        return _loaded(session, trial, pools, _too_old(of_group, pools))
     return _judged(session, trial)
 
 
-def candidate_pools(
-    desired: DesiredDeployment, trial: Rollout | Shadow, seen: Sequence[SeenReport]
-) -> list[VersionReport | None]:
-    """Return the report on the candidate's hosts of each worker of the deployment's group; None without one.
+def _may_serve(worker: SeenReport, trial: Rollout | Shadow) -> bool:
+    """Whether a worker doesn't leave the deployment to others of its group."""
+    endpoint = worker["endpoints"].get(trial.endpoint_name)
+    return endpoint is None or all(each["state"] != HostsState.NOT_PLACED for each in endpoint["versions"])
 
-    Workers that leave the deployment to others are left out.
-    """
-    return [
-        next((each for each in versions if _is_candidate(each, trial)), None)
-        for worker in seen
-        if worker["worker_group"] == desired.worker_group
-        for versions in [worker["endpoints"].get(desired.endpoint_name, {"versions": []})["versions"]]
-        if not any(each["state"] == HostsState.NOT_PLACED for each in versions)
-    ]
+
+def _candidate_pool(worker: SeenReport, trial: Rollout | Shadow) -> VersionReport | None:
+    """Return the report on the candidate's hosts of a worker; None if it has none."""
+    endpoint = worker["endpoints"].get(trial.endpoint_name)
+    return next((each for each in endpoint["versions"] if _is_candidate(each, trial)), None) if endpoint else None
+
+
+def _too_old(workers: Sequence[SeenReport], pools: Pools) -> list[str]:
+    """Return the names of the workers whose release serves no candidates."""
+    return [each["worker"] for each in workers if "release" not in each and pools[each["worker"]] is None]
 
 
 def _is_candidate(report: VersionReport, trial: Rollout | Shadow) -> bool:
@@ -167,17 +173,32 @@ def _evaluated(session: Session, rollout: Rollout) -> bool:
     return True
 
 
-def _loaded(session: Session, rollout: Rollout, pools: Sequence[VersionReport | None]) -> bool:
-    if pools and all(each and each["state"] == HostsState.READY for each in pools):
+def _loaded(session: Session, rollout: Rollout, pools: Pools, too_old: Sequence[str]) -> bool:
+    if pools and all(each and each["state"] == HostsState.READY for each in pools.values()):
         rollouts.begin(session, rollout, {"step_start": trial_figures.read(rollout.id, {}).candidate.jobs})
         _write(logging.INFO, rollout, "step 1", f"{rollout.steps[0]:g} %")
         return True
-    if _age_s(rollout.step_started_at or rollout.created_at) > rollout_decisions.LOAD_S:
-        reason = f"No worker has loaded the candidate in {rollout_decisions.LOAD_S / 60:g} minutes."
+    age_s = _age_s(rollout.step_started_at or rollout.created_at)
+    if too_old and age_s > rollout_decisions.UPGRADE_S:
+        reason = f"{_named(too_old)} of a release that serves no candidates. Upgrade, then resume the rollout."
+        rollouts.pause(session, rollout, reason)
+        _write(logging.WARNING, rollout, "paused", reason)
+        return True
+    if age_s > rollout_decisions.LOAD_S:
+        late = [name for name, each in pools.items() if not each or each["state"] != HostsState.READY]
+        reason = "The group has no worker." if not pools else f"{_named(late)} without it."
+        reason = f"The candidate is not loaded after {rollout_decisions.LOAD_S / 60:g} minutes. {reason}"
         rollouts.abort(session, rollout, reason)
         _write(logging.WARNING, rollout, "aborted", reason)
         return True
     return False
+
+
+def _named(workers: Sequence[str]) -> str:
+    """Return the beginning of a sentence about workers, the first few by name."""
+    more = len(workers) - _NAMED_WORKERS
+    names = ", ".join(workers[:_NAMED_WORKERS]) + (f" and {more} more" if more > 0 else "")
+    return f"Worker {names} is" if len(workers) == 1 else f"Workers {names} are"
 
 
 def _judged(session: Session, rollout: Rollout) -> bool:

@@ -23,6 +23,7 @@ from registry.judging.evaluations import Evaluation
 from workers.journal import feedback, reading
 from workers.journal.entry import JournalEntry
 from workers.journal.feedback import Truth
+from workers.judging.comparison.forgetting import ForgottenJobs
 from workers.judging.comparison.pairs import Answer
 from workers.platform import fast_json
 from workers.queues import dealing
@@ -49,6 +50,9 @@ class SampledJob:
     truths: list[Any] | None = None
     #: How much they count.
     weight: float = 1.0
+    owner: str | None = None
+    #: When it ended (s since the epoch); None for a row of a dataset.
+    finished_at: float | None = None
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -59,7 +63,13 @@ class SampledJob:
         """Return the job as a line of JSON, without its end."""
         stable = None if self.stable is None else asdict(self.stable)
         document = {"job_id": self.job_id, "inputs": self.inputs, "many": self.many, "stable": stable}
-        return fast_json.dumps_celery({**document, "truths": self.truths, "weight": self.weight})
+        document |= {"truths": self.truths, "weight": self.weight, "owner": self.owner}
+        return fast_json.dumps_celery({**document, "finished_at": self.finished_at})
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it is the place of a job that was forgotten after it was chosen."""
+        return not self.inputs
 
     @classmethod
     def decoded(cls, line: bytes) -> SampledJob:
@@ -67,6 +77,9 @@ class SampledJob:
         document = fast_json.loads(line)
         stable = document.pop("stable")
         return cls(**document, stable=None if stable is None else Answer(**stable))
+
+
+_FORGOTTEN = SampledJob("", [], many=False)
 
 
 def choose(evaluation: Evaluation) -> int:
@@ -108,6 +121,21 @@ def read(evaluation_id: str) -> Iterator[SampledJob]:
             yield SampledJob.decoded(line)
 
 
+def forget(evaluation_id: str, jobs: ForgottenJobs) -> int:
+    """Empty the places of jobs in a sample, which all keep their numbers; return how many.
+
+    Raises:
+        ArtifactStoreUnavailable, ArtifactStoreFull: the sample can't be read or written.
+    """
+    found = list(read(evaluation_id))
+    # Rows of a dataset are no jobs.
+    meant = [each.finished_at is not None and jobs.may_mean(asdict(each)) for each in found]
+    if any(meant):
+        lines = ((_FORGOTTEN if is_meant else each).encoded() for each, is_meant in zip(found, meant, strict=True))
+        write(evaluation_id, lines)
+    return sum(meant)
+
+
 def remove(evaluation_id: str) -> None:
     """Delete the sample of an evaluation. Raises ArtifactStoreUnavailable."""
     _store(settings.load().artifacts_url).remove(_name(evaluation_id))
@@ -119,7 +147,14 @@ def _candidates(evaluation: Evaluation) -> Iterator[SampledJob]:
     truths = feedback.truths(evaluation.endpoint_name, source["since"])
     for entry in reading.entries(evaluation.endpoint_name, since=source["since"], until=source["until"]):
         if _is_of(entry, evaluation.model_name, evaluation.stable_version):
-            found = SampledJob(entry.job_id, entry.inputs, entry.many, _answer(entry))
+            found = SampledJob(
+                entry.job_id,
+                entry.inputs,
+                entry.many,
+                _answer(entry),
+                owner=entry.owner,
+                finished_at=entry.finished_at,
+            )
             yield _with_truth(found, truths[entry.job_id]) if entry.job_id in truths else found
 
 

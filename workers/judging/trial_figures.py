@@ -26,21 +26,31 @@ def of(counted: TrialFigures, pairs: Mapping[str, Any]) -> Figures:
     return Figures(
         stable=_arm(counted.stable, counted.stable.failed),
         candidate=_arm(counted.candidate, counted.candidate.failures),
-        lost_hosts=counted.candidate.counts[arms.LOST_HOSTS],
+        lost_hosts=_lost_hosts(counted),
         pairs=int(pairs.get("pairs", 0)),
         disagreements=int(pairs.get("disagreements", 0)),
     )
 
 
 def copies(trial_id: str) -> dict[str, int]:
-    """Return what became of copies of jobs, which a candidate predicts after their ends.
+    """Return what became of copies of jobs, which a candidate predicts after their ends, and the hosts that it lost.
 
     Raises:
         QueueUnavailable: Redis can't be reached.
     """
-    counted = arms.read(trial_id).shadow
-    names = {"predicted": arms.COPIES_PREDICTED, "errors": arms.COPIES_FAILED, "shed": arms.COPIES_SHED}
-    return {name: counted[of_copies] for name, of_copies in names.items()}
+    counted = arms.read(trial_id)
+    names = {
+        "predicted": arms.COPIES_PREDICTED,
+        "errors": arms.COPIES_FAILED,
+        "shed": arms.COPIES_SHED,
+        "lost": arms.COPIES_LOST,
+    }
+    return {name: counted.shadow[of_copies] for name, of_copies in names.items()} | {"lost_hosts": _lost_hosts(counted)}
+
+
+def _lost_hosts(counted: TrialFigures) -> int:
+    """Return the hosts that the candidate has lost, under jobs and under copies of jobs."""
+    return counted.candidate.counts[arms.LOST_HOSTS] + counted.candidate.counts[arms.COPIES_LOST_HOSTS]
 
 
 def _arm(counted: ArmFigures, failed: int) -> Arm:

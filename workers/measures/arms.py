@@ -3,7 +3,13 @@
 Each job is counted once, at its first end, for the arm that it was dealt to. `succeeded` and `failed` are what its
 caller got. A job of the candidate that failed there and ran again on the stable version has one of `FAILURES` and
 `fell_back`, and the caller's outcome as well. One that met no ready host of the candidate has `unserved` and
-`fell_back`: the candidate never had it.
+`fell_back`: the candidate never had it. A job without valid arguments counts for neither arm: it fails before a model
+has it. An input that doesn't fit a version's signature is a failure of that version, on both arms.
+
+If a whole batch is lost with its host or takes too long, one of its jobs may be the cause, and which one is not known.
+So the batch counts as one failure: its first job has `lost_hosts` or `timed_out`. The others have `unjudged`, and count
+neither as failures nor as jobs that met the candidate. With `on_failure` `fail` the others run again alone, on the
+candidate if it still has a host, and each of these calls counts by itself.
 """
 
 from __future__ import annotations
@@ -36,12 +42,18 @@ SUCCEEDED, FAILED, FELL_BACK = "succeeded", "failed", "fell_back"
 #: Why a job of the candidate ran again on the stable version, or failed.
 ERRORS, TIMED_OUT, LOST_HOSTS, WRONG_SHAPE = "errors", "timed_out", "lost_hosts", "wrong_shape"
 FAILURES = (ERRORS, TIMED_OUT, LOST_HOSTS, WRONG_SHAPE)
+#: Those that end the call of a whole batch.
+FAILURES_OF_BATCHES = frozenset({TIMED_OUT, LOST_HOSTS})
+#: Why it ran again although it may be a good job: it shared a batch that failed as a whole.
+UNJUDGED = "unjudged"
 #: Why it never ran on the candidate: that had no host with its model.
 UNSERVED = "unserved"
 #: Fields about copies: jobs that ended, and are predicted by the other version as well.
 COPIES_PREDICTED, COPIES_FAILED, COPIES_SHED = "shadow.predicted", "shadow.errors", "shadow.shed"
 #: Copies whose host was lost or too slow, and pairs that the full stream dropped.
 COPIES_LOST, PAIRS_DROPPED = "shadow.lost_hosts", "shadow.dropped"
+#: Of an arm: batches of copies whose host was lost, or too slow.
+COPIES_LOST_HOSTS, COPIES_TIMED_OUT = "copies_lost_hosts", "copies_timed_out"
 _MS = "ms"
 
 
@@ -78,8 +90,8 @@ class ArmFigures:
 
     @property
     def met(self) -> int:
-        """The jobs that a host of this arm has had."""
-        return self.succeeded + self.failed - self.counts[UNSERVED]
+        """The jobs that show what this arm does with them."""
+        return self.succeeded + self.failed - self.counts[UNSERVED] - self.counts[UNJUDGED]
 
     @property
     def failures(self) -> int:

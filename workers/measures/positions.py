@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from workers import keys
 from workers.platform.lua import Lua, script
@@ -24,6 +25,7 @@ CLOCK_SLACK_S = 60.0
 READ = Lua("workers.measures", "read_positions")
 #: Reading so many positions blocks Redis for about a millisecond.
 _READ_AT_ONCE = 100
+_NO_OTHERS: Mapping[Priority, int] = {}
 _PRIORITIES = {-1: Priority.HIGH, 0: Priority.NORMAL, 1: Priority.LOW}
 
 
@@ -34,8 +36,7 @@ def priority_sign(priority: Priority) -> int | str:
     return -1 if priority is Priority.HIGH else 1
 
 
-@dataclass(frozen=True, slots=True)
-class JobsAhead:
+class JobsAhead(msgspec.Struct, frozen=True):
     """The unfinished jobs of an endpoint, from the point of view of a queued job."""
 
     priority: Priority
@@ -47,13 +48,15 @@ class JobsAhead:
     @classmethod
     def of(cls, priority: Priority, before: int, unfinished: int, highs: int, lows: int) -> JobsAhead:
         """Build it from the counts of all priorities."""
+        if priority is Priority.NORMAL and not highs and not lows:  # as nearly always
+            return cls(priority, max(0, before), _NO_OTHERS)
         counts = {Priority.HIGH: highs, Priority.NORMAL: max(0, unfinished - highs - lows), Priority.LOW: lows}
         return cls(priority, max(0, before), {each: count for each, count in counts.items() if each is not priority})
 
     @property
     def position(self) -> int:
         """The number of jobs that are taken before it; priorities take turns (`workers.queues.priorities`)."""
-        if not any(self.others.values()):
+        if not self.others or not any(self.others.values()):
             return self.before
         left: dict[Priority, float] = {each: count for each, count in self.others.items() if count}
         left[self.priority] = self.before + 1

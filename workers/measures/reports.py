@@ -28,6 +28,8 @@ class HostsState(StrEnum):
 
     #: Fetching the artifact, loading the model or warming up.
     LOADING = "loading"
+    #: Building the environment of the version; `building` has the step.
+    BUILDING = "building environment"
     #: Takes jobs.
     READY = "ready"
     #: Failed to load; `error` has the reason.
@@ -68,6 +70,10 @@ class VersionReport(TypedDict):
     woken_at: NotRequired[float]
     #: "candidate" for the hosts of a candidate (see `arms.Arm`); missing for others.
     arm: NotRequired[str]
+    #: Warnings of the model's libraries about the versions that it was made with; missing in earlier releases.
+    warnings: NotRequired[list[str]]
+    #: The step of building the environment; missing unless it is being built.
+    building: NotRequired[str]
 
 
 class PaceReport(TypedDict):
@@ -134,6 +140,10 @@ class WorkerReport(TypedDict):
     started_at: float
     #: The process, as named in leases; missing in reports of earlier releases.
     holder: NotRequired[str]
+    #: Its release of Queuecast; missing in reports of the releases that serve no candidates.
+    release: NotRequired[str]
+    #: The versions of Python and of the runtimes' libraries there; missing in reports of earlier releases.
+    libraries: NotRequired[Mapping[str, str]]
     #: Missing in reports of earlier releases.
     memory: NotRequired[MemoryReport]
     #: Whether it serves deployments with a range of hosts only where it is placed; workers of earlier releases don't.

@@ -50,6 +50,12 @@ def dumps_finite(value: Any) -> bytes:
     return _fast_dumps(value) or _strict_encoder.encode(value).encode()
 
 
+@lru_cache(maxsize=10_000)
+def name_in_json(name: str) -> bytes:
+    """Return a name in JSON: for those of endpoints and owners, of which there are few, and each in many documents."""
+    return dumps_finite(name)
+
+
 def dumps_celery(value: Any) -> bytes:
     """Return a value as JSON as Celery sends it: with dates and other types of Python's, and with NaN.
 

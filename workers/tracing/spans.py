@@ -25,6 +25,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{
 _LONGEST_TRACESTATE = 2_048
 _SAMPLED = 1
 _NONE: Mapping[str, str] = {}
+_NO_TRACE = nullcontext[str | None](None)
 
 #: The trace headers of the current request.
 _incoming: ContextVar[Mapping[str, str]] = ContextVar("queuecast_trace_headers")
@@ -112,7 +113,7 @@ def sending(
         options["headers"] = {**(given or {}), TRACESTATE_HEADER: tracestate}
     # Only a program that has imported OpenTelemetry can have a span of its own.
     if not (_started or _program_traces()):
-        return nullcontext(incoming.get(TRACEPARENT_HEADER))
+        return nullcontext(incoming.get(TRACEPARENT_HEADER)) if incoming else _NO_TRACE
     from workers.tracing import otel
 
     return otel.sending(endpoint_name, job_id, jobs, incoming)

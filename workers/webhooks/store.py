@@ -1,8 +1,8 @@
 """Webhook deliveries in Redis: their log, and the steps of an attempt.
 
-A job ends once, so a delivery has the job's id. Each step (lease what is due, begin an attempt, end it) is one script.
-A lease and an attempt last a limited time. If the process is killed or a message is lost, the delivery is due again:
-a webhook may be sent twice, and none is forgotten.
+A job ends once, so a delivery has the job's id; that of an event has a name that follows from it. Each step (lease what
+is due, begin an attempt, end it) is one script. A lease and an attempt last a limited time. If the process is killed or
+a message is lost, the delivery is due again: a webhook may be sent twice, and none is forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import redis
 from workers import keys
 from workers.errors import DeliveryNotFound
 from workers.jobs import records
-from workers.jobs.endings.outbox import LIST_TTL_S, LISTED_OF_OWNER, without_secrets
+from workers.jobs.endings.outbox import LIST_TTL_S, LISTED_OF_OWNER, callback, without_secrets
 from workers.platform import fast_json
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, translated_errors
@@ -46,7 +46,7 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 _COMPLETE_S = 600
 #: The fields that a query filters by. They are short, while `attempts` may be long.
 _HEAD = ("endpoint_name", "owner", "status", "asked_by")
-_FIELDS = ("endpoint_name", "owner", "url", "status", "created_at", "due_at", "attempts", "asked_by")
+_FIELDS = ("endpoint_name", "owner", "url", "status", "created_at", "due_at", "attempts", "asked_by", "event")
 
 #: The value of `asked_by` if the job itself, not the deployment, has the callback URL.
 _BY_JOB = b"job"
@@ -54,6 +54,8 @@ _BY_JOB = b"job"
 _OVERDUE = Lua("workers.webhooks", "overdue")
 
 _REDELIVER = Lua("workers.webhooks", "redeliver")
+
+_ADD_EVENT = Lua("workers.webhooks", "add_event")
 
 
 class DeliveryStatus(StrEnum):
@@ -84,6 +86,7 @@ class Attempt(TypedDict):
 class Delivery:
     """One webhook and its attempts; times in seconds since the epoch."""
 
+    #: The id of the job, or the name of the delivery of an event.
     job_id: str
     endpoint_name: str
     url: str
@@ -95,6 +98,8 @@ class Delivery:
     owner: str | None
     #: Whether the job itself has the URL. A client must not see the receiver of a deployment.
     asked_by_job: bool
+    #: The kind of the event; None is the end of a job.
+    event: str | None = None
 
     def seen_by(self, owner: str | None) -> bool:
         """Whether a client may see it: it is of the client's job and has the job's own URL. None sees everything."""
@@ -105,7 +110,9 @@ class Delivery:
         hidden = {} if with_answers else {"answer": None}
         pending = self.status is DeliveryStatus.PENDING
         return {
-            "job_id": self.job_id,
+            "id": self.job_id,
+            "job_id": None if self.event else self.job_id,
+            "event": self.event,
             "webhook_id": message_id(self.job_id),
             "endpoint_name": self.endpoint_name,
             "owner": self.owner,
@@ -194,6 +201,18 @@ def redeliver(job_id: str) -> Delivery:
     return get(job_id)
 
 
+def add_event(name: str, endpoint_name: str, kind: str, url: str, body: bytes) -> bool:
+    """Store the webhook of an event under a name that no job has; return False if it is stored already.
+
+    Raises:
+        TargetRefused: the URL is none.
+        redis.RedisError: Redis can't be reached.
+    """
+    receiver = callback(url).split(" ", 1)[0]
+    names = [keys.delivery(name), keys.WEBHOOKS_PENDING, keys.WEBHOOK_RECEIVERS]
+    return bool(script(records_client(), _ADD_EVENT)(names, [name, endpoint_name, kind, receiver, url, body]))
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     """The fields that a query filters by; all None if the delivery is gone."""
@@ -273,7 +292,7 @@ def _read(job_ids: Sequence[str], fields: Sequence[str]) -> list[list[bytes | No
 
 
 def _parsed(job_id: str, values: Sequence[bytes | None]) -> Delivery | None:
-    endpoint_name, owner, url, status, created_at, due_at, attempts, asked_by = values
+    endpoint_name, owner, url, status, created_at, due_at, attempts, asked_by, event = values
     if endpoint_name is None or url is None or status is None:
         return None
     return Delivery(
@@ -287,6 +306,7 @@ def _parsed(job_id: str, values: Sequence[bytes | None]) -> Delivery | None:
         owner=(owner or b"").decode() or None,
         # A process of an earlier release doesn't record it; clients don't see such deliveries.
         asked_by_job=asked_by == _BY_JOB,
+        event=None if event is None else event.decode(),
     )
 
 

@@ -154,4 +154,4 @@ def _settled(client: Client) -> bool:
         return True
     except CliError:
         return False
-    return all(view["status"] != "deploying" for view in views)
+    return all(view["status"] not in ("deploying", "building environment") for view in views)

@@ -47,6 +47,11 @@ _TRUTH = "truth"
 @click.option("--max-jobs", type=int, default=2_000, show_default=True, help="Of more, a uniform sample is taken.")
 @click.option("--control", type=float, help="Share of jobs that also run on the present version again.  [default: 0.1]")
 @click.option("--tolerance", type=float, help="Numbers agree within this share of the larger one.  [default: 0.001]")
+@click.option(
+    "--probability-tolerance",
+    type=float,
+    help="Probabilities agree within this, if the same class wins.  [default: 0.05]",
+)
 @click.option("--margin", type=float, help="Share of rows that may differ.  [default: 0.01]")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the report.")
 @click.option("--timeout", "timeout_s", type=float, default=3_900.0, show_default=True, help="Seconds to wait.")
@@ -197,6 +202,7 @@ def _show(output: Output, found: Document) -> None:
             "error": found["error"],
             "replayed": _replayed(found),
             "stopped": found["progress"]["stopped"],
+            "last_error": found["progress"].get("last_error"),
             "errors of the candidate": found["progress"]["errors"]["candidate"] if report else None,
             "agreement": _agreement(report),
             "verdict": found["verdict"],

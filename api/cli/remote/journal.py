@@ -140,3 +140,5 @@ def forget(
         output.document(found)
     else:
         output.line(f"{found['forgotten_count']} jobs were deleted from the journal.")
+        if examples := found.get("forgotten_example_count"):
+            output.line(f"{examples} examples were removed from reports.")

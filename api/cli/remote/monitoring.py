@@ -8,7 +8,7 @@ import click
 
 from api.cli.client import Client, Document, path_of
 from api.cli.options import calls_service
-from api.cli.output import Output
+from api.cli.output import Output, local_time
 
 _MOMENT = "a time ago (24h, 30d), or a time in ISO 8601"
 
@@ -31,6 +31,10 @@ def quality(client: Client, output: Output, endpoint: str, since: str, until: st
     rows = [_row("all", each) for each in found["versions"]] + [_row(each["day"], each) for each in found["days"]]
     empty = f"No job of {endpoint} has feedback in this time. See docs/guides/feedback-quality-drift.md."
     output.table(["DAY", "VERSION", "FEEDBACK", "ACCURACY", "MAE", "RMSE"], rows, empty)
+    if found.get("computed_at"):
+        pending = found["pending_days"]
+        more = f"; {pending} days are still to be computed" if pending else ""
+        output.note(f"Computed at {local_time(found['computed_at'])}{more}.")
 
 
 @click.command()

@@ -13,7 +13,9 @@ from api.cli.output import Output
 from api.cli.remote.deployments.deployments import show_table
 
 #: What a deployment can be, as the API shows it.
-_STATUSES = ("deploying", "active", "asleep", "loading", "degraded", "failed", "draining", "parked")
+_STATUSES = (
+    "deploying", "building environment", "active", "asleep", "loading", "degraded", "failed", "draining", "parked",
+)  # fmt: skip
 
 
 def _statuses(_ctx: click.Context, _option: click.Parameter, value: str | None) -> list[str]:

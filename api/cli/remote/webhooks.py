@@ -1,4 +1,4 @@
-"""`queuecast webhooks`: shows deliveries of webhooks, and sends them again."""
+"""`queuecast webhooks`: shows deliveries of webhooks, sends them again, and subscribes URLs to events."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _OVERDUE_S = 60.0
 
 @click.group()
 def webhooks() -> None:
-    """Show deliveries of webhooks, and send them again.
+    """Show deliveries of webhooks, send them again, and subscribe to events.
 
     \b
     Examples:
       queuecast webhooks list --status failed
       queuecast webhooks show JOB_ID
       queuecast webhooks redeliver JOB_ID
+      queuecast webhooks subscribe https://hooks.example.com/queuecast --event rollout.aborted
     """
 
 
@@ -39,10 +40,11 @@ def list_deliveries(client: Client, output: Output, endpoint_name: str | None, s
         output.document(found)
         return
     output.table(
-        ["JOB", "ENDPOINT", "STATUS", "CALLBACK URL", "ENDED", "ATTEMPTS", "NEXT", "LAST ERROR"],
+        ["JOB", "EVENT", "ENDPOINT", "STATUS", "CALLBACK URL", "ENDED", "ATTEMPTS", "NEXT", "LAST ERROR"],
         [
             (
-                each["job_id"],
+                each["job_id"] or each["id"],
+                each.get("event"),
                 each["endpoint_name"],
                 each["status"],
                 each["callback_url"],
@@ -66,7 +68,7 @@ def list_deliveries(client: Client, output: Output, endpoint_name: str | None, s
 @click.argument("job_id")
 @calls_service
 def show(client: Client, output: Output, job_id: str) -> None:
-    """Show the webhook of JOB_ID with all its attempts."""
+    """Show the webhook of JOB_ID, or of an event by its id in the list, with all its attempts."""
     _show(output, client.get(path_of("webhooks", "deliveries", job_id)))
 
 
@@ -74,7 +76,7 @@ def show(client: Client, output: Output, job_id: str) -> None:
 @click.argument("job_ids", metavar="JOB_ID...", nargs=-1, required=True)
 @calls_service
 def redeliver(client: Client, output: Output, job_ids: tuple[str, ...]) -> None:
-    """Send the webhooks of these jobs again, each with its first webhook-id."""
+    """Send the webhooks of these jobs, or of events by their ids, again, each with its first webhook-id."""
     found: list[Document] = []
     for job_id in job_ids:
         found.append(client.post(path_of("webhooks", "deliveries", job_id, "redeliver"), {}))
@@ -82,6 +84,64 @@ def redeliver(client: Client, output: Output, job_ids: tuple[str, ...]) -> None:
             output.line(f"{job_id} is sent again to {found[-1]['callback_url']}.")
     if output.as_json:
         output.document({"deliveries": found})
+
+
+@webhooks.command()
+@click.argument("receiver", metavar="RECEIVER")
+@click.option("--event", "events", multiple=True, help="A kind, such as rollout.aborted; repeatable.  [default: all]")
+@click.option("--endpoint", "endpoint_names", multiple=True, help="Only events of this endpoint; repeatable.")
+@calls_service
+def subscribe(
+    client: Client, output: Output, receiver: str, events: tuple[str, ...], endpoint_names: tuple[str, ...]
+) -> None:
+    """Let the URL RECEIVER get a signed webhook for each event of rollouts, shadows and evaluations.
+
+    \b
+    Kinds of events:
+      rollout.begun, rollout.step, rollout.paused, rollout.resumed, rollout.promoted, rollout.aborted
+      shadow.ended, evaluation.finished
+    """
+    given = {"events": list(events), "endpoint_names": list(endpoint_names)}
+    wanted = {"url": receiver, **{name: value for name, value in given.items() if value}}
+    made = client.post("/webhooks/subscriptions", wanted)
+    if output.as_json:
+        output.document(made)
+        return
+    output.line(f"{made['url']} gets {', '.join(made['events'])} (subscription {made['subscription_id']}).")
+
+
+@webhooks.command()
+@calls_service
+def subscriptions(client: Client, output: Output) -> None:
+    """List the subscriptions to events."""
+    found = client.get("/webhooks/subscriptions")
+    if output.as_json:
+        output.document(found)
+        return
+    rows = [
+        (
+            each["subscription_id"],
+            each["url"],
+            ", ".join(each["events"]),
+            ", ".join(each["endpoint_names"] or ["all"]),
+            local_time(each["created_at"]),
+            each["by"],
+        )
+        for each in found["subscriptions"]
+    ]
+    output.table(["SUBSCRIPTION", "CALLBACK URL", "EVENTS", "ENDPOINTS", "CREATED", "BY"], rows, "There are none.")
+
+
+@webhooks.command()
+@click.argument("subscription_id")
+@calls_service
+def unsubscribe(client: Client, output: Output, subscription_id: str) -> None:
+    """End a subscription; webhooks that wait for their next attempt are still sent."""
+    client.delete(path_of("webhooks", "subscriptions", subscription_id))
+    if output.as_json:
+        output.document({})
+        return
+    output.line(f"Subscription {subscription_id} has ended.")
 
 
 def _is_overdue(delivery: Document) -> bool:

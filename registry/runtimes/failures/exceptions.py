@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 _MESSAGE_LIMIT = 2_000
@@ -17,7 +18,7 @@ def type_and_message(error: BaseException) -> dict[str, str]:
 def with_traceback(error: BaseException) -> str:
     """Return an exception with its traceback, for this process's log."""
     try:
-        return _safe("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
+        return _safe("".join(traceback.format_exception(type(error), error, error.__traceback__)), _TRACEBACK_LIMIT)
     except BaseException as another:  # noqa: BLE001 - formatting calls the model's code
         return f"{type(error).__name__}, whose traceback can't be shown ({type(another).__name__})"
 
@@ -25,12 +26,14 @@ def with_traceback(error: BaseException) -> str:
 def remedy(error: BaseException) -> str:
     """Return the remedy for code that is missing in this process, as sentences to append; else ""."""
     text = _message(error)
+    if isinstance(error, ModuleNotFoundError) and sys.flags.isolated:  # a host in an environment
+        return ". Add what is missing to the requirements of the version's environment, and register it again."
     if isinstance(error, ModuleNotFoundError):
         return (
             ". Install what is missing where workers run, as a package or in a folder on PYTHONPATH. Your own code is "
             "stored with the model if it is imported at the top of a module, not within a function."
         )
-    if isinstance(error, AttributeError | ImportError) and "__main__" in text:
+    if isinstance(error, (AttributeError, ImportError)) and "__main__" in text:
         return (
             ". The program that saved the model defines it, and the artifact has only its name. Register the model "
             "from that program by register() with the runtime sklearn or python, which includes the program's code, "

@@ -93,7 +93,7 @@ def _floats(flat: list[Any], kind: Any, name: str, *, exact: bool) -> Any:
 
 
 def _check_exact(flat: list[Any], made: Any, name: str) -> None:
-    for sent, stored in zip(flat, made.tolist(), strict=True):
+    for sent, stored in zip(flat, made.tolist()):
         if isinstance(sent, int) and stored != sent:
             bits = 8 * made.dtype.itemsize
             raise InputUnsuitable(f"{name} is a {bits}-bit float in the model, which can't hold the integer {sent}.")

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from registry.errors import ModelLoadFailed
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 _CATEGORICAL_IN_XGBOOST = "c"
+CATEGORIES_REQUIRED = (
+    "The model was fitted on columns of pandas' dtype category. Name their categories, in the order of "
+    'the fit, in the signature: {"kind": "named", "fields": {"colour": {"dtype": "str", "categories": '
+    '["red", "blue"]}, …}}; or register it from Python with the data frame as the input_example.'
+)
 
 
-def check_categories(estimator: Any, signature: Signature) -> None:
+def check_categories(estimator: Any, signature: InputLayout) -> None:
     """Check that a signature has the categories that LightGBM and XGBoost require in a data frame.
 
     Raises:
@@ -18,11 +23,7 @@ def check_categories(estimator: Any, signature: Signature) -> None:
     """
     fields = (signature.fields or {}).values()
     if _was_fitted_on_categories(estimator) and not any(each.categories for each in fields):
-        raise ModelLoadFailed(
-            "The model was fitted on columns of pandas' dtype category. Name their categories, in the order of "
-            'the fit, in the signature: {"kind": "named", "fields": {"colour": {"dtype": "str", "categories": '
-            '["red", "blue"]}, …}}; or register it from Python with the data frame as the input_example.'
-        )
+        raise ModelLoadFailed(CATEGORIES_REQUIRED)
 
 
 def _was_fitted_on_categories(estimator: Any) -> bool:

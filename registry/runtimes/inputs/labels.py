@@ -6,12 +6,10 @@ The label is not computed from the numbers, because thresholds, ties and other r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from registry.errors import ModelLoadFailed, OutputInvalid
 from registry.runtimes.outputs import names_of, rows_to_json
-
-Method = Literal["predict_proba", "decision_function"]
 
 #: The names of a row's numbers: several by class, or a single one.
 _NUMBER_NAMES = {"predict_proba": ("probabilities", "probability"), "decision_function": ("scores", "score")}
@@ -36,7 +34,7 @@ _DELEGATING = {
 class LabelledScores:
     """Returns probabilities or scores of rows with their labels, from an estimator with `classes_`."""
 
-    def __init__(self, estimator: Any, method: Method) -> None:
+    def __init__(self, estimator: Any, method: str) -> None:
         """Take a fitted estimator that has this method.
 
         Raises:
@@ -81,13 +79,13 @@ class LabelledScores:
         else:
             labels = self._labels_of_several_outputs(again, row_count)
         documents = map(self._documents, columns, self._names, labels)
-        return [list(each) for each in zip(*documents, strict=True)]
+        return [list(each) for each in zip(*documents)]
 
     def _documents(self, rows: list[Any], names: list[str] | None, labels: list[Any] | None) -> list[dict[str, Any]]:
         documents = [self._numbers(row, names) for row in rows]
         if labels is None:
             return documents
-        return [{"label": label, **document} for label, document in zip(labels, documents, strict=True)]
+        return [{"label": label, **document} for label, document in zip(labels, documents)]
 
     def _numbers(self, row: Any, names: list[str] | None) -> dict[str, Any]:
         several, one = self._number_names
@@ -95,7 +93,7 @@ class LabelledScores:
             return {one: row}  # two classes: positive for the second class
         if names is None or len(row) != len(names):
             return {several: row}  # pairs of classes, without labels
-        return {several: dict(zip(names, row, strict=True))}
+        return {several: dict(zip(names, row))}
 
     def _labels(self, prepared: Any, row_count: int) -> list[Any] | None:
         """Return one label of predict() for each row; None if it returns anything else."""
@@ -109,7 +107,7 @@ class LabelledScores:
         labels = self._predicted(prepared, row_count)
         if labels is None or not all(isinstance(each, list) and len(each) == len(self._classes) for each in labels):
             return [None] * len(self._classes)
-        return [list(each) for each in zip(*labels, strict=True)]
+        return [list(each) for each in zip(*labels)]
 
     def _predicted(self, prepared: Any, row_count: int) -> list[Any] | None:
         if self._predict is None:

@@ -9,14 +9,14 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Union
 
 from registry.errors import InputUnsuitable
 from registry.runtimes.inputs.arrays import array_of, shape_of
 from registry.runtimes.inputs.rows import ArrayRows, FrameRows, frame_rows
 from registry.signatures.descriptions import describe
 from registry.signatures.input_checks import Dtype
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 Row = Any
 _NUMPY_DTYPES: Mapping[str, str] = {
@@ -72,7 +72,7 @@ class ColumnFeed:
         self._columns = {
             each.name if self._is_named else place: _word(each.type) for place, each in enumerate(schema.inputs)
         }
-        self._types = dict(zip(self._columns, schema.input_types(), strict=True))
+        self._types = dict(zip(self._columns, schema.input_types()))
         self._uneven = [
             name for name, word in self._columns.items() if word in _NEVER_MISSING or word == "boolean"
         ]  # fmt: skip
@@ -105,7 +105,7 @@ class SignatureFeed:
 
     rows_at_once = None
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: InputLayout) -> None:
         self._signature = signature
         self._rows: FrameRows | ArrayRows | None = None if signature.fields is None else frame_rows(signature)
         self.kind_of: Callable[[Row], object] | None = shape_of if self._rows is None else self._rows.kind_of
@@ -134,10 +134,10 @@ class RowFeed:
         return rows
 
 
-Feed = TensorFeed | ColumnFeed | SignatureFeed | RowFeed
+Feed = Union[TensorFeed, ColumnFeed, SignatureFeed, RowFeed]
 
 
-def feed_for(metadata: Any, signature: Signature) -> Feed:
+def feed_for(metadata: Any, signature: InputLayout) -> Feed:
     """Return the converter of rows for a model, by its folder's metadata."""
     schema = metadata.get_input_schema()
     if metadata.to_dict().get("is_signature_from_type_hint"):

@@ -18,8 +18,8 @@ from registry.runtimes.inputs import named_columns
 from registry.runtimes.inputs.arrays import array_of
 from registry.signatures.descriptions import shortened
 from registry.signatures.input_checks import Dtype
+from registry.signatures.layout import InputLayout, Kind, ValuesLayout, of_one_value
 from registry.signatures.number_types import INTEGER_BOUNDS, Storage
-from registry.signatures.signature import Kind, Signature, Values
 
 Row = Any
 #: The dtypes' names in numpy.
@@ -51,7 +51,7 @@ def predict_alike(
         return predict(rows)
     outputs: list[Any] = [None] * len(rows)
     for indexes in groups.values():
-        for index, output in zip(indexes, predict([rows[index] for index in indexes]), strict=True):
+        for index, output in zip(indexes, predict([rows[index] for index in indexes])):
             outputs[index] = output
     return outputs
 
@@ -65,7 +65,7 @@ def predict_in_batches_of(size: int, rows: list[Row], predict: Callable[[list[Ro
     return outputs
 
 
-def estimator_rows(estimator: Any, signature: Signature, *, missing: str) -> ArrayRows | FrameRows:
+def estimator_rows(estimator: Any, signature: InputLayout, *, missing: str) -> ArrayRows | FrameRows:
     """Return the converter of rows for an estimator: to a data frame if it was fitted on one and pandas is installed.
 
     `missing` is the value of null in columns that aren't numbers: `nan` or `none`.
@@ -76,7 +76,7 @@ def estimator_rows(estimator: Any, signature: Signature, *, missing: str) -> Arr
     """
     fitted = getattr(estimator, "feature_names_in_", None)
     names = None if fitted is None else [str(name) for name in fitted]
-    fields = _fields(signature, names)
+    fields = fields_in_order(signature, names)
     none = None if missing == "none" else float("nan")
     has_pandas = find_spec("pandas") is not None
     if not has_pandas:
@@ -86,14 +86,18 @@ def estimator_rows(estimator: Any, signature: Signature, *, missing: str) -> Arr
     return FrameRows(_columns(names, fields, signature), none, named=bool(fields))
 
 
-def frame_rows(signature: Signature) -> FrameRows:
+def frame_rows(signature: InputLayout) -> FrameRows:
     """Return the converter of named rows to a data frame with the signature's fields as columns."""
     names = list(signature.fields or {})
     return FrameRows(_columns(names, names, signature), float("nan"), named=True)
 
 
-def _fields(signature: Signature, fitted_names: list[str] | None) -> list[str]:
-    """Return the signature's fields in the order of the estimator's fit; empty without fields."""
+def fields_in_order(signature: InputLayout, fitted_names: list[str] | None) -> list[str]:
+    """Return the signature's fields in the order of the fit; empty without fields.
+
+    Raises:
+        ModelLoadFailed: a column of the fit is no field.
+    """
     if signature.fields is None:
         return []
     fields = list(signature.fields)
@@ -117,7 +121,7 @@ class Column:
 
     name: str
     place: str | int
-    values: Values
+    values: ValuesLayout
     #: Whether numbers without a fraction are integers in it, and others require another data frame.
     keeps_integers: bool
 
@@ -128,11 +132,11 @@ class Column:
         return plain and not self.keeps_integers
 
 
-def _columns(names: list[str], fields: list[str], signature: Signature) -> list[Column]:
+def _columns(names: list[str], fields: list[str], signature: InputLayout) -> list[Column]:
     if signature.fields is not None:
         found = [signature.fields[field] for field in fields]
         kept = [each.keeps_integers is True and not _may_be_missing(each) for each in found]
-        return [Column(*each) for each in zip(names, fields, found, kept, strict=True)]
+        return [Column(*each) for each in zip(names, fields, found, kept)]
     length = signature.shape[0] if signature.shape else 1
     if length not in {None, len(names)}:
         raise ModelLoadFailed(
@@ -141,10 +145,10 @@ def _columns(names: list[str], fields: list[str], signature: Signature) -> list[
         )
     whole = signature.keeps_integers
     kept = list(whole) if isinstance(whole, tuple) else [whole is True] * len(names)
-    one = signature.model_copy(update={"shape": ()})
+    one = of_one_value(signature)
     return [
         Column(name, place, one, keeps and not signature.nullable)
-        for place, (name, keeps) in enumerate(zip(names, kept, strict=True))
+        for place, (name, keeps) in enumerate(zip(names, kept))
     ]
 
 
@@ -154,7 +158,7 @@ class ArrayRows:
     #: All rows can share one array.
     kind_of = None
 
-    def __init__(self, fields: Sequence[str], signature: Signature, none: float | None) -> None:
+    def __init__(self, fields: Sequence[str], signature: InputLayout, none: float | None) -> None:
         self._signature = signature
         self._fields = {} if signature.fields is None else {name: signature.fields[name] for name in fields}
         self._none = none
@@ -183,7 +187,7 @@ class ArrayRows:
             array[array == None] = self._none  # noqa: E711 - element-wise
         return array
 
-    def _object(self, value: Any, values: Values) -> Any:
+    def _object(self, value: Any, values: ValuesLayout) -> Any:
         if value is None:
             return self._none
         if values.dtype is not Dtype.FLOAT or isinstance(value, list):
@@ -210,7 +214,7 @@ class FrameRows:
         if self._is_plain:
             table = array_of(found, "float64", "the input")
             return self._pandas.DataFrame(table, columns=[each.name for each in self._columns])
-        columns = zip(self._columns, zip(*found, strict=True), strict=True)
+        columns = zip(self._columns, zip(*found))
         return self._pandas.DataFrame({each.name: self._made(each, list(values)) for each, values in columns})
 
     def _values_of(self, row: Row) -> list[Any]:
@@ -238,7 +242,7 @@ class FrameRows:
         dtype, exact = _dtype_of(spec)
         return self._objects(values) if dtype == "object" else array_of(values, dtype, name, exact=exact)
 
-    def _texts(self, values: list[Any], spec: Values) -> Any:
+    def _texts(self, values: list[Any], spec: ValuesLayout) -> Any:
         has_texts = int(self._pandas.__version__.partition(".")[0]) >= _PANDAS_WITH_TEXTS
         if not has_texts or (self._none is None and _may_be_missing(spec)):
             return self._objects(values)
@@ -248,11 +252,11 @@ class FrameRows:
         return self._pandas.Series([self._none if each is None else each for each in values], dtype="object")
 
 
-def _may_be_missing(values: Values) -> bool:
+def _may_be_missing(values: ValuesLayout) -> bool:
     return values.nullable or not getattr(values, "required", True)
 
 
-def _dtype_of(values: Values) -> tuple[str, bool]:
+def _dtype_of(values: ValuesLayout) -> tuple[str, bool]:
     """Return numpy's dtype, and whether integers must be exact although it is a float dtype."""
     assert values.dtype is not None  # noqa: S101 - all kinds but named have one
     if _may_be_missing(values) and values.dtype is Dtype.INT:

@@ -25,7 +25,7 @@ def rows_of(answers: Any, row_count: int) -> Any:
     arrays = (np.ndarray, pd.Series)
     columns = {name: each.tolist() if isinstance(each, arrays) else each for name, each in answers.items()}
     if columns and all(isinstance(each, list) and len(each) == row_count for each in columns.values()):
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [dict(zip(columns, row)) for row in zip(*columns.values())]
     return [columns] if row_count == 1 else answers
 
 

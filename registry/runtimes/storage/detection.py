@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from registry.errors import RuntimeUndetected
+from registry.runtimes.storage import formats
 
 #: The names that decide stand at the beginning.
 _BYTES_READ = 1024 * 1024
@@ -29,6 +30,11 @@ _CONTAINERS = {"EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET", "DICT", "
 #: The first field of an ONNX model is its format's version, a small number; another field follows.
 _ONNX_FIRST, _ONNX_SECOND = 0x08, b"\x12\x1a\x22\x28\x32\x3a\x42\x72"
 _LARGEST_ONNX_VERSION = 31
+_FORMATS = (
+    (formats.XGBOOST, "xgboost", "a model in XGBoost's own format"),
+    (formats.CATBOOST, "catboost", "a model in CatBoost's own format"),
+    (formats.LIGHTGBM, "lightgbm", "a model in LightGBM's text format"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ def _of_archive(artifact: IO[bytes]) -> Detected:
         raise RuntimeUndetected("The file ends as an archive, but its table of contents can't be read.") from error
     if "schema.json" in names:
         return Detected("skops", "the file is an archive of skops")
+    if (kind := formats.program_of_torch(names)) is not None:
+        return Detected("torch", f"the file is a program of PyTorch ({kind})")
     if any(each.rpartition("/")[2] == "MLmodel" for each in names):
         raise RuntimeUndetected("The file is an archive of an MLflow folder, which is imported.")
     raise RuntimeUndetected("The file is an archive.")
@@ -71,13 +79,16 @@ def _of_bytes(beginning: bytes) -> Detected:
     first, version, second = (*beginning[:3], 0, 0, 0)[:3]
     if first == _ONNX_FIRST and 0 < version <= _LARGEST_ONNX_VERSION and second in _ONNX_SECOND:
         return Detected("onnx", "the file is an ONNX model")
+    for pattern, runtime, what in _FORMATS:
+        if pattern.match(beginning):
+            return Detected(runtime, f"the file is {what}")
     names = _names_in(_uncompressed(beginning))
     return _of_names(names)
 
 
 def _of_names(names: _Names) -> Detected:
     if names.root is None:
-        what = "a pickle of plain data" if names.is_container else "no pickle, no ONNX model and no file of skops"
+        what = "a pickle of plain data" if names.is_container else "no pickle and no model in a known format"
         raise RuntimeUndetected(f"The file is {what}.")
     if f"{names.root}.".startswith(_ESTIMATORS):
         return Detected("sklearn", f"the file is a pickle of {names.root}")

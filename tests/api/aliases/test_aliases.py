@@ -122,3 +122,37 @@ def test_refusals_name_what_is_wrong(client: Client) -> None:
     refused(client.patch("/models/adder/tags", json={"tags": {"a": "c" * 1001}}), 422, "tags_invalid")
     move(client, 1)
     assert "champion" in refused(client.delete("/models/adder/versions/1"), 409, "version_aliased")
+
+
+def test_a_move_rolls_out_on_endpoints_whose_settings_say_so(client: Client) -> None:
+    move(client, 1)
+    rollout = {"steps": [5, 100], "min_jobs": 10, "rules": {"disagreement": None}}
+    view = client.deploy("adding", alias="champion", follow=True, rollout=rollout)
+    assert view["settings"]["rollout"]["steps"] == [5, 100]
+    assert view["following"]["text"] == "follows champion → version 1"
+    client.deploy("swapping", alias="champion", follow=True)
+    moved = move(client, 2).json
+    assert (moved["swapped"], moved["rolling_out"]) == (["swapping"], ["adding"])
+    shown = client.get("/deployments/adding/rollout").json
+    assert (shown["version"], shown["steps"], shown["rules"]["disagreement"]) == ("2", [5, 100], None)
+    client.post("/deployments/adding/rollout/abort", json={"reason": "no"})
+    [listed] = [each for each in client.get("/deployments").json["deployments"] if each["endpoint_name"] == "adding"]
+    assert listed["following"]["text"] == "follows champion → version 2, aborted; serves 1"
+    assert listed["following"]["reason"] == "no"
+    assert client.get("/models/adder/aliases/champion").json["version"] == "2"
+
+
+def test_a_move_whose_rollout_has_no_jobs_to_evaluate_is_refused_whole(client: Client) -> None:
+    move(client, 1)
+    client.deploy("adding", alias="champion", follow=True, rollout={"start": "evaluation", "since": "1h"})
+    detail = refused(move(client, 2), 409, "evaluation_refused")
+    assert "journal has no jobs" in detail
+    assert client.get("/models/adder/aliases/champion").json["version"] == "1"
+
+
+def test_a_rollout_setting_that_can_not_be_is_refused(client: Client) -> None:
+    move(client, 1)
+    wanted = {"model_name": "adder", "endpoint_name": "e", "rollout": {"steps": [10, 5]}}
+    assert "must grow" in refused(client.post("/deployments/deploy", json=wanted), 422, "settings_invalid")
+    wanted["rollout"] = {"since": "1h"}
+    assert "since" in refused(client.post("/deployments/deploy", json=wanted), 422, "settings_invalid")

@@ -176,7 +176,10 @@ def test_what_is_no_key_logs_nobody_in(client: Client, key: str) -> None:
 def test_wrong_keys_are_bounded_and_lock_nobody_out_who_has_a_right_one(client: Client) -> None:
     form = {"form_mark": mark(client), "key": made("me", Role.OPERATOR), "next": ""}
     wrong = {**form, "key": "qc_wrong"}
-    answers = [client.post("/console/login", data=wrong) for _ in range(20)]
+    answers = [client.post("/console/login", data=wrong)]
+    # Some may be sent again each second, so that a slow machine sends more until it is refused.
+    while answers[-1].status_code == 401 and len(answers) < 1000:
+        answers.append(client.post("/console/login", data=wrong))
     assert (answers[0].status_code, answers[-1].status_code) == (401, 429)
     assert int(answers[-1].headers["Retry-After"]) >= 1
     elsewhere = {"REMOTE_ADDR": "192.0.2.7"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from api.http.route import access_of
@@ -54,6 +56,17 @@ def test_a_move_says_who_swaps_and_swaps_them_after_a_confirmation(client: Clien
     assert "It names version 2" in history
     assert "1 2 anonymous" in history
     assert "none: it was made 1 anonymous" in history
+
+
+@pytest.mark.usefixtures("followed")
+def test_a_move_says_who_rolls_out_and_the_pages_say_what_came_of_it(client: Client) -> None:
+    client.patch("/deployments/adding", json={"rollout": {"steps": [5, 100]}})
+    review = client.get(MOVE, query_string={"alias": "champion", "expected": "1", "version": "2"})
+    assert "adding follows it, and rolls version 2 out as its settings say" in text_of(review)
+    assert client.post(MOVE, data=fields(review)).status_code == 303
+    assert client.post("/deployments/adding/rollout/abort", json={}).status_code == 200
+    for shown in (page(client, "/deployments/adding"), page(client, "")):
+        assert re.search(r"follows champion → version 2, aborted; serves 1", shown), shown
 
 
 @pytest.mark.usefixtures("followed")

@@ -66,6 +66,19 @@ def test_a_deployment_is_shown_with_its_settings_versions_workers_and_jobs(
     assert "Nothing is deployed as 'none'" in page(client, "/deployments/none", 404)
 
 
+def test_a_deployment_shows_warnings_and_the_step_of_building_its_environment(
+    client: Client, adding: View, worker: StandInWorker
+) -> None:
+    worker.report(adding, warnings=["made with scikit-learn 1.5.2"])
+    assert client.get("/deployments/adding").json["warnings"] == ["made with scikit-learn 1.5.2"]
+    assert "made with scikit-learn 1.5.2" in page(client, "/deployments/adding")
+    worker.report(adding, HostsState.BUILDING, building="installing 6 packages")
+    shown = page(client, "/deployments/adding")
+    assert "adding building environment" in shown
+    assert "is being built: installing 6 packages." in shown
+    assert f"{NAME} building environment installing 6 packages" in shown
+
+
 def test_models_are_shown_with_their_versions_and_what_serves_them(client: Client, adding: View) -> None:
     client.register("text", input_example={"words": ["a", "b"], "length": 3}, metadata={"by": EVIL})
     assert "adder 1 1" in page(client, "/models")

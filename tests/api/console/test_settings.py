@@ -72,6 +72,17 @@ def test_an_endpoint_that_follows_an_alias_still_does_after_a_change(client: Cli
     assert (view["followed_alias"], view["settings"]["hosts"]) == ("champion", 2)
 
 
+def test_a_rollout_is_typed_as_json_and_taken_away_by_an_empty_field(client: Client, adding: View) -> None:
+    answer = review(client, rollout='{"steps": [5, 100]}')
+    assert answer.status_code == 200, answer.text
+    assert client.post(FORM, data={**fields(answer), "rollout": '{"steps": [5, 100]}'}).status_code == 303
+    assert settings_of(client)["rollout"]["steps"] == [5, 100]
+    assert "steps" in client.get(FORM).text
+    assert client.post(FORM, data=fields(review(client, rollout=""))).status_code == 303
+    assert settings_of(client)["rollout"] is None
+    assert "must grow" in text_of(review(client, rollout='{"steps": [10, 5]}'))
+
+
 def test_an_emptied_field_goes_back_to_its_default(client: Client, adding: View) -> None:
     client.deploy(version="1", hosts=4, max_memory_mb=500)
     answer = review(client, hosts="", max_memory_mb="")

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from api.auth import guard
+from api.auth.identity import Identity
+from api.journal import feedback as feedback_api
+from registry.roles import Role
 from tests.api.conftest import Client, View
+from tests.api.stand_in_worker import StandInWorker
 from workers import keys
 from workers.jobs.endings.journal import STREAM_BYTES
-from workers.journal import feedback, forgetting, moving
+from workers.journal import feedback, forgetting, moving, searching
 from workers.journal.files import dataset
 from workers.journal.files.writer import writing
 from workers.journal.forgetting import Which
@@ -90,8 +95,11 @@ def test_many_are_given_in_one_call(client: Client, keep: Keep) -> None:
     assert truths() == {"a": "a", "b": "b"}, "nothing of a wrong call is stored"
 
 
-def test_a_full_stream_refuses_feedback_and_loses_none(client: Client, keep: Keep) -> None:
+def test_a_full_stream_refuses_feedback_and_loses_none(
+    client: Client, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep(["a"])
+    monkeypatch.setattr(searching, "SEARCHED_STREAM_BYTES", 10**13)
     records_client().hset(keys.JOURNAL_COUNTS, STREAM_BYTES, 10**12)
     answer = client.post("/jobs/a/feedback", json={"truth": 1})
     assert (answer.status_code, answer.json["code"]) == (503, "journal_full")
@@ -100,14 +108,91 @@ def test_a_full_stream_refuses_feedback_and_loses_none(client: Client, keep: Kee
     assert client.post("/jobs/a/feedback", json={"truth": 1}).status_code == 202
 
 
+def test_a_stream_that_is_too_long_is_not_searched(client: Client, keep: Keep) -> None:
+    keep(["a"])
+    records_client().hset(keys.JOURNAL_COUNTS, STREAM_BYTES, searching.SEARCHED_STREAM_BYTES + 1)
+    answer = client.post("/jobs/a/feedback", json={"truth": 1})
+    assert (answer.status_code, answer.json["code"]) == (503, "journal_busy")
+
+
+def test_searches_of_a_caller_are_limited_and_calls_that_need_none_are_not(
+    client: Client, adding: View, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_api, "SEARCHES_PER_S", 0.01)
+    client.deploy(journal=1)
+    monkeypatch.setattr(feedback_api, "_NOTICED_IN_S", 0.0)
+    ended = client.submit("adding")
+    worker.succeed(ended, "adding", 3)
+    assert client.post("/jobs/nothing/feedback", json={"truth": 1}).status_code == 404
+    refused = client.post("/jobs/nothing/feedback", json={"truth": 1})
+    assert (refused.status_code, refused.json["code"]) == (429, "rate_limited")
+    assert int(refused.headers["Retry-After"]) > 1
+    for _ in range(3):
+        assert client.post(f"/jobs/{ended}/feedback", json={"truth": 1}).status_code == 202
+
+
+def test_a_client_finds_its_own_jobs_and_others_look_as_if_they_did_not_exist(
+    client: Client, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(["mine"], owner="shop")
+    keep(["theirs"], owner="bank")
+    moved()
+    monkeypatch.setattr(guard, "ANONYMOUS", Identity("shop", Role.CLIENT))
+    read = list[str]()
+    before = dataset.read
+
+    def counted(file: dataset.JournalFile, columns: Any = None) -> Any:
+        read.append(file.name)
+        return before(file, columns)
+
+    monkeypatch.setattr(dataset, "read", counted)
+    answers = [client.post(f"/jobs/{job_id}/feedback", json={"truth": 1}) for job_id in ("theirs", "nothing")]
+    assert [(each.status_code, each.json["code"]) for each in answers] == [(404, "job_not_found")] * 2
+    assert read == [], "no column of a file is read for either"
+    assert client.post("/jobs/mine/feedback", json={"truth": 1}).status_code == 202
+    assert len(read) == 1
+
+
+def test_a_key_for_other_endpoints_finds_nothing(client: Client, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(["mine"], owner="shop")
+    monkeypatch.setattr(guard, "ANONYMOUS", Identity("shop", Role.CLIENT, frozenset({"other"})))
+    assert client.post("/jobs/mine/feedback", json={"truth": 1}).status_code == 404
+
+
+def test_what_the_journal_keeps_is_decided_by_the_settings_at_the_end_of_the_job(
+    client: Client, adding: View, worker: StandInWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_api, "_NOTICED_IN_S", 0.0)
+    monkeypatch.setattr(feedback_api, "_CLOCKS_S", 0.0)
+    early = client.submit("adding")
+    worker.succeed(early, "adding", 3)
+    client.deploy(journal=1)
+    kept = client.submit("adding")
+    worker.succeed(kept, "adding", 3)
+    assert client.post(f"/jobs/{early}/feedback", json={"truth": 1}).status_code == 404, "it was not kept then"
+    client.deploy(journal=0)
+    assert client.post(f"/jobs/{kept}/feedback", json={"truth": 1}).status_code == 202, "it was kept then"
+
+
+def test_a_job_that_ends_while_the_settings_change_is_searched_for(
+    client: Client, adding: View, worker: StandInWorker, keep: Keep
+) -> None:
+    client.deploy(journal=1)
+    ended = client.submit("adding")
+    worker.succeed(ended, "adding", 3)
+    assert client.post(f"/jobs/{ended}/feedback", json={"truth": 1}).status_code == 404
+    keep([ended])
+    assert client.post(f"/jobs/{ended}/feedback", json={"truth": 1}).status_code == 202
+
+
 def test_what_is_forgotten_has_no_feedback_any_more(client: Client, keep: Keep) -> None:
     keep(["a", "b"])
     for job_id in ("a", "b"):
         client.post(f"/jobs/{job_id}/feedback", json={"truth": job_id})
-    assert forgetting.forget(Which(job_ids=["a"])) == 1
+    assert forgetting.forget(Which(job_ids=["a"])).jobs == 1
     assert truths() == {"b": "b"}
     assert [each.root for each in dataset.files("adding", dataset.FEEDBACK)] == ["feedback"]
-    assert forgetting.forget(Which(job_ids=["b"])) == 1
+    assert forgetting.forget(Which(job_ids=["b"])).jobs == 1
     assert dataset.files("adding", dataset.FEEDBACK) == []
 
 

@@ -75,6 +75,7 @@ def test_an_old_folder_becomes_a_version_that_says_where_it_came_from(client: Cl
     assert version["input_example"] == {"x": 1.5, "n": 2}
     assert version["signature"]["fields"]["n"] == {"dtype": "int", "shape": []}
     origin = version["metadata"]["mlflow"]
+    assert version["metadata"]["built_with"] == {"python": "2.7.18", "scikit-learn": "0.20.0"}
     assert (origin["run_id"], origin["requirements"], origin["flavor"]) == ("0b1c", ["a==1"], "sklearn")
     python, sklearn = origin["warnings"]
     assert "Python 2.7.18" in python

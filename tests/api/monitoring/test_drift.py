@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from tests.api.conftest import Client
 from tests.api.console.pages import page
 from tests.api.monitoring.conftest import Keep
 from tests.support.metrics import Scrape
-from workers.journal import moving
+from workers.journal import forgetting, moving
 from workers.journal.files.writer import writing
+from workers.journal.forgetting import Which
 from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.results import DRIFT
 
@@ -87,3 +89,28 @@ def test_a_deployment_without_a_journal_has_no_drift(client: Client, keep: Keep,
     assert "keeps no jobs" in compute()["reason"]
     assert DRIFT.read_all() == {}
     assert client.get("/deployments/nothing/drift").status_code == 404
+
+
+def test_references_go_with_their_versions_and_with_the_journal_of_endpoints_that_are_gone(
+    client: Client, keep: Keep, compute: Compute, data_dir: Path
+) -> None:
+    def kept() -> list[str]:
+        return sorted(path.stem for path in (data_dir / "artifacts" / "drift").rglob("*.json"))
+
+    client.register(version="2")
+    for version in ("1", "2"):
+        client.deploy("adding", version=version)
+        keep_some(keep, f"of-{version}", 1_000, version=version)
+        compute()
+    with writing() as writer:
+        moving.move_all(writer)
+    assert kept() == ["version=1", "version=2"], "that of an earlier version stays, for a rollback"
+    assert client.delete("/models/adder/versions/1").status_code == 204
+    DriftDuty().compute(threading.Event())
+    assert kept() == ["version=2"]
+    client.post("/deployments/undeploy", json={"endpoint_name": "adding"})
+    DriftDuty().compute(threading.Event())
+    assert kept() == ["version=2"], "the journal still has its jobs"
+    forgetting.forget(Which("adding", before=time.time() + 60))
+    DriftDuty().compute(threading.Event())
+    assert kept() == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,12 +15,13 @@ from tests.api.monitoring.conftest import Keep
 from tests.support.metrics import Scrape
 from tests.support.waiting import eventually
 from workers import keys
-from workers.journal import moving
+from workers.journal import feedback, moving
+from workers.journal.files import dataset
 from workers.journal.files.writer import writing
-from workers.judging.monitoring import drift_duty, quality, quality_duty
+from workers.judging.monitoring import drift_duty, quality, quality_days, quality_duty
 from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
-from workers.judging.monitoring.results import DRIFT, QUALITY
+from workers.judging.monitoring.results import DRIFT, QUALITY, QUALITY_DAYS
 from workers.platform.redis.client import records_client
 
 HOUR_S = 3_600
@@ -35,6 +38,7 @@ def give(client: Client, **truths: object) -> None:
 
 
 def accuracies(client: Client, since: str = "30d") -> list[tuple[str, int, float]]:
+    QualityDuty().compute(threading.Event())
     answer = client.get("/deployments/adding/quality", query_string={"since": since})
     assert answer.status_code == 200, answer.text
     return [(each["version"], each["job_count"], each["accuracy"]) for each in answer.json["versions"]]
@@ -58,6 +62,95 @@ def test_answers_are_compared_with_feedback_by_version_and_day(client: Client, k
         ("1", 2),
     ]
     assert (days[-1]["version"], days[-1]["accuracy"]) == ("1", 0.0)
+
+
+def test_a_request_reads_what_is_stored_and_says_how_old_it_is(
+    client: Client, keep: Keep, duty: QualityDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(["a"], ["cat"])
+    give(client, a="cat")
+    found = client.get("/deployments/adding/quality").json
+    assert (found["computed_at"], found["versions"], found["pending_days"]) == (None, [], 0)
+    duty.compute(threading.Event())
+    monkeypatch.setattr(dataset, "files", lambda *_: pytest.fail("the journal is read in a request"))
+    found = client.get("/deployments/adding/quality").json
+    assert found["versions"][0]["accuracy"] == 1.0
+    assert datetime.fromisoformat(found["computed_at"]).timestamp() == pytest.approx(time.time(), abs=60)
+    assert datetime.fromisoformat(found["since"]).time() == datetime.min.time()
+
+
+def test_feedback_on_an_old_job_computes_its_day_again_and_no_other(
+    client: Client, keep: Keep, duty: QualityDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2, 8):
+        keep([f"day-{number}"], ["cat"], ago_s=number * 24 * HOUR_S)
+    with writing() as writer:
+        moving.move_all(writer)
+    give(client, **{"day-2": "cat"})
+    assert accuracies(client) == [("1", 1, 1.0)]
+    computed = list[float]()
+    tally_of = quality.tally_of
+
+    def counted(*arguments: Any) -> quality.QualityTally:
+        computed.append(arguments[2])
+        return tally_of(*arguments)
+
+    monkeypatch.setattr(quality, "tally_of", counted)
+    monkeypatch.setattr(quality_days, "_OVERLAP_S", 0.0)
+    give(client, **{"day-6": "dog"})
+    assert accuracies(client) == [("1", 2, 0.5)]
+    of_days = {at for at in computed if datetime.fromtimestamp(at, UTC).time() == datetime.min.time()}
+    assert len(of_days) <= 4, "today, yesterday, the job's day, and one that passes its filter by chance"
+
+
+def test_many_days_are_computed_in_several_rounds(
+    client: Client, keep: Keep, duty: QualityDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality_days, "DAYS_A_ROUND", 3)
+    monkeypatch.setattr(quality_days, "_OVERLAP_S", -1e-3)
+    for number in range(2, 6):
+        keep([f"day-{number}"], ["cat"], ago_s=number * 24 * HOUR_S)
+    with writing() as writer:
+        moving.move_all(writer)
+    give(client, **{f"day-{number}": "cat" for number in range(2, 6)})
+    assert accuracies(client) == [("1", 1, 1.0)]
+    assert client.get("/deployments/adding/quality").json["pending_days"] == 3
+    assert accuracies(client) == [("1", 2, 1.0)]
+    for _ in range(5):
+        last = accuracies(client)
+    assert last == [("1", 4, 1.0)]
+    assert client.get("/deployments/adding/quality").json["pending_days"] == 0
+
+
+def test_a_day_whose_jobs_are_moved_late_is_computed_then(
+    client: Client, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its feedback came long before.
+    monkeypatch.setattr(feedback, "given_since", lambda *_: frozenset())
+    keep(["late"], ["cat"], ago_s=3 * 24 * HOUR_S)
+    give(client, late="cat")
+    assert accuracies(client) == [], "neither today nor yesterday, and in no file"
+    with writing() as writer:
+        moving.move_all(writer)
+    keep(["new"], ["cat"])
+    give(client, new="cat")
+    assert accuracies(client) == [("1", 2, 1.0)]
+
+
+def test_days_leave_with_the_journals_retention(client: Client, keep: Keep, duty: QualityDuty) -> None:
+    client.deploy("adding", journal=1.0)
+    keep(["old"], ["cat"], ago_s=5 * 24 * HOUR_S)
+    give(client, old="cat")
+    with writing() as writer:
+        moving.move_all(writer)
+    assert accuracies(client) == [("1", 1, 1.0)]
+    client.deploy("adding", journal_retention_days=2)
+    keep(["new"], ["cat"])
+    give(client, new="cat")
+    assert accuracies(client) == [("1", 1, 1.0)]
+    stored = QUALITY_DAYS.read("adding")
+    assert stored is not None
+    assert len(stored["days"]) == 1
 
 
 def test_an_unknown_endpoint_has_no_quality(client: Client, keep: Keep) -> None:

@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as bounded_by
 from schemathesis import APIOperation, Case, GenerationMode
-from schemathesis.checks import not_a_server_error, positive_data_acceptance, response_schema_conformance
+from schemathesis.checks import (
+    negative_data_rejection,
+    not_a_server_error,
+    positive_data_acceptance,
+    response_schema_conformance,
+)
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from api.app import create_app
@@ -58,6 +63,7 @@ BEYOND_SCHEMAS = {
     "v2_infer_of_version",
     "v2_load",
     "v2_unload",
+    "webhooks_subscribe",
 }
 #: These take texts in their addresses, or nothing: nothing that they are told is invalid.
 NEVER_INVALID = {name for name, operation in FIXED.items() if not (operation.body or operation.query)}
@@ -118,6 +124,8 @@ def send(operation: APIOperation, mode: GenerationMode, known: dict[str, str]) -
     @bounded
     @given(cases)
     def sent(case: Case) -> None:
+        # /models/stats and /v2/models/stats are routes of their own; no model can have this name.
+        assume("stats" not in (case.path_parameters or {}).values())
         if "Idempotency-Key" in (case.headers or {}):
             # The same key with another body is a conflict, which no schema can say.
             case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:200]}{next(numbers)}"
@@ -126,7 +134,9 @@ def send(operation: APIOperation, mode: GenerationMode, known: dict[str, str]) -
             case.body.pop("callback_url", None)
         response = case.call()
         answered[response.status_code] = answered.get(response.status_code, 0) + 1
-        case.validate_response(response, excluded_checks=excluded)
+        # A body that is too large is refused as such, whatever else is wrong with it.
+        too_large = [negative_data_rejection] if response.status_code == 413 else []
+        case.validate_response(response, excluded_checks=excluded + too_large)
 
     sent()
     return answered

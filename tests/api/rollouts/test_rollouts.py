@@ -176,13 +176,15 @@ def test_a_shadow_is_started_shown_and_stopped(client: Client, store: redis.Redi
     made = client.post(SHADOW, json={"version": 2, "share": 0.5})
     assert made.status_code == 202, made.text
     assert (made.json["state"], made.json["share"], made.json["report"]) == ("running", 0.5, None)
-    store.hset(keys.arms(made.json["id"]), mapping={"shadow.predicted": 7, "shadow.shed": 2})
+    store.hset(keys.arms(made.json["id"]), mapping={"shadow.predicted": 7, "shadow.shed": 2, "shadow.lost_hosts": 3})
+    store.hset(keys.arms(made.json["id"]), "candidate.copies_lost_hosts", "1")
     answer = '{"job_id": "a", "inputs": [1], "stable": {"version": "1", "predictions": ["x"]}, "candidate": '
     answer += '{"version": "2", "predictions": ["y"]}}'
     store.xadd(keys.PAIRS, {"trial_id": made.json["id"], "pair": answer})
     PairsDuty().read()
     shown = client.get(SHADOW).json
     assert (shown["predicted"], shown["shed"], shown["pairs"], shown["disagreements"]) == (7, 2, 1, 1)
+    assert (shown["lost"], shown["lost_hosts"]) == (3, 1)
     assert (shown["report"]["verdict"], shown["report"]["jobs"]) == ("differs", 1)
     stopped = client.delete(SHADOW).json
     assert (stopped["state"], stopped["report"]["jobs"]) == ("stopped", 1)

@@ -29,6 +29,16 @@ def test_deploy_waits_until_it_is_active(service: FakeService, command: Command)
     }  # fmt: skip
 
 
+def test_deploy_and_deployments_show_the_warnings_of_a_deployment(service: FakeService, command: Command) -> None:
+    warned = view("active") | {"warnings": ["The model was made with scikit-learn 1.5.2."]}
+    service.on("POST", "/deployments/deploy", view("deploying"), status=202)
+    service.on("GET", "/deployments/prod", warned)
+    for words in (("deploy", "m"), ("deployments", "prod")):
+        result = command(*words)
+        assert "Warning: The model was made with scikit-learn 1.5.2." in result.stderr
+        assert "warnings" not in result.stdout
+
+
 def test_the_help_of_deploy_names_every_serving_setting(command: Command) -> None:
     said = command("deploy", "--help").stdout
     assert [name for name in ServingSettings.model_fields if name not in said] == []

@@ -288,6 +288,7 @@ def test_a_run_is_not_gone_on_with_under_other_options(service: TableService, co
     assert (result.exit_code, "another keep columns: False, not True" in result.stderr) == (2, True), result.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_of_a_hundred_thousand_rows_a_window_is_in_memory_and_under_way(
     service: TableService, command: Command, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -81,13 +83,19 @@ def test_a_rollout_is_steered_with_a_reason(service: FakeService, command: Comma
     assert command("rollout", "start", "prod", "--version", "2", "--steps", "a,b").exit_code == 2
 
 
-def test_a_shadow_is_shown_with_its_verdict(service: FakeService, command: Command) -> None:
+@pytest.mark.parametrize(
+    ("more", "lost"), [({}, False), ({"lost": 0, "lost_hosts": 0}, False), ({"lost": 3, "lost_hosts": 1}, True)]
+)
+def test_a_shadow_is_shown_with_its_verdict(
+    service: FakeService, command: Command, more: dict[str, int], lost: bool
+) -> None:
     shadow = {
         "endpoint_name": "prod", "model_name": "m", "version": "2", "state": "running", "reason": None, "share": 0.2,
         "predicted": 50, "errors": 1, "shed": 2, "pairs": 49, "disagreements": 0,
         "report": {"verdict": "same", "reason": "All answers agree."},
     }  # fmt: skip
-    service.on("GET", "/deployments/prod/shadow", shadow)
+    service.on("GET", "/deployments/prod/shadow", shadow | more)
     shown = command("shadow", "show", "prod").stdout
     assert "50 jobs, 1 failed, 2 left out" in shown
     assert "same. All answers agree." in shown
+    assert ("3 jobs, as their hosts died (1) or took too long" in shown) is lost

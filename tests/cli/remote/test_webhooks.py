@@ -37,3 +37,31 @@ def test_what_was_sent_again_before_a_refusal_is_said(service: FakeService, comm
     assert result.exit_code == 1
     assert "j1 is sent again" in result.stdout
     assert "code=delivery_not_found" in result.stderr
+
+
+def test_a_url_is_subscribed_listed_and_unsubscribed(service: FakeService, command: Command) -> None:
+    made = {
+        "subscription_id": "s1", "url": "https://hooks.example.com/hook?…", "events": ["rollout.aborted"],
+        "endpoint_names": ["prod"], "by": None, "created_at": "2026-11-30T08:00:00+00:00",
+    }  # fmt: skip
+    service.on("POST", "/webhooks/subscriptions", made, status=201)
+    service.on("GET", "/webhooks/subscriptions", {"subscriptions": [made]})
+    service.on("DELETE", "/webhooks/subscriptions/s1", None, status=204)
+    url = "https://hooks.example.com/hook?token=t"
+    result = command("webhooks", "subscribe", url, "--event", "rollout.aborted", "--endpoint", "prod")
+    assert result.exit_code == 0, result.output
+    assert "gets rollout.aborted (subscription s1)" in result.stdout
+    assert service.received[0].json == {"url": url, "events": ["rollout.aborted"], "endpoint_names": ["prod"]}
+    listed = command("webhooks", "subscriptions").stdout
+    assert "s1" in listed
+    assert "prod" in listed
+    assert "s1 has ended" in command("webhooks", "unsubscribe", "s1").stdout
+
+
+def test_webhooks_of_events_are_listed_by_their_own_ids(service: FakeService, command: Command) -> None:
+    event = {**delivery(None), "id": "event-rollout_events-7-s1", "job_id": None, "event": "rollout.aborted"}
+    service.on("GET", "/webhooks/deliveries", {"deliveries": [event, delivery(None)]})
+    shown = command("webhooks", "list").stdout
+    assert "event-rollout_events-7-s1" in shown
+    assert "rollout.aborted" in shown
+    assert "j1" in shown, "a release without events has no `id`"

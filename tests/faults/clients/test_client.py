@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api.client import Client
 from tests.support.models import Recorder
 from tests.support.service.stack import Stack
@@ -16,6 +18,7 @@ from tests.support.waiting import eventually
 INPUTS = 3_000
 
 
+@pytest.mark.long
 def test_a_map_goes_on_when_the_api_is_killed_and_when_redis_is_restarted(
     service: Stack, name: str, tmp_path: Path
 ) -> None:

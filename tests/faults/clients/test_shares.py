@@ -81,6 +81,7 @@ def again_and_again(what: Callable[[], None]) -> Iterator[None]:
     assert not failures, failures
 
 
+@pytest.mark.long
 def test_who_cancels_by_force_all_the_time_keeps_no_host_from_others(
     secured: SecuredStack, client_of: Callable[[str], Calls], name: str
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_queue_without_a_limit_of_its_own_has_an_eighth_of_the_memory_of_redis
     assert client.job(client.submit(unserved, "0"), 0)["status"] == "queued"
 
 
+@pytest.mark.long
 def test_who_fills_a_queue_leaves_room_to_another_and_its_high_jobs_are_few(
     secured: SecuredStack, client_of: Callable[[str], Calls], name: str
 ) -> None:

@@ -29,6 +29,7 @@ def report(store: redis.Redis) -> None:
     store.zadd(keys.WORKERS, {"w": time.time()})
 
 
+@pytest.mark.long
 def test_a_rollout_outlives_the_processes_that_decide_it(stack: Stack) -> None:
     store = redis.Redis.from_url(stack.redis.url)
     for _ in range(2):

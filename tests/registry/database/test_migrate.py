@@ -23,8 +23,8 @@ from tests.support.service.ports import free_port
 
 TABLES = {
     *("models", "model_versions", "model_aliases", "alias_moves", "model_tags"),
-    *("deployments", "deployment_changes", "api_keys"),
-    *("candidates", "evaluations", "shadows", "rollouts", "rollout_events"),
+    *("deployments", "deployment_changes", "api_keys", "environments"),
+    *("candidates", "evaluations", "shadows", "rollouts", "rollout_events", "webhook_subscriptions"),
 }
 
 
@@ -68,6 +68,19 @@ def test_an_upgrade_of_what_is_at_head_changes_nothing(database: Database, add: 
     migrate.upgrade(database.url.render_as_string(hide_password=False))
     with database.session() as session:
         assert versions.get_version(session, "m", "1").version == "1"
+
+
+def test_events_before_subscriptions_are_no_news(database_url: str, connection: Connection) -> None:
+    migrate.upgrade(database_url)
+    migrate.downgrade(database_url, "0005")
+    columns = "id, endpoint_name, model_name, version, stable_version, share, options, state"
+    columns += ", started_at, stopped_at, revision"
+    for name, stopped_at in (("old", "'2026-11-29'"), ("new", "NULL")):
+        values = f"'{name}', 'e', 'm', '2', '1', 1.0, '{{}}', 'running', '2026-11-28', {stopped_at}, 1"
+        connection.execute(text(f"INSERT INTO shadows ({columns}) VALUES ({values})"))
+    migrate.upgrade(database_url)
+    found = connection.execute(text("SELECT id FROM shadows WHERE announced_at IS NULL")).scalars().all()
+    assert found == ["new"]
 
 
 def test_the_migrated_schema_is_that_of_the_tables(database: Database) -> None:

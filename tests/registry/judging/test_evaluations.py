@@ -17,7 +17,8 @@ from registry.errors import (
 )
 from registry.intent import Intent
 from registry.judging import evaluations
-from registry.judging.evaluations import Evaluation, EvaluationState, Hold
+from registry.judging.evaluations import Evaluation, Hold
+from registry.trials.trials import EvaluationState
 from tests.registry.conftest import Registrar
 
 OPTIONS = {"max_jobs": 10, "control": 0.1, "max_s": 60, "comparison": {}}

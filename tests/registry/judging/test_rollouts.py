@@ -22,8 +22,10 @@ from registry.errors import (
     VersionJudged,
     VersionNotFound,
 )
-from registry.judging import rollouts, shadows
-from registry.judging.rollouts import Plan, Rollout, Rules
+from registry.judging import evaluations, rollouts, shadows
+from registry.judging.evaluations import Hold
+from registry.judging.rollouts import Rollout
+from registry.rollout_plan import Plan, Rules
 from tests.registry.conftest import Registrar
 
 
@@ -272,3 +274,47 @@ def test_pairs_are_stored_once_by_one_of_two_processes(session: Session) -> None
     assert not shadows.save_pairs(session, shadow, {"pairs": 3, "pairs_id": "1-3"}, {"n": 3})
     assert shadows.find(session, shadow.id).options == {"pairs": 3, "pairs_id": "1-3"}
     assert shadows.comparison(session, shadow.id) == {"n": 3}
+
+
+def waiting(session: Session, *, is_for_rollout: bool) -> tuple[Rollout, str]:
+    """A rollout of version 2 that waits for its evaluation, and the id of that."""
+    made = evaluations.create(
+        session, "e", "2", source={"since": 0.0}, options={"comparison": {}}, is_for_rollout=is_for_rollout
+    )
+    rollout = rollouts.create(session, "e", "2", Plan(), evaluation_id=made.evaluation_id)
+    assert rollout.state == "evaluating"
+    return rollout, made.evaluation_id
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda s, rollout: rollouts.abort(s, rollout, "Enough.", is_strict=False),
+        lambda s, _: deployments.deploy(s, "m", version="3", endpoint_name="e"),
+        lambda s, _: deployments.deploy(s, "m", version="2", endpoint_name="e"),
+        lambda s, _: deployments.undeploy(s, "e"),
+    ],
+    ids=["abort", "another version", "the candidate", "undeploy"],
+)
+def test_the_evaluation_for_which_a_rollout_waits_ends_with_it(
+    session: Session, end: Callable[[Session, Rollout], object]
+) -> None:
+    rollout, evaluation_id = waiting(session, is_for_rollout=True)
+    end(session, rollout)
+    found = evaluations.find(session, evaluation_id)
+    assert (found.state, found.error) == ("cancelled", "The rollout for which it was made has ended.")
+
+
+def test_an_evaluation_that_was_there_before_its_rollout_goes_on(session: Session) -> None:
+    rollout, evaluation_id = waiting(session, is_for_rollout=False)
+    rollouts.abort(session, rollout, "Enough.")
+    assert evaluations.find(session, evaluation_id).state == "waiting"
+
+
+def test_the_report_of_an_evaluation_outlives_its_rollout(session: Session) -> None:
+    rollout, evaluation_id = waiting(session, is_for_rollout=True)
+    held = evaluations.hold(session, "a", 60.0)
+    assert held is not None
+    evaluations.fail(session, Hold(evaluation_id, "a", 60.0), "No worker.")
+    rollouts.abort(session, rollout, "Enough.", is_strict=False)
+    assert evaluations.find(session, evaluation_id).error == "No worker."

@@ -93,7 +93,8 @@ def test_functions_and_estimators_that_have_their_code_with_them_are_recognised(
 def test_what_could_be_anything_is_refused_with_the_runtimes_to_choose_from(content: bytes, words: str) -> None:
     with pytest.raises(RuntimeUndetected, match=words) as refused:
         detected(content)
-    assert all(name in str(refused.value) for name in ("sklearn", "python", "onnx", "skops"))
+    names = ("sklearn", "python", "onnx", "skops", "xgboost", "lightgbm", "catboost", "torch")
+    assert all(name in str(refused.value) for name in names)
 
 
 def test_nothing_of_a_pickle_is_run() -> None:
@@ -107,3 +108,17 @@ def test_onnx_and_skops_are_recognised(fitted: list[Any]) -> None:
     rows, _ = load_iris(return_X_y=True)
     assert detected(skl2onnx.to_onnx(fitted[0], rows[:1]).SerializeToString()).runtime == "onnx"
     assert detected(skops.dumps(fitted[0])).runtime == "skops"
+
+
+def test_models_in_the_formats_of_their_libraries_are_recognised() -> None:
+    xgboost, lightgbm = pytest.importorskip("xgboost"), pytest.importorskip("lightgbm")
+    rows = load_iris(return_X_y=True)
+    booster = xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(*rows).get_booster()
+    for kind in ("json", "ubj"):
+        assert detected(bytes(booster.save_raw(raw_format=kind))).runtime == "xgboost"
+    assert detected(b' {\n  "version": [3, 2, 0], "learner": {}}').runtime == "xgboost"
+    text = lightgbm.LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1).fit(*rows).booster_.model_to_string()
+    assert detected(text.encode()).runtime == "lightgbm"
+    for other in (b'{"lerner": {}}', b"{}", b"tree\nversion 4", b"{L" + bytes(7) + b"\x06learner"):
+        with pytest.raises(RuntimeUndetected):
+            detected(other)

@@ -87,6 +87,7 @@ with default_database().session() as session:
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_code_of_the_script_and_of_modules_beside_it_goes_along_or_is_named(tmp_path: Path) -> None:
     for name, text in {**BESIDE, "train.py": TRAIN}.items():

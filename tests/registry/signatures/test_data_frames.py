@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from registry.errors import ModelLoadFailed, SignatureInvalid
-from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
+from registry.runtimes.models.estimators import EstimatorModel, EstimatorOptions
 from registry.signatures import data_frames
 from registry.signatures.signature import Signature
 from tests.registry.conftest import RoundTrip

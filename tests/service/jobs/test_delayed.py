@@ -19,6 +19,7 @@ from workers.queues.naming import queue_name
 MANY = 10_000
 
 
+@pytest.mark.long
 def test_ten_thousand_delayed_jobs_keep_no_other_waiting(service: Stack, name: str) -> None:
     service.register(name, Echo("1"))
     service.deploy(name, endpoint_name=name, max_batch_size=1)

@@ -29,7 +29,16 @@ def test_jobs_wait_about_as_long_as_they_were_told_and_their_places_count_down(s
     early = expect(202, service.api.post(f"/predict/{name}", json={"input": "x"}))
     service.wait_for_status(name, "active")
     service.ended([early["job_id"]])
+    eventually(lambda: _is_told(service, name), message="a submit says how long its job will wait")
     eventually(lambda: _about_as_long_as_told(service, name), 60, message="estimates that are about right")
+
+
+def _is_told(service: Stack, name: str) -> bool:
+    """Whether a job is accepted with an estimate: for half a second the API may go by what it has read before."""
+    accepted = expect(202, service.api.post(f"/predict/{name}", json={"input": "x"}))
+    service.ended([accepted["job_id"]])
+    queue: Document = accepted["queue"]
+    return queue["estimated_wait_s"] is not None
 
 
 def _about_as_long_as_told(service: Stack, name: str) -> bool:

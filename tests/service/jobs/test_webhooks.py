@@ -134,9 +134,7 @@ def test_nothing_is_lost_with_a_receiver_a_background_process_or_a_redis_that_di
     telling.redis.start()
     with WebhookReceiver(port) as back:
         eventually(lambda: set(back.jobs) == set(ids), 30, message="all ends are told")
-        for job_id in ids:
-            redelivered = telling.queuecast("webhooks", "redeliver", job_id, "--json") if job_id == ids[0] else None
-            assert redelivered is None or '"pending"' in redelivered.stdout
+        telling.queuecast("webhooks", "redeliver", ids[0], "--json")
         eventually(lambda: back.ids.count(f"msg_{ids[0]}") >= 2, message="it is sent again")
     eventually(lambda: held.ids.count(f"msg_{killed}") >= 2, message="what a killed process was sending is sent again")
     listed = telling.queuecast("webhooks", "list", "--endpoint", NAME).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from workers.measures import reports
 from workers.measures.reports import HostsState, VersionReport
 from workers.platform.redis.client import connect
 
-LOADING, READY, FAILED, STOPPING, ASLEEP, NOT_PLACED = HostsState
+LOADING, BUILDING, READY, FAILED, STOPPING, ASLEEP, NOT_PLACED = HostsState
 #: For what no worker reports anything of.
 NOTHING = ()
 Versions = list[tuple[VersionReport, ...]]
@@ -47,6 +48,9 @@ def failed(revision: int = 1) -> VersionReport:
         ([], "deploying", "No worker of group 'default' is running"),
         ([NOTHING], "deploying", "being loaded"),
         ([(version_report(LOADING),)], "deploying", "being loaded"),
+        ([(version_report(BUILDING, building="installing 6 packages"),)], "building environment", "installing 6 pack"),
+        ([(ready(),), (version_report(BUILDING, building="installing"),)], "active", None),
+        ([(failed(),), (version_report(BUILDING, building="installing"),)], "building environment", "installing"),
         ([(ready(),)], "active", None),
         ([(ready(),), NOTHING], "active", None),
         ([(ready(),), (version_report(LOADING),)], "active", None),
@@ -266,6 +270,28 @@ def test_many_deployments_are_read_at_once_and_not_mixed_up(store: redis.Redis, 
     assert [each["succeeded_count"] for each in found] == list(range(20))
     assert [each["queue_depth"] for each in found] == [number % 3 for number in range(20)]
     assert status.views([]) == []
+
+
+def test_a_view_warns_of_libraries_that_differ_on_the_workers_of_its_group(with_redis: WithRedis) -> None:
+    made_with = {"python": "3.11.7", "scikit-learn": "1.5.2"}
+    for name, group, version in (("w@1", "default", "1.9.0"), ("w@2", "default", "1.9.0"), ("w@3", "other", "1.2.0")):
+        report = {**worker_report(name, group), "libraries": {"python": "3.11.9", "scikit-learn": version}}
+        with_redis(lambda client, report=report: reports.write(client, report))  # type: ignore[misc]
+    [found] = status.views([replace(deployment(), built_with=made_with)])
+    [warning] = found["warnings"]
+    assert "scikit-learn 1.5.2, and the workers have 1.9.0" in warning
+    others = [
+        deployment(),
+        replace(deployment(), built_with=made_with, runtime="onnx"),
+        replace(deployment(), built_with=made_with, environment_sha256="0" * 64),
+    ]
+    assert [each["warnings"] for each in status.views(others)] == [[], [], []]
+
+
+def test_a_view_has_the_warnings_of_the_hosts_that_serve_it(with_redis: WithRedis) -> None:
+    text = "Trying to unpickle estimator LinearRegression from version 1.5.2"
+    workers = ((ready(warnings=[text]),), (ready(warnings=[text]), ready(2, warnings=["of another revision"])))
+    assert view(with_redis, deployment(), *workers)["warnings"] == [text]
 
 
 @pytest.mark.parametrize(

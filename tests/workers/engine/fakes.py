@@ -24,6 +24,7 @@ class FakeHost:
         self.load_ms: float | None = 1.0
         self.example_ms: float | None = None
         self.outputs = None
+        self.warnings: list[str] = []
         self.memory_bytes = 0
         self.how_it_ended = "the model host was killed by a test."
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -104,15 +105,18 @@ class FakeLauncher:
 
     def __init__(self, prepare: Callable[[FakeHost], None] = lambda _host: None) -> None:
         self.hosts: list[FakeHost] = []
+        #: The interpreter of each; None is the worker's own.
+        self.pythons: list[str | None] = []
         #: When each was started (loop time).
         self.spawned_at: list[float] = []
         self.prepare = prepare
 
-    def warm_up(self, _runtime: str) -> None:
+    def warm_up(self, _runtime: str, _python: str | None = None) -> None:
         """Import nothing."""
 
-    async def spawn(self, _runtime: str, max_memory_bytes: int | None) -> FakeHost:
+    async def spawn(self, _runtime: str, max_memory_bytes: int | None, python: str | None = None) -> FakeHost:
         """Start a host."""
+        self.pythons.append(python)
         host = FakeHost(1_000 + len(self.hosts), max_memory_bytes)
         self.prepare(host)
         self.hosts.append(host)

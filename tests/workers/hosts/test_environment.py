@@ -114,7 +114,7 @@ def test_host_has_the_libraries_of_its_runtime_and_no_more(own_hosts: Hosts) -> 
     for runtime in ("python", "unknown"):
         modules = own_hosts.start(loaded_modules, libraries_of=runtime)
         loaded = {name.partition(".")[0] for name in own_hosts.predict(modules, [1]).outputs[0]}
-        assert not loaded & {"sklearn", "scipy", "pandas", "numpy", "joblib", "asyncio"}
+        assert not loaded & {"sklearn", "scipy", "pandas", "numpy", "joblib", "asyncio", "xgboost", "lightgbm", "torch"}
 
 
 def loaded_modules(_: object) -> list[str]:

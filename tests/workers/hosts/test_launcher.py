@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from registry import runtimes
 from tests.support.service.environment import clean_environment
@@ -21,7 +23,7 @@ from tests.workers.hosts import toys
 from tests.workers.hosts.conftest import Hosts, Predicted
 from workers.errors import HostStartFailed
 from workers.hosts.worker_side import launcher as launcher_module
-from workers.hosts.worker_side.host import HostGone
+from workers.hosts.worker_side.host import HostGone, LoadRequest
 from workers.hosts.worker_side.launcher import HostLauncher
 
 
@@ -259,6 +261,21 @@ def test_worker_killed_while_the_forkserver_starts_leaves_none(lone_worker: Chil
     found = eventually(lone_worker.descendants)
     lone_worker.kill()
     eventually(lambda: none_left(found))
+
+
+def test_host_warns_of_an_estimator_that_another_release_of_scikit_learn_has_pickled(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    here = installed_version("scikit-learn")
+    pickled = runtimes.get("sklearn").dump(LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]))
+    other = "0" + here[1:]
+    (tmp_path / "model").write_bytes(pickled.replace(here.encode(), other.encode()))
+    signature = {"kind": "vector", "dtype": "float", "shape": [1]}
+    host = hosts.spawn(runtime="sklearn")
+    hosts.run(host.load(LoadRequest(str(tmp_path / "model"), "sklearn", {}, signature, [3.0]), 60))
+    [warning] = host.warnings
+    assert f"unpickle estimator LinearRegression from version {other} when using version {here}" in warning
+    assert hosts.start(toys.obey).warnings == []
 
 
 def test_host_says_what_its_model_answers_to_the_input_example(hosts: Hosts) -> None:

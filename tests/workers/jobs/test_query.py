@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
+from msgspec.structs import replace
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 

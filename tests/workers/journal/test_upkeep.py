@@ -126,13 +126,13 @@ def test_jobs_are_forgotten_by_id_owner_and_time_in_files_and_in_the_stream(end:
     move(store)
     end(["d", "e"], owner="two", at=NOON + DAY_S)
     end(["f"], owner="two", of=deployment("other", journal=1.0))
-    assert forgetting.forget(Which("adding", job_ids=["a", "e", "absent"])) == 2
+    assert forgetting.forget(Which("adding", job_ids=["a", "e", "absent"])).jobs == 2
     assert not store.xlen(keys.JOURNAL), "what was in the stream is in files now"
     assert ids() == ["b", "c", "d"]
-    assert forgetting.forget(Which("adding", owner="two", before=NOON + 1)) == 0
-    assert forgetting.forget(Which(owner="two")) == 3
+    assert forgetting.forget(Which("adding", owner="two", before=NOON + 1)).jobs == 0
+    assert forgetting.forget(Which(owner="two")).jobs == 3
     assert (ids(), ids("other")) == (["b"], [])
-    assert forgetting.forget(Which(before=NOON + 1)) == 1
+    assert forgetting.forget(Which(before=NOON + 1)).jobs == 1
     assert dataset.files() == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from registry.database import Database
 from registry.database.tables import RolloutRow
 from registry.deployments import DesiredDeployment
 from registry.judging import rollouts
-from registry.judging.rollouts import Plan, Rollout, Rules
+from registry.judging.rollouts import Rollout
+from registry.rollout_plan import Plan, Rules
 from tests.workers.stand_ins import version_report
 from workers import keys
 from workers.measures import figures as minutes
@@ -66,12 +67,17 @@ class Workers:
 
     def report(self, state: HostsState = HostsState.READY, error: str | None = None, worker: str = "w1") -> None:
         """Write the report of a worker that serves version 1 and has a candidate in this state."""
-        stable = version_report(HostsState.READY)
         candidate = {**version_report(state), "version": "2", "error": error, "arm": "candidate"}
-        endpoint = {"versions": [candidate, stable], "waiting": 0, "running": 0, "pace": None}
-        report = {
-            "worker": worker, "worker_group": "default", "pid": 1, "started_at": 0, "endpoints": {"e": endpoint},
-        }  # fmt: skip
+        self._write(worker, [candidate, version_report(HostsState.READY)], release="9")
+
+    def report_of_earlier_release(self, worker: str) -> None:
+        """Write the report of a worker that serves version 1 and knows no candidates."""
+        self._write(worker, [version_report(HostsState.READY)])
+
+    def _write(self, worker: str, versions: Sequence[Mapping[str, Any]], **more: Any) -> None:
+        endpoint = {"versions": versions, "waiting": 0, "running": 0, "pace": None}
+        facts = {"worker": worker, "worker_group": "default", "pid": 1, "started_at": 0, **more}
+        report = {**facts, "endpoints": {"e": endpoint}}
         self.store.zadd(keys.WORKERS, {worker: time.time()})
         self.store.hset(keys.REPORTS, worker, json.dumps(report))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -74,3 +75,30 @@ def test_failed_jobs_and_truths_of_another_form_are_counted_apart() -> None:
 
 def test_without_feedback_there_is_nothing() -> None:
     assert report() == {"versions": [], "days": []}
+
+
+def test_sums_of_days_that_are_stored_add_up_to_those_of_all_jobs() -> None:
+    jobs = [
+        *(job(number, number + 2, at=NOON + number % 3 * DAY_S, weight=1 + number % 2) for number in range(100)),
+        job("cat", "dog"),
+        job(2.5, 3.0, version="2", at=NOON + DAY_S),
+        Graded("m", "1", NOON, None, ["a"]),
+    ]
+    days: dict[float, QualityTally] = {}
+    for each in jobs:
+        days.setdefault(each.finished_at, QualityTally()).add(each)
+    merged = QualityTally()
+    for tally in days.values():
+        merged.merge(QualityTally.restored(json.loads(json.dumps(tally.state()))))
+    assert merged.report() == {
+        name: [pytest.approx(each) for each in rows] for name, rows in report(*jobs).items()
+    }  # fmt: skip
+
+
+def test_more_labels_than_a_day_can_count_are_numbers_together_as_well() -> None:
+    first, second = QualityTally(), QualityTally()
+    for number in range(60):
+        first.add(job(number, number))
+        second.add(job(number % 2, number % 2, at=NOON + DAY_S))
+    second.merge(QualityTally.restored(json.loads(json.dumps(first.state()))))
+    assert second.report()["versions"][0]["mae"] == 0.0

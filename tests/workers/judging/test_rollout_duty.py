@@ -15,6 +15,7 @@ from sqlalchemy import update
 from registry.database import Database
 from registry.database.tables import DeploymentRow, EvaluationRow, RolloutRow
 from registry.judging import rollouts, shadows
+from registry.rollout_plan import Plan
 from tests.support.waiting import eventually
 from tests.workers.judging.conftest import QUICK, Workers, begin, deployed, look, pass_time, rollout_of
 from workers import keys
@@ -77,6 +78,7 @@ def test_workers_hear_of_each_step(database: Database, workers: Workers, duty: R
         ({"candidate__timed_out": 60}, "60 of 300 jobs failed on the candidate"),
         ({"candidate__wrong_shape": 60}, "60 of 300 jobs failed on the candidate"),
         ({"candidate__lost_hosts": 1}, "lost 1 model host"),
+        ({"candidate__copies_lost_hosts": 2}, "lost 2 model hosts under a job, or under a copy of one"),
     ],
 )
 @pytest.mark.parametrize("is_paused", [False, True])
@@ -89,7 +91,7 @@ def test_a_bad_candidate_is_aborted_also_while_the_rollout_is_paused(
     reason: str,
     is_paused: bool,
 ) -> None:
-    rollout = begin(database, rollouts.Plan())
+    rollout = begin(database, Plan())
     workers.report()
     duty.look()
     if is_paused:
@@ -105,6 +107,29 @@ def test_a_bad_candidate_is_aborted_also_while_the_rollout_is_paused(
     assert reason in str(ended.reason)
     assert deployed(database).candidate is None
     assert "rollout of version 2 on e: abort" in caplog.text
+
+
+@pytest.mark.parametrize(("lost_batches", "state"), [(1, "running"), (8, "aborted")])
+def test_a_batch_that_times_out_counts_once_and_a_candidate_that_is_always_too_slow_is_aborted(
+    database: Database, workers: Workers, duty: RolloutDuty, lost_batches: int, state: str
+) -> None:
+    rollout = begin(database)
+    workers.report()
+    duty.look()
+    good = 300 if state == "running" else 0
+    workers.answer(rollout.id, 900, good)
+    again = 16 * lost_batches
+    workers.count(
+        rollout.id,
+        candidate__timed_out=lost_batches,
+        candidate__unjudged=again - lost_batches,
+        candidate__fell_back=again,
+        candidate__succeeded=again,
+    )
+    duty.look()
+    found = rollout_of(database)
+    assert found.state == state
+    assert state == "running" or f"{lost_batches} of {lost_batches} jobs failed" in str(found.reason)
 
 
 def test_a_slow_candidate_is_aborted(database: Database, workers: Workers, duty: RolloutDuty) -> None:
@@ -160,7 +185,43 @@ def test_a_candidate_that_is_never_loaded_is_aborted(
     begin(database)
     monkeypatch.setattr(rollout_decisions, "LOAD_S", -1.0)
     duty.look()
-    assert "No worker has loaded the candidate" in str(rollout_of(database).reason)
+    assert "The group has no worker" in str(rollout_of(database).reason)
+
+
+def test_a_candidate_that_one_worker_never_loads_is_aborted_with_its_name(
+    database: Database, workers: Workers, duty: RolloutDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(database)
+    workers.report()
+    workers.report(HostsState.LOADING, worker="w2")
+    monkeypatch.setattr(rollout_decisions, "LOAD_S", -1.0)
+    duty.look()
+    assert "Worker w2 is without it." in str(rollout_of(database).reason)
+
+
+def test_a_worker_of_a_release_without_candidates_pauses_a_rollout_with_its_name(
+    database: Database, workers: Workers, duty: RolloutDuty
+) -> None:
+    begin(database)
+    workers.report()
+    workers.report_of_earlier_release("old")
+    duty.look()
+    assert rollout_of(database).state == "loading", "it may be upgraded now"
+    with database.session() as session:
+        long_ago = datetime.now(UTC) - timedelta(seconds=rollout_decisions.UPGRADE_S + 1)
+        session.execute(update(RolloutRow).values(created_at=long_ago))
+        session.commit()
+    duty.look()
+    paused = rollout_of(database)
+    reason = "Worker old is of a release that serves no candidates. Upgrade, then resume the rollout."
+    assert (paused.state, paused.reason, paused.weight) == ("paused", reason, 0.0)
+    duty.look()
+    workers.report(worker="old")
+    with database.session() as session:
+        rollouts.resume(session, rollout_of(database))
+        session.commit()
+    duty.look()
+    assert (rollout_of(database).state, rollout_of(database).weight) == ("running", 0.1)
 
 
 def test_a_swap_by_a_release_without_rollouts_ends_one(database: Database, duty: RolloutDuty) -> None:

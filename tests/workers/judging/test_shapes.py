@@ -180,3 +180,35 @@ def test_every_member_of_a_report_is_in_the_reference() -> None:
     assert names - words - shared == set()
     assert set(OPTIONS.document()) <= words
     assert document.Report.model_json_schema()["title"] == "Report"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "options", "expected"),
+    [
+        ("cat", {}, "Rows agree if labels are equal."),
+        (1.5, {}, "Rows agree if numbers differ by at most 0.1 % of the larger one, or by 1e-06."),
+        (
+            1.5,
+            {"absolute_tolerance": 0.5},
+            "Rows agree if numbers differ by at most 0.1 % of the larger one, or by 0.5.",
+        ),
+        ([0.25, 0.75], {}, "Rows agree if probabilities differ by at most 0.05 each, and the same class wins."),
+        (
+            {"label": "cat", "score": 0.75},
+            {"probability_tolerance": 0.01},
+            "Rows agree if labels are equal; a probability differs by at most 0.01, and is on the same side of 0.5.",
+        ),
+    ],
+)
+def test_a_report_says_what_agreement_means_for_its_kinds(
+    prediction: Any, options: dict[str, Any], expected: str
+) -> None:
+    comparison = Comparison(ComparisonOptions(**options))
+    comparison.add(Pair("a", [[1.0]], Answer("1", [prediction]), Answer("2", [prediction])))
+    report = comparison.report()
+    assert report["agreement"]["agrees_if"] == expected
+    assert all(field["agrees_if"] in expected for field in report["fields"])
+
+
+def test_a_report_without_answers_says_that_nothing_was_compared() -> None:
+    assert Comparison(ComparisonOptions()).report()["agreement"]["agrees_if"].startswith("No row")

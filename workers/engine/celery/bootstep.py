@@ -12,6 +12,7 @@ from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
 from kombu import serialization
 
+from workers.broker.celery_signals import let_signals_interrupt_each_other
 from workers.engine.celery import remote_control
 from workers.engine.engine import Engine
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
@@ -85,6 +86,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
         _configure_dispatcher(consumer.event_dispatcher)
         self._event_buffer.ring = lambda: self._flush_soon(consumer)
         if self._engine is None:
+            let_signals_interrupt_each_other()
             signals.worker_shutting_down.connect(self._shutting_down, weak=False)
             self._engine = Engine(consumer.hostname, load(), self._event_buffer, lambda job_id: job_id in state.revoked)
             spans.start("queuecast-worker")

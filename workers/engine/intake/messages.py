@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from registry.serving_settings import EventsSetting
 from workers.errors import JobArgumentsWrong
 from workers.jobs import transitions
-from workers.jobs.job import MOST_STICKY_CHARACTERS, Failure
+from workers.jobs.job import Failure, is_sticky_key
 from workers.keys import STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
 from workers.measures.arms import Arm
 from workers.platform import fast_json
@@ -39,7 +39,7 @@ class Dealt:
 
     trial_id: str
     arm: Arm
-    #: One of `arms.FAILURES`, or `arms.UNSERVED`; "" as long as there is no reason.
+    #: One of `arms.FAILURES`, `arms.UNJUDGED` or `arms.UNSERVED`; "" as long as there is no reason.
     failure: str = ""
     #: Whether it runs on the stable version instead.
     fell_back: bool = False
@@ -204,7 +204,7 @@ def _moment(value: Any) -> float | None:
 
 def _sticky_key(value: Any) -> str | None:
     """Return a valid key; None for any other value of a header, which another program has written."""
-    return value if isinstance(value, str) and 0 < len(value) <= MOST_STICKY_CHARACTERS else None
+    return value if is_sticky_key(value) else None
 
 
 def _event_fields(headers: dict[str, Any]) -> dict[str, Any]:

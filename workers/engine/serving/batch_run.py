@@ -470,14 +470,17 @@ class BatchRun:
         return ends
 
     def _fell_back(self, jobs: list[QueuedJob], failure: str) -> bool:
-        """Run jobs that failed on the candidate again on the stable version, if its trial says so."""
+        """Run jobs that failed on the candidate again on the stable version, if its trial says so.
+
+        More than one have failed together: else the first one counts for all, and each shows by itself what it does.
+        """
         side = self._side
         if side is None or side.arm is not Arm.CANDIDATE:
             return False
         if side.falls_back:
             side.trial.fall_back(jobs, failure, self._started_at)
             return True
-        for job in jobs:
+        for job in jobs[:1]:
             side.trial.note_failure(job, failure)
         return False
 

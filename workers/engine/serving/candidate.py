@@ -90,10 +90,15 @@ class CandidateArm:
         self._ready()
 
     def deal(self, jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
-        """Deal jobs; return those that its hosts get, which it has room for."""
+        """Deal jobs; return those that its hosts get, which it has room for.
+
+        Jobs without valid arguments are dealt to neither version: they fail before a model has them.
+        """
         theirs: list[QueuedJob] = []
         room = self.most_waiting - len(self.batcher)
         for job in jobs:
+            if job.fault is not None:
+                continue
             dealt = self.trial.deal(job)
             if dealt.arm is Arm.CANDIDATE:
                 if len(theirs) < room:

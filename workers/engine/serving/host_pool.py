@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from registry.deployments import DesiredDeployment, Intent
+from registry.environments.cache import HeldEnvironment
 from registry.errors import RegistryError
 from registry.signatures.output_columns import OutputDescription
 from workers.engine.batching.batch_size import BatchSize
@@ -61,6 +62,10 @@ class HostSlot:
     ) -> None:
         self.host: RemoteHost | None = None
         self.error: str | None = None
+        #: Whether that is the error of a start. Else a host was lost that had its model.
+        self.failed_to_start = False
+        #: The step of building the environment; None unless it is being built.
+        self.building: str | None = None
         self._context = context
         self._batcher = batcher
         self._deployment = deployment
@@ -99,7 +104,7 @@ class HostSlot:
 
     def start_afresh(self) -> None:
         """Forget the failures of the revision before, and start a missing host now."""
-        self.error = None
+        self.error, self.failed_to_start = None, False
         self._pause_s = _FIRST_PAUSE_S
         self._afresh.set()
 
@@ -111,6 +116,7 @@ class HostSlot:
                 host = await self._unless_stopped(self._start_host())
             except Exception as error:  # noqa: BLE001 - any error: without a retry this slot stays empty
                 if self._deployment().revision == revision:  # or it failed with settings that are no longer desired
+                    self.failed_to_start = True
                     self._record_failure(_reason(error))
                     await self._pause()
                 continue
@@ -130,7 +136,7 @@ class HostSlot:
         began = loop.time()
         name = self._deployment().endpoint_name
         _log.info("model host %d of %s is ready after %.0f ms", host.pid, name, host.load_ms or 0)
-        self.host, self.error = host, None
+        self.host, self.error, self.failed_to_start = host, None, False
         self._pace.example(host.example_ms)
         if self._is_nice():
             host.set_nice(NICE)
@@ -149,11 +155,13 @@ class HostSlot:
         """Start a host once there is memory for it, and load the model."""
         while True:
             wanted = self._deployment()
-            self._context.launcher.warm_up(wanted.runtime)  # in parallel with fetching the artifact
+            environment = await self._hold_environment(wanted)
+            python = None if environment is None else environment.python
+            self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
             claim = await self.memory.claim(wanted)
             wanted = self._deployment()  # settings may have changed during the wait
             try:
-                host = await self._load_host(wanted, claim)
+                host = await self._load_host(wanted, claim, environment)
             except HostStartFailed:
                 if not claim.is_refused:
                     raise
@@ -165,8 +173,11 @@ class HostSlot:
                 return host
             await asyncio.shield(host.stop())
 
-    async def _load_host(self, wanted: DesiredDeployment, claim: Claim) -> RemoteHost:
+    async def _load_host(
+        self, wanted: DesiredDeployment, claim: Claim, environment: HeldEnvironment | None
+    ) -> RemoteHost:
         """Start a host and load the model; the artifact's checksum is verified each time."""
+        python = None if environment is None else environment.python
         artifact = await asyncio.to_thread(self._context.artifacts.hold, wanted.artifact_sha256)
         request = LoadRequest(
             str(artifact.path),
@@ -178,12 +189,14 @@ class HostSlot:
             self._context.settings.log_format,
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
-        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted))
+        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
         self.memory.started(claim, host)
         if wanted.is_replay:
             processes.give_way(host.pid)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
+        if environment is not None:
+            host.exited.add_done_callback(lambda _: environment.release())
         try:
             await host.load(request, self._context.settings.load_timeout_s)
             if self._proves_time_limit and not self._serving.is_set():
@@ -192,6 +205,20 @@ class HostSlot:
             await asyncio.shield(host.stop())
             raise
         return host
+
+    async def _hold_environment(self, wanted: DesiredDeployment) -> HeldEnvironment | None:
+        """Return the version's environment, which may take minutes to build; None is the worker's own."""
+        if wanted.environment_sha256 is None:
+            return None
+
+        def report(step: str) -> None:
+            self.building = step
+            self._on_change()
+
+        try:
+            return await self._context.environments.hold(wanted.environment_sha256, report)
+        finally:
+            self.building = None
 
     async def _give_batches(self, host: RemoteHost) -> None:
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
@@ -360,7 +387,14 @@ class HostPool:
             return HostsState.STOPPING
         if self.ready_hosts:
             return HostsState.READY
-        return HostsState.FAILED if self.error else HostsState.LOADING
+        if self.error:  # also while it is tried again
+            return HostsState.FAILED
+        return HostsState.LOADING if self.building is None else HostsState.BUILDING
+
+    @property
+    def building(self) -> str | None:
+        """The step of building the environment; None unless it is being built."""
+        return next((slot.building for slot in self._slots if slot.building is not None), None)
 
     @property
     def waits_for(self) -> str | None:
@@ -466,11 +500,17 @@ class HostPool:
             "batch_rows": batches.rows if batches else None,
             "batch_p95_ms": round(batches.batch_ms, 3) if batches else None,
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
+            "warnings": next((host.warnings for host in hosts), []),
         }
         if self.waits_for is not None:
             report["waits_for"] = self.waits_for
+        if self.building is not None:
+            report["building"] = self.building
         if self.side is not None and self.side.arm is Arm.CANDIDATE:
             report["arm"] = Arm.CANDIDATE.value
+            if self.state is HostsState.FAILED and not any(slot.failed_to_start for slot in self._slots):
+                # A host was lost that had its model, and is being replaced: it ends a trial by what is counted.
+                report["state"] = HostsState.LOADING
         return report
 
     def _changed(self) -> None:

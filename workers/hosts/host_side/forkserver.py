@@ -2,8 +2,9 @@
 
 A worker starts one for each set of libraries, with a clean environment (`launcher.scrubbed_environment`), so neither it
 nor a host ever has the URL of a broker or database in its memory. It talks to the worker over one socket: requests are
-five bytes, an operation and a number; replies are lines of text. When the worker exits, or closes the socket because no
-host is needed, the forkserver kills the hosts and their child processes, and exits.
+five bytes, an operation and a number; replies are lines of text, the first "hello <protocol> <Python's version>".
+When the worker exits, or closes the socket because no host is needed, the forkserver kills the hosts and their child
+processes, and exits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import errno
 import gc
 import os
+import platform
 import select
 import signal
 import socket
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
 from registry import runtimes
-from workers.hosts import processes
+from workers.hosts import frames, processes
 from workers.hosts.host_side.host import serve
 from workers.platform.process_title import set_title
 
@@ -56,7 +58,8 @@ def main(control_fd: int) -> None:
 def _freeze() -> None:
     """Freeze all objects: garbage collection in a host must not copy the shared pages."""
     gc.collect()
-    gc.freeze()
+    if hasattr(gc, "freeze"):  # PyPy has no such function
+        gc.freeze()
 
 
 def _do_nothing(*_: object) -> None:
@@ -75,6 +78,7 @@ class _Forkserver:
         signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
+            self._reply(f"hello {frames.PROTOCOL} {platform.python_version()}")
             while self._serve_once():
                 pass
         except (BrokenPipeError, ConnectionResetError):
@@ -98,7 +102,9 @@ class _Forkserver:
         if operation == SPAWN:
             self._spawn(descriptors)
         elif operation == PRELOAD:
-            runtimes.preload(self._control.recv(number, socket.MSG_WAITALL).decode().split())
+            # PyPy really receives 0 bytes, and with them the kernel drops the descriptor of the next request.
+            names = self._control.recv(number, socket.MSG_WAITALL) if number else b""
+            runtimes.preload(names.decode().split())
             _freeze()
         elif number in self._hosts:
             _kill(number)
@@ -145,8 +151,7 @@ class _Forkserver:
     def _reap(self) -> Iterator[tuple[int, int]]:
         """Yield pid and exit status of the hosts that have exited; kill the processes that they leave behind."""
         with contextlib.suppress(ChildProcessError):
-            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                pid = ended.si_pid
+            while (pid := processes.exited_child()) is not None:
                 if pid in self._hosts:
                     _kill(pid)  # its process group; before the wait, which frees the number
                 _, status = os.waitpid(pid, 0)

@@ -91,11 +91,13 @@ def _load(channel: socket.socket, request: dict[str, Any]) -> Predictor | None:
     began, pid = time.perf_counter(), os.getpid()
     predictor: Predictor | None = None
     try:
-        model = loading.load(request["path"], request["runtime"], request["runtime_options"], request["signature"])
+        with loading.version_warnings() as warnings:
+            model = loading.load(request["path"], request["runtime"], request["runtime_options"], request["signature"])
         outputs, example_ms = _warm(model, request["input_example"])
         predictor = Predictor(model)
         load_ms = round((time.perf_counter() - began) * 1000, 1)
-        answer: dict[str, Any] = {"ready": {"load_ms": load_ms, "outputs": outputs, "example_ms": example_ms}}
+        ready = {"load_ms": load_ms, "outputs": outputs, "example_ms": example_ms, "warnings": warnings}
+        answer: dict[str, Any] = {"ready": ready}
     except BaseException as error:  # noqa: BLE001 - any error of a model's code is an answer, also SystemExit
         _log.error("the model can't be loaded\n%s", exceptions.with_traceback(error))
         flat = exceptions.type_and_message(error)

@@ -40,7 +40,7 @@ class ProcessState:
         for descriptor in (_STANDARD_INPUT, _STANDARD_OUTPUT, _STANDARD_ERROR):
             try:
                 os.get_inheritable(descriptor)
-            except OSError:
+            except OSError:  # noqa: PERF203 - three
                 self._reopen(descriptor)
         for name, descriptor in (("stdout", _STANDARD_OUTPUT), ("stderr", _STANDARD_ERROR)):
             stream = getattr(sys, name, None)

@@ -93,6 +93,7 @@ class _Ready(msgspec.Struct, frozen=True):
     load_ms: float
     outputs: list[OutputDescription] | None
     example_ms: float | None = None
+    warnings: list[str] = []
 
 
 class _Loaded(msgspec.Struct, frozen=True):
@@ -136,6 +137,8 @@ class RemoteHost:
         self.outputs: list[OutputDescription] | None = None
         #: The duration of predicting the input example, if the model has one.
         self.example_ms: float | None = None
+        #: Warnings of the model's libraries about the versions that it was made with.
+        self.warnings: list[str] = []
         self.exited = exited
         self._reader = reader
         self._writer = writer
@@ -198,7 +201,7 @@ class RemoteHost:
             await self.stop()
             raise HostStartFailed(f"After loading the model, {self._killed_for}") from self._killed_for
         self.load_ms, self.outputs = answer.ready.load_ms, answer.ready.outputs
-        self.example_ms = answer.ready.example_ms
+        self.example_ms, self.warnings = answer.ready.example_ms, answer.ready.warnings
 
     async def predict(self, rows: list[Any], max_batch_size: int, timeout_s: float) -> Answer:
         """Predict rows; the time limit includes predicting them one by one if a batch fails.

@@ -17,6 +17,7 @@ from registry import runtimes
 from registry.errors import RuntimeUnknown
 from registry.hosting import environment
 from workers.errors import HostStartFailed
+from workers.hosts import frames
 from workers.hosts.host_side.forkserver import KILL, PRELOAD, REQUEST, SPAWN
 from workers.hosts.worker_side.host import RemoteHost
 
@@ -32,6 +33,13 @@ _IDLE_S = 600.0
 _READ_BUFFER_BYTES = 1 << 20
 _ENDED = "the forkserver has exited"
 _PROGRAM = "import sys; from workers.hosts.host_side.forkserver import main; main(int(sys.argv[1]))"
+#: In an environment: that has its own libraries, so this project's folder is on the path only until its packages are
+#: found, with none of the libraries beside them.
+_PROGRAM_ELSEWHERE = (
+    "import sys; place, fd = sys.argv[1:]; sys.path.insert(0, place); import registry, workers; "
+    "sys.path.remove(place); from workers.hosts.host_side.forkserver import main; main(int(fd))"
+)
+_PLACE = str(Path(__file__).resolve().parents[3])
 
 
 def scrubbed_environment(threads: int) -> dict[str, str]:
@@ -47,14 +55,16 @@ def scrubbed_environment(threads: int) -> dict[str, str]:
 class HostLauncher:
     """Starts hosts; belongs to one event loop.
 
-    Each set of libraries that runtimes need has its own forkserver, so that a host has the libraries of its own runtime
-    alone. It starts when it is first needed, and ends when it has had no hosts for a while.
+    Each interpreter (the worker's own, or that of an environment) has a forkserver for each set of libraries that
+    runtimes need, so that a host has the libraries of its own runtime alone. It starts when it is first needed, and
+    ends when it has had no hosts for a while.
     """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._forkservers: dict[tuple[str, ...], _Forkserver] = {}
-        #: Has no libraries yet.
+        #: By the interpreter (None is the worker's own) and the libraries.
+        self._forkservers: dict[tuple[str | None, tuple[str, ...]], _Forkserver] = {}
+        #: Has no libraries yet, and the worker's own interpreter.
         self._spare: _Forkserver | None = None
         self._closed = False
         self._turns = asyncio.Semaphore(_SPAWNED_AT_ONCE)
@@ -72,15 +82,15 @@ class HostLauncher:
         forkservers = [*self._forkservers.values(), *([self._spare] if self._spare else [])]
         return [each.pid for each in forkservers if not each.lost]
 
-    def warm_up(self, runtime: str) -> None:
+    def warm_up(self, runtime: str, python: str | None = None) -> None:
         """Start importing the libraries of a runtime, once for all its hosts, without waiting."""
         try:
-            self._running(runtime)
+            self._running(runtime, python)
         except (OSError, EOFError) as error:
             _log.warning("preloading the libraries of runtime %s failed (%s)", runtime, error)
 
-    async def spawn(self, runtime: str, max_memory_bytes: int | None = None) -> RemoteHost:
-        """Start a host of a runtime without a model.
+    async def spawn(self, runtime: str, max_memory_bytes: int | None = None, python: str | None = None) -> RemoteHost:
+        """Start a host of a runtime without a model, in another interpreter if one is named.
 
         Raises:
             HostStartFailed: the operating system or the forkserver refuses.
@@ -92,7 +102,7 @@ class HostLauncher:
         try:
             with theirs:
                 async with self._turns:
-                    forkserver, pid, exited = await self._spawn_from_running(runtime, theirs)
+                    forkserver, pid, exited = await self._spawn_from_running(runtime, python, theirs)
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_BUFFER_BYTES)
         except BaseException as error:
             ours.close()  # this also ends the host, if it already exists
@@ -111,27 +121,31 @@ class HostLauncher:
             forkserver.wait()
 
     async def _spawn_from_running(
-        self, runtime: str, channel: socket.socket
+        self, runtime: str, python: str | None, channel: socket.socket
     ) -> tuple[_Forkserver, int, asyncio.Future[int]]:
         try:
-            forkserver = self._running(runtime)
+            forkserver = self._running(runtime, python)
             return forkserver, *await forkserver.spawn(channel)
         except EOFError:
             # It has died since its last use. If the next one dies too, raise that error.
-            forkserver = self._running(runtime)
+            forkserver = self._running(runtime, python)
             return forkserver, *await forkserver.spawn(channel)
 
-    def _running(self, runtime: str) -> _Forkserver:
+    def _running(self, runtime: str, python: str | None) -> _Forkserver:
         if self._closed:
             raise HostStartFailed("The worker is stopping: starting no model hosts.")
-        modules = _libraries_of(runtime)
-        forkserver = self._forkservers.get(modules)
+        key = python, _libraries_of(runtime)
+        forkserver = self._forkservers.get(key)
         if forkserver is None or forkserver.lost:
-            unused, self._spare = self._spare, None
-            forkserver = unused if unused is not None and not unused.lost else _Forkserver(self._threads)
-            self._forkservers[modules] = forkserver
-            forkserver.preload(modules)
+            forkserver = self._forkservers[key] = self._unused(python)
+            forkserver.preload(key[1])
         return forkserver
+
+    def _unused(self, python: str | None) -> _Forkserver:
+        if python is not None:
+            return _Forkserver(self._threads, python)
+        unused, self._spare = self._spare, None
+        return unused if unused is not None and not unused.lost else _Forkserver(self._threads)
 
 
 def _libraries_of(runtime: str) -> tuple[str, ...]:
@@ -144,24 +158,30 @@ def _libraries_of(runtime: str) -> tuple[str, ...]:
 class _Forkserver:
     """One forkserver process, from its start to its end."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, python: str | None = None) -> None:
         #: It has exited, is about to, or can't be reached, and its hosts are dead.
         self.lost = False
+        #: Why its hosts can't be used; "" as long as they can.
+        self._unusable = ""
         self._closing = False
         #: Answered in order, with the pid and the future of the exit status.
         self._spawning: deque[asyncio.Future[tuple[int, asyncio.Future[int]]]] = deque()
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._control, theirs = socket.socketpair()
         with theirs:
-            self._process = self._start_process(theirs.fileno(), scrubbed_environment(threads))
+            self._process = self._start_process(theirs.fileno(), threads, python)
         self._loop = asyncio.get_running_loop()
         self._retirement = self._loop.call_later(_IDLE_S, self._retire_if_idle)
         self._reader_task = self._loop.create_task(self._read_replies())
 
-    def _start_process(self, control_fd: int, wanted: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start_process(self, control_fd: int, threads: int, python: str | None) -> subprocess.Popen[bytes]:
+        if python is None:
+            command, wanted = [sys.executable, "-P", "-c", _PROGRAM], scrubbed_environment(threads)
+        else:
+            command, wanted = [python, "-I", "-c", _PROGRAM_ELSEWHERE, _PLACE], environment.scrubbed(threads, [])
         try:
             return subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-c", _PROGRAM, str(control_fd)],
+                [*command, str(control_fd)],
                 env=wanted,
                 pass_fds=[control_fd],
                 stdin=subprocess.DEVNULL,
@@ -247,7 +267,7 @@ class _Forkserver:
         # A second descriptor, because asyncio closes the one that it reads.
         reader, writer = await asyncio.open_unix_connection(sock=self._control.dup())
         try:
-            while line := await reader.readline():
+            while not self._unusable and (line := await reader.readline()):
                 what, _, rest = line.decode().strip().partition(" ")
                 self._handle_reply(what, rest)
         except ConnectionError:
@@ -262,6 +282,9 @@ class _Forkserver:
 
     def _handle_reply(self, what: str, rest: str) -> None:
         self._put_off_retirement()
+        if what == "hello":
+            self._check_protocol(*rest.split())
+            return
         if what == "exited":
             pid, status = map(int, rest.split())
             self._exits.pop(pid).set_result(status)
@@ -277,6 +300,15 @@ class _Forkserver:
         else:
             waiting.set_result((int(rest), exited))
 
+    def _check_protocol(self, protocol: str, python: str) -> None:
+        if protocol != str(frames.PROTOCOL):
+            self._unusable = (
+                f"the forkserver (Python {python}) has protocol {protocol} of model hosts, and this worker has "
+                f"{frames.PROTOCOL}: restart the worker, so that both run the same release"
+            )
+            self.lost = True
+            self.end()
+
     def _mark_lost(self) -> None:
         """Mark the forkserver and its hosts as lost, and fail all pending calls."""
         self.lost = True
@@ -289,5 +321,5 @@ class _Forkserver:
         self._exits.clear()
         for waiting in self._spawning:
             if not waiting.done():
-                waiting.set_exception(EOFError(_ENDED))
+                waiting.set_exception(OSError(self._unusable) if self._unusable else EOFError(_ENDED))
         self._spawning.clear()

@@ -12,7 +12,6 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import redis
-from redis.asyncio import Redis
 
 from workers.errors import JobUnconfirmed, QueueUnavailable
 from workers.jobs import accept
@@ -20,6 +19,7 @@ from workers.jobs.accept import Accepted, Idempotency, Limits, PreparedJob
 from workers.jobs.bulk import CHUNK_BYTES, CHUNK_JOBS
 from workers.jobs.on_loop import scripts
 from workers.jobs.on_loop.gathering import Gathering
+from workers.platform.redis.async_client import Client
 from workers.platform.redis.client import may_have_arrived
 from workers.queues.priorities import Priority
 
@@ -49,7 +49,7 @@ class _Submit(NamedTuple):
 class Commits:
     """Stores jobs; its methods are called on one event loop."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self._gathering = Gathering[_Submit](
             self._store, most_items=CHUNK_JOBS, most_bytes=CHUNK_BYTES, most_under_way=_GROUPS_UNDER_WAY

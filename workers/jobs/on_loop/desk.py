@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from redis.asyncio import Redis
-
 from workers.jobs import accept, query
 from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.job import JobOptions
@@ -19,9 +17,10 @@ from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
-from workers.platform.blocking import beside, in_pool
+from workers.platform.blocking import LONG_BYTES, beside, in_pool
 from workers.platform.ids import new_id
 from workers.platform.redis import async_client as async_redis
+from workers.platform.redis.async_client import Client
 from workers.platform.redis.client import translated_errors
 from workers.settings import load
 from workers.tracing import spans
@@ -32,7 +31,7 @@ _SENDERS = 32
 class Desk:
     """One for each event loop, on which it is made, used and closed."""
 
-    def __init__(self, client: Redis | None = None) -> None:
+    def __init__(self, client: Client | None = None) -> None:
         self._client = client or async_redis.connect(load().redis_url)
         self._commits = Commits(self._client)
         #: Threads that publish messages to another broker.
@@ -81,7 +80,8 @@ class Desk:
             celery_options: dict[str, Any] = {}
             with spans.sending(endpoint_name, job_id, celery_options) as traceparent, translated_errors():
                 about = job_id, endpoint_name, (args, kwargs), owner, options, celery_options, traceparent
-                new = await beside(size_bytes, accept.prepare, *about)
+                is_long = size_bytes > LONG_BYTES
+                new = await beside(size_bytes, accept.prepare, *about) if is_long else accept.prepare(*about)
                 accepted = await self._commits.commit(new, limits, idempotency)
         if accepted.repeated:
             [job] = await self.reads.with_positions([await self.reads.get(accepted.job_id)])

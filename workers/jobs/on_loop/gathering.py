@@ -60,18 +60,17 @@ class Gathering(Generic[Item]):
     def _schedule(self) -> None:
         if not self._is_scheduled and len(self._under_way) < self._most_under_way:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin)
-
-    def _begin(self) -> None:
-        self._is_scheduled = False
-        while self._waiting and len(self._under_way) < self._most_under_way:
             # Not in the context of the request that came first: log lines would be about that one.
-            run = self._run(self._next_group())
-            task = asyncio.get_running_loop().create_task(run, context=Context())
+            task = asyncio.get_running_loop().create_task(self._run(), context=Context())
             self._under_way.add(task)
             task.add_done_callback(self._ended)
 
-    async def _run(self, group: list[Item]) -> None:
+    async def _run(self) -> None:
+        """Hand over what is there now, a turn of the loop after its first item came."""
+        self._is_scheduled = False
+        group = self._next_group()
+        if self._waiting:
+            self._schedule()
         try:
             await self._hand_over(group)
         except BaseException as error:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import redis
-from redis.asyncio import Redis
+from msgspec.structs import replace
 
 from workers import keys
 from workers.errors import JobNotFound, JobUnreadable
@@ -20,6 +19,7 @@ from workers.jobs.query import JobState, JobView
 from workers.measures import paces, positions
 from workers.measures.positions import JobsAhead
 from workers.platform.blocking import beside
+from workers.platform.redis.async_client import Client
 from workers.platform.redis.client import translated_errors
 
 _GROUPS_UNDER_WAY = 4
@@ -44,7 +44,7 @@ class _Position(NamedTuple):
 class Reads:
     """Reads from Redis; its methods are called on one event loop."""
 
-    def __init__(self, client: Redis, fresh_paces: FreshPaces) -> None:
+    def __init__(self, client: Client, fresh_paces: FreshPaces) -> None:
         self._client = client
         self._fresh_paces = fresh_paces
         self._direct = asyncio.Semaphore(_DIRECT_AT_ONCE)

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 import redis
-from redis.asyncio import Redis
 
 from workers.platform.lua import Lua
+from workers.platform.redis.async_client import Client
 
 Call = tuple[Sequence[str], Sequence[Any]]
 
@@ -20,7 +20,7 @@ def _digest(source: Lua) -> str:
     return hashlib.sha1(source.text.encode()).hexdigest()  # noqa: S324 - Redis's name for the script
 
 
-async def run(client: Redis, source: Lua, calls: Sequence[Call]) -> list[Any]:
+async def run(client: Client, source: Lua, calls: Sequence[Call]) -> list[Any]:
     """Run a script once for each call (its keys and arguments); return each answer, or the redis.RedisError instead.
 
     A connection that is lost is the error of all calls: some of them may have been carried out.
@@ -39,16 +39,10 @@ async def run(client: Redis, source: Lua, calls: Sequence[Call]) -> list[Any]:
     return answers
 
 
-async def _run(client: Redis, source: Lua, calls: Sequence[Call]) -> list[Any]:
+async def _run(client: Client, source: Lua, calls: Sequence[Call]) -> list[Any]:
     digest = _digest(source)
     try:
-        if len(calls) == 1:
-            [(names, values)] = calls
-            return [await client.evalsha(digest, len(names), *names, *values)]
-        pipeline = client.pipeline(transaction=False)
-        for names, values in calls:
-            pipeline.evalsha(digest, len(names), *names, *values)
-        return await pipeline.execute(raise_on_error=False)
+        return await client.run_scripts([("EVALSHA", digest, len(names), *names, *values) for names, values in calls])
     except redis.RedisError as error:
         return [error] * len(calls)
     except OSError as error:

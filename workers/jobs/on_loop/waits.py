@@ -14,17 +14,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
-from typing import Any
 
 import redis
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 
 from workers import keys
 from workers.jobs import query, records
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.query import JobView
 from workers.platform.blocking import beside
+from workers.platform.redis.async_client import Client
+from workers.platform.redis.subscription import Subscription
 
 _log = logging.getLogger(__name__)
 
@@ -88,12 +87,14 @@ class Watch:
 class Waits:
     """Wakes every caller when its job has ended; its methods are called on one event loop."""
 
-    def __init__(self, client: Redis, reads: Reads) -> None:
+    def __init__(self, client: Client, reads: Reads) -> None:
         self._client = client
         self.reads = reads
         self._watches: dict[str, set[Watch]] = {}
         self._listening: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        #: At jobs that have ended, and whose records were not published with their ids.
+        self._looks: set[asyncio.Task[None]] = set()
         self._released = False
         self._next_look = 0.0
         #: What is left of a round of regular looks.
@@ -158,7 +159,7 @@ class Waits:
     async def close(self) -> None:
         """Stop listening."""
         self.release()
-        tasks = [task for task in (self._listening, self._looking) if task is not None]
+        tasks = [task for task in (self._listening, self._looking, *self._looks) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -179,8 +180,7 @@ class Waits:
     async def _run(self) -> None:
         while not self._released:
             try:
-                async with self._client.pubsub() as subscription:
-                    await self._listen(subscription)
+                await self._listen()
             except _LOST as error:
                 # The callers go on waiting: Redis may be back before their time is over.
                 level = logging.WARNING if self._watches else logging.DEBUG
@@ -192,29 +192,34 @@ class Waits:
                 _log.exception("not hearing of the ends of %d awaited jobs; trying again", len(self._watches))
                 await asyncio.sleep(_PAUSE_S)
 
-    async def _listen(self, subscription: PubSub) -> None:
-        await subscription.subscribe(keys.ENDED_CHANNEL)
-        heard_at, asked = time.monotonic(), False
-        while not self._released:
-            message = await subscription.get_message(timeout=_LOOK_S)
-            now = time.monotonic()
-            if message is not None:
-                heard_at, asked = now, False
-                await self._heard(message)
-            elif now - heard_at > _SILENCE_S:
-                if asked:
-                    raise redis.ConnectionError("Redis does not answer")
-                await subscription.ping()
-                heard_at, asked = now, True
-            self._look_regularly(now)
-
-    async def _heard(self, message: dict[str, Any]) -> None:
-        if message["type"] == "message":
-            await self._look(self._heard_of(message["data"]))
-        elif message["type"] == "subscribe":
+    async def _listen(self) -> None:
+        subscription = await self._client.subscribe(keys.ENDED_CHANNEL, self._heard)
+        try:
             # Also after a connection that was lost: what was published before has to be looked for.
             await self._look(list(self._watches))
             self.is_listening = True
+            await self._keep(subscription)
+        finally:
+            subscription.end()
+
+    async def _keep(self, subscription: Subscription) -> None:
+        """Look regularly, and ask whether a silent connection lives, until it is lost."""
+        asked_at = 0.0
+        while not self._released:
+            await subscription.stay(_LOOK_S)
+            now, heard_at = time.monotonic(), subscription.heard_at
+            if now - max(heard_at, asked_at) > _SILENCE_S:
+                if asked_at > heard_at:
+                    raise redis.ConnectionError("Redis does not answer")
+                subscription.ping()
+                asked_at = now
+            self._look_regularly(now)
+
+    def _heard(self, published: bytes) -> None:
+        if awaited := self._heard_of(published):
+            look = asyncio.get_running_loop().create_task(self._look(awaited))
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
 
     def _heard_of(self, published: bytes) -> list[str]:
         """Wake who waits for jobs whose records were published with their ids; return the other awaited jobs."""

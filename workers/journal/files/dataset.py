@@ -22,6 +22,7 @@ from registry import settings
 from registry.artifacts.named_files import NamedFile, NamedFiles
 from workers.journal import feedback_rows, rows
 from workers.journal.feedback_rows import FeedbackRow
+from workers.journal.files import job_filter
 from workers.journal.positions import Position, PositionRange
 
 ROOT, FEEDBACK = "journal", "feedback"
@@ -134,17 +135,21 @@ def write(file: JournalFile, table: Any) -> int:
     Raises:
         ArtifactStoreUnavailable, ArtifactStoreFull: the store can't be written.
     """
-    content = encoded(table)
+    content = encoded(table, has_filter=file.root == ROOT)
     store().write(file.name, content)
     return len(content)
 
 
-def encoded(table: Any) -> bytes:
-    """Return a table as a Parquet file."""
+def encoded(table: Any, *, has_filter: bool = False) -> bytes:
+    """Return a table as a Parquet file; with a filter of its jobs, so that a search can leave it out."""
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression=_COMPRESSION)
+    with pq.ParquetWriter(sink, table.schema, compression=_COMPRESSION) as writer:
+        writer.write_table(table)
+        if has_filter:
+            jobs = zip(table.column("job_id").to_pylist(), table.column("owner").to_pylist(), strict=True)
+            writer.add_key_value_metadata({job_filter.FIELD: job_filter.made(list(jobs))})
     return sink.getvalue()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from workers.judging.comparison import verdicts
+from workers.judging.comparison.agreeing import rows_agree_if
 from workers.judging.comparison.document import Report
 from workers.judging.comparison.leaves import Leaf
 from workers.judging.comparison.pairs import ComparisonOptions, Pair
@@ -64,6 +65,8 @@ class Comparison:
         """
         as_numbers = any(each.integers_are_numbers for each in self._fields.values())
         agreement = self._agreement.report(integers_are_numbers=as_numbers)
+        kinds = [each.kind for each in self._fields.values()]
+        agreement = agreement.model_copy(update={"agrees_if": rows_agree_if(kinds, self.options)})
         noise = self._agreement.noise(integers_are_numbers=as_numbers)
         errors, times = self._failures.report(), self._times.report()
         truths = self._truths.report(integers_are_numbers=as_numbers)

@@ -47,6 +47,7 @@ class Agreement(Estimate):
     jobs: int
     rows: int
     agreeing_rows: int
+    agrees_if: str = Field(default="", description="When rows count as agreeing, in words: by kind, with tolerances.")
     design_effect: float = Field(
         description="How many dependent rows are worth one independent row; 1 for single rows."
     )
@@ -165,6 +166,7 @@ class ReportField(Part):
     kind: str = Field(description="`label`, `number`, `probability`, `probabilities` or `other`.")
     rows: int
     agreement: Estimate
+    agrees_if: str = Field(default="", description="When values of this kind count as agreeing, in words.")
     labels: Labels | None = None
     numbers: Numbers | None = None
     probabilities: Probabilities | None = None
@@ -235,6 +237,10 @@ class Difference(Part):
     stable: str
     candidate: str
     truth: str | None
+    owner: str | None = Field(default=None, description="The name of the API key of the job's owner.")
+    finished_at: float | None = Field(
+        default=None, description="When the job ended (s since the epoch); null if that and its owner are not known."
+    )
 
 
 class Times(Part):

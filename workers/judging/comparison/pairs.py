@@ -43,6 +43,9 @@ class Pair:
     truths: list[Any] | None = None
     #: Weight of the job's truths.
     weight: float = 1.0
+    #: The name of the API key of the job's owner, and when it ended (s since the epoch); None if that is not known.
+    owner: str | None = None
+    finished_at: float | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the pair as a JSON document."""

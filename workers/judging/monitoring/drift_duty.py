@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from registry import deployments
+from registry import deployments, versions
 from registry.database import Database, default_database
-from registry.deployments import DesiredDeployment
+from registry.deployments import DesiredDeployment, Intent
+from registry.errors import ModelNotFound, VersionNotFound
 from workers.journal import reading
+from workers.journal.files import dataset
 from workers.journal.rows import Row
 from workers.judging.monitoring import references
 from workers.judging.monitoring.drift import Collected
@@ -58,7 +60,8 @@ class DriftDuty:
     def compute(self, stopping: threading.Event) -> None:
         """Compute the drift of all endpoints with a journal. Raises as `run`."""
         with (self._database or default_database()).session() as session:
-            wanted = [each for each in deployments.desired(session) if each.settings.journal > 0]
+            desired = deployments.desired(session)
+        wanted = [each for each in desired if each.settings.journal > 0]
         before = DRIFT.read_all()
         DRIFT.keep_only([each.endpoint_name for each in wanted], before)
         for deployment in wanted:
@@ -69,6 +72,23 @@ class DriftDuty:
                 found = _drift(deployment, stopping)
                 if not stopping.is_set():
                     DRIFT.write(deployment.endpoint_name, _with_history(found, before.get(deployment.endpoint_name)))
+        self._prune(desired)
+
+    def _prune(self, desired: Sequence[DesiredDeployment]) -> None:
+        """Delete the references of versions and endpoints that are gone. An error is logged: it is tried again."""
+        deployed = {each.endpoint_name: each for each in desired if each.intent in (Intent.SERVE, Intent.PARK)}
+        with logged_errors("references of drift", "all endpoints"):
+            with_journal = {each.endpoint_name for each in dataset.files()}
+            if count := references.prune(deployed, with_journal, self._has_version):
+                _log.info("%d references of drift were deleted with their versions or endpoints", count)
+
+    def _has_version(self, model_name: str, version: str) -> bool:
+        with (self._database or default_database()).session() as session:
+            try:
+                versions.get_version(session, model_name, version)
+            except (ModelNotFound, VersionNotFound):
+                return False
+        return True
 
 
 def _drift(deployment: DesiredDeployment, stopping: threading.Event) -> View:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -95,6 +95,22 @@ class _Sums:
                 if one.error is not None:
                     self.numbers.add(one, weight)
 
+    def plus(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.jobs + other.jobs,
+            self.rows + other.rows,
+            self.failed + other.failed,
+            self.not_comparable + other.not_comparable,
+            self.labels.plus(other.labels),
+            self.integers.plus(other.integers),
+            self.numbers.plus(other.numbers),
+        )
+
+    @classmethod
+    def restored(cls, state: View) -> _Sums:
+        means = {name: _Means(**state[name]) for name in ("labels", "integers", "numbers")}
+        return cls(**{**state, **means})
+
     def document(self, *, integers_are_numbers: bool) -> View:
         labels, numbers = self.labels, self.numbers
         if integers_are_numbers:
@@ -149,6 +165,40 @@ class QualityTally:
                 self._has_numbers = True
             yield one
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no job was added."""
+        return not self._by_day
+
+    def merge(self, other: QualityTally) -> None:
+        """Add the jobs of another tally."""
+        for version, sums in other._by_version.items():
+            self._by_version[version] = self._by_version.get(version, _Sums()).plus(sums)
+        for day, sums in other._by_day.items():
+            self._by_day[day] = self._by_day.get(day, _Sums()).plus(sums)
+        self._integers.merge(other._integers)
+        self._has_numbers = self._has_numbers or other._has_numbers
+
+    def state(self) -> View:
+        """Return the sums as JSON."""
+        return {
+            "days": [[*key, asdict(sums)] for key, sums in self._by_day.items()],
+            "integers": self._integers.state(),
+            "has_numbers": self._has_numbers,
+        }
+
+    @classmethod
+    def restored(cls, state: View) -> QualityTally:
+        """Return the tally of a state."""
+        tally = cls()
+        for model_name, version, day, sums in state["days"]:
+            found = _Sums.restored(sums)
+            tally._by_day[model_name, version, day] = found
+            before = tally._by_version.get((model_name, version), _Sums())
+            tally._by_version[model_name, version] = before.plus(found)
+        tally._integers, tally._has_numbers = LabelTally.restored(state["integers"]), state["has_numbers"]
+        return tally
+
     def report(self) -> View:
         """Return the measures: `versions`, and `days` with one for each day and version; the newest days first."""
         as_numbers = self._has_numbers or self._integers.are_numbers
@@ -173,11 +223,19 @@ def of_journal(endpoint_name: str, since: float, until: float | None = None) -> 
         redis.RedisError: Redis can't be reached.
         ArtifactStoreUnavailable: the artifact store can't be reached.
     """
-    tally, truths = QualityTally(), feedback.truths(endpoint_name, since)
+    return tally_of(endpoint_name, feedback.truths(endpoint_name, since), since, until).report()
+
+
+def tally_of(endpoint_name: str, truths: Mapping[str, Truth], since: float, until: float | None = None) -> QualityTally:
+    """Return the sums of the jobs of an endpoint that ended in this time and have one of these truths.
+
+    Raises as `of_journal`.
+    """
+    tally = QualityTally()
     if truths:
         for job in _graded(reading.outcomes(endpoint_name, since=since, until=until), truths):
             tally.add(job)
-    return tally.report()
+    return tally
 
 
 def _graded(found: Iterable[Row], truths: Mapping[str, Truth]) -> Iterable[Graded]:

@@ -3,14 +3,18 @@
     drift/endpoint_name=<endpoint>/version=<version>.json
 
 A reference stays when its jobs leave the journal. It has counts, deciles and hashes of frequent values, and no inputs.
+It is deleted with its version, and once its endpoint is undeployed and has left the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
+from registry.artifacts.named_files import NamedFile
 from registry.deployments import DesiredDeployment
 from workers.journal import rows
 from workers.journal.files import dataset
@@ -20,6 +24,7 @@ from workers.platform import fast_json
 
 _FOLDER = "drift"
 _FORMAT = 1
+_NAME = re.compile(rf"{_FOLDER}/endpoint_name=(?P<endpoint>[^/]+)/version=(?P<version>[^/]+)\.json")
 #: Jobs of a reference.
 REFERENCE_JOBS = 1_000
 _MICROSECONDS = 1_000_000
@@ -57,6 +62,57 @@ def write(deployment: DesiredDeployment, reference: Reference) -> None:
     """Write the reference of what a deployment serves. Raises ArtifactStoreUnavailable, ArtifactStoreFull."""
     document = {"format": _FORMAT, **asdict(reference)}
     dataset.store().write(_name(deployment), fast_json.dumps_celery(document))
+
+
+def prune(
+    deployed: Mapping[str, DesiredDeployment],
+    with_journal: Collection[str],
+    is_there: Callable[[str, str], bool],
+) -> int:
+    """Delete the references that nothing needs any more; return how many.
+
+    Args:
+        deployed: the served and parked deployments by endpoint.
+        with_journal: the endpoints of which the journal has files.
+        is_there: whether a model has a version, which may have been deleted.
+
+    Raises:
+        ArtifactStoreUnavailable: the artifact store can't be reached or written.
+    """
+    count = 0
+    for file in list(dataset.store().find(_FOLDER)):
+        match = _NAME.fullmatch(file.name)
+        if match is not None and not _is_needed(
+            file, match["endpoint"], match["version"], deployed, with_journal, is_there
+        ):
+            dataset.store().remove(file.name)
+            count += 1
+    return count
+
+
+def _is_needed(  # noqa: PLR0913, PLR0917 - what decides it
+    file: NamedFile,
+    endpoint_name: str,
+    version: str,
+    deployed: Mapping[str, DesiredDeployment],
+    with_journal: Collection[str],
+    is_there: Callable[[str, str], bool],
+) -> bool:
+    deployment = deployed.get(endpoint_name)
+    if deployment is not None and deployment.version == version:
+        return True
+    model_name = _model_name(file)
+    if model_name is not None and not is_there(model_name, version):
+        return False
+    return deployment is not None or endpoint_name in with_journal
+
+
+@lru_cache(maxsize=10_000)
+def _model_name(file: NamedFile) -> str | None:
+    """Return the model of a reference; None if it is of another format, or gone."""
+    content = dataset.store().read(file.name)
+    document = None if content is None else fast_json.loads(content)
+    return document.get("model_name") if isinstance(document, dict) else None
 
 
 def collect(deployment: DesiredDeployment, found: Iterable[Row]) -> Reference | int:

@@ -56,6 +56,7 @@ class Results:
 
 
 QUALITY = Results(keys.QUALITY, "quality")
+QUALITY_DAYS = Results(keys.QUALITY_DAYS, "quality")
 DRIFT = Results(keys.DRIFT, "drift")
 
 

@@ -135,6 +135,8 @@ def finish(client: Client, output: Output, view: Document, timeout_s: float | No
         output.document({**view, "changes": changes})
         return
     output.line(f"{view['endpoint_name']} ({view['model_name']} version {view['version']}) is {view['status']}.")
+    for warning in view.get("warnings") or []:
+        output.note(f"Warning: {warning}")
 
 
 def described(changes: Mapping[str, Mapping[str, Any]]) -> str:

@@ -27,7 +27,11 @@ def _rows_or_auto(text: str) -> int | str:
     help="The version to deploy.  [default: the one that the endpoint has; the latest registered for a new endpoint]",
 )
 @click.option("--alias", help="In place of --version: the version that this alias of MODEL names now.")
-@click.option("--follow", is_flag=True, help="With --alias and --endpoint: swap with each later move of the alias.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="With --alias and --endpoint: swap with each later move of the alias, or roll it out (setting rollout).",
+)
 @click.option("--endpoint", "endpoint_name", help="The name of the endpoint.  [default: MODEL-vVERSION]")
 @click.option("--group", "worker_group", help="The worker group that serves it.  [default: as it is, or default]")
 @click.option(
@@ -75,6 +79,8 @@ def deploy(
       queuecast deploy binary_classifier --version 2 --endpoint classifier_prod --hosts 2
       queuecast deploy binary_classifier --hosts 0-4 --set idle_s=60
       queuecast deploy binary_classifier --alias champion --follow --endpoint classifier_prod
+      queuecast deploy binary_classifier --alias champion --follow --endpoint classifier_prod \\
+        --set 'rollout={"steps": [5, 50, 100], "min_jobs": 100}'
       queuecast deploy binary_classifier --max-batch-size auto --target-latency-ms 50
     """
     wanted = {"model_name": model, **dict(settings)}
@@ -173,7 +179,9 @@ def _show(output: Output, view: Document) -> None:
     times = {name: local_time(view.get(name)) for name in ("deployed_at", "updated_at")}
     settings = {name: to_json(value) for name, value in (view.get("settings") or {}).items() if value is not None}
     shown = ", ".join(f"{name}={value}" for name, value in settings.items()) or None
-    apart = {name: value for name, value in view.items() if name not in ("workers", "settings")}
+    apart = {name: value for name, value in view.items() if name not in ("workers", "settings", "warnings")}
+    if apart.get("following"):
+        apart["following"] = apart["following"]["text"]
     output.facts({**apart, **times, "settings": shown})
     output.line("")
     output.table(
@@ -196,6 +204,8 @@ def _show(output: Output, view: Document) -> None:
     for each in view.get("workers") or []:
         if each.get("error"):
             output.note(f"{each.get('worker')}: {each['error']}")
+    for warning in view.get("warnings") or []:
+        output.note(f"Warning: {warning}")
 
 
 def _show_memory(output: Output, workers: list[Document]) -> None:
@@ -245,3 +255,6 @@ def show_table(output: Output, views: list[Document]) -> None:
     for view in views:
         if view.get("reason"):
             output.note(f"{view['endpoint_name']}: {view['reason']}")
+        standing = view.get("following")
+        if standing and standing["version"] != view["version"]:
+            output.note(f"{view['endpoint_name']} {standing['text']}")

@@ -201,6 +201,13 @@ def _arm(figures: Document) -> str:
     return f"{figures['jobs']:,} jobs, {figures['failed']:,} failed" + ("" if p95 is None else f", p95 {p95:.3g} ms")
 
 
+def _lost(view: Document) -> dict[str, str]:
+    """Return what to say about lost copies; the API of an earlier release does not count them."""
+    if not view.get("lost"):
+        return {}
+    return {"lost": f"{view['lost']:,} jobs, as their hosts died ({view['lost_hosts']:,}) or took too long"}
+
+
 def _show_shadow(output: Output, view: Document) -> None:
     if output.as_json:
         output.document(view)
@@ -212,6 +219,7 @@ def _show_shadow(output: Output, view: Document) -> None:
             "state": view["state"] + (f": {view['reason']}" if view["reason"] else ""),
             "share": _percent(view["share"]),
             "predicted": f"{view['predicted']:,} jobs, {view['errors']:,} failed, {view['shed']:,} left out",
+            **_lost(view),
             "answers": f"{view['disagreements']:,} of {view['pairs']:,} differ",
             "verdict": "none yet" if report is None else f"{report['verdict']}. {report['reason']}",
         }

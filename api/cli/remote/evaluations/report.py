@@ -52,6 +52,7 @@ def _figures(report: Part) -> dict[str, str | None]:
         "versions": f"{report['stable_version']} (stable), {report['candidate_version']} (candidate)",
         "jobs": f"{report['jobs']} ({report['rows']} rows)",
         "agreement": _estimate(report["agreement"]),
+        "agrees if": report["agreement"].get("agrees_if") or None,
         "noise floor": None if noise is None else _estimate(noise["floor"]),
         "errors": f"{errors['new_jobs']} new, {errors['gone_jobs']} gone",
         **_truths(truths),

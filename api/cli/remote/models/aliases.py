@@ -47,7 +47,7 @@ def aliases() -> None:
 def set_alias(
     client: Client, output: Output, model: str, alias: str, version: str, expected: str | None, is_new: bool
 ) -> None:
-    """Let ALIAS name VERSION of MODEL; endpoints that follow it swap to that version.
+    """Let ALIAS name VERSION of MODEL; endpoints that follow it swap to that version, or roll it out.
 
     With --expected or --new, of two people who move it at once the second is refused.
 
@@ -67,6 +67,8 @@ def set_alias(
     output.line(f"{model}: {alias} {names} version {found['version']}.")
     for endpoint in found["swapped"]:
         output.note(f"{endpoint} swaps to it: queuecast deployments {endpoint}")
+    for endpoint in found.get("rolling_out", ()):
+        output.note(f"{endpoint} rolls it out: queuecast rollout watch {endpoint}")
 
 
 @aliases.command(name="list")

@@ -10,6 +10,7 @@ import click
 from api.cli.client import Client, Document
 from api.cli.options import Assignment, JsonValue, calls_service
 from api.cli.output import Output
+from api.cli.remote.models import environments
 from api.cli.remote.models.aliases import listed
 from api.client import MLFLOW_SCHEME as SCHEME
 from api.client.errors import SettingsWrong
@@ -37,6 +38,8 @@ class _Source(click.ParamType[str | Path]):
 @click.option("--signature", type=JsonValue(), help="The input signature, if the folder's own says too little.")
 @click.option("--version", help="The version's name.  [default: the next number]")
 @click.option("--metadata", type=Assignment(), multiple=True, help="Any information to store with it; repeatable.")
+@click.option("--own-environment", is_flag=True, help="Run it in the packages and the Python that FOLDER names.")
+@environments.options
 @calls_service
 def import_mlflow(
     client: Client,
@@ -46,6 +49,9 @@ def import_mlflow(
     flavor: str | None,
     options: tuple[tuple[str, Any], ...],
     metadata: tuple[tuple[str, Any], ...],
+    own_environment: bool,
+    python: str | None,
+    requirements: Path | None,
     **described: Any,
 ) -> None:
     """Import the MLflow model FOLDER as a new version of the model NAME.
@@ -61,9 +67,11 @@ def import_mlflow(
     Examples:
       queuecast models import-mlflow churn ./churn_model
       queuecast models import-mlflow churn models:/churn@champion
+      queuecast models import-mlflow churn ./churn_model --own-environment
       queuecast models import-mlflow churn ./mlruns/0/models/m-…/artifacts --flavor python_function
     """
     described |= {"runtime_options": dict(options), "metadata": dict(metadata)}
+    described["environment"] = environments.wanted(python, requirements, own=own_environment)
     import_folder(client, output, name, folder, flavor, described)
 
 
@@ -89,6 +97,7 @@ def _show(output: Output, imported: Document) -> None:
         output.line(f"Its aliases: {', '.join(imported['aliases'])}.")
     if imported.get("tags"):
         output.line(f"Its tags: {listed(imported['tags'])}.")
+    environments.note(output, imported)
     for warning in origin["warnings"]:
         output.note(f"Note: {warning}")
     output.note(f"Deploy it with: queuecast deploy {name} --version {version}")

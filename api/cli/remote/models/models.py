@@ -10,7 +10,7 @@ import click
 from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, Example, JsonValue, calls_service
 from api.cli.output import Output, local_time, size
-from api.cli.remote.models import aliases, mlflow_import
+from api.cli.remote.models import aliases, environments, mlflow_import
 from api.client.errors import SettingsWrong
 
 
@@ -26,13 +26,15 @@ models.add_command(aliases.tag)
 @models.command()
 @click.argument("name")
 @click.argument("artifact", type=click.Path(exists=True, path_type=Path))
-@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops.  [default: found from the file]")
+@click.option("--runtime", help="How workers load it: python, sklearn, onnx, skops, xgboost, lightgbm, catboost, "
+              "torch.  [default: found from the file]")  # fmt: skip
 @click.option("--option", "options", type=Assignment(), multiple=True, help="An option of the runtime; repeatable.")
 @click.option("--input-example", type=Example(), help="One input, or @FILE.csv with rows (needs pandas); the signature "
               "is taken from it.")  # fmt: skip
 @click.option("--signature", type=JsonValue(), help="The input signature, if no example says enough.")
 @click.option("--version", help="The version's name.  [default: the next number]")
 @click.option("--metadata", type=Assignment(), multiple=True, help="Any information to store with it; repeatable.")
+@environments.options
 @calls_service
 def register(
     client: Client,
@@ -42,12 +44,15 @@ def register(
     runtime: str | None,
     options: tuple[tuple[str, Any], ...],
     metadata: tuple[tuple[str, Any], ...],
+    python: str | None,
+    requirements: Path | None,
     **described: Any,
 ) -> None:
     """Register the file ARTIFACT as a new version of the model NAME.
 
-    The runtime of scikit-learn's estimators (.joblib, .pkl), of functions that cloudpickle has stored, and of .onnx
-    and .skops files is found from the file, whose code is not run for that. A folder of MLflow is imported
+    The runtime of scikit-learn's estimators (.joblib, .pkl), of functions that cloudpickle has stored, of .onnx and
+    .skops files, of the own formats of XGBoost (.json, .ubj), LightGBM (.txt) and CatBoost (.cbm), and of programs of
+    PyTorch (TorchScript, .pt2) is found from the file, whose code is not run for that. A folder of MLflow is imported
     (import-mlflow). Loading a pickled model runs its code, so register only what you trust.
 
     \b
@@ -56,8 +61,12 @@ def register(
           --option method=predict_proba --input-example '[0.5, 0.8, 0.2]'
       queuecast models register houses houses.joblib --input-example @rows.csv
       queuecast models register churn churn.onnx --input-example @row.json
+      queuecast models register churn churn.ubj --option classes='["stays", "leaves"]' \\
+          --input-example @row.json
+      queuecast models register churn old.joblib --input-example @row.json --requirements requirements.txt
     """
     described |= {"runtime_options": dict(options), "metadata": dict(metadata)}
+    described["environment"] = environments.wanted(python, requirements)
     if artifact.is_dir():
         _import(client, output, name, artifact, runtime, described)
         return
@@ -73,6 +82,7 @@ def register(
     output.line(f"Registered {registered['model_name']} version {version}.")
     if registered.get("runtime_reason"):
         output.note(f"Its runtime is {registered['runtime']}: {registered['runtime_reason']}.")
+    environments.note(output, registered)
     output.note(f"Deploy it with: queuecast deploy {registered['model_name']} --version {version}")
 
 
@@ -179,4 +189,7 @@ def delete(client: Client, output: Output, name: str, version: str) -> None:
 def _version_facts(version: Document) -> Document:
     times = {"created_at": local_time(version.get("created_at"))}
     sizes = {"artifact_size_bytes": size(version.get("artifact_size_bytes"))}
-    return {**version, **times, **sizes}
+    environment = version.get("environment")
+    packages = f"Python {environment['python']}, {' '.join(environment['packages'])}" if environment else None
+    runs_in = {"environment": packages} if packages else {}
+    return {**version, **times, **sizes, **runs_in}

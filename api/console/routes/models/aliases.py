@@ -13,12 +13,12 @@ from api.console import forms, views
 from api.models import service as model_service
 from api.process import services
 from registry import names
-from registry.errors import AliasChanged, AliasInUse, NameInvalid, VersionNotFound
+from registry.errors import AliasChanged, AliasInUse, EvaluationRefused, NameInvalid, VersionNotFound
 from registry.roles import Role
 
 blueprint = Blueprint("aliases", __name__, url_prefix="/models/<model_name>")
 #: Errors of a move that a user can fix, and their fields.
-_FIELDS = {NameInvalid: "alias", AliasChanged: "", VersionNotFound: "version"}
+_FIELDS = {NameInvalid: "alias", AliasChanged: "", VersionNotFound: "version", EvaluationRefused: ""}
 
 
 @blueprint.get("/aliases/<alias>")
@@ -40,7 +40,10 @@ def review_move(model_name: str) -> str | tuple[str, int]:
     sent = forms.send(lambda: _checked(model_name, given), "alias", _FIELDS)
     if sent.made is None:
         return _again(model_name, given, sent.problems), sent.status
-    return render_template("console/alias_review.html", model_name=model_name, wanted=given, alias=sent.made)
+    rolling_out = alias_service.rolling_out(services.current(), model_name, given["alias"], given["version"])
+    return render_template(
+        "console/alias_review.html", model_name=model_name, wanted=given, alias=sent.made, rolling_out=rolling_out
+    )
 
 
 @blueprint.post("/move-alias")

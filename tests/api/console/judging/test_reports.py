@@ -32,6 +32,14 @@ def test_a_report_of_labels_shows_verdict_confusion_errors_and_links_to_jobs(app
     assert len(report["differences"]) == 20
 
 
+def test_a_report_says_below_its_verdict_when_rows_agree(app: Flask) -> None:
+    report = reports.probabilities_report()
+    content = shown(app, report)
+    assert f'id="report-agrees-if">{report["agreement"]["agrees_if"]}<' in content
+    assert f'values agree: {report["fields"][0]["agrees_if"]}' in content
+    assert "0.05" in report["agreement"]["agrees_if"]
+
+
 @pytest.mark.parametrize("make", [reports.labels_report, reports.numbers_report, reports.probabilities_report])
 def test_a_report_has_charts_with_words_and_no_inline_style_or_script(app: Flask, make: object) -> None:
     content = shown(app, make())  # type: ignore[operator]

@@ -57,6 +57,7 @@ def test_copies_pairs_and_the_report_are_shown(client: Client, store: redis.Redi
     shown = page(client, PAGE)
     assert "Copies predicted 7 1 failed" in shown
     assert "Copies shed 2" in shown
+    assert "Copies lost 0 0 hosts died" in shown
     assert "Pairs 1 1 differ" in shown
     assert "Jobs compared 1" in shown
 

@@ -27,7 +27,7 @@ from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from registry.errors import ModelLoadFailed
-from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
+from registry.runtimes.models.estimators import EstimatorModel, EstimatorOptions
 from registry.signatures.signature import Signature
 
 RARE, IS_RARE = make_classification(200, 6, weights=[0.85], flip_y=0.2, random_state=0)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from registry.errors import InputUnsuitable, ModelLoadFailed
-from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
 from registry.runtimes.inputs import rows as rows_module
+from registry.runtimes.models.estimators import EstimatorModel, EstimatorOptions
 from registry.signatures.signature import Signature
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,13 +21,17 @@ from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, with_fake_hosts
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
+from workers.engine.intake.messages import Dealt
 from workers.engine.serving.endpoint import Endpoint
-from workers.engine.serving.trials import copies
-from workers.engine.serving.trials.copies import Copy, PairAnswer
+from workers.engine.serving.trials import arm_counts, copies
+from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
+from workers.errors import JobArgumentsWrong
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
 from workers.jobs import query
 from workers.jobs.query import JobState
+from workers.judging import trial_figures
 from workers.measures import arms
+from workers.measures.counters import Kind
 
 TRIAL = "t1"
 
@@ -169,12 +174,82 @@ def test_jobs_that_fail_on_the_candidate_run_again_on_the_stable_version(
         assert [version_of(each) for each in "ab"] == ["1", "1"]
         assert [(query.get(each).attempts, query.get(each).failures) for each in "ab"] == [(1, ()), (1, ())]
         found = arms.read(TRIAL).candidate
-        assert (found.counts[why], found.fell_back, found.succeeded, found.failed) == (2, 2, 2, 0)
+        assert (found.fell_back, found.succeeded, found.failed) == (2, 2, 0)
         are_alone = why in {arms.LOST_HOSTS, arms.TIMED_OUT}
+        assert (found.counts[why], found.counts[arms.UNJUDGED]) == ((1, 1) if are_alone else (2, 0))
+        assert found.met == found.failures
         assert [len(rows) for rows in now.stable.batches] == ([1, 1] if are_alone else [2])
         assert not now.stable.exited.done()
 
     serve(with_redis, fall_back)
+
+
+@pytest.mark.parametrize(("hurt", "why"), [(lose, arms.LOST_HOSTS), (be_too_slow, arms.TIMED_OUT)])
+@pytest.mark.parametrize("on_failure", ["stable", "fail"])
+def test_a_batch_that_is_lost_as_a_whole_counts_as_one_failure(
+    store: redis.Redis, with_redis: WithRedis, hurt: Callable[[FakeHost], None], why: str, on_failure: str
+) -> None:
+    async def lose_batch(now: Running) -> None:
+        await now.begin(on_failure=on_failure)
+        hurt(now.candidate)
+        await now.run(*(f"job{number}" for number in range(16)))
+        found = arms.read(TRIAL).candidate
+        # Its only host is gone, so that the others run on the stable version in any case.
+        others = arms.UNJUDGED if on_failure == "stable" else arms.UNSERVED
+        assert (found.counts[why], found.failures, found.counts[others]) == (1, 1, 15)
+        assert (found.succeeded, found.met) == (16, 1)
+        assert trial_figures.of(arms.read(TRIAL), {}).lost_hosts == (why == arms.LOST_HOSTS)
+
+    serve(with_redis, lose_batch)
+
+
+def test_a_job_without_valid_arguments_counts_for_neither_version(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def fail_jobs(now: Running) -> None:
+        await now.begin(weight=0.5)
+        job_ids = [f"job{number}" for number in range(20)]
+        wrong = JobArgumentsWrong("needs an input.")
+        now.endpoint.receive([queued_job(job_id, rows=0, fault=wrong) for job_id in job_ids])
+        await until(lambda: not now.endpoint.busy)
+        await now.settled()
+        assert {query.get(job_id).state for job_id in job_ids} == {JobState.FAILED}
+        await now.run("good")
+        assert arms.read(TRIAL).stable.failed + arms.read(TRIAL).candidate.failed == 0
+        assert arms.read(TRIAL).stable.met + arms.read(TRIAL).candidate.met == 1
+
+    serve(with_redis, fail_jobs)
+
+
+def test_an_input_that_fits_no_signature_counts_for_the_version_that_it_was_dealt_to(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def fail_jobs(now: Running) -> None:
+        await now.begin(weight=0.5)
+        job_ids = [f"job{number}" for number in range(20)]
+        for job in (jobs := [queued_job(job_id) for job_id in job_ids]):
+            job.rows = [[]]
+        now.endpoint.receive(jobs)
+        await until(lambda: not now.endpoint.busy)
+        await now.settled()
+        found = trial_figures.of(arms.read(TRIAL), {})
+        assert (found.stable.jobs + found.candidate.jobs, found.stable.failed + found.candidate.failed) == (20, 20)
+        assert 0 < found.candidate.failed < 20
+
+    serve(with_redis, fail_jobs)
+
+
+@pytest.mark.parametrize(("failure", "failures"), [(arms.ERRORS, 1), (arms.UNJUDGED, 0), (arms.UNSERVED, 0)])
+def test_a_job_that_is_cancelled_before_the_stable_version_has_it_counts_as_a_failure_alone(
+    store: redis.Redis, with_redis: WithRedis, failure: str, failures: int
+) -> None:
+    async def count(client: Redis) -> None:
+        made = context(client, intake=RecordingIntake())
+        job = queued_job("a", dealt=Dealt(TRIAL, arms.Arm.CANDIDATE, failure, fell_back=True))
+        arm_counts.count_ended(made, [(job, Kind.WITHDRAWN)])
+        await until_done(made.settle())
+        found = arms.read(TRIAL).candidate
+        assert (found.failures, found.met, found.fell_back) == (failures, 0, 0)
+
+    with_redis(count)
 
 
 def test_an_output_of_another_shape_never_reaches_the_caller(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -362,9 +437,11 @@ def test_a_candidate_that_answers_callers_predicts_one_copy_at_a_time(
 def test_outputs_that_can_not_be_parsed_are_no_reason_to_fail_a_job(store: redis.Redis, with_redis: WithRedis) -> None:
     async def answer(now: Running) -> None:
         output = b"[" * 900 + b"]" * 900
+        now.stable.answer = b"1.0"
+        # The shape that a candidate's outputs are compared with is that of the stable version's.
+        await now.run("first")
         await now.begin(weight=0.5)
         job_ids = [f"job{number}" for number in range(20)]
-        now.stable.answer = b"1.0"
         now.candidate.answer = output
         await now.run(*job_ids)
         assert {query.get(job_id).state for job_id in job_ids} == {JobState.SUCCEEDED}
@@ -395,6 +472,28 @@ def test_pairs_are_without_the_fields_that_the_journal_excludes() -> None:
     assert has_failed
     assert json.loads(content or b"")["inputs"] == [{"name": None, "age": 36}]
     assert b"Ada" not in (content or b"")
+
+
+def test_copies_of_too_many_bytes_are_shed_and_counted(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_MOST_BYTES", 25)
+
+    async def shed(client: Redis) -> None:
+        made = context(client, intake=RecordingIntake())
+        backlog = Copies(made)
+        for _ in range(3):
+            backlog.put(copied("x"))
+        assert len(backlog) == 2
+        await until_done(made.settle())
+        assert arms.read(TRIAL).shadow[arms.COPIES_SHED] == 1
+        assert len(backlog.take(1)) == 1
+        backlog.put(copied("x"))
+        assert len(backlog) == 2
+        await until_done(made.settle())
+        assert arms.read(TRIAL).shadow[arms.COPIES_SHED] == 1
+
+    with_redis(shed)
 
 
 def test_ended_jobs_are_copied_to_a_shadow_with_both_answers(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -438,6 +537,48 @@ def test_a_stable_version_that_loses_a_host_with_a_copy_gets_no_more(store: redi
         assert [version_of(each) for each in "ab"] == ["2", "2"]
 
     serve(with_redis, hurt)
+
+
+@pytest.mark.parametrize(("hurt", "lost_hosts"), [(lose, 1), (be_too_slow, 0)])
+@pytest.mark.parametrize("weight", [0.0, 0.0001])
+def test_a_candidate_that_loses_a_host_with_copies_is_aborted_and_no_caller_sees_it(
+    store: redis.Redis, with_redis: WithRedis, hurt: Callable[[FakeHost], None], lost_hosts: int, weight: float
+) -> None:
+    async def lose_copies(now: Running) -> None:
+        await now.begin(weight=weight, shadow_share=1.0)
+        hurt(now.candidate)
+        await now.run("a")
+        await until(lambda: arms.read(TRIAL).shadow[arms.COPIES_LOST] == 1)
+        assert version_of("a") == "1"
+        found = trial_figures.of(arms.read(TRIAL), {})
+        assert (found.lost_hosts, found.candidate.jobs, found.candidate.failed) == (lost_hosts, 0, 0)
+        shown = trial_figures.copies(TRIAL)
+        assert (shown["lost"], shown["lost_hosts"], shown["predicted"]) == (1, lost_hosts, 0)
+
+    serve(with_redis, lose_copies)
+
+
+def test_a_candidate_that_replaces_a_lost_host_is_not_shown_as_one_that_can_not_be_loaded(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def replace_it(now: Running) -> None:
+        await now.begin()
+        may_load = asyncio.Event()
+        now.launcher.prepare = lambda host: setattr(host, "may_load", may_load)
+        lose(now.candidate)
+        await now.run("a")
+        await until(lambda: len(now.launcher.hosts) == 3)
+        found = now.report("candidate")
+        assert (found["state"], "is being replaced" in found["error"]) == ("loading", True)
+        may_load.set()
+        await until(lambda: now.report("candidate")["state"] == "ready")
+        now.launcher.prepare = does_not_load
+        lose(now.launcher.hosts[-1])
+        await now.run("b")
+        await until(lambda: now.report("candidate")["state"] == "failed")
+        assert now.report("candidate")["error"] == "no such model"
+
+    serve(with_redis, replace_it)
 
 
 def test_a_slow_candidate_gets_no_more_jobs_than_it_has_room_for(store: redis.Redis, with_redis: WithRedis) -> None:

@@ -203,6 +203,8 @@ def test_a_job_that_was_claimed_when_it_was_fetched_runs_as_its_first_attempt(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:
     async def run(now: Running) -> None:
+        # As fetches do: only a waiting host's job is claimed.
+        await until(lambda: now.endpoint.serves_at_once)
         now.endpoint.receive([claimed("a", store)])
         await until(lambda: now.host.batches and not now.endpoint.busy)
         await now.settled()

@@ -358,6 +358,7 @@ def test_what_waits_behind_more_urgent_jobs_is_not_lost(
     assert queued(store, queue_name("adding", Priority.LOW)) == copies(store, low)
 
 
+@pytest.mark.long
 def test_all_late_jobs_of_an_endpoint_without_a_worker_expire_in_one_round(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:

@@ -116,7 +116,7 @@ FRAME_ROWS: list[Any] = [
 
 
 def data_frame() -> Asked:
-    from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
+    from registry.runtimes.models.estimators import EstimatorModel, EstimatorOptions
 
     fields = {
         "zip": {"dtype": "float", "keeps_integers": True},
@@ -130,7 +130,7 @@ def data_frame() -> Asked:
 
 
 def array() -> Asked:
-    from registry.runtimes.estimators import EstimatorModel, EstimatorOptions
+    from registry.runtimes.models.estimators import EstimatorModel, EstimatorOptions
 
     signature = Signature.parse({"kind": "vector", "dtype": "str", "shape": [None], "nullable": True})
     rows: list[Any] = [["1"], ["1.0", None], [None, "2026-11-29"], [BAD, "x"], ["x", "y", "z"], ["ä", "b"]]
@@ -174,7 +174,7 @@ def stored(name: str, model: Any, signature: Signature, **options: Any) -> Any:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "artifact"
         path.write_bytes(runtime.dump(model))
-        return runtime.load(path, options if name == "skops" else {}, signature)
+        return runtime.load(path, options if name != "sklearn" else {}, signature)
 
 
 def onnx_model() -> Asked:
@@ -197,6 +197,35 @@ def onnx_model() -> Asked:
         {"id": 4, "share": 1, "name": "out of range", "level": 128},
     ]
     return Asked(stored("onnx", model, signature), rows, signature)
+
+
+def trees(library: str) -> Asked:
+    """A classifier in the library's own format, fitted with gaps and with categories."""
+    numbers = np.random.default_rng(1).random((60, 2))
+    numbers[::7, 0] = np.nan
+    frame = pd.DataFrame(numbers, columns=["size", "share"]).assign(rank=np.arange(60) % 5)
+    frame["colour"] = pd.Categorical(np.array(["red", "blue", "green"])[np.arange(60) % 3])
+    module: Any = pytest.importorskip(library)
+    if library == "xgboost":
+        model = module.XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
+    else:
+        model = module.LGBMClassifier(n_estimators=5, n_jobs=1, min_child_samples=3, verbose=-1)
+    model.fit(frame, (frame["rank"] + (frame["colour"] == "red") > 3).astype(int))
+    fields = {
+        "size": {"dtype": "float", "nullable": True, "required": False},
+        "share": {"dtype": "float"},
+        "rank": {"dtype": "int", "nullable": True},
+        "colour": {"dtype": "str", "categories": ["red", "blue", "green", "black"], "nullable": True},
+    }
+    rows: list[Any] = [
+        {"size": size, "share": share, "rank": rank, "colour": colour}
+        for size, share in ((1, 0), (0.5, 1.0), (None, 1e-300))
+        for rank, colour in ((3, "red"), (1, "black"), (None, None), (0, "green"), (4, "red"))
+    ]
+    # Two that no 64-bit float, and no 32-bit float, can hold.
+    rows += [{"share": 1, "rank": 2**53 + 1, "colour": "red"}, {"share": 1e300, "rank": 4, "colour": "blue"}]
+    signature = Signature.parse({"kind": "named", "fields": fields})
+    return Asked(stored(library, model, signature, method="predict_proba"), rows, signature)
 
 
 def mlflow_model() -> Asked:
@@ -231,6 +260,8 @@ MODELS: dict[str, Callable[[], Asked]] = {
     "skops-pipeline": lambda: pipeline("skops"),
     "onnx": onnx_model,
     "mlflow": mlflow_model,
+    "xgboost": lambda: trees("xgboost"),
+    "lightgbm": lambda: trees("lightgbm"),
 }
 
 

@@ -120,3 +120,23 @@ def test_a_signature_is_sent_like_a_call(store: redis.Redis) -> None:
     result = tasks.predict.s("adding").apply_async((), {"inputs": [1, 2]}, countdown=5)
     assert message_of(store, result.id).arguments() == (["adding"], {"inputs": [1, 2]})
     assert query.get(result.id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("key", ["Ada, 1815 ü", "x" * 200, "\ud800"])
+def test_a_sticky_key_travels_in_the_message_and_is_in_the_record(store: redis.Redis, key: str) -> None:
+    results = [tasks.predict.apply_async(("adding", 1), sticky_key=key)]
+    results += tasks.predict.bulk("adding", [1, 2], sticky_key=key)
+    for result in results:
+        message = store.get(keys.message(result.id))
+        assert isinstance(message, bytes)
+        assert parse("tag", "adding", message).sticky_key == key
+        assert query.get(result.id).sticky_key == key
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, 5, ["a"]])
+def test_what_can_be_no_sticky_key_is_refused_with_nothing_stored(store: redis.Redis, key: Any) -> None:
+    with pytest.raises(JobArgumentsWrong, match="sticky_key"):
+        tasks.predict.apply_async(("adding", 1), sticky_key=key)
+    with pytest.raises(JobArgumentsWrong, match="sticky_key"):
+        tasks.predict.bulk("adding", [1, 2], sticky_key=key)
+    assert store.keys() == []

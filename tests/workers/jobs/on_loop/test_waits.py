@@ -317,16 +317,12 @@ class SilentSubscription:
 
     def __init__(self) -> None:
         self.pings = 0
-        self._confirmation: list[dict[str, str]] = [{"type": "subscribe"}]
+        self.heard_at = time.monotonic()
 
-    async def subscribe(self, _channel: str) -> None:
-        pass
-
-    async def get_message(self, timeout: float) -> dict[str, str] | None:
+    async def stay(self, time_s: float) -> None:
         await asyncio.sleep(0.001)
-        return self._confirmation.pop() if self._confirmation else None
 
-    async def ping(self) -> None:
+    def ping(self) -> None:
         self.pings += 1
 
 
@@ -336,5 +332,5 @@ def test_a_subscription_that_has_gone_silent_is_asked_once_and_then_given_up(
     monkeypatch.setattr(waits_module, "_SILENCE_S", 0.02)
     silent = SilentSubscription()
     with pytest.raises(redis.ConnectionError, match="does not answer"):
-        loop_desk.run(loop_desk.desk.waits._listen(silent))  # type: ignore[arg-type]
+        loop_desk.run(loop_desk.desk.waits._keep(silent))  # type: ignore[arg-type]
     assert silent.pings == 1

@@ -36,7 +36,8 @@ def count_ended(context: Context, ended: Sequence[tuple[QueuedJob, Kind]]) -> No
         counts = Counter[str]()
         if kind in _OF_KIND:
             counts[arms.of_arm(dealt.arm, _OF_KIND[kind])] += 1
-        if dealt.failure and (kind in _OF_KIND or dealt.failure != arms.UNSERVED):
+        # A failure of the candidate counts also if the job was cancelled after it.
+        if dealt.failure and (kind in _OF_KIND or dealt.failure in arms.FAILURES):
             counts[arms.of_arm(dealt.arm, dealt.failure)] += 1
         if dealt.fell_back and kind in _OF_KIND:
             counts[arms.of_arm(dealt.arm, arms.FELL_BACK)] += 1

@@ -20,7 +20,7 @@ from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.serving import journal
 from workers.engine.serving.trials import arm_counts
-from workers.hosts.worker_side.host import Answer, HostGone, RemoteHost
+from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RemoteHost
 from workers.journal.exclusion import Exclusion
 from workers.measures import arms
 from workers.measures.arms import Arm
@@ -29,7 +29,7 @@ from workers.platform.texts import short_repr
 
 _log = logging.getLogger(__name__)
 #: The backlog of one pool.
-_MOST_COPIES = 1_000
+MOST_COPIES = 1_000
 _MOST_BYTES = 32 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 
@@ -84,7 +84,7 @@ class Copies:
 
     def put(self, copy: Copy) -> None:
         """Add a copy, or shed it if there are too many."""
-        if len(self._waiting) >= _MOST_COPIES or self._bytes + copy.size_bytes > _MOST_BYTES:
+        if len(self._waiting) >= MOST_COPIES or self._bytes + copy.size_bytes > _MOST_BYTES:
             arm_counts.count(self._context, copy.trial_id, {arms.COPIES_SHED: 1})
             return
         self._waiting.append(copy)
@@ -122,7 +122,9 @@ class Copies:
             answer = await host.predict(rows, rows_at_once, deployment.settings.timeout_s)
         except HostGone as error:
             _log.warning("%d copies of jobs of %s were lost: %s", len(copies), copies[0].endpoint_name, error)
-            arm_counts.count(self._context, trial_id, {arms.COPIES_LOST: len(copies)})
+            by = Arm.CANDIDATE if copies[0].answered_by is Arm.STABLE else Arm.STABLE
+            what = arms.COPIES_TIMED_OUT if isinstance(error, HostTooSlow) else arms.COPIES_LOST_HOSTS
+            arm_counts.count(self._context, trial_id, {arms.COPIES_LOST: len(copies), arms.of_arm(by, what): 1})
             self.on_lost()
             return
         paired = _pairs(copies, answer, deployment)

@@ -47,19 +47,19 @@ class Trial:
 
     def fall_back(self, jobs: Sequence[QueuedJob], failure: str, started_at: float) -> None:
         """Run jobs again on the stable version, in the claim that they have: the candidate's attempt doesn't count."""
-        for job in jobs:
-            self.note_failure(job, failure)
-            if job.dealt is not None:
-                job.dealt.fell_back = True
+        for number, job in enumerate(jobs):
+            is_counted = number == 0 or failure not in arms.FAILURES_OF_BATCHES
+            self.note_failure(job, failure if is_counted else arms.UNJUDGED).fell_back = True
             # One of them may be the cause, and would take the host from other callers' jobs.
-            job.alone = job.alone or failure in {arms.LOST_HOSTS, arms.TIMED_OUT}
+            job.alone = job.alone or failure in arms.FAILURES_OF_BATCHES
             job.claimed_at = started_at
         self._run_on_stable(list(jobs))
 
-    def note_failure(self, job: QueuedJob, failure: str) -> None:
+    def note_failure(self, job: QueuedJob, failure: str) -> Dealt:
         """Note why the candidate has not answered a job: its first reason counts."""
         job.dealt = job.dealt or Dealt(self.candidate.trial_id, Arm.CANDIDATE)
         job.dealt.failure = job.dealt.failure or failure
+        return job.dealt
 
     def fits(self, outputs: Sequence[Raw]) -> bool:
         """Whether outputs of the candidate have the shape of the stable version's."""

@@ -51,8 +51,11 @@ class AgreementTally:
     def report(self, *, integers_are_numbers: bool) -> Agreement:
         """Return the part of the report about all rows."""
         share = self._shares["all"][integers_are_numbers]
+        interval = share.interval()
         return Agreement(
-            **share.interval().document(),
+            estimate=interval.estimate,
+            low=interval.low,
+            high=interval.high,
             jobs=share.jobs,
             rows=share.rows,
             agreeing_rows=share.hits,

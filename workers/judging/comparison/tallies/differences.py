@@ -69,6 +69,8 @@ def _document(pair: Pair, place: int, distance: float, path: str) -> dict[str, A
         "stable": _shown(pair.stable, place),
         "candidate": _shown(pair.candidate, place),
         "truth": None if truth is None else short_json(truth),
+        "owner": pair.owner,
+        "finished_at": pair.finished_at,
     }
 
 

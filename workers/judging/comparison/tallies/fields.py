@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
+from workers.judging.comparison.agreeing import agrees_if
 from workers.judging.comparison.document import Estimate, ReportField
 from workers.judging.comparison.leaves import Leaf, LeafKind, label_text
 from workers.judging.comparison.pairs import ComparisonOptions
@@ -68,6 +69,7 @@ class FieldTally:
             kind=kind,
             rows=agreement.rows,
             agreement=Estimate(**agreement.interval().document()),
+            agrees_if=agrees_if(kind, options),
             labels=self._labels.report() if kind is LeafKind.LABEL else None,
             numbers=self._numbers.report(sampled) if kind in NUMERIC else None,
             probabilities=self._probabilities.report(options.threshold) if is_probability else None,

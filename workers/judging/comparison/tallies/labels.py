@@ -59,7 +59,15 @@ class LabelTally:
         tally._overflowed = state["overflowed"]
         return tally
 
+    def merge(self, other: LabelTally) -> None:
+        """Add the rows of another tally."""
+        self._overflowed = self._overflowed or other._overflowed
+        for (stable, candidate), rows in other._pairs.items():
+            self._pairs[self._class(stable), self._class(candidate)] += rows
+
     def _class(self, label: str) -> str:
+        if label == OTHER and self._overflowed:
+            return OTHER
         label = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
         if label in self._classes:
             return label

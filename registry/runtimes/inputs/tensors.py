@@ -1,4 +1,4 @@
-"""Converts JSON rows to the inputs of an ONNX model, with the model's element types and shapes."""
+"""Converts JSON rows to the tensors that a model declares: with its element types, its shapes and its batch."""
 
 from __future__ import annotations
 
@@ -8,29 +8,25 @@ from typing import Any
 
 from registry.errors import InputUnsuitable, ModelLoadFailed
 from registry.runtimes.inputs.arrays import array_of, shape_of
+from registry.runtimes.protocol import Described
 from registry.signatures.input_checks import Dtype, Shape
+from registry.signatures.layout import InputLayout
 from registry.signatures.number_types import Storage
-from registry.signatures.signature import Signature
 
 Row = Any
-#: Element types of onnxruntime, and their dtypes in numpy.
-_ARRAY_DTYPES: Mapping[str, str] = {
-    "tensor(float16)": "float16",
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(int8)": "int8",
-    "tensor(int16)": "int16",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(uint8)": "uint8",
-    "tensor(uint16)": "uint16",
-    "tensor(uint32)": "uint32",
-    "tensor(uint64)": "uint64",
-    "tensor(bool)": "bool",
-    "tensor(string)": "object",
-}
 #: The default storages of a signature.
 _64_BITS = frozenset({Storage.INT64, Storage.FLOAT64})
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An input as the model declares it."""
+
+    name: str
+    #: Its dtype in numpy.
+    dtype: str
+    #: Its lengths with the batch; anything but a positive number is any length. Empty: of any rank.
+    shape: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class Input:
         """Return the array of rows, or of one row without a batch. Raises InputUnsuitable."""
         values, label = [self.part.of(row) for row in rows], f"the input {self.name!r}"
         if self.dtype == "object" and any(each is None for each in _flattened(values)):
-            raise InputUnsuitable(f"{label} must be texts, not null: ONNX has no missing texts.")
+            raise InputUnsuitable(f"{label} must be texts, not null: the model has no missing texts.")
         array = array_of(values, self.dtype, label, exact=self.part.is_exact)
         if not self.is_batched:
             return array[0]
@@ -71,9 +67,8 @@ class Part:
 class Feed:
     """The inputs of a model, built from rows."""
 
-    def __init__(self, declared: Sequence[Any], signature: Signature) -> None:
-        """Take onnxruntime's inputs. Raises ModelLoadFailed if the signature doesn't match them."""
-        _check_kinds(declared)
+    def __init__(self, declared: Sequence[Declared], signature: InputLayout) -> None:
+        """Take the model's inputs. Raises ModelLoadFailed if the signature doesn't match them."""
         parts = _parts({each.name: each.shape for each in declared}, signature)
         self._inputs = [_input(each, parts[each.name]) for each in declared]
         #: Whether outputs have one value for each row; otherwise they belong to a single row.
@@ -91,23 +86,22 @@ class Feed:
         return tuple([shape_of(each.part.of(row)) for each in self._inputs])
 
 
-def with_storages(declared: Sequence[Any], signature: Signature) -> Signature:
+def with_storages(declared: Sequence[Declared], signature: Described) -> Described:
     """Return the signature with the storages of the model's inputs, so that jobs are checked against their bounds.
 
     Integers of the example are integers if the model takes only integers.
     """
     document = signature.document()
-    kinds = {each.name: each.type for each in declared}
+    dtypes = {each.name: each.dtype for each in declared}
+    only = next(iter(dtypes.values()))
     if signature.fields is None:
-        return Signature.parse(_with_storage(document, next(iter(kinds.values()))))
-    only = next(iter(kinds.values()))
+        return type(signature).parse(_with_storage(document, only))
     fields = document["fields"]
-    document["fields"] = {name: _with_storage(place, kinds.get(name, only)) for name, place in fields.items()}
-    return Signature.parse(document)
+    document["fields"] = {name: _with_storage(place, dtypes.get(name, only)) for name, place in fields.items()}
+    return type(signature).parse(document)
 
 
-def _with_storage(place: dict[str, Any], kind: str) -> dict[str, Any]:
-    dtype = _ARRAY_DTYPES[kind]
+def _with_storage(place: dict[str, Any], dtype: str) -> dict[str, Any]:
     if dtype not in list(Storage) or "storage" in place:
         return place
     storage = Storage(dtype)
@@ -125,13 +119,7 @@ def _with_storage(place: dict[str, Any], kind: str) -> dict[str, Any]:
     return {**kept, "dtype": Dtype.FLOAT if is_float else Dtype.INT, **stored}
 
 
-def _check_kinds(declared: Sequence[Any]) -> None:
-    strange = sorted({each.type for each in declared if each.type not in _ARRAY_DTYPES})
-    if strange:
-        raise ModelLoadFailed(f"The model takes {', '.join(strange)}, which can't be converted from JSON.")
-
-
-def _parts(shapes: Mapping[str, Sequence[Any]], signature: Signature) -> dict[str, Part]:
+def _parts(shapes: Mapping[str, Sequence[Any]], signature: InputLayout) -> dict[str, Part]:
     """Return the part for each input: its own field, or the whole row for a single input."""
     fields = signature.fields
     if fields is not None and set(shapes) == set(fields):
@@ -145,7 +133,7 @@ def _parts(shapes: Mapping[str, Sequence[Any]], signature: Signature) -> dict[st
         return {name: Part(lambda row: row, signature.shape, signature.dtype is Dtype.INT)}
     first, *others = fields.values()
     is_exact = all(each.dtype is Dtype.INT for each in fields.values())
-    if not others and len(declared) == len(first.shape) + 1:
+    if not others and len(declared) in {0, len(first.shape) + 1}:
         return {name: Part(_field(next(iter(fields))), first.shape, is_exact)}
     names = list(fields)
     return {name: Part(lambda row: [row.get(each) for each in names], (len(names), *first.shape), is_exact)}
@@ -155,25 +143,23 @@ def _field(name: str) -> Callable[[Row], Any]:
     return lambda row: row.get(name)
 
 
-def _input(declared: Any, part: Part) -> Input:
+def _input(declared: Declared, part: Part) -> Input:
     dims = [each if isinstance(each, int) and each > 0 else None for each in declared.shape]
     wanted = part.shape
-    # Neither single values nor inputs of any rank declare dimensions; onnxruntime makes no difference.
+    # Neither single values nor inputs of any rank declare dimensions; libraries make no difference.
     is_column = wanted == () and len(dims) in {0, 2}
     if is_column:
         wanted = (1,)
     is_batched = not dims or len(dims) == len(wanted) + 1
     rest = dims[1:] if is_batched else dims
-    fits = len(rest) == len(wanted) and all(
-        None in pair or len(set(pair)) == 1 for pair in zip(rest, wanted, strict=False)
-    )
+    fits = len(rest) == len(wanted) and all(None in pair or len(set(pair)) == 1 for pair in zip(rest, wanted))
     if dims and not fits:
         raise ModelLoadFailed(
             f"The model takes {declared.name!r} in the shape {_shape_text(declared.shape)}; an input of the signature "
             f"has there the shape {_shape_text(part.shape)}, without the batch."
         )
     batch_size = dims[0] if dims and is_batched else None
-    return Input(declared.name, _ARRAY_DTYPES[declared.type], part, is_batched, batch_size, is_column)
+    return Input(declared.name, declared.dtype, part, is_batched, batch_size, is_column)
 
 
 def _shape_text(shape: Sequence[Any]) -> str:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from registry.errors import ModelLoadFailed
 from registry.runtimes.inputs.categoricals import check_categories
 from registry.runtimes.inputs.labels import LabelledScores
 from registry.runtimes.inputs.rows import estimator_rows, predict_alike
-from registry.runtimes.options import Options
+from registry.runtimes.options import Options, one_of, option
 from registry.runtimes.outputs import rows_to_json
-from registry.signatures.signature import Signature
+from registry.signatures.layout import InputLayout
 
 #: Modules that most estimators import, which takes seconds.
 ESTIMATOR_MODULES = ("joblib", "cloudpickle", "numpy", "sklearn.pipeline", "sklearn.linear_model", "sklearn.ensemble")
 
 
+@dataclass(frozen=True)
 class EstimatorOptions(Options):
     """The method to call."""
 
-    method: Literal["predict", "predict_proba", "decision_function"] = "predict"
+    method: str = option(one_of("predict", "predict_proba", "decision_function"), "predict")
     #: The value of a missing text or boolean; a missing number is always NaN.
-    missing: Literal["nan", "none"] = "nan"
+    missing: str = option(one_of("nan", "none"), "nan")
 
 
 class EstimatorModel:
     """A loaded, fitted estimator or pipeline."""
 
-    def __init__(self, estimator: Any, options: EstimatorOptions, signature: Signature) -> None:
+    def __init__(self, estimator: Any, options: EstimatorOptions, signature: InputLayout) -> None:
         """Take a loaded object.
 
         Raises:

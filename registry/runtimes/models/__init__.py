@@ -1,0 +1,1 @@
+"""Loaded models that answer rows: what runtimes of one family share."""

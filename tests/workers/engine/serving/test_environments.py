@@ -1,0 +1,145 @@
+"""Hosts of a version with an environment: they start in it once it is built, and what serves serves on until then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from registry.deployments import DesiredDeployment
+from registry.errors import EnvironmentBuildFailed
+from tests.support.waiting import until, until_done
+from tests.workers.conftest import WithRedis
+from tests.workers.engine.fakes import FakeLauncher, with_fake_hosts
+from tests.workers.stand_ins import context, deployment
+from workers.engine.serving import host_pool
+from workers.engine.serving.endpoint import Endpoint
+from workers.measures.reports import HostsState
+
+SHA256 = "e" * 64
+
+
+class FakeHeldEnvironment:
+    python = "/environments/python"
+
+    def __init__(self) -> None:
+        self.is_released = False
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+class FakeEnvironments:
+    """Has an environment once a test sets `built`; before that, or where a test sets `error`, it has none."""
+
+    def __init__(self) -> None:
+        self.built = asyncio.Event()
+        self.error: Exception | None = None
+        self.held: list[FakeHeldEnvironment] = []
+
+    async def hold(self, sha256: str, report: Callable[[str], None]) -> FakeHeldEnvironment:
+        assert sha256 == SHA256
+        report("installing 6 packages")
+        await self.built.wait()
+        if self.error is not None:
+            raise self.error
+        self.held.append(FakeHeldEnvironment())
+        return self.held[-1]
+
+
+class Running:
+    """An endpoint that serves version 1 in the worker's own packages, and is to serve version 2 in an environment."""
+
+    def __init__(self, client: Redis) -> None:
+        self.launcher = FakeLauncher()
+        self.environments = FakeEnvironments()
+        self.context = with_fake_hosts(context(client), self.launcher)
+        self.context.environments = self.environments  # type: ignore[assignment]
+        self.endpoint = Endpoint(self.context, deployment())
+
+    def swap(self) -> DesiredDeployment:
+        wanted = replace(deployment(version="2", revision=2), environment_sha256=SHA256)
+        self.endpoint.apply(wanted)
+        return wanted
+
+    def states(self) -> dict[str, str]:
+        return {each["version"]: each["state"] for each in self.endpoint.report()["versions"]}
+
+
+@asynccontextmanager
+async def serving(client: Redis) -> AsyncIterator[Running]:
+    now = Running(client)
+    now.endpoint.apply(now.endpoint.desired)
+    await until(lambda: now.endpoint.serves)
+    try:
+        yield now
+    finally:
+        await until_done(now.endpoint.stop())
+        await until_done(now.context.settle())
+
+
+def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
+    async def served(client: Redis) -> None:
+        async with serving(client) as now:
+            await what(now)
+
+    with_redis(served)
+
+
+def test_while_it_is_built_the_version_before_serves_and_then_hosts_start_in_it(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def swap(now: Running) -> None:
+        now.swap()
+        await until(lambda: now.states() == {"1": HostsState.READY, "2": HostsState.BUILDING})
+        [_, report] = now.endpoint.report()["versions"]
+        assert report["building"] == "installing 6 packages"
+        assert len(now.launcher.hosts) == 1
+        now.environments.built.set()
+        await until(lambda: now.states() == {"2": HostsState.READY})
+        assert now.launcher.pythons == [None, FakeHeldEnvironment.python]
+        [held] = now.environments.held
+        assert not held.is_released
+        now.launcher.hosts[1].kill("a test")
+        await until(lambda: held.is_released)
+
+    serve(with_redis, swap)
+
+
+def test_a_build_that_fails_is_the_reason_and_leaves_the_version_before(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.02)
+
+    async def fail(now: Running) -> None:
+        now.environments.error = EnvironmentBuildFailed(SHA256, "No solution found")
+        now.environments.built.set()
+        now.swap()
+        await until(lambda: now.states() == {"1": HostsState.READY, "2": HostsState.FAILED})
+        now.environments.built.clear()
+        await until(lambda: "building" in now.endpoint.report()["versions"][1])  # it is tried again
+        [_, report] = now.endpoint.report()["versions"]
+        assert report["state"] is HostsState.FAILED
+        assert report["error"] == f"The environment {SHA256[:12]} can't be built here: No solution found"
+        assert now.endpoint.serves
+        assert not now.launcher.hosts[0].exited.done()
+
+    serve(with_redis, fail)
+
+
+def test_a_swap_back_while_it_is_built_gives_the_build_up(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def return_to_the_first(now: Running) -> None:
+        now.swap()
+        await until(lambda: HostsState.BUILDING in now.states().values())
+        now.endpoint.apply(deployment(revision=3))
+        await until(lambda: now.states() == {"1": HostsState.READY})
+        assert now.endpoint.report()["versions"][0]["revision"] == 3
+        assert len(now.launcher.hosts) == 1
+
+    serve(with_redis, return_to_the_first)
