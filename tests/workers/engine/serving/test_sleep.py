@@ -253,7 +253,7 @@ def test_an_idle_endpoint_sleeps_when_another_needs_its_memory(store: redis.Redi
         now.second.apply(now.second.desired)
         await until(lambda: now.second.serves)
         assert now.first.is_asleep
-        assert now.launcher.hosts[0].exited.done()
+        await until(now.launcher.hosts[0].exited.done)
         now.first.receive([queued_job("a")])
         await until(lambda: now.first.serves and not now.first.busy)
         assert now.second.is_asleep
