@@ -13,8 +13,8 @@ from tests.api.conftest import Client
 from tests.api.described_client import Answer
 from tests.api.models.test_mlflow import OLD
 from tests.api.models.test_mlflow import post as post_folder
+from tests.support.environments.wheels import make_wheel
 from tests.support.service.environment import forget_cached_settings
-from tests.support.wheels import make_wheel
 
 WANTED = {"requirements": ["greeting"]}
 

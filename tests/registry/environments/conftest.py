@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.settings import RegistrySettings
-from tests.support.wheels import make_wheel
+from tests.support.environments.wheels import make_wheel
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,9 @@ from registry.environments.environment import Environment
 from registry.environments.locking import locked
 from registry.errors import EnvironmentBuildFailed, EnvironmentsOff
 from registry.settings import RegistrySettings
+from tests.support.environments.wheels import make_wheel
 from tests.support.service.environment import REPOSITORY
 from tests.support.waiting import eventually
-from tests.support.wheels import make_wheel
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.service.conftest import StartWorker
-from tests.support import interpreters
 from tests.support.calls import expect, predictions
+from tests.support.environments import interpreters
+from tests.support.environments.wheels import make_wheel
 from tests.support.models import Echo
 from tests.support.service.stack import Stack
-from tests.support.wheels import make_wheel
 
 #: A pickle that names `greet` of the package, which is not installed here, nor where the service runs.
 GREET = b"\x80\x04c%s\ngreet\n."

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support import interpreters
+from tests.support.environments import interpreters
 from tests.workers.hosts.conftest import Hosts, Predicted
 from workers.errors import HostStartFailed
 from workers.hosts import frames

@@ -15,7 +15,7 @@ from registry.deployments import DesiredDeployment, Intent
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeHost
-from tests.workers.engine.serving.test_sleep import Running, wanted
+from tests.workers.engine.serving.asleep.test_sleep import Running, wanted
 from tests.workers.stand_ins import queued_job
 from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
 from workers.errors import JobNotFound

@@ -17,7 +17,7 @@ from registry.deployments import DesiredDeployment
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
-from tests.workers.engine.serving.test_candidates import with_candidate
+from tests.workers.engine.serving.trials.test_candidates import with_candidate
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
 from workers.engine.scaling.scaler import Scaler
