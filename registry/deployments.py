@@ -26,8 +26,8 @@ from registry.errors import (
 )
 from registry.history import Action, State
 from registry.intent import Intent
-from registry.runtimes import libraries
-from registry.serving_settings import ServingSettings
+from registry.runtimes.models import libraries
+from registry.serving.settings import ServingSettings
 from registry.signatures.signature import Signature
 from registry.trials import candidates, trials
 from registry.trials.candidates import Candidate

@@ -19,7 +19,7 @@ from registry import names
 from registry.database.tables import DeploymentChangeRow, DeploymentRow
 from registry.errors import DeploymentNotFound, RevisionNotFound
 from registry.intent import Intent
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 
 #: The number of revisions of an endpoint whose changes are kept.
 KEPT_REVISIONS = 100

@@ -13,7 +13,7 @@ from registry.database.json_documents import checked_metadata
 from registry.environments import locking
 from registry.errors import ModelLoadFailed, OutputInvalid, RegistryError, SignatureInvalid
 from registry.hosting.trials import default_trials
-from registry.runtimes import libraries
+from registry.runtimes.models import libraries
 from registry.runtimes.outputs import to_json
 from registry.signatures import data_frames
 from registry.signatures.signature import Signature

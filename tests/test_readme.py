@@ -19,7 +19,7 @@ from api.cli.command import queuecast
 from api.cli.settings import CliSettings
 from api.client.transport.settings import ClientSettings
 from api.settings import ApiSettings
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from registry.settings import RegistrySettings
 from tests.support.documentation import DOCS, README, pages, text_of
 from tests.support.service.environment import REPOSITORY

@@ -17,7 +17,7 @@ from api.process.services import Services
 from registry.catalog import aliases, tags
 from registry.errors import AliasNotFound
 from registry.judging import following
-from registry.rollout_plan import FollowedRollout
+from registry.serving.rollout_plan import FollowedRollout
 
 View = dict[str, Any]
 

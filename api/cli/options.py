@@ -19,7 +19,7 @@ from api.cli.output import Output
 from api.cli.settings import load
 from api.errors import JsonInvalid
 from api.strict_json import json_text
-from registry.serving_settings import hosts_range
+from registry.serving.settings import hosts_range
 
 Command = Callable[..., None]
 #: Rows of a CSV file that show its types and which columns have missing values.

@@ -29,7 +29,7 @@ from api.predictions import callbacks
 from api.predictions.schemas import Prediction
 from api.strict_json import json_text
 from registry.errors import InputInvalid
-from registry.serving_settings import ServingSettings, hosts_range
+from registry.serving.settings import ServingSettings, hosts_range
 from workers.errors import InputNotKept, JobArgumentsWrong
 
 Made = TypeVar("Made")

@@ -14,7 +14,7 @@ from api.deployments.schemas import Configure
 from api.errors import RequestInvalid
 from api.http.reading import validated
 from api.process.services import Services
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from workers.jobs.endings.outbox import without_secrets
 
 View = dict[str, Any]

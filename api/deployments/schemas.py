@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from api.http.schema import NULL, TEXT, Answer, EndpointName, Name, RequestSchema, Revision, VersionName
 from registry.history import KEPT_REVISIONS
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 
 _UNITS_S = {"m": 60, "h": 3_600}
 #: From 1m to 24h, which is 1440m.

@@ -18,7 +18,7 @@ from api.http.reading import validated
 from api.journal.schemas import FeedbackOfJob, NewFeedback
 from api.process.services import Services
 from registry import history
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from workers.errors import JobNotFound
 from workers.journal import feedback, searching
 from workers.journal.feedback_rows import Feedback

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from api.http.schema import Answer, RequestSchema, VersionName
 from api.journal.schemas import Moment
-from registry.rollout_plan import RolloutSettings
+from registry.serving.rollout_plan import RolloutSettings
 
 
 class ShadowStart(RequestSchema):

@@ -22,7 +22,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from registry.serving_settings import LARGEST_BATCH, ServingSettings
+from registry.serving.settings import LARGEST_BATCH, ServingSettings
 from workers.engine.batching.batch_size import BatchSize
 
 TARGET_MS = 100.0

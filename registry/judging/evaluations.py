@@ -41,7 +41,7 @@ from registry.errors import (
     EvaluationUnfinished,
 )
 from registry.intent import Intent
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from registry.signatures.signature import Signature
 from registry.trials import trials
 from registry.trials.trials import OPEN_EVALUATIONS, EvaluationState

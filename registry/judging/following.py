@@ -16,7 +16,7 @@ from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentChanged
 from registry.intent import Intent
 from registry.judging import rollouts, shadows
-from registry.rollout_plan import FollowedRollout
+from registry.serving.rollout_plan import FollowedRollout
 from registry.trials import trials
 
 #: Undeployed endpoints serve no version.

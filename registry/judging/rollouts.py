@@ -22,7 +22,7 @@ from registry import deployments, names, versions
 from registry.database.tables import EvaluationRow, RolloutEventRow, RolloutRow
 from registry.errors import RolloutNotFound, RolloutRefused, TrialRefused
 from registry.history import Action
-from registry.rollout_plan import Plan, Rules
+from registry.serving.rollout_plan import Plan, Rules
 from registry.trials import candidates, trials
 from registry.trials.candidates import Placement
 from registry.trials.trials import ACTIVE_ROLLOUTS, RolloutState

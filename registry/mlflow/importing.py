@@ -23,7 +23,7 @@ from registry.environments.environment import Environment
 from registry.errors import MlflowFolderInvalid, RuntimeOptionsInvalid
 from registry.mlflow import signatures
 from registry.mlflow.folder import MlflowFolder
-from registry.runtimes import libraries
+from registry.runtimes.models import libraries
 from registry.versions import ModelVersion
 
 #: Files that MLflow writes beside a model's own files.

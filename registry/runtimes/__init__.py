@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import ModelLoadFailed, RegistryError, RuntimeUnknown
-from registry.runtimes import libraries
 from registry.runtimes.failures import exceptions
+from registry.runtimes.models import libraries
 from registry.runtimes.protocol import Described, Model, RefinesSignatures, Runtime
 from registry.signatures.layout import InputLayout
 

@@ -20,7 +20,7 @@ from registry.errors import (
     SettingsInvalid,
     VersionNotFound,
 )
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from tests.registry.conftest import Registrar
 
 POLICIES = ["drain", "reject", "park"]

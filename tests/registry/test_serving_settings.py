@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from registry.errors import SettingsInvalid
-from registry.serving_settings import ServingSettings, hosts_range
+from registry.serving.settings import ServingSettings, hosts_range
 
 
 def test_defaults() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from registry.signatures.signature import Signature
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob

@@ -13,7 +13,7 @@ from typing import Any
 
 from registry import names
 from registry.deployments import DesiredDeployment, Intent
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from registry.signatures.signature import Signature
 from workers import keys
 from workers.deployments import status

@@ -10,7 +10,7 @@ from typing import Any
 
 from registry import runtimes
 from registry.deployments import DesiredDeployment, Intent
-from registry.runtimes import libraries
+from registry.runtimes.models import libraries
 from workers import keys
 from workers.broker import backlogs
 from workers.broker.backlogs import Backlog

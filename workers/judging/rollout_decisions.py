@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from registry.rollout_plan import Rules
+from registry.serving.rollout_plan import Rules
 from workers.judging import sequences
 from workers.judging.sequences import Interval
 from workers.measures import figures as minutes

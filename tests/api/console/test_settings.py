@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.console import settings
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from tests.api.conftest import Client, View
 from tests.api.console.pages import fields, page, problems, text_of
 from tests.api.described_client import Answer

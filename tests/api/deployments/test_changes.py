@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import StandInWorker
 from workers.measures.reports import HostsState

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.cli.remote.deployments.changes import described
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 from tests.cli.remote.test_deploy import view

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 

@@ -11,7 +11,7 @@ from registry.deployments import DesiredDeployment
 from registry.errors import DeploymentChanged
 from registry.judging import following, rollouts, shadows
 from registry.judging.following import Followed, Following
-from registry.rollout_plan import Plan
+from registry.serving.rollout_plan import Plan
 from tests.registry.conftest import Registrar
 
 

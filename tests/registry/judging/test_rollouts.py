@@ -25,7 +25,7 @@ from registry.errors import (
 from registry.judging import evaluations, rollouts, shadows
 from registry.judging.evaluations import Hold
 from registry.judging.rollouts import Rollout
-from registry.rollout_plan import Plan, Rules
+from registry.serving.rollout_plan import Plan, Rules
 from tests.registry.conftest import Registrar
 
 

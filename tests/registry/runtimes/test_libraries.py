@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry import runtimes
-from registry.runtimes import libraries
+from registry.runtimes.models import libraries
 
 MADE_WITH = {"python": "3.11.7", "scikit-learn": "1.5.2", "numpy": "2.4.1"}
 

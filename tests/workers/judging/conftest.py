@@ -22,7 +22,7 @@ from registry.database.tables import RolloutRow
 from registry.deployments import DesiredDeployment
 from registry.judging import rollouts
 from registry.judging.rollouts import Rollout
-from registry.rollout_plan import Plan, Rules
+from registry.serving.rollout_plan import Plan, Rules
 from tests.workers.stand_ins import version_report
 from workers import keys
 from workers.measures import figures as minutes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.rollout_plan import DEFAULT_STEPS, Rules
+from registry.serving.rollout_plan import DEFAULT_STEPS, Rules
 from workers.judging import rollout_decisions
 from workers.judging.rollout_decisions import PATIENCE, Action, Arm, Figures, Progress
 from workers.measures import figures as minutes

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from registry.database import Database
 from registry.database.tables import DeploymentRow, EvaluationRow, RolloutRow
 from registry.judging import rollouts, shadows
-from registry.rollout_plan import Plan
+from registry.serving.rollout_plan import Plan
 from tests.support.waiting import eventually
 from tests.workers.judging.conftest import QUICK, Workers, begin, deployed, look, pass_time, rollout_of
 from workers import keys

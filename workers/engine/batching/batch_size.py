@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from typing import NamedTuple
 
-from registry.serving_settings import DEFAULT_BATCH, LARGEST_BATCH, ServingSettings
+from registry.serving.settings import DEFAULT_BATCH, LARGEST_BATCH, ServingSettings
 from workers.engine.batching.latency_model import LatencyModel
 
 #: The share of batches whose prediction must be within the budget.

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.priority_queue import PriorityQueue
 from workers.engine.intake.messages import QueuedJob

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from registry.serving_settings import EventsSetting
+from registry.serving.settings import EventsSetting
 from workers.errors import JobArgumentsWrong
 from workers.jobs import transitions
 from workers.jobs.job import Failure, is_sticky_key

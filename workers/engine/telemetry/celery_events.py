@@ -15,7 +15,7 @@ from zlib import crc32
 from celery.utils.time import utcoffset
 from celery.worker import state
 
-from registry.serving_settings import EventsSetting
+from registry.serving.settings import EventsSetting
 from workers.engine.intake.messages import QueuedJob
 from workers.errors import WorkerError
 from workers.platform.texts import short_text

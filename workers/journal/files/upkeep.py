@@ -15,7 +15,7 @@ from itertools import groupby
 from registry import deployments
 from registry.artifacts.named_files import PARTIAL
 from registry.database import default_database
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from workers.journal import stream
 from workers.journal.files import dataset
 from workers.journal.files.dataset import JournalFile

@@ -11,7 +11,7 @@ from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, Hosts, calls_service, waits
 from api.cli.output import Output, local_time
 from api.cli.remote.deployments import waiting
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 
 _TIMEOUT_S = 120.0
 _SETTINGS = f"Serving settings: {', '.join(ServingSettings.model_fields)}."

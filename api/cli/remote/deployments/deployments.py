@@ -10,7 +10,7 @@ from api.cli.client import Client, Document, path_of
 from api.cli.options import Assignment, Hosts, calls_service, waits
 from api.cli.output import Output, local_time, to_json
 from api.cli.remote.deployments import changes, waiting
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 
 _DEPLOY_TIMEOUT_S = 120.0
 _UNDEPLOY_TIMEOUT_S = 120.0

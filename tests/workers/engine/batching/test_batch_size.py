@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.serving_settings import LARGEST_BATCH, ServingSettings
+from registry.serving.settings import LARGEST_BATCH, ServingSettings
 from workers.engine.batching.batch_size import BatchSize
 
 Model = Callable[[int], float]

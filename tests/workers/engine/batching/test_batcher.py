@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from tests.support.waiting import until, until_done
 from tests.workers.stand_ins import queued_job
 from workers.engine.batching.batch_size import BatchSize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.serving_settings import ServingSettings
+from registry.serving.settings import ServingSettings
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.serving.pace import PaceMeter
 from workers.measures.reports import PaceReport

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery.worker import state
 
-from registry.serving_settings import EventsSetting
+from registry.serving.settings import EventsSetting
 from tests.workers.stand_ins import RecordingDispatcher, queued_job
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.telemetry import celery_events as events_module

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from registry.errors import SettingsInvalid
-from registry.rollout_plan import FollowedRollout
+from registry.serving.rollout_plan import FollowedRollout
 
 EventsSetting = Literal["full", "sampled", "off"]
 
