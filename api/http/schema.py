@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Hashable
+from functools import cache
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from registry import names
 
@@ -39,6 +42,20 @@ class RequestSchema(BaseModel):
     """What a request may contain: these fields and no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_boolean_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, which pydantic takes for 1 and 0."""
+        if isinstance(value, bool) and _is_number(cls.model_fields[str(info.field_name)].annotation):
+            raise PydanticCustomError("number_type", "Input should be a number")
+        return value
+
+
+@cache
+def _is_number(annotation: Hashable) -> bool:
+    kinds = {annotation, *get_args(annotation)}
+    return not kinds.isdisjoint({int, float}) and bool not in kinds
 
 
 class NoQuery(RequestSchema):

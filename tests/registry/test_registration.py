@@ -122,7 +122,12 @@ def test_only_what_is_derived_of_scikit_learn_is_an_estimator() -> None:
         (toys.double, {"input_example": None}, SignatureInvalid, "Pass a signature"),
         (toys.double, {"input_example": math.nan}, SignatureInvalid, "NaN"),
         (toys.double, {"input_example": object()}, SignatureInvalid, "a object"),
-        (toys.double, {"runtime": "fortran"}, RuntimeUnknown, "there are mlflow, onnx, python, sklearn, skops"),
+        (
+            toys.double,
+            {"runtime": "fortran"},
+            RuntimeUnknown,
+            "there are catboost, lightgbm, mlflow, onnx, python, sklearn, skops, torch, xgboost",
+        ),
         (toys.double, {"runtime_options": {"speed": 1}}, RuntimeOptionsInvalid, "runtime_options.speed"),
         (toys.double, {"metadata": {"a": {1, 2}}}, MetadataInvalid, "JSON object"),
         (toys.Unpicklable(), {}, ModelLoadFailed, "can't be serialized: TypeError: holds a socket"),

@@ -105,3 +105,17 @@ def test_a_body_that_is_shorter_than_it_says_is_refused(client: Client, adding: 
     environ: dict[str, Any] = {"wsgi.input_terminated": True, "CONTENT_LENGTH": str(len(BODY) + 5)}
     answer = client.post("/predict/adding", input_stream=io.BytesIO(BODY), environ_overrides=environ)
     assert (answer.status_code, answer.json["code"]) == (400, "request_malformed")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/jobs/cancel", {"endpoint_name": "adding", "cursor": False}),
+        ("/jobs/cancel", {"endpoint_name": "adding", "older_than_s": True}),
+        ("/predict/adding", {"input": [1, 2], "expires_in_s": True}),
+    ],
+)
+def test_a_boolean_is_no_number(client: Client, adding: View, path: str, body: dict[str, Any]) -> None:
+    answer = client.post(path, json=body)
+    assert (answer.status_code, answer.json["code"]) == (422, "request_invalid")
+    assert "input should be a number" in answer.json["detail"]

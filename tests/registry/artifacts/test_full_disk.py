@@ -87,7 +87,8 @@ def test_a_full_registry_has_an_error_of_its_own_that_says_what_to_do(
 ) -> None:
     @event.listens_for(sqlite_database.engine, "connect")
     def _(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA max_page_count = 60")
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 40}")
 
     error = fill(sqlite_database, store)
     assert (error.code, status_of(error)) == ("registry_full", 507)
