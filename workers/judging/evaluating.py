@@ -208,18 +208,24 @@ class _Run:
         """Choose the jobs in a thread of their own, while this one keeps the evaluation: the journal may be long."""
         found: list[int] = []
         errors: list[Exception] = []
+        outdated = threading.Event()
 
         def choose() -> None:
             try:
-                found.append(sample.choose(self._evaluation))
+                found.append(sample.choose(self._evaluation, outdated))
             except Exception as error:  # noqa: BLE001 - it is raised in the other thread
                 errors.append(error)
 
         thread = threading.Thread(target=choose, name="choosing jobs", daemon=True)
         thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_INTERVAL_S)
-            self._keep()
+        try:
+            while thread.is_alive():
+                thread.join(_POLL_INTERVAL_S)
+                self._keep()
+        finally:
+            # If it wrote later, the sample of the next try would have jobs that were forgotten since.
+            outdated.set()
+            thread.join()
         if errors:
             raise errors[0]
         return found[0]

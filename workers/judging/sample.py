@@ -11,10 +11,11 @@ from __future__ import annotations
 import gzip
 import heapq
 import io
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 from registry import settings
@@ -82,15 +83,19 @@ class SampledJob:
 _FORGOTTEN = SampledJob("", [], many=False)
 
 
-def choose(evaluation: Evaluation) -> int:
+def choose(evaluation: Evaluation, outdated: threading.Event | None = None) -> int:
     """Write the sample of an evaluation from the journal; return how many jobs it has.
+
+    Once `outdated` is set, no sample is written, and the answer is 0.
 
     Raises:
         redis.RedisError: Redis can't be reached.
         ArtifactStoreUnavailable: the artifact store can't be reached or written.
     """
-    found = _chosen(evaluation, _candidates(evaluation))
-    return write(evaluation.evaluation_id, found)
+    outdated = outdated or threading.Event()
+    candidates = takewhile(lambda _: not outdated.is_set(), _candidates(evaluation))
+    found = list(_chosen(evaluation, candidates))
+    return 0 if outdated.is_set() else write(evaluation.evaluation_id, found)
 
 
 def has_jobs(endpoint_name: str, model_name: str, version: str, *, since: float, until: float) -> bool:

@@ -39,7 +39,7 @@ def now(database: Database) -> Evaluation:
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def failing(_: Any) -> int:
+    def failing(*_: Any) -> int:
         raise error
 
     monkeypatch.setattr(sample, "choose", failing)
