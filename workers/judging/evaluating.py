@@ -119,15 +119,24 @@ def _try_again_later(mine: Hold, error: Exception) -> None:
         tries = int(found.progress.get("tries", 0)) + 1
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries - 1, 10))
         is_over = found.is_open and tries >= MOST_TRIES
+        shown = _shown(error)
         if not is_over:
             # What is left of an ended one must be removed some day: its sample has inputs.
-            evaluations.put_off(session, mine, pause_s, {**found.progress, "tries": tries, "last_error": str(error)})
+            evaluations.put_off(session, mine, pause_s, {**found.progress, "tries": tries, "last_error": shown})
             session.commit()
     if is_over:
         _log.error("evaluation %s fails after %d tries: %s", mine.evaluation_id, tries, error)
-        _fail(mine, f"It was tried {tries} times; the last error: {error}")
+        _fail(mine, f"It was tried {tries} times; the last error: {shown}")
     else:
         _log.warning("evaluation %s goes on in %.0f s (%d tries): %s", mine.evaluation_id, pause_s, tries, error)
+
+
+def _shown(error: Exception) -> str:
+    """Return what clients and webhooks get of an error; the text of an OSError may name folders of the machine."""
+    if isinstance(error, OSError):
+        reason = f": {error.strerror}" if error.strerror else ""
+        return f"Files of the evaluation can't be read or written{reason}. See the log of the background process."
+    return str(error)
 
 
 def _fail(mine: Hold, error: str) -> None:

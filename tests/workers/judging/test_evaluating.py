@@ -78,6 +78,29 @@ def test_an_error_of_the_store_puts_it_off_for_longer_each_time_and_fails_it_at_
 
 
 @pytest.mark.parametrize(
+    ("error", "reason"),
+    [(PermissionError(13, "Permission denied", "/srv/x"), ": Permission denied"), (OSError("/srv"), "")],
+)
+def test_an_error_of_the_operating_system_is_shown_without_paths_which_the_log_has(
+    database: Database,
+    evaluator: Evaluator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: OSError,
+    reason: str,
+) -> None:
+    fail_with(monkeypatch, error)
+    monkeypatch.setattr(evaluating, "MOST_TRIES", 2)
+    shown = f"Files of the evaluation can't be read or written{reason}. See the log of the background process."
+    assert evaluator.work(threading.Event())
+    assert now(database).progress["last_error"] == shown
+    become_due(database)
+    assert evaluator.work(threading.Event())
+    assert now(database).error == f"It was tried 2 times; the last error: {shown}"
+    assert "/srv" in caplog.text
+
+
+@pytest.mark.parametrize(
     "error", [redis.ConnectionError("away"), QueueUnavailable("away"), RegistryUnavailable("away")]
 )
 def test_while_redis_or_the_registry_is_away_no_try_is_counted(
