@@ -193,7 +193,9 @@ def _translated_errors(sha256: str) -> Iterator[None]:
     except UvFailed as error:
         raise EnvironmentBuildFailed(sha256, str(error)) from error
     except OSError as error:
-        raise EnvironmentBuildFailed(sha256, f"{error.strerror or error}.") from error
+        # The whole text of an error may name folders of the machine.
+        reason = error.strerror or "its files can't be read or written"
+        raise EnvironmentBuildFailed(sha256, f"{reason}.") from error
 
 
 def _size_bytes(folder: Path) -> int:
