@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +21,9 @@ from registry.trials.trials import EvaluationState
 from tests.workers.judging.conftest import look
 from workers.errors import QueueUnavailable
 from workers.judging import evaluating, sample
+from workers.judging.comparison.pairs import Answer
 from workers.judging.evaluating import MOST_TRIES, Evaluator
+from workers.judging.sample import SampledJob
 
 
 @pytest.fixture
@@ -130,3 +134,13 @@ def test_a_sample_that_can_not_be_removed_is_tried_again_later_without_an_end(
     assert (now(database).state, now(database).cleared_at) == (EvaluationState.CANCELLED, None)
     assert evaluator.work(threading.Event())
     assert now(database).cleared_at is not None
+
+
+def test_a_line_of_a_sample_has_only_what_is_known_and_members_of_a_newer_release_are_ignored() -> None:
+    row = SampledJob("1", [[1.0]], False, Answer("1", ["cat"]), ["dog"])
+    line = json.loads(row.encoded())
+    assert line.keys() == {"job_id", "inputs", "many", "stable", "truths", "weight"}, "earlier processes read these"
+    newer = {**line, "later": 1, "stable": {**line["stable"], "later": 1}}
+    assert SampledJob.decoded(json.dumps(newer).encode()) == row
+    job = replace(row, stable=None, owner="shop", finished_at=7.0)
+    assert SampledJob.decoded(job.encoded()) == job
