@@ -504,9 +504,13 @@ def _named_version(  # noqa: PLR0913 - what a deploy may name
 
 
 def _version_of(session: Session, row: DeploymentRow) -> str:
-    """Return the version of an endpoint, or that of the alias that it follows if its moves are swaps."""
-    if row.followed_alias is None or row.settings.get("rollout") is not None:
-        return row.version  # with a rollout, the alias may name a version that is on trial, or that has failed
+    """Return the version of an endpoint, or that of the alias that it follows if that may have moved meanwhile.
+
+    Moves reach an endpoint that is served or parked at once. If it still has another version than the alias, that one
+    is on trial, or its rollout was aborted, also if the setting is gone since.
+    """
+    if row.followed_alias is None or row.intent not in _UNDEPLOYED or row.settings.get("rollout") is not None:
+        return row.version
     try:
         return aliases.find(session, row.model_name, row.followed_alias).version
     except AliasNotFound:

@@ -74,7 +74,7 @@ class EnvironmentCache:
 
     def _held(self, sha256: str) -> HeldEnvironment | None:
         folder = self._folder / sha256
-        if not (folder / _FACTS).is_file():
+        if _recorded_size_bytes(folder) is None:
             return None
         locked = (self._folder / f"{sha256}{_IN_USE}").open("ab")
         fcntl.flock(locked, fcntl.LOCK_SH)
@@ -130,6 +130,9 @@ class EnvironmentCache:
 
     def _build(self, environment: Environment, report: ReportProgress) -> None:
         assert self._uv is not None  # noqa: S101 - `hold` has made it
+        final = self._folder / environment.sha256
+        if final.exists() and not self._delete_unless_used(final):
+            raise UvFailed("its folder is damaged, and another process uses it")
         place = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
         try:
             # On this file system, so that uv links files from its cache, which goes with the build.
@@ -150,15 +153,16 @@ class EnvironmentCache:
             size_bytes = _size_bytes(folder)
             self._make_room(size_bytes)
             facts = {"size_bytes": size_bytes, "python": environment.python, "packages": environment.packages}
-            (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-            final = self._folder / environment.sha256
-            shutil.rmtree(final, ignore_errors=True)
+            _write_to_disk(folder / _FACTS, json.dumps(facts))
             folder.rename(final)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
     def _make_room(self, size_bytes: int) -> None:
-        """Delete unused environments until the rest fits beside a new one."""
+        """Delete unused environments until the rest fits beside a new one, and those whose facts are damaged."""
+        for folder in self._folders():
+            if _recorded_size_bytes(folder) is None:
+                self._delete_unless_used(folder)
         found = sorted(self._built())
         too_many_bytes = sum(size for _, size, _ in found) + size_bytes - self._settings.environment_cache_max_bytes
         for _, size, folder in found:
@@ -167,12 +171,13 @@ class EnvironmentCache:
             if self._delete_unless_used(folder):
                 too_many_bytes -= size
 
+    def _folders(self) -> list[Path]:
+        return [each for each in self._folder.iterdir() if _SHA256.fullmatch(each.name) and each.is_dir()]
+
     def _built(self) -> Iterator[tuple[float, int, Path]]:
-        for folder in self._folder.iterdir():
-            facts = folder / _FACTS
-            if _SHA256.fullmatch(folder.name) and facts.is_file():
-                size_bytes = int(json.loads(facts.read_text(encoding="utf-8"))["size_bytes"])
-                yield facts.stat().st_mtime, size_bytes, folder
+        for folder in self._folders():
+            if (size_bytes := _recorded_size_bytes(folder)) is not None:
+                yield (folder / _FACTS).stat().st_mtime, size_bytes, folder
 
     def _delete_unless_used(self, folder: Path) -> bool:
         with (self._folder / f"{folder.name}{_IN_USE}").open("ab") as file:
@@ -181,7 +186,7 @@ class EnvironmentCache:
             except BlockingIOError:
                 return False
             # First what makes it count: a process that is killed here leaves a folder that the next build replaces.
-            (folder / _FACTS).unlink()
+            (folder / _FACTS).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
         return True
 
@@ -193,7 +198,25 @@ def _translated_errors(sha256: str) -> Iterator[None]:
     except UvFailed as error:
         raise EnvironmentBuildFailed(sha256, str(error)) from error
     except OSError as error:
-        raise EnvironmentBuildFailed(sha256, f"{error.strerror or error}.") from error
+        # The whole text of an error may name folders of the machine.
+        reason = error.strerror or "its files can't be read or written"
+        raise EnvironmentBuildFailed(sha256, f"{reason}.") from error
+
+
+def _recorded_size_bytes(folder: Path) -> int | None:
+    """Return the size of an environment by its facts; None if it is unfinished: the facts are missing or damaged."""
+    try:
+        return int(json.loads((folder / _FACTS).read_text(encoding="utf-8"))["size_bytes"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_to_disk(path: Path, text: str) -> None:
+    """Write a file that is whole if it is there after a loss of power."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _size_bytes(folder: Path) -> int:

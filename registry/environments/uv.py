@@ -17,7 +17,8 @@ from registry.settings import RegistrySettings
 
 #: The variables that uv gets: no secrets of the service, but what it takes settings from, among them an index.
 _KEPT = re.compile(r"PATH|HOME|USER|LANG|LC_.*|TMPDIR|SSL_.*|UV_.*|NETRC|.*_proxy", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+#: What is before the last @ of a URL, since a password may have @ and /; and its query, which may be a token.
+_CREDENTIALS, _QUERY = re.compile(r"//\S*@"), re.compile(r"(?<=//)([^\s?]*)\?[^\s)'`\"]*")
 _SHOWN_LINES = 12
 _SHOWN_CHARACTERS = 2_000
 
@@ -110,7 +111,8 @@ def python_request(python: str) -> str:
 
 def last_lines(text: str) -> str:
     """Return the last lines of uv's errors, without credentials of an index."""
-    lines = [line.rstrip() for line in _CREDENTIALS.sub("//", text).splitlines() if line.strip()]
+    shown = _QUERY.sub(r"\1", _CREDENTIALS.sub("//", text))
+    lines = [line.rstrip() for line in shown.splitlines() if line.strip()]
     return "\n".join(lines[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
 
 
@@ -120,7 +122,7 @@ def _program() -> str:
 
         return uv.find_uv_bin()
     except (ImportError, OSError) as error:
-        raise UvFailed(f"uv is not installed: {error}") from error
+        raise UvFailed("uv is not installed") from error
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 
 from registry.database.tables import EvaluationRow, RolloutRow, ShadowRow
+from registry.trials.trials import OPEN_EVALUATIONS
 
 Source = type[EvaluationRow | RolloutRow | ShadowRow]
 _SOURCES: tuple[Source, ...] = (EvaluationRow, RolloutRow, ShadowRow)
@@ -25,6 +26,8 @@ class StoredComparison:
     comparison: dict[str, Any] | None
     #: Whether it is an evaluation that has not ended, or is not cleared: its sample may be there.
     may_have_sample: bool
+    #: Whether it is an evaluation that has not ended: a process may have jobs of it in memory.
+    is_open_evaluation: bool
 
 
 def names(session: Session, endpoint_name: str | None = None) -> list[tuple[Source, str]]:
@@ -50,8 +53,18 @@ def find(session: Session, source: Source, row_id: str) -> StoredComparison | No
     if row is None:
         return None
     if isinstance(row, EvaluationRow):
-        return StoredComparison(source, row_id, row.revision, row.report, row.comparison, row.cleared_at is None)
-    return StoredComparison(source, row_id, row.revision, None, row.comparison, may_have_sample=False)
+        return StoredComparison(
+            source,
+            row_id,
+            row.revision,
+            row.report,
+            row.comparison,
+            may_have_sample=row.cleared_at is None,
+            is_open_evaluation=row.state in OPEN_EVALUATIONS,
+        )
+    return StoredComparison(
+        source, row_id, row.revision, None, row.comparison, may_have_sample=False, is_open_evaluation=False
+    )
 
 
 def replace(

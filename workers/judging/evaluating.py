@@ -119,15 +119,24 @@ def _try_again_later(mine: Hold, error: Exception) -> None:
         tries = int(found.progress.get("tries", 0)) + 1
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries - 1, 10))
         is_over = found.is_open and tries >= MOST_TRIES
+        shown = _shown(error)
         if not is_over:
             # What is left of an ended one must be removed some day: its sample has inputs.
-            evaluations.put_off(session, mine, pause_s, {**found.progress, "tries": tries, "last_error": str(error)})
+            evaluations.put_off(session, mine, pause_s, {**found.progress, "tries": tries, "last_error": shown})
             session.commit()
     if is_over:
         _log.error("evaluation %s fails after %d tries: %s", mine.evaluation_id, tries, error)
-        _fail(mine, f"It was tried {tries} times; the last error: {error}")
+        _fail(mine, f"It was tried {tries} times; the last error: {shown}")
     else:
         _log.warning("evaluation %s goes on in %.0f s (%d tries): %s", mine.evaluation_id, pause_s, tries, error)
+
+
+def _shown(error: Exception) -> str:
+    """Return what clients and webhooks get of an error; the text of an OSError may name folders of the machine."""
+    if isinstance(error, OSError):
+        reason = f": {error.strerror}" if error.strerror else ""
+        return f"Files of the evaluation can't be read or written{reason}. See the log of the background process."
+    return str(error)
 
 
 def _fail(mine: Hold, error: str) -> None:
@@ -208,18 +217,24 @@ class _Run:
         """Choose the jobs in a thread of their own, while this one keeps the evaluation: the journal may be long."""
         found: list[int] = []
         errors: list[Exception] = []
+        outdated = threading.Event()
 
         def choose() -> None:
             try:
-                found.append(sample.choose(self._evaluation))
+                found.append(sample.choose(self._evaluation, outdated))
             except Exception as error:  # noqa: BLE001 - it is raised in the other thread
                 errors.append(error)
 
         thread = threading.Thread(target=choose, name="choosing jobs", daemon=True)
         thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_INTERVAL_S)
-            self._keep()
+        try:
+            while thread.is_alive():
+                thread.join(_POLL_INTERVAL_S)
+                self._keep()
+        finally:
+            # If it wrote later, the sample of the next try would have jobs that were forgotten since.
+            outdated.set()
+            thread.join()
         if errors:
             raise errors[0]
         return found[0]

@@ -46,16 +46,19 @@ def forget(database: Database, which: Which, found_ids: frozenset[str]) -> int:
 
 
 def _forget_in(database: Database, source: Source, row_id: str, jobs: ForgottenJobs) -> int:
+    in_sample = 0
     for _ in range(_TRIES):
         stored = _find(database, source, row_id)
         if stored is None:
-            return 0
+            return in_sample
         # The sample first: a process that reads the changed row reads the changed sample, too.
-        count = sample.forget(row_id, jobs) if stored.may_have_sample else 0
+        in_sample += sample.forget(row_id, jobs) if stored.may_have_sample else 0
         report, in_report = (None, 0) if stored.report is None else forgetting.from_report(stored.report, jobs)
         comparison, in_comparison = _from_comparison(stored, jobs)
-        count += in_report + in_comparison
-        if not count:
+        count = in_sample + in_report + in_comparison
+        # A process may have jobs of an open evaluation in memory alone: those that it chooses, or those of a sample
+        # that an earlier try has changed.
+        if not count and not stored.is_open_evaluation:
             return 0
         with database.session() as session:
             is_replaced = stored_comparisons.replace(session, stored, report, comparison)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import gzip
 import heapq
 import io
+import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 from registry import settings
@@ -63,8 +64,11 @@ class SampledJob:
         """Return the job as a line of JSON, without its end."""
         stable = None if self.stable is None else asdict(self.stable)
         document = {"job_id": self.job_id, "inputs": self.inputs, "many": self.many, "stable": stable}
-        document |= {"truths": self.truths, "weight": self.weight, "owner": self.owner}
-        return fast_json.dumps_celery({**document, "finished_at": self.finished_at})
+        document |= {"truths": self.truths, "weight": self.weight}
+        # Only if they are known: a process that doesn't know these members yet refuses lines that have them.
+        newer = {"owner": self.owner, "finished_at": self.finished_at}
+        document |= {name: value for name, value in newer.items() if value is not None}
+        return fast_json.dumps_celery(document)
 
     @property
     def is_forgotten(self) -> bool:
@@ -73,24 +77,30 @@ class SampledJob:
 
     @classmethod
     def decoded(cls, line: bytes) -> SampledJob:
-        """Return the job of a line."""
+        """Return the job of a line; ignore members of a newer release."""
         document = fast_json.loads(line)
-        stable = document.pop("stable")
-        return cls(**document, stable=None if stable is None else Answer(**stable))
+        names = {each.name for each in fields(cls)}
+        known = {name: value for name, value in document.items() if name in names}
+        stable = known.get("stable")
+        return cls(**{**known, "stable": None if stable is None else Answer.from_document(stable)})
 
 
 _FORGOTTEN = SampledJob("", [], many=False)
 
 
-def choose(evaluation: Evaluation) -> int:
+def choose(evaluation: Evaluation, outdated: threading.Event | None = None) -> int:
     """Write the sample of an evaluation from the journal; return how many jobs it has.
+
+    Once `outdated` is set, no sample is written, and the answer is 0.
 
     Raises:
         redis.RedisError: Redis can't be reached.
         ArtifactStoreUnavailable: the artifact store can't be reached or written.
     """
-    found = _chosen(evaluation, _candidates(evaluation))
-    return write(evaluation.evaluation_id, found)
+    outdated = outdated or threading.Event()
+    candidates = takewhile(lambda _: not outdated.is_set(), _candidates(evaluation))
+    found = list(_chosen(evaluation, candidates))
+    return 0 if outdated.is_set() else write(evaluation.evaluation_id, found)
 
 
 def has_jobs(endpoint_name: str, model_name: str, version: str, *, since: float, until: float) -> bool:

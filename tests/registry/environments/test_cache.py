@@ -204,6 +204,37 @@ def test_the_least_recently_used_goes_first_and_what_is_used_stays(allowed: Regi
     assert names(allowed) == {two.sha256}
 
 
+@pytest.mark.parametrize("facts", ["", "{}", "[]", '{"size_bytes": null}', "\udcff"])
+def test_an_environment_whose_facts_are_damaged_is_unfinished(
+    allowed: RegistrySettings, environment: Environment, facts: str
+) -> None:
+    """Another one takes its room, and a process that wants it builds it again."""
+    damaged = [allowed.environment_cache_dir / sha256 for sha256 in (environment.sha256, "a" * 64)]
+    for folder in damaged:
+        folder.mkdir(parents=True)
+        (folder / "queuecast.json").write_text(facts, encoding="utf-8", errors="surrogateescape")
+    cache = EnvironmentCache(allowed)
+    assert cache.held(environment.sha256) is None
+    held = cache.hold(environment)
+    assert output_of(held.python, "import greeting; print(greeting.VERSION)") == "1.0"
+    assert names(allowed) == {environment.sha256}
+
+
+def test_a_damaged_environment_that_another_process_uses_is_left_alone(
+    allowed: RegistrySettings, environment: Environment
+) -> None:
+    used = EnvironmentCache(allowed).hold(environment)
+    (Path(used.python).parents[1] / "queuecast.json").write_text("", encoding="utf-8")
+    with pytest.raises(EnvironmentBuildFailed, match="its folder is damaged, and another process uses it"):
+        EnvironmentCache(allowed).hold(environment)
+    other = EnvironmentCache(allowed).hold(locked({"requirements": ["rude"]}, allowed))
+    assert output_of(used.python, "import greeting; print(greeting.VERSION)") == "1.0"
+    used.release()
+    again = EnvironmentCache(allowed).hold(environment)
+    assert again.python == used.python
+    other.release()
+
+
 def test_a_full_disk_is_a_clear_failure(allowed: RegistrySettings, environment: Environment, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()

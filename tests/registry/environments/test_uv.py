@@ -42,9 +42,22 @@ def test_without_uv_the_error_says_that_it_is_missing(
         locked({"requirements": ["greeting"]}, allowed)
 
 
-def test_the_last_lines_of_an_error_have_no_credentials() -> None:
-    text = "\n".join(f"line {number}" for number in range(20)) + f"\nfailed: https://user:{SECRET}@example.org/simple\n"
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{SECRET}@example.org/simple",
+        f"https://{SECRET}@example.org/simple",
+        f"https://user:p@{SECRET}@example.org/simple",
+        f"https://user:p/{SECRET}@example.org/simple",
+        f"https://user:?{SECRET}@example.org/simple",
+        f"https://example.org/simple?token={SECRET}",
+        f"https://user:{SECRET}@example.org/simple?token={SECRET}",
+    ],
+)
+def test_the_last_lines_of_an_error_have_no_credentials(url: str) -> None:
+    text = "\n".join(f"line {number}" for number in range(20)) + f"\nno '{url}' here ({url})\nfailed: {url}\n"
     shown = uv.last_lines(text)
     assert SECRET not in shown
     assert shown.endswith("failed: https://example.org/simple")
-    assert shown.startswith("line 9")
+    assert "\nno 'https://example.org/simple' here (https://example.org/simple)\n" in shown
+    assert shown.startswith("line 10\n")

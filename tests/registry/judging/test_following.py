@@ -86,6 +86,15 @@ def test_a_repeated_move_does_not_try_an_aborted_version_again(session: Session)
     assert len(rollouts.of_endpoint(session, "e")) == 1
 
 
+def test_a_deploy_after_an_abort_keeps_the_served_version_without_the_setting_too(session: Session) -> None:
+    move(session, "2")
+    rollouts.abort(session, rollouts.latest(session, "e"), None)
+    deployments.configure(session, "e", settings={"rollout": None})
+    again = deployments.deploy(session, "m", endpoint_name="e", settings={"hosts": 2})
+    assert (again.version, again.followed_alias) == ("1", "champion")
+    assert move(session, "3").swapped == ["e"]
+
+
 def test_a_move_while_a_rollout_goes_on_ends_it_and_begins_the_next(session: Session) -> None:
     move(session, "2")
     rollouts.begin(session, rollouts.latest(session, "e"), {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +21,9 @@ from registry.trials.trials import EvaluationState
 from tests.workers.judging.conftest import look
 from workers.errors import QueueUnavailable
 from workers.judging import evaluating, sample
+from workers.judging.comparison.pairs import Answer
 from workers.judging.evaluating import MOST_TRIES, Evaluator
+from workers.judging.sample import SampledJob
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def now(database: Database) -> Evaluation:
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def failing(_: Any) -> int:
+    def failing(*_: Any) -> int:
         raise error
 
     monkeypatch.setattr(sample, "choose", failing)
@@ -78,6 +82,29 @@ def test_an_error_of_the_store_puts_it_off_for_longer_each_time_and_fails_it_at_
 
 
 @pytest.mark.parametrize(
+    ("error", "reason"),
+    [(PermissionError(13, "Permission denied", "/srv/x"), ": Permission denied"), (OSError("/srv"), "")],
+)
+def test_an_error_of_the_operating_system_is_shown_without_paths_which_the_log_has(
+    database: Database,
+    evaluator: Evaluator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: OSError,
+    reason: str,
+) -> None:
+    fail_with(monkeypatch, error)
+    monkeypatch.setattr(evaluating, "MOST_TRIES", 2)
+    shown = f"Files of the evaluation can't be read or written{reason}. See the log of the background process."
+    assert evaluator.work(threading.Event())
+    assert now(database).progress["last_error"] == shown
+    become_due(database)
+    assert evaluator.work(threading.Event())
+    assert now(database).error == f"It was tried 2 times; the last error: {shown}"
+    assert "/srv" in caplog.text
+
+
+@pytest.mark.parametrize(
     "error", [redis.ConnectionError("away"), QueueUnavailable("away"), RegistryUnavailable("away")]
 )
 def test_while_redis_or_the_registry_is_away_no_try_is_counted(
@@ -107,3 +134,13 @@ def test_a_sample_that_can_not_be_removed_is_tried_again_later_without_an_end(
     assert (now(database).state, now(database).cleared_at) == (EvaluationState.CANCELLED, None)
     assert evaluator.work(threading.Event())
     assert now(database).cleared_at is not None
+
+
+def test_a_line_of_a_sample_has_only_what_is_known_and_members_of_a_newer_release_are_ignored() -> None:
+    row = SampledJob("1", [[1.0]], False, Answer("1", ["cat"]), ["dog"])
+    line = json.loads(row.encoded())
+    assert line.keys() == {"job_id", "inputs", "many", "stable", "truths", "weight"}, "earlier processes read these"
+    newer = {**line, "later": 1, "stable": {**line["stable"], "later": 1}}
+    assert SampledJob.decoded(json.dumps(newer).encode()) == row
+    job = replace(row, stable=None, owner="shop", finished_at=7.0)
+    assert SampledJob.decoded(job.encoded()) == job

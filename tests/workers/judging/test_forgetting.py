@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.workers.judging.conftest import Workers, begin, look, rollout_of
 from workers.journal.forgetting import Which
 from workers.judging import evaluating, forgetting, sample
 from workers.judging.comparison.comparison import Comparison
-from workers.judging.comparison.forgetting import FORGOTTEN_MESSAGE
+from workers.judging.comparison.forgetting import FORGOTTEN_MESSAGE, ForgottenJobs
 from workers.judging.comparison.pairs import Answer, ComparisonOptions, Pair
 from workers.judging.pairs_duty import PairsDuty
 from workers.judging.sample import SampledJob
@@ -58,6 +59,11 @@ def reported(database: Database, *pairs: Pair) -> str:
         evaluations.succeed(session, mine, compared(*pairs).report(), {})
         session.commit()
     return found.evaluation_id
+
+
+def write_sample(evaluation_id: str) -> int:
+    jobs = [SampledJob(each, [[1.0]], False, Answer("1", ["cat"]), None, 1.0, OWNERS[each], 1.0) for each in "abc"]
+    return sample.write(evaluation_id, (each.encoded() for each in jobs))
 
 
 def report_of(database: Database, evaluation_id: str) -> dict[str, Any]:
@@ -129,8 +135,7 @@ def test_a_sample_forgets_jobs_and_the_process_that_replays_it_goes_on_from_what
 ) -> None:
     monkeypatch.setattr(evaluating, "default_database", lambda: database)
     found, mine = made(database)
-    jobs = [SampledJob(each, [[1.0]], False, Answer("1", ["cat"]), None, 1.0, OWNERS[each], 1.0) for each in "abc"]
-    sample.write(found.evaluation_id, (each.encoded() for each in jobs))
+    write_sample(found.evaluation_id)
     run = evaluating._Run(found, mine, threading.Event())
     assert forgetting.forget(database, Which(owner="bank"), frozenset()) == 1
     [first, empty, last] = sample.read(found.evaluation_id)
@@ -144,3 +149,57 @@ def test_a_sample_forgets_jobs_and_the_process_that_replays_it_goes_on_from_what
     run._progress["position"] = 1
     [step] = run._left()
     assert [each.job_id for each in step.jobs] == ["c"]
+
+
+def test_a_process_that_saves_while_its_sample_forgets_goes_on_from_what_is_stored(
+    database: Database, store: redis.Redis, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "default_database", lambda: database)
+    found, mine = made(database)
+    write_sample(found.evaluation_id)
+    run = evaluating._Run(found, mine, threading.Event())
+    really_forget = sample.forget
+
+    def outrun(evaluation_id: str, jobs: ForgottenJobs) -> int:
+        if count := really_forget(evaluation_id, jobs):
+            run._change(evaluations.save)
+        return count
+
+    monkeypatch.setattr(sample, "forget", outrun)
+    assert forgetting.forget(database, Which(owner="bank"), frozenset()) == 1
+    with pytest.raises(EvaluationChanged):
+        run._change(evaluations.save)
+
+
+def test_jobs_that_are_forgotten_while_a_process_chooses_are_in_no_sample(
+    database: Database, store: redis.Redis, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "default_database", lambda: database)
+    monkeypatch.setattr(evaluating, "_SAVE_INTERVAL_S", 0.0)
+    with database.session() as session:
+        options = {"max_jobs": 9, "control": 0.0, "max_s": 60, "comparison": {}}
+        evaluations.create(session, "e", "2", source={"since": 0.0, "until": 1.0}, options=options)
+        found = evaluations.hold(session, "me", 60.0)
+        session.commit()
+    assert found is not None
+    really_choose, steps, outdated_events = sample.choose, list[str](), list[threading.Event]()
+
+    def choose(evaluation: Evaluation, outdated: threading.Event) -> int:
+        outdated_events.append(outdated)
+        count = really_choose(evaluation, outdated)
+        steps.append(f"{count} are written")
+        return count
+
+    def candidates(_: Evaluation) -> Iterator[SampledJob]:
+        yield SampledJob("b", [[1.0]], False, Answer("1", ["cat"]), None, 1.0, "bank", 1.0)
+        assert forgetting.forget(database, Which(owner="bank"), frozenset()) == 0, "the journal was read before"
+        steps.append("forgotten")
+        assert outdated_events[0].wait(60)
+
+    monkeypatch.setattr(sample, "choose", choose)
+    monkeypatch.setattr(sample, "_candidates", candidates)
+    run = evaluating._Run(found, Hold(found.evaluation_id, "me", 60.0), threading.Event())
+    with pytest.raises(EvaluationChanged):
+        run._load()
+    assert steps == ["forgotten", "0 are written"], "no thread of this try writes later"
+    assert list(sample.read(found.evaluation_id)) == []
