@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cache
 from typing import Annotated, Any, get_args
 
@@ -47,13 +46,14 @@ class RequestSchema(BaseModel):
     @classmethod
     def _a_boolean_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false for a number, which pydantic takes for 1 and 0."""
-        if isinstance(value, bool) and _is_number(cls.model_fields[str(info.field_name)].annotation):
+        if isinstance(value, bool) and _is_number(cls, str(info.field_name)):
             raise PydanticCustomError("number_type", "Input should be a number")
         return value
 
 
 @cache
-def _is_number(annotation: Hashable) -> bool:
+def _is_number(schema: type[BaseModel], field_name: str) -> bool:
+    annotation = schema.model_fields[field_name].annotation
     kinds = {annotation, *get_args(annotation)}
     return not kinds.isdisjoint({int, float}) and bool not in kinds
 
