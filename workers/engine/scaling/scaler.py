@@ -58,7 +58,9 @@ class Scaler:
             if name in queued and (waited_for := self._endpoints.get(name)) is not None:
                 unfinished = queued[name] + len(waited_for.waiting_jobs) + len(pool.running_jobs)
                 wait_s = await self._wait_s(name, pool, unfinished)
-            self._scale(pool, now, wait_s)
+            served = self._endpoints.get(name)
+            if served is not None and served.scaled_pool is pool:  # or it was swapped out meanwhile
+                self._scale(pool, now, wait_s)
 
     async def _wait_s(self, name: str, pool: HostPool, unfinished: int) -> float | None:
         """Estimate the wait behind so many jobs, at the pace of all workers."""

@@ -448,6 +448,7 @@ class Endpoint:
 
     def _stop(self, pool: HostPool) -> None:
         self._stopping.add(pool)
+        pool.begin_stop()  # now, or it starts hosts until the task runs
         self._context.in_background(self._stopped(pool))
 
     async def _stopped(self, pool: HostPool) -> None:

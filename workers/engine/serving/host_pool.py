@@ -429,7 +429,12 @@ class HostPool:
         self.scale(self.wanted_hosts)
 
     def scale(self, hosts: int) -> None:
-        """Start or stop hosts until there are so many, within the settings; a host that stops finishes its batch."""
+        """Start or stop hosts until there are so many, within the settings; a host that stops finishes its batch.
+
+        A pool that stops starts none: its version no longer serves.
+        """
+        if self._stopping:
+            return
         settings = self.desired.settings
         self.wanted_hosts = wanted = min(max(hosts, settings.first_hosts), settings.most_hosts)
         while len(self._slots) < wanted:
@@ -459,10 +464,14 @@ class HostPool:
         """Whether its hosts have or get jobs or copies of jobs."""
         return bool(self.running_jobs or self.copies.arrived.is_set())
 
-    async def stop(self) -> None:
-        """Finish the running batches, then stop the hosts; return when they have exited."""
+    def begin_stop(self) -> None:
+        """Start no more hosts from now on: `stop` follows."""
         self._stopping = True
         self._context.changed.set()
+
+    async def stop(self) -> None:
+        """Finish the running batches, then stop the hosts; return when they have exited."""
+        self.begin_stop()
         await asyncio.gather(*(slot.stop() for slot in self._slots))
         self._context.changed.set()
 
