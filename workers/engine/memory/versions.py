@@ -19,8 +19,9 @@ _log = logging.getLogger(__name__)
 
 #: A version that isn't loaded for so long is measured anew.
 LIVES_S = 30 * 86_400
-#: A guess before the first measurement: a model takes about twice its file, and the host itself.
+#: A guess before the first measurement: a model takes about twice its file, at least once, and the host itself.
 _GUESSED_RATIO = 2
+_LEAST_GUESSED_RATIO = 1
 _GUESSED_HOST_BYTES = 16 * MEBIBYTE
 #: A measurement is written if it differs by more than this share.
 _SIGNIFICANT_SHARE = 0.05
@@ -38,7 +39,9 @@ class VersionFacts:
 
 def guessed(desired: DesiredDeployment) -> Need:
     """Return a guess of the memory of a host, from the size of the artifact."""
-    return Need(_GUESSED_HOST_BYTES + _GUESSED_RATIO * desired.artifact_size_bytes)
+    size_bytes = desired.artifact_size_bytes
+    least_bytes = _GUESSED_HOST_BYTES + _LEAST_GUESSED_RATIO * size_bytes
+    return Need(_GUESSED_HOST_BYTES + _GUESSED_RATIO * size_bytes, least_bytes=least_bytes)
 
 
 class Versions:

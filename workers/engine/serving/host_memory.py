@@ -44,12 +44,14 @@ class HostMemory:
     async def fits(self, claim: Claim, host: RemoteHost) -> bool:
         """Measure a loaded host; False if it needs more than was guessed, and others need that memory."""
         was_guess, claim.kill = not claim.need.is_measured, None
+        claim.is_loading = False
         usage = await asyncio.to_thread(self._context.measure_memory, host.pid)
         if usage.private_bytes:
             claim.need = Need(usage.private_bytes, is_measured=True)  # or a guess that was too large would be kept
             self._context.memory.measured({host.pid: usage})
             await self._context.versions.measured(claim.artifact_sha256, usage.private_bytes)
         self._context.memory.relieve()
+        self._context.memory.serve_waiters()  # less may be kept for it
         too_much = was_guess and self._context.memory.over_bytes > MEASUREMENT_ERROR_BYTES
         if too_much:
             _log.info("a host of %s needs more memory than there is now: it is started again then", claim.endpoint_name)

@@ -307,6 +307,18 @@ def test_a_first_host_that_takes_more_than_was_guessed_makes_way_until_there_is_
     with_two(with_redis, guess)
 
 
+def test_a_swap_whose_guess_is_too_large_is_tried_with_what_is_free(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def swap(now: TwoEndpoints) -> None:
+        now.first.apply(replace(now.first.desired, artifact_size_bytes=40 * MEBIBYTE))
+        await until(lambda: now.first.serves)
+        second = replace(wanted(version="2", revision=2), artifact_sha256="2" * 64)
+        now.first.apply(replace(second, artifact_size_bytes=40 * MEBIBYTE))
+        await until(lambda: [each["version"] for each in now.first.report()["versions"]] == ["2"])
+        assert now.first.serves
+
+    with_two(with_redis, swap, host_mb=42)
+
+
 def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Redis, with_redis: WithRedis) -> None:
     async def refuse(now: TwoEndpoints) -> None:
         now.first.apply(now.first.desired)
