@@ -165,6 +165,7 @@ class HostSlot:
             except HostStartFailed:
                 if not claim.is_refused:
                     raise
+                await self.memory.refused(claim)
                 continue  # by now it is known what it needs
             finally:
                 if claim.pid is None:

@@ -20,6 +20,7 @@ from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_ho
 from tests.workers.engine.serving.trials.test_candidates import with_candidate
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
+from workers.engine.memory.meter import MemoryMeter
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
@@ -273,7 +274,7 @@ def test_a_host_that_waits_for_memory_says_so_and_leaves_its_jobs_in_the_queue(
         now.launcher.hosts[0].may_answer.clear()
         now.first.receive([queued_job("a")])
         await until(lambda: now.first.running_jobs)
-        await now.context.versions.measured("1" * 64, 60 * MEBIBYTE)
+        await now.context.versions.measured_loaded("1" * 64, 60 * MEBIBYTE)
         now.second.begin_asleep()
         now.second.apply(now.second.desired)
         now.second.receive([queued_job("b")])
@@ -327,6 +328,23 @@ def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Red
         assert "needs 200 MiB of memory, and this worker has 100 MiB for hosts" in str(error)
 
     with_two(with_redis, refuse, host_mb=200)
+
+
+def test_a_version_whose_batch_took_more_than_there_is_wakes_again(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def wake(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.serves)
+        peak = MemoryUsage(110 * MEBIBYTE, 110 * MEBIBYTE)
+        await MemoryMeter(now.context.memory, now.context.versions, lambda _: peak, lambda _: peak, list).look()
+        await until(lambda: not now.first.has_hosts)  # idle hosts end while more is used than there is
+        now.second.apply(replace(now.second.desired, settings=deployment(max_batch_delay_ms=0).settings))
+        await until(lambda: now.second.serves)  # beside a host that never sleeps
+        now.first.receive([queued_job("a")])
+        await until(lambda: now.first.serves and not now.first.busy)
+        await now.stop()
+        assert state_of("a") is JobState.SUCCEEDED
+
+    with_two(with_redis, wake, host_mb=45)
 
 
 def test_a_trial_wakes_the_version_that_serves_and_keeps_it_awake(store: redis.Redis, with_redis: WithRedis) -> None:
