@@ -170,9 +170,18 @@ class HostSlot:
             finally:
                 if claim.pid is None:
                     self._context.memory.release(claim)
-            if await self.memory.fits(claim, host):
+            if await self._fits(host, claim):
                 return host
-            await asyncio.shield(host.stop())
+
+    async def _fits(self, host: RemoteHost, claim: Claim) -> bool:
+        """Measure a loaded host, and stop it if there isn't enough memory, or if its slot is stopped meanwhile."""
+        fits = False
+        try:
+            fits = await self.memory.fits(claim, host)
+        finally:
+            if not fits:
+                await asyncio.shield(host.stop())
+        return fits
 
     async def _load_host(
         self, wanted: DesiredDeployment, claim: Claim, environment: HeldEnvironment | None
