@@ -91,7 +91,8 @@ class HostSlot:
     async def stop(self) -> None:
         """Finish the running batch, then stop the host; return when it has exited."""
         self._stopping.set()
-        self.memory.ending()
+        if not self.running_jobs:  # else others don't count on its memory: the batch may take hours
+            self.memory.ending()
         await asyncio.wait([self._task])
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
@@ -148,6 +149,7 @@ class HostSlot:
             if host.exited.done():
                 self._record_failure(f"Model host {host.pid} of {name} is being replaced: {host.how_it_ended}")
                 self._context.counters.host_lost(self._deployment())
+            self.memory.ending()
             await asyncio.shield(host.stop())
         return loop.time() - began
 

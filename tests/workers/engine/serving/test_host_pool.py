@@ -177,6 +177,37 @@ def test_a_host_that_is_measured_while_its_place_is_given_up_is_ended(
     serve(with_redis, give_up, FakeLauncher())
 
 
+def test_the_memory_of_a_host_that_stops_is_about_to_be_free_only_after_its_batch(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def stop(now: Running) -> None:
+        await until(lambda: now.slot.host is not None)
+        [host], [claim] = now.launcher.hosts, now.context.memory.claims
+        host.may_answer.clear()
+        now.batcher.put([queued_job("a")])
+        await until(lambda: host.batches)
+        stopping = asyncio.create_task(now.slot.stop())
+        await until(now.slot._stopping.is_set)
+        assert not claim.is_ending
+        host.may_answer.set()
+        await until_done(stopping)
+        assert claim.is_ending
+
+    serve(with_redis, stop, FakeLauncher())
+
+
+def test_a_host_without_jobs_that_stops_is_about_to_free_its_memory(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def stop(now: Running) -> None:
+        await until(lambda: now.slot.host is not None)
+        [claim] = now.context.memory.claims
+        stopping = asyncio.create_task(now.slot.stop())
+        await until(now.slot._stopping.is_set)
+        assert claim.is_ending
+        await until_done(stopping)
+
+    serve(with_redis, stop, FakeLauncher())
+
+
 def test_an_artifact_is_held_as_long_as_its_host_lives(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

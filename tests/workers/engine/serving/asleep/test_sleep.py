@@ -347,6 +347,28 @@ def test_a_version_whose_batch_took_more_than_there_is_wakes_again(store: redis.
     with_two(with_redis, wake, host_mb=45)
 
 
+def test_idle_hosts_end_for_others_while_the_batch_of_a_host_that_stops_runs(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def evict(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        now.second.apply(now.second.desired)
+        await until(lambda: now.first.serves and now.second.serves)
+        for host in now.launcher.hosts:
+            host.may_answer.clear()
+        now.first.receive([queued_job("long")])
+        await until(lambda: now.first.running_jobs)
+        now.first.retire()
+        third = Endpoint(now.context, replace(wanted(), endpoint_name="third", artifact_sha256="2" * 64))
+        third.apply(third.desired)
+        await until(lambda: third.serves)
+        assert now.second.is_asleep
+        assert now.first.running_jobs
+        await until_done(third.stop())
+
+    with_two(with_redis, evict, host_mb=45)
+
+
 def test_a_trial_wakes_the_version_that_serves_and_keeps_it_awake(store: redis.Redis, with_redis: WithRedis) -> None:
     async def judge(now: Running) -> None:
         await now.fall_asleep()
