@@ -19,13 +19,14 @@ from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
 from tests.workers.engine.serving.trials.test_candidates import with_candidate
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers import keys
 from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
 from workers.engine.memory.meter import MemoryMeter
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
 from workers.hosts.processes import MemoryUsage
-from workers.jobs import query
+from workers.jobs import query, records
 from workers.jobs.query import JobState
 from workers.measures.reports import HostsState
 
@@ -137,6 +138,26 @@ def test_a_job_that_comes_while_the_hosts_end_is_not_lost(store: redis.Redis, wi
         await now.settled()
         assert state_of("late") is JobState.SUCCEEDED
         assert now.launcher.hosts[0].exited.done()
+
+    serve(with_redis, late)
+
+
+def test_a_claimed_job_that_comes_while_the_hosts_end_is_queued_again_until_the_load_is_over(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def late(now: Running) -> None:
+        now.launcher.prepare = lambda host: host.may_load.clear()
+        await until(lambda: now.endpoint.serves_at_once)
+        assert now.endpoint.sleep()
+        store.set(keys.record("late"), records.started(queued_job("late"), 2.0, attempts=1, worker="w@1"))
+        now.endpoint.receive([queued_job("late", claimed_at=2.0)])
+        await until(lambda: len(now.launcher.hosts) == 2)
+        assert state_of("late") is JobState.QUEUED
+        now.launcher.hosts[1].may_load.set()
+        await until(lambda: now.endpoint.serves and not now.endpoint.busy)
+        await now.settled()
+        job = query.get("late")
+        assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
 
     serve(with_redis, late)
 
