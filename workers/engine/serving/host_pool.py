@@ -156,24 +156,31 @@ class HostSlot:
     async def _start_host(self) -> RemoteHost:
         """Start a host once there is memory for it, and load the model."""
         while True:
-            wanted = self._deployment()
+            wanted, claim = self._deployment(), None
             environment = await self._hold_environment(wanted)
-            python = None if environment is None else environment.python
-            self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
-            claim = await self.memory.claim(wanted)
-            wanted = self._deployment()  # settings may have changed during the wait
             try:
-                host = await self._load_host(wanted, claim, environment)
+                python = None if environment is None else environment.python
+                self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
+                claim = await self.memory.claim(wanted)
+                # Settings may have changed during the wait.
+                host = await self._load_host(self._deployment(), claim, environment)
             except HostStartFailed:
-                if not claim.is_refused:
+                if claim is None or not claim.is_refused:
                     raise
                 await self.memory.refused(claim)
                 continue  # by now it is known what it needs
             finally:
-                if claim.pid is None:
-                    self._context.memory.release(claim)
+                if claim is None or claim.pid is None:
+                    self._release(claim, environment)
             if await self._fits(host, claim):
                 return host
+
+    def _release(self, claim: Claim | None, environment: HeldEnvironment | None) -> None:
+        """Release what no host has taken over: garbage collection would release an environment late."""
+        if claim is not None:
+            self._context.memory.release(claim)
+        if environment is not None:
+            environment.release()
 
     async def _fits(self, host: RemoteHost, claim: Claim) -> bool:
         """Measure a loaded host, and stop it if there isn't enough memory, or if its slot is stopped meanwhile."""
