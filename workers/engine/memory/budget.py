@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from workers.errors import HostStartFailed
@@ -28,9 +28,21 @@ MEASUREMENT_ERROR_BYTES = 4 * MEBIBYTE
 class Need:
     """The memory that a host of a version adds to others."""
 
+    #: What is kept for it.
     host_bytes: int
     #: Whether it was measured; otherwise it is a guess, and too large a guess refuses nothing.
     is_measured: bool = False
+    #: It starts with so much, if others never free the rest; None is all of it.
+    least_bytes: int | None = None
+
+    @property
+    def start_bytes(self) -> int:
+        """Without so much it waits."""
+        return self.host_bytes if self.least_bytes is None else min(self.least_bytes, self.host_bytes)
+
+    def within(self, size_bytes: int) -> Need:
+        """Return it with at most so much kept."""
+        return self if self.host_bytes <= size_bytes else replace(self, host_bytes=max(0, size_bytes))
 
 
 class Sleeper(Protocol):
@@ -65,6 +77,8 @@ class Claim:
     usage: MemoryUsage | None = None
     #: Whether it is about to exit.
     is_ending: bool = False
+    #: Whether its host hasn't been measured with its model.
+    is_loading: bool = True
     #: Kills a host that loads a version of unknown need.
     kill: Callable[[str], None] | None = None
     #: Whether it was killed because it needs more than was guessed.
@@ -163,8 +177,7 @@ class MemoryBudget:
             usage = None if each.pid is None else usages.get(each.pid)
             if usage is not None:
                 each.usage = usage
-                if each.usage.private_bytes > each.need.host_bytes:
-                    each.need = Need(each.usage.private_bytes, is_measured=True)
+                each.need = replace(each.need, host_bytes=max(each.need.host_bytes, usage.private_bytes))
         if shared_bytes is not None:
             self.shared_bytes = shared_bytes
 
@@ -184,24 +197,35 @@ class MemoryBudget:
         """Grant what fits, oldest first, and end idle hosts for what fits then; others say why they wait."""
         if self.limit_bytes is None:
             return
-        ending_bytes, kept_bytes = self._ending_bytes(), 0
+        kept_bytes = 0
         for waiter in list(self._waiters):
-            need_bytes = waiter.claim.need.host_bytes
             free_bytes = self.limit_bytes - self.margin_bytes - self.used_bytes - kept_bytes
-            short_bytes = need_bytes - free_bytes
-            if short_bytes > ending_bytes and self._evict(short_bytes - ending_bytes, waiter.claim.endpoint_name):
-                ending_bytes = self._ending_bytes()
-            if short_bytes <= 0:
-                self._grant(waiter)
-            elif short_bytes <= ending_bytes:
-                # What is about to be free is this one's.
-                kept_bytes += need_bytes
-            else:
+            size_bytes = self._attainable_bytes(waiter.claim, free_bytes)
+            if size_bytes is None:
                 waiter.has_reason = True
-                waiter.on_wait(self._reason(need_bytes))
+                waiter.on_wait(self._reason(self._least_bytes(waiter.claim)))
+            elif size_bytes <= free_bytes:
+                self._grant(waiter, free_bytes)
+            else:
+                # What is about to be free is this one's.
+                kept_bytes += size_bytes
 
-    def _grant(self, waiter: _Waiter) -> None:
+    def _attainable_bytes(self, claim: Claim, free_bytes: int) -> int | None:
+        """Return what a claim gets once idle hosts have ended, which end for it: its need, or the least of it."""
+        for size_bytes in (claim.need.host_bytes, self._least_bytes(claim)):
+            short_bytes = size_bytes - free_bytes - self._ending_bytes()
+            if short_bytes <= 0 or self._evict(short_bytes, claim.endpoint_name):
+                return size_bytes
+        return None
+
+    def _least_bytes(self, claim: Claim) -> int:
+        """Return what it may start with; of several guesses that exceed what is free, one is tried at once."""
+        guesses = (each.is_loading and not each.need.is_measured for each in self._claims)
+        return claim.need.host_bytes if not claim.need.is_measured and any(guesses) else claim.need.start_bytes
+
+    def _grant(self, waiter: _Waiter, free_bytes: int) -> None:
         self._waiters.remove(waiter)
+        waiter.claim.need = waiter.claim.need.within(free_bytes)
         if not waiter.granted.done():
             self._claims.add(waiter.claim)
             waiter.granted.set_result(None)
@@ -233,13 +257,11 @@ class MemoryBudget:
 
     def _refuse_if_too_large(self, claim: Claim, limit_bytes: int) -> None:
         most_bytes = limit_bytes - self.margin_bytes - (self.shared_bytes or 0)
-        if claim.need.host_bytes <= most_bytes:
-            return
-        if not claim.need.is_measured:
-            claim.need = Need(max(0, most_bytes))  # the guess may be wrong
+        if not claim.need.is_measured or claim.need.start_bytes <= most_bytes:
+            claim.need = claim.need.within(most_bytes)  # a guess may be wrong
             return
         raise HostStartFailed(
-            f"A host of this version needs {mebibytes(claim.need.host_bytes)} MiB of memory, and this worker has "
+            f"A host of this version needs {mebibytes(claim.need.start_bytes)} MiB of memory, and this worker has "
             f"{mebibytes(most_bytes)} MiB for hosts: QUEUECAST_WORKER_MEMORY_MB is {mebibytes(limit_bytes)}, of which "
             f"shared libraries take {mebibytes(self.shared_bytes or 0)}."
         )

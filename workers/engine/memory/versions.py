@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis import RedisError
@@ -19,8 +19,9 @@ _log = logging.getLogger(__name__)
 
 #: A version that isn't loaded for so long is measured anew.
 LIVES_S = 30 * 86_400
-#: A guess before the first measurement: a model takes about twice its file, and the host itself.
+#: A guess before the first measurement: a model takes about twice its file, at least once, and the host itself.
 _GUESSED_RATIO = 2
+_LEAST_GUESSED_RATIO = 1
 _GUESSED_HOST_BYTES = 16 * MEBIBYTE
 #: A measurement is written if it differs by more than this share.
 _SIGNIFICANT_SHARE = 0.05
@@ -34,11 +35,25 @@ class VersionFacts:
     host_bytes: int
     #: From the wish for a host until it has the model (ms).
     load_ms: float | None = None
+    #: The private memory of a host that has just loaded the model (bytes); None from workers of earlier releases. A
+    #: batch may take more for a moment, so it alone says that a version can't ever fit.
+    loaded_bytes: int | None = None
 
 
 def guessed(desired: DesiredDeployment) -> Need:
     """Return a guess of the memory of a host, from the size of the artifact."""
-    return Need(_GUESSED_HOST_BYTES + _GUESSED_RATIO * desired.artifact_size_bytes)
+    size_bytes = desired.artifact_size_bytes
+    least_bytes = _GUESSED_HOST_BYTES + _LEAST_GUESSED_RATIO * size_bytes
+    return Need(_GUESSED_HOST_BYTES + _GUESSED_RATIO * size_bytes, least_bytes=least_bytes)
+
+
+def _need(desired: DesiredDeployment, known: VersionFacts | None) -> Need:
+    guess = guessed(desired)
+    if known is None:
+        return guess
+    if known.loaded_bytes is None:
+        return Need(known.host_bytes, least_bytes=guess.start_bytes)
+    return Need(max(known.host_bytes, known.loaded_bytes), is_measured=True, least_bytes=known.loaded_bytes)
 
 
 class Versions:
@@ -50,13 +65,11 @@ class Versions:
 
     async def need(self, desired: DesiredDeployment) -> Need:
         """Return the memory that a host of a version adds, as measured on any worker, or else guessed."""
-        found = (await self.facts([desired.artifact_sha256])).get(desired.artifact_sha256)
-        return guessed(desired) if found is None else Need(found.host_bytes, is_measured=True)
+        return _need(desired, (await self.facts([desired.artifact_sha256])).get(desired.artifact_sha256))
 
     def known_need(self, desired: DesiredDeployment) -> Need:
         """Return the same without a look into Redis, for a version that this worker has loaded."""
-        found = self._known.get(desired.artifact_sha256)
-        return guessed(desired) if found is None else Need(found.host_bytes, is_measured=True)
+        return _need(desired, self._known.get(desired.artifact_sha256))
 
     async def facts(self, checksums: Sequence[str]) -> dict[str, VersionFacts]:
         """Return what is known of versions, by checksum."""
@@ -75,12 +88,20 @@ class Versions:
         """Remember the most memory of a host; small differences are not written."""
         before = self._known.get(checksum)
         if before is None or host_bytes > before.host_bytes * (1 + _SIGNIFICANT_SHARE):
-            await self._write(checksum, VersionFacts(host_bytes, before.load_ms if before else None))
+            await self._write(checksum, replace(before or VersionFacts(0), host_bytes=host_bytes))
+
+    async def measured_loaded(self, checksum: str, loaded_bytes: int) -> None:
+        """Remember the memory of a host that has just loaded the model, or had so much when its load was ended."""
+        before = self._known.get(checksum) or VersionFacts(loaded_bytes)
+        known_bytes = before.loaded_bytes
+        if known_bytes is None or abs(loaded_bytes - known_bytes) > known_bytes * _SIGNIFICANT_SHARE:
+            most_bytes = max(before.host_bytes, loaded_bytes)
+            await self._write(checksum, replace(before, host_bytes=most_bytes, loaded_bytes=loaded_bytes))
 
     async def loaded(self, checksum: str, load_ms: float) -> None:
         """Remember how long the last load took, of a version whose memory is known."""
         if (before := self._known.get(checksum)) is not None:
-            await self._write(checksum, VersionFacts(before.host_bytes, load_ms))
+            await self._write(checksum, replace(before, load_ms=load_ms))
 
     async def _write(self, checksum: str, facts: VersionFacts) -> None:
         self._known[checksum] = facts
@@ -91,13 +112,15 @@ class Versions:
 
 
 def _document(facts: VersionFacts) -> Mapping[str, Any]:
-    return {"host_bytes": facts.host_bytes, "load_ms": facts.load_ms}
+    return {"host_bytes": facts.host_bytes, "load_ms": facts.load_ms, "loaded_bytes": facts.loaded_bytes}
 
 
 def _parsed(text: bytes | str | None) -> VersionFacts | None:
     try:
         found = json.loads(text or b"null")
-        return None if found is None else VersionFacts(int(found["host_bytes"]), found.get("load_ms"))
+        if found is None:
+            return None
+        return VersionFacts(int(found["host_bytes"]), found.get("load_ms"), found.get("loaded_bytes"))
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("ignoring unreadable facts of a version: %r", error)
         return None

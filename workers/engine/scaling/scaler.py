@@ -60,9 +60,9 @@ class Scaler:
             if name in queued and (waited_for := self._endpoints.get(name)) is not None:
                 unfinished = queued[name] + len(waited_for.waiting_jobs) + len(pool.running_jobs)
                 wait_s = await self._wait_s(name, pool, unfinished)
-            sight = self._scale(pool, now, wait_s)
-            if (scaled_for := self._endpoints.get(name)) is not None:
-                self._ask_next(scaled_for, pool, sight)
+            served = self._endpoints.get(name)
+            if served is not None and served.scaled_pool is pool:  # or it was swapped out meanwhile
+                self._ask_next(served, pool, self._scale(pool, now, wait_s))
 
     async def _wait_s(self, name: str, pool: HostPool, unfinished: int) -> float | None:
         """Estimate the wait behind so many jobs, at the pace of all workers."""

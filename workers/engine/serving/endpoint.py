@@ -268,11 +268,15 @@ class Endpoint:
             self._reject(jobs)
         else:
             for batcher, dealt in self._deal(jobs):
-                if any(job.claimed_at for job in dealt) and not batcher.serves_at_once:
+                if any(job.claimed_at for job in dealt) and not self._gives_at_once(batcher):
                     self._context.in_background(self._release(dealt))
                 else:
                     batcher.put(dealt)
             self._wake_for_jobs()
+
+    def _gives_at_once(self, batcher: Batcher) -> bool:
+        """Whether a host takes what this batcher gets now; hosts that have just begun to end still wait for batches."""
+        return batcher.serves_at_once and (batcher is not self._batcher or self.serves)
 
     def _wake_for_jobs(self) -> None:
         """Load the version if it is asleep and a job waits; give the job back if that can't be now."""
@@ -485,6 +489,7 @@ class Endpoint:
 
     def _stop(self, pool: HostPool) -> None:
         self._stopping.add(pool)
+        pool.begin_stop()  # now, or it starts hosts until the task runs
         self._context.in_background(self._stopped(pool))
 
     async def _stopped(self, pool: HostPool) -> None:

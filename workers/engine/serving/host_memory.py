@@ -44,16 +44,23 @@ class HostMemory:
     async def fits(self, claim: Claim, host: RemoteHost) -> bool:
         """Measure a loaded host; False if it needs more than was guessed, and others need that memory."""
         was_guess, claim.kill = not claim.need.is_measured, None
+        claim.is_loading = False
         usage = await asyncio.to_thread(self._context.measure_memory, host.pid)
         if usage.private_bytes:
             claim.need = Need(usage.private_bytes, is_measured=True)  # or a guess that was too large would be kept
             self._context.memory.measured({host.pid: usage})
-            await self._context.versions.measured(claim.artifact_sha256, usage.private_bytes)
+            await self._context.versions.measured_loaded(claim.artifact_sha256, usage.private_bytes)
         self._context.memory.relieve()
+        self._context.memory.serve_waiters()  # less may be kept for it
         too_much = was_guess and self._context.memory.over_bytes > MEASUREMENT_ERROR_BYTES
         if too_much:
             _log.info("a host of %s needs more memory than there is now: it is started again then", claim.endpoint_name)
         return not too_much
+
+    async def refused(self, claim: Claim) -> None:
+        """Remember what a host had whose load was ended: the next one starts when there is more."""
+        if claim.usage is not None:
+            await self._context.versions.measured_loaded(claim.artifact_sha256, claim.usage.private_bytes)
 
     def ending(self) -> None:
         """Record that the host is about to exit."""

@@ -91,7 +91,8 @@ class HostSlot:
     async def stop(self) -> None:
         """Finish the running batch, then stop the host; return when it has exited."""
         self._stopping.set()
-        self.memory.ending()
+        if not self.running_jobs:  # else others don't count on its memory: the batch may take hours
+            self.memory.ending()
         await asyncio.wait([self._task])
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
@@ -148,30 +149,48 @@ class HostSlot:
             if host.exited.done():
                 self._record_failure(f"Model host {host.pid} of {name} is being replaced: {host.how_it_ended}")
                 self._context.counters.host_lost(self._deployment())
+            self.memory.ending()
             await asyncio.shield(host.stop())
         return loop.time() - began
 
     async def _start_host(self) -> RemoteHost:
         """Start a host once there is memory for it, and load the model."""
         while True:
-            wanted = self._deployment()
+            wanted, claim = self._deployment(), None
             environment = await self._hold_environment(wanted)
-            python = None if environment is None else environment.python
-            self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
-            claim = await self.memory.claim(wanted)
-            wanted = self._deployment()  # settings may have changed during the wait
             try:
-                host = await self._load_host(wanted, claim, environment)
+                python = None if environment is None else environment.python
+                self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
+                claim = await self.memory.claim(wanted)
+                # Settings may have changed during the wait.
+                host = await self._load_host(self._deployment(), claim, environment)
             except HostStartFailed:
-                if not claim.is_refused:
+                if claim is None or not claim.is_refused:
                     raise
+                await self.memory.refused(claim)
                 continue  # by now it is known what it needs
             finally:
-                if claim.pid is None:
-                    self._context.memory.release(claim)
-            if await self.memory.fits(claim, host):
+                if claim is None or claim.pid is None:
+                    self._release(claim, environment)
+            if await self._fits(host, claim):
                 return host
-            await asyncio.shield(host.stop())
+
+    def _release(self, claim: Claim | None, environment: HeldEnvironment | None) -> None:
+        """Release what no host has taken over: garbage collection would release an environment late."""
+        if claim is not None:
+            self._context.memory.release(claim)
+        if environment is not None:
+            environment.release()
+
+    async def _fits(self, host: RemoteHost, claim: Claim) -> bool:
+        """Measure a loaded host, and stop it if there isn't enough memory, or if its slot is stopped meanwhile."""
+        fits = False
+        try:
+            fits = await self.memory.fits(claim, host)
+        finally:
+            if not fits:
+                await asyncio.shield(host.stop())
+        return fits
 
     async def _load_host(
         self, wanted: DesiredDeployment, claim: Claim, environment: HeldEnvironment | None
@@ -429,7 +448,12 @@ class HostPool:
         self.scale(self.wanted_hosts)
 
     def scale(self, hosts: int) -> None:
-        """Start or stop hosts until there are so many, within the settings; a host that stops finishes its batch."""
+        """Start or stop hosts until there are so many, within the settings; a host that stops finishes its batch.
+
+        A pool that stops starts none: its version no longer serves.
+        """
+        if self._stopping:
+            return
         settings = self.desired.settings
         self.wanted_hosts = wanted = min(max(hosts, settings.first_hosts), settings.most_hosts)
         while len(self._slots) < wanted:
@@ -459,10 +483,14 @@ class HostPool:
         """Whether its hosts have or get jobs or copies of jobs."""
         return bool(self.running_jobs or self.copies.arrived.is_set())
 
-    async def stop(self) -> None:
-        """Finish the running batches, then stop the hosts; return when they have exited."""
+    def begin_stop(self) -> None:
+        """Start no more hosts from now on: `stop` follows."""
         self._stopping = True
         self._context.changed.set()
+
+    async def stop(self) -> None:
+        """Finish the running batches, then stop the hosts; return when they have exited."""
+        self.begin_stop()
         await asyncio.gather(*(slot.stop() for slot in self._slots))
         self._context.changed.set()
 

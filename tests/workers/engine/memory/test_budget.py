@@ -10,7 +10,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import until, until_done
 from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
 from workers.engine.memory.meter import MemoryMeter
 from workers.errors import HostStartFailed
@@ -45,9 +45,14 @@ class Worker:
         self.endpoints.append(FakeEndpoint(name, used_at, can_sleep=can_sleep))
         return claim
 
-    async def claim(self, name: str, size_mb: int, *, is_measured: bool = True) -> Claim:
-        claim = Claim(name, name, Need(size_mb * MEBIBYTE, is_measured))
+    async def claim(self, name: str, size_mb: int, *, is_measured: bool = True, least_mb: int | None = None) -> Claim:
+        least_bytes = None if least_mb is None else least_mb * MEBIBYTE
+        claim = Claim(name, name, Need(size_mb * MEBIBYTE, is_measured, least_bytes))
         return await self.budget.claim(claim, self.reasons.append)
+
+    async def guess(self, name: str, size_mb: int, least_mb: int) -> Claim:
+        """Claim memory for a version that hasn't been measured."""
+        return await until_done(self.claim(name, size_mb, is_measured=False, least_mb=least_mb))
 
     @property
     def slept(self) -> list[str]:
@@ -160,6 +165,54 @@ def test_what_can_not_ever_fit_is_refused_with_the_figures_and_a_guess_is_tried(
         assert guess.need.host_bytes == 80 * MEBIBYTE
 
     run(refuse)
+
+
+def test_a_guess_that_exceeds_what_is_free_is_tried_with_that_if_the_least_of_it_fits() -> None:
+    async def guess(worker: Worker) -> None:
+        await worker.has("fixed", 40, can_sleep=False)
+        assert (await worker.guess("large", 80, least_mb=45)).need.host_bytes == 60 * MEBIBYTE
+        assert worker.reasons == []
+        assert worker.budget.used_bytes == 100 * MEBIBYTE
+
+    run(guess)
+
+
+def test_a_guess_above_the_budget_is_tried_beside_others() -> None:
+    async def guess(worker: Worker) -> None:
+        await worker.has("fixed", 5, can_sleep=False)
+        assert (await worker.guess("large", 120, least_mb=70)).need.host_bytes == 95 * MEBIBYTE
+
+    run(guess)
+
+
+def test_only_one_of_several_guesses_is_tried_with_what_is_free() -> None:
+    async def guess(worker: Worker) -> None:
+        await worker.has("fixed", 40, can_sleep=False)
+        first = await worker.guess("first", 80, least_mb=20)
+        second = asyncio.create_task(worker.guess("second", 80, least_mb=20))
+        await until(lambda: bool(worker.reasons))
+        first.pid, first.need, first.is_loading = 1, Need(25 * MEBIBYTE, is_measured=True), False
+        worker.budget.serve_waiters()
+        assert (await second).need.host_bytes == 35 * MEBIBYTE
+
+    run(guess)
+
+
+def test_a_guess_waits_until_the_least_of_it_is_free_and_idle_hosts_end_for_that() -> None:
+    async def guess(worker: Worker) -> None:
+        busy = await worker.has("busy", 60, can_sleep=False)
+        idle = await worker.has("idle", 30)
+        large = asyncio.create_task(worker.guess("large", 120, least_mb=50))
+        await until(lambda: bool(worker.reasons))
+        assert worker.reasons == ["waits for memory: needs 50 MiB, 90 of 100 MiB in use"]
+        assert worker.slept == []
+        busy.need = Need(45 * MEBIBYTE, is_measured=True)
+        worker.budget.serve_waiters()
+        assert worker.slept == ["idle"]
+        worker.budget.release(idle)
+        assert (await large).need.host_bytes == 55 * MEBIBYTE
+
+    run(guess)
 
 
 def test_shared_pages_count_once_and_what_a_host_will_need_is_kept_for_it() -> None:

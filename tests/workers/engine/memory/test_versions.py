@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,14 +33,29 @@ def test_a_measurement_is_known_to_all_workers_for_a_while_and_a_guess_follows_t
         assert not small.is_measured
         assert large.host_bytes - small.host_bytes == pytest.approx(200 * MEBIBYTE, rel=0.01)
         await here.loaded(CHECKSUM, 7.0)  # nothing is known of its memory yet
+        await here.measured_loaded(CHECKSUM, 30 * MEBIBYTE)
         await here.measured(CHECKSUM, 50 * MEBIBYTE)
         await here.measured(CHECKSUM, 40 * MEBIBYTE)
         await here.loaded(CHECKSUM, 120.0)
-        assert await there.need(deployment()) == Need(50 * MEBIBYTE, is_measured=True)
-        assert await there.facts([CHECKSUM]) == {CHECKSUM: VersionFacts(50 * MEBIBYTE, 120.0)}
+        await here.measured_loaded(CHECKSUM, 31 * MEBIBYTE)  # about the same
+        assert await there.need(deployment()) == Need(50 * MEBIBYTE, is_measured=True, least_bytes=30 * MEBIBYTE)
+        assert await there.facts([CHECKSUM]) == {CHECKSUM: VersionFacts(50 * MEBIBYTE, 120.0, 30 * MEBIBYTE)}
 
     with_redis(measure)
     assert 0 < store.ttl(keys.version_facts(CHECKSUM)) <= LIVES_S
+
+
+def test_the_most_that_an_earlier_release_has_measured_is_no_proof_that_a_version_does_not_fit(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    store.set(keys.version_facts(CHECKSUM), json.dumps({"host_bytes": 500 * MEBIBYTE, "load_ms": 7.0}))
+
+    async def read(client: Redis) -> None:
+        need = await Versions(client).need(deployment())
+        assert (need.host_bytes, need.is_measured) == (500 * MEBIBYTE, False)
+        assert need.start_bytes < 20 * MEBIBYTE
+
+    with_redis(read)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host_bytes": null}'])

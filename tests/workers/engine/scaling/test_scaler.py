@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -80,6 +81,55 @@ def test_a_host_is_added_while_jobs_wait_in_the_queue_too_long(store: redis.Redi
 
     paces.default_paces.cache_clear()
     serve(with_redis, wait)
+
+
+def test_a_version_that_is_swapped_out_during_a_look_gets_no_more_hosts(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def swap(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
+        await until(lambda: not now.endpoint.busy)
+        now.launcher.hosts[0].may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        now.intake.queued["adding"] = 10_000_000
+        await now.scaler.look(100.0)
+        pool._pace.batches_ended += 4
+        depths, settings = now.intake.depths, now.endpoint.desired.settings
+
+        async def depths_after_a_swap(endpoint_names: Sequence[str]) -> dict[str, int]:
+            now.endpoint.apply(replace(deployment(version="2", revision=2), settings=settings))
+            await until(lambda: now.endpoint.scaled_pool is not pool)
+            return await depths(endpoint_names)
+
+        now.intake.depths = depths_after_a_swap  # type: ignore[method-assign]
+        await now.scaler.look(110.0)
+        assert pool.wanted_hosts == 1
+        pool.scale(3)  # what stops starts none
+        now.launcher.hosts[0].may_answer.set()
+        await until(lambda: not now.endpoint.busy)
+        await until_done(now.context.settle())
+        assert [host.exited.done() for host in now.launcher.hosts] == [True, False]
+
+    paces.default_paces.cache_clear()
+    serve(with_redis, swap)
+
+
+def test_a_pool_that_is_to_stop_starts_no_host_before_its_stop_begins(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def stop(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.retire()
+        pool.scale(3)
+        assert pool.wanted_hosts == 1
+        await until_done(now.endpoint.stop())
+        await until_done(now.context.settle())
+        assert [host.exited.done() for host in now.launcher.hosts] == [True]
+
+    serve(with_redis, stop)
 
 
 def test_the_pace_of_other_workers_counts_for_the_wait(store: redis.Redis, with_redis: WithRedis) -> None:

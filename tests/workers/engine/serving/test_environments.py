@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import redis
@@ -18,8 +19,10 @@ from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, with_fake_hosts
 from tests.workers.stand_ins import context, deployment
+from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
 from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
+from workers.errors import HostStartFailed
 from workers.measures.reports import HostsState
 
 SHA256 = "e" * 64
@@ -143,3 +146,35 @@ def test_a_swap_back_while_it_is_built_gives_the_build_up(store: redis.Redis, wi
         assert len(now.launcher.hosts) == 1
 
     serve(with_redis, return_to_the_first)
+
+
+def test_an_environment_is_released_if_the_wait_for_memory_is_given_up(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def give_up(now: Running) -> None:
+        budget = now.context.memory = MemoryBudget(100 * MEBIBYTE)
+        await budget.claim(Claim("others", "others", Need(99 * MEBIBYTE, is_measured=True)), lambda _: None)
+        now.environments.built.set()
+        now.swap()
+        await until(lambda: budget.has_waiters)
+        [held] = now.environments.held
+        assert not held.is_released
+        now.endpoint.apply(deployment(revision=3))
+        await until(lambda: held.is_released)
+        assert not budget.has_waiters
+
+    serve(with_redis, give_up)
+
+
+def test_an_environment_is_released_if_no_host_starts_in_it(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(now: Running) -> None:
+        spawn = AsyncMock(side_effect=HostStartFailed("no process"))
+        monkeypatch.setattr(now.launcher, "spawn", spawn)
+        now.environments.built.set()
+        now.swap()
+        await until(lambda: now.states().get("2") == HostsState.FAILED)
+        assert now.environments.held[0].is_released
+
+    serve(with_redis, fail)

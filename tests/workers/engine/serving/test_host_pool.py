@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from workers.engine.serving.host_feed import HostStopLimit
 from workers.engine.serving.host_pool import HostSlot
 from workers.engine.serving.pace import PaceMeter
 from workers.errors import HostStartFailed
+from workers.hosts.processes import MemoryUsage
 from workers.jobs import query
 from workers.jobs.query import JobState
 
@@ -150,6 +152,60 @@ def test_a_host_that_loads_while_its_place_is_given_up_is_ended(store: redis.Red
         assert now.launcher.hosts[0].exited.done()
 
     serve(with_redis, give_up, launcher)
+
+
+def test_a_host_that_is_measured_while_its_place_is_given_up_is_ended(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    measuring, may_measure = threading.Event(), threading.Event()
+
+    def measure(_pid: int) -> MemoryUsage:
+        measuring.set()
+        may_measure.wait(60)
+        return MemoryUsage(MIB, MIB)
+
+    async def give_up(now: Running) -> None:
+        now.context.measure_memory = measure
+        try:
+            await until(measuring.is_set)
+            await until_done(now.slot.stop())
+            await until(lambda: not now.context.memory.claims)
+            assert now.launcher.hosts[0].exited.done()
+        finally:
+            may_measure.set()
+
+    serve(with_redis, give_up, FakeLauncher())
+
+
+def test_the_memory_of_a_host_that_stops_is_about_to_be_free_only_after_its_batch(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def stop(now: Running) -> None:
+        await until(lambda: now.slot.host is not None)
+        [host], [claim] = now.launcher.hosts, now.context.memory.claims
+        host.may_answer.clear()
+        now.batcher.put([queued_job("a")])
+        await until(lambda: host.batches)
+        stopping = asyncio.create_task(now.slot.stop())
+        await until(now.slot._stopping.is_set)
+        assert not claim.is_ending
+        host.may_answer.set()
+        await until_done(stopping)
+        assert claim.is_ending
+
+    serve(with_redis, stop, FakeLauncher())
+
+
+def test_a_host_without_jobs_that_stops_is_about_to_free_its_memory(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def stop(now: Running) -> None:
+        await until(lambda: now.slot.host is not None)
+        [claim] = now.context.memory.claims
+        stopping = asyncio.create_task(now.slot.stop())
+        await until(now.slot._stopping.is_set)
+        assert claim.is_ending
+        await until_done(stopping)
+
+    serve(with_redis, stop, FakeLauncher())
 
 
 def test_an_artifact_is_held_as_long_as_its_host_lives(

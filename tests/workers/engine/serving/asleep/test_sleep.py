@@ -19,12 +19,14 @@ from tests.workers.conftest import WithRedis
 from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
 from tests.workers.engine.serving.trials.test_candidates import with_candidate
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from workers import keys
 from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
+from workers.engine.memory.meter import MemoryMeter
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
 from workers.hosts.processes import MemoryUsage
-from workers.jobs import query
+from workers.jobs import query, records
 from workers.jobs.query import JobState
 from workers.measures.reports import HostsState
 
@@ -136,6 +138,26 @@ def test_a_job_that_comes_while_the_hosts_end_is_not_lost(store: redis.Redis, wi
         await now.settled()
         assert state_of("late") is JobState.SUCCEEDED
         assert now.launcher.hosts[0].exited.done()
+
+    serve(with_redis, late)
+
+
+def test_a_claimed_job_that_comes_while_the_hosts_end_is_queued_again_until_the_load_is_over(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def late(now: Running) -> None:
+        now.launcher.prepare = lambda host: host.may_load.clear()
+        await until(lambda: now.endpoint.serves_at_once)
+        assert now.endpoint.sleep()
+        store.set(keys.record("late"), records.started(queued_job("late"), 2.0, attempts=1, worker="w@1"))
+        now.endpoint.receive([queued_job("late", claimed_at=2.0)])
+        await until(lambda: len(now.launcher.hosts) == 2)
+        assert state_of("late") is JobState.QUEUED
+        now.launcher.hosts[1].may_load.set()
+        await until(lambda: now.endpoint.serves and not now.endpoint.busy)
+        await now.settled()
+        job = query.get("late")
+        assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
 
     serve(with_redis, late)
 
@@ -273,7 +295,7 @@ def test_a_host_that_waits_for_memory_says_so_and_leaves_its_jobs_in_the_queue(
         now.launcher.hosts[0].may_answer.clear()
         now.first.receive([queued_job("a")])
         await until(lambda: now.first.running_jobs)
-        await now.context.versions.measured("1" * 64, 60 * MEBIBYTE)
+        await now.context.versions.measured_loaded("1" * 64, 60 * MEBIBYTE)
         now.second.begin_asleep()
         now.second.apply(now.second.desired)
         now.second.receive([queued_job("b")])
@@ -307,6 +329,18 @@ def test_a_first_host_that_takes_more_than_was_guessed_makes_way_until_there_is_
     with_two(with_redis, guess)
 
 
+def test_a_swap_whose_guess_is_too_large_is_tried_with_what_is_free(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def swap(now: TwoEndpoints) -> None:
+        now.first.apply(replace(now.first.desired, artifact_size_bytes=40 * MEBIBYTE))
+        await until(lambda: now.first.serves)
+        second = replace(wanted(version="2", revision=2), artifact_sha256="2" * 64)
+        now.first.apply(replace(second, artifact_size_bytes=40 * MEBIBYTE))
+        await until(lambda: [each["version"] for each in now.first.report()["versions"]] == ["2"])
+        assert now.first.serves
+
+    with_two(with_redis, swap, host_mb=42)
+
+
 def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Redis, with_redis: WithRedis) -> None:
     async def refuse(now: TwoEndpoints) -> None:
         now.first.apply(now.first.desired)
@@ -315,6 +349,45 @@ def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Red
         assert "needs 200 MiB of memory, and this worker has 100 MiB for hosts" in str(error)
 
     with_two(with_redis, refuse, host_mb=200)
+
+
+def test_a_version_whose_batch_took_more_than_there_is_wakes_again(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def wake(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        await until(lambda: now.first.serves)
+        peak = MemoryUsage(110 * MEBIBYTE, 110 * MEBIBYTE)
+        await MemoryMeter(now.context.memory, now.context.versions, lambda _: peak, lambda _: peak, list).look()
+        await until(lambda: not now.first.has_hosts)  # idle hosts end while more is used than there is
+        now.second.apply(replace(now.second.desired, settings=deployment(max_batch_delay_ms=0).settings))
+        await until(lambda: now.second.serves)  # beside a host that never sleeps
+        now.first.receive([queued_job("a")])
+        await until(lambda: now.first.serves and not now.first.busy)
+        await now.stop()
+        assert state_of("a") is JobState.SUCCEEDED
+
+    with_two(with_redis, wake, host_mb=45)
+
+
+def test_idle_hosts_end_for_others_while_the_batch_of_a_host_that_stops_runs(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def evict(now: TwoEndpoints) -> None:
+        now.first.apply(now.first.desired)
+        now.second.apply(now.second.desired)
+        await until(lambda: now.first.serves and now.second.serves)
+        for host in now.launcher.hosts:
+            host.may_answer.clear()
+        now.first.receive([queued_job("long")])
+        await until(lambda: now.first.running_jobs)
+        now.first.retire()
+        third = Endpoint(now.context, replace(wanted(), endpoint_name="third", artifact_sha256="2" * 64))
+        third.apply(third.desired)
+        await until(lambda: third.serves)
+        assert now.second.is_asleep
+        assert now.first.running_jobs
+        await until_done(third.stop())
+
+    with_two(with_redis, evict, host_mb=45)
 
 
 def test_a_trial_wakes_the_version_that_serves_and_keeps_it_awake(store: redis.Redis, with_redis: WithRedis) -> None:
