@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -177,9 +178,16 @@ class MemoryBudget:
             usage = None if each.pid is None else usages.get(each.pid)
             if usage is not None:
                 each.usage = usage
-                each.need = replace(each.need, host_bytes=max(each.need.host_bytes, usage.private_bytes))
+                if each.is_loading or usage.private_bytes <= self._most_bytes:  # or it could never be kept again
+                    each.need = replace(each.need, host_bytes=max(each.need.host_bytes, usage.private_bytes))
         if shared_bytes is not None:
             self.shared_bytes = shared_bytes
+
+    @property
+    def _most_bytes(self) -> int:
+        """What one host may have at most."""
+        limit_bytes = sys.maxsize if self.limit_bytes is None else self.limit_bytes
+        return limit_bytes - self.margin_bytes - (self.shared_bytes or 0)
 
     def relieve(self) -> None:
         """Get back under the limit: end idle hosts, or a host that loads a version that needs more than was guessed."""
@@ -256,7 +264,7 @@ class MemoryBudget:
         )
 
     def _refuse_if_too_large(self, claim: Claim, limit_bytes: int) -> None:
-        most_bytes = limit_bytes - self.margin_bytes - (self.shared_bytes or 0)
+        most_bytes = self._most_bytes
         if not claim.need.is_measured or claim.need.start_bytes <= most_bytes:
             claim.need = claim.need.within(most_bytes)  # a guess may be wrong
             return
