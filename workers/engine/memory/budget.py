@@ -41,6 +41,11 @@ class Need:
         """Without so much it waits."""
         return self.host_bytes if self.least_bytes is None else min(self.least_bytes, self.host_bytes)
 
+    def at_least(self, size_bytes: int) -> Need:
+        """Return it with at least so much to start."""
+        start_bytes = max(self.start_bytes, size_bytes)
+        return replace(self, host_bytes=max(self.host_bytes, start_bytes), least_bytes=start_bytes)
+
     def within(self, size_bytes: int) -> Need:
         """Return it with at most so much kept."""
         return self if self.host_bytes <= size_bytes else replace(self, host_bytes=max(0, size_bytes))
@@ -72,6 +77,8 @@ class Claim:
     endpoint_name: str
     artifact_sha256: str
     need: Need
+    #: What a host of the version had when its load was ended, so that it needs more (bytes).
+    had_bytes: int = 0
     #: None until it has started.
     pid: int | None = None
     #: None until it was measured.
@@ -265,11 +272,12 @@ class MemoryBudget:
 
     def _refuse_if_too_large(self, claim: Claim, limit_bytes: int) -> None:
         most_bytes = self._most_bytes
-        if not claim.need.is_measured or claim.need.start_bytes <= most_bytes:
+        sure_bytes = max(claim.had_bytes, claim.need.start_bytes if claim.need.is_measured else 0)
+        if sure_bytes <= most_bytes:
             claim.need = claim.need.within(most_bytes)  # a guess may be wrong
             return
         raise HostStartFailed(
-            f"A host of this version needs {mebibytes(claim.need.start_bytes)} MiB of memory, and this worker has "
+            f"A host of this version needs {mebibytes(sure_bytes)} MiB of memory, and this worker has "
             f"{mebibytes(most_bytes)} MiB for hosts: QUEUECAST_WORKER_MEMORY_MB is {mebibytes(limit_bytes)}, of which "
             f"shared libraries take {mebibytes(self.shared_bytes or 0)}."
         )
