@@ -120,7 +120,8 @@ def _parsed(text: bytes | str | None) -> VersionFacts | None:
         found = json.loads(text or b"null")
         if found is None:
             return None
-        return VersionFacts(int(found["host_bytes"]), found.get("load_ms"), found.get("loaded_bytes"))
+        host_bytes, loaded_bytes = int(found["host_bytes"]), found.get("loaded_bytes")
+        return VersionFacts(host_bytes, found.get("load_ms"), None if loaded_bytes is None else int(loaded_bytes))
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("ignoring unreadable facts of a version: %r", error)
         return None
