@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -39,6 +40,11 @@ class Need:
     def start_bytes(self) -> int:
         """Without so much it waits."""
         return self.host_bytes if self.least_bytes is None else min(self.least_bytes, self.host_bytes)
+
+    def at_least(self, size_bytes: int) -> Need:
+        """Return it with at least so much to start."""
+        start_bytes = max(self.start_bytes, size_bytes)
+        return replace(self, host_bytes=max(self.host_bytes, start_bytes), least_bytes=start_bytes)
 
     def within(self, size_bytes: int) -> Need:
         """Return it with at most so much kept."""
@@ -71,6 +77,8 @@ class Claim:
     endpoint_name: str
     artifact_sha256: str
     need: Need
+    #: What a host of the version had when its load was ended, so that it needs more (bytes).
+    had_bytes: int = 0
     #: None until it has started.
     pid: int | None = None
     #: None until it was measured.
@@ -177,9 +185,16 @@ class MemoryBudget:
             usage = None if each.pid is None else usages.get(each.pid)
             if usage is not None:
                 each.usage = usage
-                each.need = replace(each.need, host_bytes=max(each.need.host_bytes, usage.private_bytes))
+                if each.is_loading or usage.private_bytes <= self._most_bytes:  # or it could never be kept again
+                    each.need = replace(each.need, host_bytes=max(each.need.host_bytes, usage.private_bytes))
         if shared_bytes is not None:
             self.shared_bytes = shared_bytes
+
+    @property
+    def _most_bytes(self) -> int:
+        """What one host may have at most."""
+        limit_bytes = sys.maxsize if self.limit_bytes is None else self.limit_bytes
+        return limit_bytes - self.margin_bytes - (self.shared_bytes or 0)
 
     def relieve(self) -> None:
         """Get back under the limit: end idle hosts, or a host that loads a version that needs more than was guessed."""
@@ -256,12 +271,13 @@ class MemoryBudget:
         )
 
     def _refuse_if_too_large(self, claim: Claim, limit_bytes: int) -> None:
-        most_bytes = limit_bytes - self.margin_bytes - (self.shared_bytes or 0)
-        if not claim.need.is_measured or claim.need.start_bytes <= most_bytes:
+        most_bytes = self._most_bytes
+        sure_bytes = max(claim.had_bytes, claim.need.start_bytes if claim.need.is_measured else 0)
+        if sure_bytes <= most_bytes:
             claim.need = claim.need.within(most_bytes)  # a guess may be wrong
             return
         raise HostStartFailed(
-            f"A host of this version needs {mebibytes(claim.need.start_bytes)} MiB of memory, and this worker has "
+            f"A host of this version needs {mebibytes(sure_bytes)} MiB of memory, and this worker has "
             f"{mebibytes(most_bytes)} MiB for hosts: QUEUECAST_WORKER_MEMORY_MB is {mebibytes(limit_bytes)}, of which "
             f"shared libraries take {mebibytes(self.shared_bytes or 0)}."
         )

@@ -91,7 +91,7 @@ class Versions:
             await self._write(checksum, replace(before or VersionFacts(0), host_bytes=host_bytes))
 
     async def measured_loaded(self, checksum: str, loaded_bytes: int) -> None:
-        """Remember the memory of a host that has just loaded the model, or had so much when its load was ended."""
+        """Remember the memory of a host that has just loaded the model; small differences are not written."""
         before = self._known.get(checksum) or VersionFacts(loaded_bytes)
         known_bytes = before.loaded_bytes
         if known_bytes is None or abs(loaded_bytes - known_bytes) > known_bytes * _SIGNIFICANT_SHARE:
@@ -120,7 +120,8 @@ def _parsed(text: bytes | str | None) -> VersionFacts | None:
         found = json.loads(text or b"null")
         if found is None:
             return None
-        return VersionFacts(int(found["host_bytes"]), found.get("load_ms"), found.get("loaded_bytes"))
+        host_bytes, loaded_bytes = int(found["host_bytes"]), found.get("loaded_bytes")
+        return VersionFacts(host_bytes, found.get("load_ms"), None if loaded_bytes is None else int(loaded_bytes))
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("ignoring unreadable facts of a version: %r", error)
         return None

@@ -22,6 +22,8 @@ class HostMemory:
         self._context = context
         self._on_change = on_change
         self._claim: Claim | None = None
+        #: What hosts had whose load was ended, by the checksum of the artifact (bytes).
+        self._had_bytes: dict[str, int] = {}
 
     async def claim(self, wanted: DesiredDeployment) -> Claim:
         """Wait until there is memory for a host.
@@ -30,7 +32,8 @@ class HostMemory:
             HostStartFailed: it can't ever fit.
         """
         need = await self._context.versions.need(wanted)
-        claim = Claim(wanted.endpoint_name, wanted.artifact_sha256, need)
+        had_bytes = self._had_bytes.get(wanted.artifact_sha256, 0)
+        claim = Claim(wanted.endpoint_name, wanted.artifact_sha256, need.at_least(had_bytes), had_bytes)
         self._claim = await self._context.memory.claim(claim, self._waits)
         return claim
 
@@ -57,10 +60,11 @@ class HostMemory:
             _log.info("a host of %s needs more memory than there is now: it is started again then", claim.endpoint_name)
         return not too_much
 
-    async def refused(self, claim: Claim) -> None:
-        """Remember what a host had whose load was ended: the next one starts when there is more."""
+    def refused(self, claim: Claim) -> None:
+        """Remember what a host had whose load was ended: the next one starts when so much is free, still as a guess."""
         if claim.usage is not None:
-            await self._context.versions.measured_loaded(claim.artifact_sha256, claim.usage.private_bytes)
+            had_bytes = self._had_bytes.get(claim.artifact_sha256, 0)
+            self._had_bytes[claim.artifact_sha256] = max(had_bytes, claim.usage.private_bytes)
 
     def ending(self) -> None:
         """Record that the host is about to exit."""

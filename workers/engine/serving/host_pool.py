@@ -167,8 +167,8 @@ class HostSlot:
             except HostStartFailed:
                 if claim is None or not claim.is_refused:
                     raise
-                await self.memory.refused(claim)
-                continue  # by now it is known what it needs
+                self.memory.refused(claim)
+                continue
             finally:
                 if claim is None or claim.pid is None:
                     self._release(claim, environment)

@@ -243,6 +243,19 @@ def test_hosts_that_grow_under_batches_end_idle_ones() -> None:
     run(grow)
 
 
+def test_what_a_batch_took_is_kept_for_the_next_unless_there_is_never_so_much() -> None:
+    async def grow(worker: Worker) -> None:
+        serving = await worker.has("serving", 40, can_sleep=False)
+        serving.pid, serving.is_loading = 1, False
+        for peak_mb, then_mb in ((70, 70), (120, 70)):
+            worker.budget.measured({1: usage(peak_mb, peak_mb)})
+            assert worker.budget.used_bytes == peak_mb * MEBIBYTE
+            worker.budget.measured({1: usage(40, 40)})
+            assert worker.budget.used_bytes == then_mb * MEBIBYTE
+
+    run(grow)
+
+
 def test_a_load_that_takes_more_than_was_guessed_ends_and_no_host_that_serves() -> None:
     async def refuse(worker: Worker) -> None:
         serving, loading = await worker.has("a", 60, can_sleep=False), await worker.claim("b", 20, is_measured=False)

@@ -25,6 +25,7 @@ from workers.engine.memory.meter import MemoryMeter
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
+from workers.errors import HostStartFailed
 from workers.hosts.processes import MemoryUsage
 from workers.jobs import query, records
 from workers.jobs.query import JobState
@@ -349,6 +350,38 @@ def test_a_version_that_can_not_ever_fit_fails_with_the_figures(store: redis.Red
         assert "needs 200 MiB of memory, and this worker has 100 MiB for hosts" in str(error)
 
     with_two(with_redis, refuse, host_mb=200)
+
+
+@pytest.mark.parametrize(
+    ("seen_mb", "state", "text"),
+    [
+        (70, HostsState.LOADING, "waits for memory: needs 70 MiB, 45 of 100 MiB in use"),
+        (130, HostsState.FAILED, "needs 130 MiB of memory, and this worker has 100 MiB for hosts"),
+    ],
+)
+def test_a_load_that_was_ended_is_tried_again_when_as_much_is_free_as_it_had(
+    store: redis.Redis, with_redis: WithRedis, seen_mb: int, state: HostsState, text: str
+) -> None:
+    async def load(now: TwoEndpoints) -> None:
+        now.first.apply(replace(now.first.desired, settings=deployment(max_batch_delay_ms=0).settings))
+        await until(lambda: now.first.serves)
+        now.launcher.prepare = lambda host: host.may_load.clear()
+        now.second.apply(now.second.desired)
+        await until(lambda: len(now.launcher.hosts) == 2)
+        host = now.launcher.hosts[1]
+        host.load_error = HostStartFailed("It was killed.")
+        host.exited.add_done_callback(lambda _: host.may_load.set())
+        seen = MemoryUsage(seen_mb * MEBIBYTE, seen_mb * MEBIBYTE)
+        await until(lambda: any(each.pid == host.pid for each in now.context.memory.claims))
+        now.context.memory.measured({host.pid: seen})
+        now.context.memory.relieve()
+        await until(lambda: text in str(now.second.report()["versions"]))
+        assert now.second.report()["versions"][0]["state"] is state
+        assert len(now.launcher.hosts) == 2
+        assert not (await now.context.versions.need(now.second.desired)).is_measured
+        now.second.retire()
+
+    with_two(with_redis, load, host_mb=45)
 
 
 def test_a_version_whose_batch_took_more_than_there_is_wakes_again(store: redis.Redis, with_redis: WithRedis) -> None:
