@@ -365,6 +365,8 @@ class HostPool:
         #: Between the bounds of the settings; see `scale`.
         self.wanted_hosts: int = desired.settings.first_hosts if replaces is None else replaces.wanted_hosts
         self._slots: list[HostSlot] = []
+        #: Those that finish their last batch because fewer hosts are wanted.
+        self._leaving: set[HostSlot] = set()
         self._serving = asyncio.Event()
         self._stopping = False
         self.apply(desired)
@@ -372,7 +374,11 @@ class HostPool:
     @property
     def running_jobs(self) -> list[QueuedJob]:
         """The jobs of all current batches."""
-        return [job for slot in self._slots for job in slot.running_jobs]
+        return [job for slot in self._all_slots for job in slot.running_jobs]
+
+    @property
+    def _all_slots(self) -> list[HostSlot]:
+        return [*self._slots, *self._leaving]
 
     @property
     def ready_hosts(self) -> int:
@@ -461,8 +467,14 @@ class HostPool:
             trials = (lambda: self.side), self.copies, lambda: self._is_nice
             self._slots.append(HostSlot(self._context, self._batcher, lambda: self.desired, *shared, *trials))
         for slot in self._slots[wanted:]:
-            self._context.in_background(slot.stop())
+            self._leaving.add(slot)
+            self._context.in_background(self._leave(slot))
         del self._slots[wanted:]
+        self._context.changed.set()
+
+    async def _leave(self, slot: HostSlot) -> None:
+        await slot.stop()
+        self._leaving.discard(slot)
         self._context.changed.set()
 
     def set_nice(self, *, wanted: bool) -> bool:
@@ -491,17 +503,17 @@ class HostPool:
     async def stop(self) -> None:
         """Finish the running batches, then stop the hosts; return when they have exited."""
         self.begin_stop()
-        await asyncio.gather(*(slot.stop() for slot in self._slots))
+        await asyncio.gather(*(slot.stop() for slot in self._all_slots))
         self._context.changed.set()
 
     def cancel(self, job: QueuedJob, *, at_once: bool) -> None:
         """End a cancelled job if one of these hosts runs it; see `HostFeed.cancel`."""
-        for slot in self._slots:
+        for slot in self._all_slots:
             slot.cancel(job, at_once=at_once)
 
     def kill(self) -> None:
         """Kill the hosts; the worker still holds their jobs."""
-        for slot in self._slots:
+        for slot in self._all_slots:
             slot.kill()
 
     def pace(self) -> PaceReport | None:

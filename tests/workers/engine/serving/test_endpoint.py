@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -340,3 +341,28 @@ def test_a_drain_does_not_load_again_what_has_failed(store: redis.Redis, with_re
         await now.settled()
 
     with_redis(drain)
+
+
+def test_hosts_that_are_too_many_finish_their_batches_and_are_waited_for(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def have_fewer(now: Running) -> None:
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, max_batch_size=1, hosts=2, revision=2))
+        await until(lambda: len(now.launcher.hosts) == 2 and now.endpoint.report()["versions"][0]["hosts"] == 2)
+        for host in now.launcher.hosts:
+            host.may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        await until(lambda: len(now.endpoint.running_jobs) == 2)
+        now.endpoint.apply(deployment(max_batch_delay_ms=0, max_batch_size=1, hosts=1, revision=3))
+        assert {job.job_id for job in now.endpoint.running_jobs} == {"a", "b"}
+        now.endpoint.retire()
+        stopping = asyncio.create_task(now.endpoint.stop())
+        now.launcher.hosts[0].may_answer.set()
+        await until(lambda: len(now.endpoint.running_jobs) == 1)
+        assert not stopping.done()
+        now.launcher.hosts[1].may_answer.set()
+        await until_done(stopping)
+        await now.settled()
+        assert [query.get(each).state for each in "ab"] == [JobState.SUCCEEDED] * 2
+
+    serve(with_redis, have_fewer)
