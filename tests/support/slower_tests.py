@@ -14,7 +14,7 @@ from tests.support.service.environment import REPOSITORY
 
 FILE = REPOSITORY / "tests" / "slower_tests.txt"
 #: Of a test with parameters, the mean of its runs counts.
-LONGEST_S = 0.1
+LONGEST_S = 0.06
 _HEAD = f"# Tests that took longer than {LONGEST_S} s; `make slower-tests` writes this file.\n"
 
 
