@@ -158,7 +158,7 @@ def work(url: str, key: str, stopped: threading.Event) -> None:
 def shown(page: Page, url: str) -> bool:
     """Open a page; tell whether it shows no job that has only just come."""
     page.go(url)
-    return page.value("document.querySelector('.queued, .running') === null") is True
+    return page.value("document.querySelector('td .queued, td .running') === null") is True
 
 
 def take(stack: Stack, page: Page, addresses: dict[str, str]) -> None:
