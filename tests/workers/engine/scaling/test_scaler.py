@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,26 +11,21 @@ from redis.asyncio import Redis
 
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
-from tests.workers.engine.fakes import FakeLauncher, with_fake_hosts
-from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job, worker_report
+from tests.workers.engine import running
+from tests.workers.engine.running import RunningEndpoint
+from tests.workers.stand_ins import deployment, queued_job, worker_report
 from workers.engine.scaling.scaler import Scaler
-from workers.engine.serving.endpoint import Endpoint
 from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures import paces, reports
 
 
-class Running:
+class Running(RunningEndpoint):
     """An endpoint with hosts from 1 to 3 that predict one row at once."""
 
     def __init__(self, client: Redis) -> None:
-        self.intake = RecordingIntake()
-        self.launcher = FakeLauncher()
-        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
-        self.endpoint = Endpoint(
-            self.context,
-            deployment(hosts={"min": 1, "max": 3}, max_batch_size=1, max_batch_delay_ms=0, idle_s=30, target_wait_s=1),
-        )
+        ranged: dict[str, Any] = {"hosts": {"min": 1, "max": 3}, "idle_s": 30, "target_wait_s": 1}
+        super().__init__(client, deployment(max_batch_size=1, max_batch_delay_ms=0, **ranged))
         self.scaler = Scaler(self.context, {"adding": self.endpoint})
 
     @property
@@ -41,26 +35,8 @@ class Running:
         return pool.ready_hosts
 
 
-@asynccontextmanager
-async def serving(client: Redis) -> AsyncIterator[Running]:
-    now = Running(client)
-    now.endpoint.apply(now.endpoint.desired)
-    await until(lambda: now.endpoint.serves)
-    try:
-        yield now
-    finally:
-        for host in now.launcher.hosts:
-            host.may_answer.set()
-        await until_done(now.endpoint.stop())
-        await until_done(now.context.settle())
-
-
 def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
-    async def served(client: Redis) -> None:
-        async with serving(client) as now:
-            await what(now)
-
-    with_redis(served)
+    running.serve(with_redis, Running, what)
 
 
 def test_a_host_is_added_while_jobs_wait_in_the_queue_too_long(store: redis.Redis, with_redis: WithRedis) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,25 +13,23 @@ from redis.asyncio import Redis
 from registry.deployments import Intent
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
-from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, with_fake_hosts
-from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
+from tests.workers.engine import running
+from tests.workers.engine.fakes import FakeHost, does_not_load
+from tests.workers.engine.running import RunningEndpoint
+from tests.workers.stand_ins import deployment, queued_job
 from workers import keys
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.endpoint import Endpoint
 from workers.hosts.worker_side.host import HostTooSlow
 from workers.jobs import query, records
 from workers.jobs.query import JobState
 from workers.measures.reports import HostsState
 
 
-class Running:
+class Running(RunningEndpoint):
     """An endpoint with hosts, and what it works with."""
 
     def __init__(self, client: Redis) -> None:
-        self.intake = RecordingIntake()
-        self.launcher = FakeLauncher()
-        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
-        self.endpoint = Endpoint(self.context, deployment(max_batch_delay_ms=0))
+        super().__init__(client, deployment(max_batch_delay_ms=0))
 
     @property
     def host(self) -> FakeHost:
@@ -42,28 +39,9 @@ class Running:
     def undeploy(self, intent: Intent) -> None:
         self.endpoint.apply(deployment(max_batch_delay_ms=0, intent=intent, revision=2))
 
-    async def settled(self) -> None:
-        await until_done(self.context.settle())
-
-
-@asynccontextmanager
-async def serving(client: Redis) -> AsyncIterator[Running]:
-    now = Running(client)
-    now.endpoint.apply(now.endpoint.desired)
-    await until(lambda: now.endpoint.serves)
-    try:
-        yield now
-    finally:
-        await until_done(now.endpoint.stop())
-        await now.settled()
-
 
 def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
-    async def served(client: Redis) -> None:
-        async with serving(client) as now:
-            await what(now)
-
-    with_redis(served)
+    running.serve(with_redis, Running, what)
 
 
 def rejected(job_id: str) -> bool:

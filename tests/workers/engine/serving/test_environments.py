@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock
@@ -15,13 +14,13 @@ from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment
 from registry.errors import EnvironmentBuildFailed
-from tests.support.waiting import until, until_done
+from tests.support.waiting import until
 from tests.workers.conftest import WithRedis
-from tests.workers.engine.fakes import FakeLauncher, with_fake_hosts
-from tests.workers.stand_ins import context, deployment
+from tests.workers.engine import running
+from tests.workers.engine.running import RunningEndpoint
+from tests.workers.stand_ins import deployment
 from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
 from workers.engine.serving import host_pool
-from workers.engine.serving.endpoint import Endpoint
 from workers.errors import HostStartFailed
 from workers.measures.reports import HostsState
 
@@ -56,15 +55,13 @@ class FakeEnvironments:
         return self.held[-1]
 
 
-class Running:
+class Running(RunningEndpoint):
     """An endpoint that serves version 1 in the worker's own packages, and is to serve version 2 in an environment."""
 
     def __init__(self, client: Redis) -> None:
-        self.launcher = FakeLauncher()
+        super().__init__(client, deployment())
         self.environments = FakeEnvironments()
-        self.context = with_fake_hosts(context(client), self.launcher)
         self.context.environments = self.environments  # type: ignore[assignment]
-        self.endpoint = Endpoint(self.context, deployment())
 
     def swap(self) -> DesiredDeployment:
         wanted = replace(deployment(version="2", revision=2), environment_sha256=SHA256)
@@ -75,24 +72,8 @@ class Running:
         return {each["version"]: each["state"] for each in self.endpoint.report()["versions"]}
 
 
-@asynccontextmanager
-async def serving(client: Redis) -> AsyncIterator[Running]:
-    now = Running(client)
-    now.endpoint.apply(now.endpoint.desired)
-    await until(lambda: now.endpoint.serves)
-    try:
-        yield now
-    finally:
-        await until_done(now.endpoint.stop())
-        await until_done(now.context.settle())
-
-
 def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
-    async def served(client: Redis) -> None:
-        async with serving(client) as now:
-            await what(now)
-
-    with_redis(served)
+    running.serve(with_redis, Running, what)
 
 
 def test_while_it_is_built_the_version_before_serves_and_then_hosts_start_in_it(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,9 @@ from redis.asyncio import Redis
 from registry.deployments import DesiredDeployment
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
+from tests.workers.engine import running
 from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_hosts
+from tests.workers.engine.running import RunningEndpoint
 from tests.workers.engine.serving.trials.test_candidates import with_candidate
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
@@ -38,14 +39,11 @@ def wanted(**changes: Any) -> DesiredDeployment:
     return deployment(**{**ON_DEMAND, **changes})
 
 
-class Running:
+class Running(RunningEndpoint):
     """An endpoint with a range of hosts, and what it works with."""
 
     def __init__(self, client: Redis) -> None:
-        self.intake = RecordingIntake()
-        self.launcher = FakeLauncher()
-        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
-        self.endpoint = Endpoint(self.context, wanted())
+        super().__init__(client, wanted())
         self.scaler = Scaler(self.context, {"adding": self.endpoint})
 
     @property
@@ -56,28 +54,9 @@ class Running:
         assert self.endpoint.sleep()
         await until(lambda: not self.endpoint.has_hosts)
 
-    async def settled(self) -> None:
-        await until_done(self.context.settle())
-
-
-@asynccontextmanager
-async def serving(client: Redis) -> AsyncIterator[Running]:
-    now = Running(client)
-    now.endpoint.apply(now.endpoint.desired)
-    await until(lambda: now.endpoint.serves)
-    try:
-        yield now
-    finally:
-        await until_done(now.endpoint.stop())
-        await now.settled()
-
 
 def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
-    async def served(client: Redis) -> None:
-        async with serving(client) as now:
-            await what(now)
-
-    with_redis(served)
+    running.serve(with_redis, Running, what)
 
 
 def state_of(job_id: str) -> JobState:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +17,12 @@ from registry.deployments import DesiredDeployment, Intent
 from registry.trials.candidates import Candidate
 from tests.support.waiting import until, until_done
 from tests.workers.conftest import WithRedis
-from tests.workers.engine.fakes import FakeHost, FakeLauncher, does_not_load, with_fake_hosts
+from tests.workers.engine import running
+from tests.workers.engine.fakes import FakeHost, does_not_load
+from tests.workers.engine.running import RunningEndpoint
 from tests.workers.stand_ins import RecordingIntake, context, deployment, queued_job
 from workers import keys
 from workers.engine.intake.messages import Dealt
-from workers.engine.serving.endpoint import Endpoint
 from workers.engine.serving.trials import arm_counts, copies
 from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
 from workers.errors import JobArgumentsWrong
@@ -57,14 +57,11 @@ def with_candidate(version: str = "1", *, revision: int = 2, **changes: Any) -> 
     return replace(wanted, candidate=Candidate(**{**fields, **changes}))
 
 
-class Running:
+class Running(RunningEndpoint):
     """An endpoint with a candidate."""
 
     def __init__(self, client: Redis) -> None:
-        self.intake = RecordingIntake()
-        self.launcher = FakeLauncher()
-        self.context = with_fake_hosts(context(client, intake=self.intake), self.launcher)
-        self.endpoint = Endpoint(self.context, deployment(max_batch_delay_ms=0))
+        super().__init__(client, deployment(max_batch_delay_ms=0))
 
     @property
     def stable(self) -> FakeHost:
@@ -89,29 +86,9 @@ class Running:
         await until(lambda: not self.endpoint.busy)
         await self.settled()
 
-    async def settled(self) -> None:
-        await until_done(self.context.settle())
-
-
-@asynccontextmanager
-async def serving(client: Redis) -> AsyncIterator[Running]:
-    now = Running(client)
-    now.endpoint.apply(now.endpoint.desired)
-    await until(lambda: now.endpoint.serves)
-    try:
-        yield now
-    finally:
-        now.endpoint.retire()
-        await until_done(now.endpoint.stop())
-        await now.settled()
-
 
 def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
-    async def served(client: Redis) -> None:
-        async with serving(client) as now:
-            await what(now)
-
-    with_redis(served)
+    running.serve(with_redis, Running, what)
 
 
 def version_of(job_id: str) -> str:
