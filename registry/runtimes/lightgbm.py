@@ -84,7 +84,7 @@ def _header(content: bytes) -> Mapping[str, str]:
     fields = dict(line.split("=", 1) for line in header.decode().splitlines() if "=" in line)
     sizes = fields.get("tree_sizes", "none").split()
     if not all(map(str.isdecimal, sizes)) or sum(map(int, sizes)) != rest.find(_TREES_END):
-        raise ModelLoadFailed("The file is a damaged LightGBM model, or cut off: its trees have not the stated length.")
+        raise ModelLoadFailed("The file is a damaged LightGBM model, or cut off: its trees lack the stated length.")
     return fields
 
 

@@ -309,7 +309,7 @@ class Engine:
                 await reports.write(context.records, self._build_report(context.intake.holder))
                 await context.records.publish(keys.NUDGE_CHANNEL, "leaving")
         except (RedisError, OSError, TimeoutError) as error:
-            _log.info("other workers take over when the report of this one has run out: %r", error)
+            _log.info("announcing that this worker stops failed (%r): others take over when its report expires", error)
 
     async def _finish(self, endpoints: list[Endpoint]) -> None:
         """Let running jobs finish, within the grace period and until `hurry` is called."""

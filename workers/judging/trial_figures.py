@@ -33,7 +33,7 @@ def of(counted: TrialFigures, pairs: Mapping[str, Any]) -> Figures:
 
 
 def copies(trial_id: str) -> dict[str, int]:
-    """Return what became of copies of jobs, which a candidate predicts after their ends, and the hosts that it lost.
+    """Return the counts of the copies of jobs that a candidate predicts, and of the hosts that it lost.
 
     Raises:
         QueueUnavailable: Redis can't be reached.

@@ -78,7 +78,7 @@ class Versions:
             try:
                 found = await self._records.mget([keys.version_facts(each) for each in unknown])
             except (RedisError, OSError) as error:
-                _log.info("what versions need of memory is guessed: Redis doesn't say it (%s)", error)
+                _log.info("reading the measured memory of versions failed (%s): guessing it", error)
                 found = []
             parsed = {each: facts for each, text in zip(unknown, found, strict=False) if (facts := _parsed(text))}
             self._known |= parsed
@@ -108,7 +108,7 @@ class Versions:
         try:
             await self._records.set(keys.version_facts(checksum), json.dumps(_document(facts)), ex=LIVES_S)
         except (RedisError, OSError) as error:
-            _log.info("what a version needs of memory is not remembered: %s", error)
+            _log.info("storing the measured memory of a version failed: %s", error)
 
 
 def _document(facts: VersionFacts) -> Mapping[str, Any]:

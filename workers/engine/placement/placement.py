@@ -54,7 +54,7 @@ class Placement:
                 was_read = True
             except (RedisError, OSError) as error:
                 if was_read:
-                    _log.warning("endpoints keep their places: the reports of workers can't be read (%s)", error)
+                    _log.warning("reading the workers' reports failed (%s): endpoints stay where they are", error)
                 was_read = False
             await asyncio.sleep(_INTERVAL_S)
 

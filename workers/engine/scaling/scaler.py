@@ -39,7 +39,7 @@ class Scaler:
             try:
                 await self.look(time.monotonic())
             except (RedisError, OSError) as error:
-                _log.info("hosts stay as many as they are: the depths of queues can't be read (%s)", error)
+                _log.info("reading the depths of queues failed (%s): the numbers of hosts stay", error)
             await asyncio.sleep(_INTERVAL_S)
 
     async def look(self, now: float) -> None:
@@ -102,7 +102,7 @@ class Scaler:
         )
         self._growths[pool], hosts = decide(self._growths.get(pool, Growth()), seen, bounds)
         if hosts != seen.hosts:
-            _log.info("%s: %d hosts in the place of %d", pool.desired.endpoint_name, hosts, seen.hosts)
+            _log.info("%s: changing from %d to %d hosts", pool.desired.endpoint_name, seen.hosts, hosts)
             pool.scale(hosts)
         return seen
 

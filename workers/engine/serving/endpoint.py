@@ -248,7 +248,7 @@ class Endpoint:
         """Begin to serve, or leave the endpoint to other workers: give back waiting jobs, and finish running ones."""
         if is_placed is self.is_placed:
             return
-        _log.info("%s is %s this worker", self.name, "placed on" if is_placed else "left to others by")
+        _log.info("serving %s from now on" if is_placed else "leaving %s to other workers", self.name)
         self.is_placed = is_placed
         self.apply(self.desired)
         self._context.changed.set()

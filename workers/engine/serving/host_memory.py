@@ -57,7 +57,7 @@ class HostMemory:
         self._context.memory.serve_waiters()  # less may be kept for it
         too_much = was_guess and self._context.memory.over_bytes > MEASUREMENT_ERROR_BYTES
         if too_much:
-            _log.info("a host of %s needs more memory than there is now: it is started again then", claim.endpoint_name)
+            _log.info("a host of %s needs more memory than is free: starting it later", claim.endpoint_name)
         return not too_much
 
     def refused(self, claim: Claim) -> None:
