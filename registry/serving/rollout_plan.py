@@ -76,13 +76,13 @@ class Plan:
         return self
 
 
-_Percent = Annotated[float, Field(gt=0, le=100)]
+_Percent = Annotated[float, Field(gt=0, le=100, strict=True)]
 
 
 class RolloutRules(BaseModel):
     """The most by which the candidate may differ; null switches a rule off."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     errors: float | None = Field(
         default=Rules.errors,
@@ -119,12 +119,14 @@ class RolloutSettings(BaseModel):
     )
     min_jobs: int = Field(
         default=DEFAULT_MIN_JOBS,
+        strict=True,
         ge=1,
         le=10**9,
         description="Jobs that must have met the candidate in a step before the next one.",
     )
     step_s: float = Field(
         default=DEFAULT_STEP_S,
+        strict=True,
         gt=0,
         le=MAX_STEP_S,
         description="How long a step lasts (s). With too few jobs, or a doubt, up to three times as long; then the "

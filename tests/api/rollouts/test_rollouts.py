@@ -120,6 +120,8 @@ def test_what_a_rollout_can_not_do_is_refused_by_name(client: Client) -> None:
     refused(client.post(PATH, json={"version": "1"}), 409, "trial_refused")
     refused(client.post(PATH, json={"version": "2", "steps": [10, 1]}), 422, "settings_invalid")
     refused(client.post(PATH, json={"version": "2", "rules": {"colour": 1}}), 422, "request_invalid")
+    for no_number in ({"min_jobs": True}, {"step_s": True}, {"steps": [True]}, {"rules": {"errors": True}}):
+        refused(client.post(PATH, json={"version": "2", **no_number}), 422, "request_invalid")
     start(client)
     refused(client.post(PATH, json={"version": "2"}), 409, "trial_active")
     refused(client.post(SHADOW, json={"version": "2"}), 409, "trial_active")
