@@ -45,7 +45,9 @@ __all__ = [
     "rollback",
     "rollback_target",
     "serving",
+    "taking_jobs",
     "undeploy",
+    "undeployed",
 ]
 
 #: Undeployed endpoints: their settings are kept for the next deploy, and can't be changed before it.
@@ -385,6 +387,19 @@ def desired(session: Session, worker_group: str | None = None) -> list[DesiredDe
     if worker_group is not None:
         query = query.where(DeploymentRow.worker_group == worker_group)
     return [_view(row) for row in session.scalars(query)]
+
+
+def taking_jobs(session: Session) -> list[str]:
+    """Return the names of the endpoints that take jobs: those that serve, and parked ones, whose jobs wait."""
+    query = select(DeploymentRow.endpoint_name).where(DeploymentRow.intent.not_in(_UNDEPLOYED))
+    return list(session.scalars(query))
+
+
+def undeployed(session: Session) -> dict[str, str]:
+    """Return the endpoints that take no jobs any more, with the group whose workers end those that wait there."""
+    query = select(DeploymentRow.endpoint_name, DeploymentRow.worker_group)
+    found = session.execute(query.where(DeploymentRow.intent.in_(_UNDEPLOYED)))
+    return {row.endpoint_name: row.worker_group for row in found}
 
 
 def serving(
