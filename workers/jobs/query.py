@@ -26,6 +26,7 @@ from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.measures import paces, positions
 from workers.measures.paces import QueuePosition
 from workers.platform import fast_json
+from workers.platform.ids import pipeline_of
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, translated_errors
 from workers.queues.priorities import Priority
@@ -133,6 +134,7 @@ class JobView(Job, frozen=True, kw_only=True, eq=False):
             **({"outcome_omitted": True} if self.outcome_omitted else {}),
             "error": error,
             **({"steps": [_step_document(each) for each in self.steps]} if self.steps else {}),
+            **({"pipeline_id": pipeline_id} if (pipeline_id := pipeline_of(self.job_id)) else {}),
         }
 
 

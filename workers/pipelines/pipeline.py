@@ -7,7 +7,6 @@ pipeline at any time. The ids of all steps are known from the beginning: a step 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 from workers.jobs import records
 from workers.jobs.job import Job
 from workers.platform import fast_json
+from workers.platform.ids import step_id
 from workers.queues.priorities import Priority
 
 #: Most steps of a pipeline.
@@ -25,8 +25,6 @@ MOST_STEPS = 20
 WAITING = "waiting"
 #: The state of a step that will never be submitted, as the pipeline has ended before.
 SKIPPED = "skipped"
-_STEP_ID = re.compile(r"(?P<pipeline_id>.+)\.(?P<number>[1-9][0-9]?)")
-_CHARACTERS_OF_ID = 255
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,17 +116,6 @@ def read_plan(stored: bytes) -> Plan:
 def with_steps(record: bytes, steps: Sequence[Step]) -> bytes:
     """Return the record of a pipeline, which says its steps after all that other records say."""
     return record[:-1] + b', "steps": ' + msgspec.json.encode(steps) + b"}"
-
-
-def step_id(pipeline_id: str, number: int) -> str:
-    """Return the id of a pipeline's step, counted from 1."""
-    return f"{pipeline_id}.{number}"
-
-
-def pipeline_of(job_id: str) -> str | None:
-    """Return the id of the pipeline whose step this would be; None if the id is none of a step."""
-    found = _STEP_ID.fullmatch(job_id) if len(job_id) <= _CHARACTERS_OF_ID else None
-    return None if found is None else found["pipeline_id"]
 
 
 def new_steps(pipeline_id: str, endpoint_names: Sequence[str], before: Sequence[Step] = ()) -> tuple[Step, ...]:

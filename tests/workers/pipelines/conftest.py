@@ -18,8 +18,8 @@ from workers.jobs.job import JobOptions
 from workers.jobs.query import JobView
 from workers.pipelines import submitting
 from workers.pipelines.mover import PipelineMover
-from workers.pipelines.pipeline import step_id
 from workers.pipelines.submitting import NewPipeline
+from workers.platform.ids import step_id
 
 NAMES = ("one", "two", "three")
 
@@ -51,9 +51,14 @@ class Pipes:
 
     def advance(self) -> None:
         """Advance all pipelines, as if some time had passed."""
-        for each in self.store.zrange(keys.PIPELINES_DUE, 0, -1):
+        for each in self.unfinished():
             self.store.zadd(keys.PIPELINES_DUE, {each: 0})
         self.mover.advance_due()
+
+    def unfinished(self) -> list[str]:
+        """The pipelines that have not ended."""
+        found: Any = self.store.zrange(keys.PIPELINES_DUE, 0, -1)
+        return [each.decode() for each in found]
 
     def step(self, job: JobView, number: int) -> JobView:
         return query.get(step_id(job.job_id, number))

@@ -25,7 +25,7 @@ from workers.jobs import query
 from workers.jobs.accept import Limits
 from workers.jobs.query import JobState
 from workers.pipelines import submitting
-from workers.pipelines.pipeline import pipeline_of, step_id
+from workers.platform.ids import pipeline_of, step_id
 from workers.queues.priorities import Priority
 
 
@@ -239,16 +239,12 @@ class Died(BaseException):
     """The process is killed here."""
 
 
-#: Every command and script that submitting and advancing send, one after the other: the process is killed before each.
-COMMANDS = range(60)
-
-
 def run_through(pipes: Pipes, dies_after: int | None, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Submit and advance a pipeline, killed before a command; then advance it again; return how many commands it took."""
+    """Submit and advance a pipeline, killed before a command, and then go on; return how many commands were sent."""
     sent = 0
-    execute = redis.Redis.execute_command
+    execute: Any = redis.Redis.execute_command
 
-    def counted(self: redis.Redis, *args: Any, **kwargs: Any) -> Any:
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal sent
         sent += 1
         if dies_after is not None and sent > dies_after:
@@ -265,8 +261,8 @@ def run_through(pipes: Pipes, dies_after: int | None, monkeypatch: pytest.Monkey
         except Died:
             pass
     for _ in range(4):
-        for each in pipes.store.zrange(keys.PIPELINES_DUE, 0, -1):
-            finish_steps(pipes, each.decode())
+        for each in pipes.unfinished():
+            finish_steps(pipes, each)
         pipes.advance()
     return sent
 
