@@ -178,6 +178,13 @@ class Endpoint:
         return self.is_placed and not self.retired and (self._hosts.next_cannot_load or is_short)
 
     @property
+    def rests_as(self) -> object:
+        """What its report depends on while it has no hosts, jobs and troubles; None if the report may change."""
+        if self.has_hosts or len(self._batcher) or self._context.troubles.get(self.name):
+            return None
+        return self.desired, self.is_placed, self._hosts.asleep
+
+    @property
     def has_hosts(self) -> bool:
         """Whether any host runs, starts or stops."""
         return self._hosts.are_any or self._candidate is not None

@@ -47,7 +47,7 @@ class EndpointHosts:
         self._context = context
         self._ends = ends
         #: What is known of the version while no host has it; None if it has hosts, or hasn't been loaded yet.
-        self._sleep: Sleep | None = None
+        self.asleep: Sleep | None = None
         #: How long the version took to load (ms).
         self._load_ms: float | None = None
 
@@ -67,14 +67,14 @@ class EndpointHosts:
     @property
     def can_wake(self) -> bool:
         """Whether a job loads the version, or it is being loaded for jobs."""
-        if self._sleep is None or self.next is None:
-            return self._sleep is not None
+        if self.asleep is None or self.next is None:
+            return self.asleep is not None
         return self.next.state is HostsState.LOADING and self.next.waits_for is None
 
     @property
     def are_asleep(self) -> bool:
         """Whether there are none, and the next job loads them."""
-        return self._sleep is not None and self.next is None
+        return self.asleep is not None and self.next is None
 
     @property
     def next_cannot_load(self) -> bool:
@@ -88,7 +88,7 @@ class EndpointHosts:
 
     def begin_asleep(self, desired: DesiredDeployment, load_ms: float | None) -> None:
         """Be asleep with a version that has been loaded before."""
-        self._sleep = Sleep(desired, load_ms)
+        self.asleep = Sleep(desired, load_ms)
 
     def sleep(self, desired: DesiredDeployment) -> None:
         """End the hosts of the version that serves until the next job comes."""
@@ -96,7 +96,7 @@ class EndpointHosts:
         assert current is not None  # noqa: S101 - the endpoint has seen it
         pace = current.pace()
         idle = None if pace is None else PaceReport(**{**pace, "hosts": 0})
-        self._sleep = Sleep(desired, self._load_ms, current.report(), idle)
+        self.asleep = Sleep(desired, self._load_ms, current.report(), idle)
         self.current = None
         self.stop(current)
 
@@ -121,8 +121,8 @@ class EndpointHosts:
         _log.info("loading %s version %s for %s", desired.model_name, desired.version, desired.endpoint_name)
         self.next = HostPool(self._context, desired, self.batcher, self._hosts_ready, self.current)
         self.next.on_lost = self._ends.next_changed
-        if self._sleep is not None:
-            self._sleep = self._sleep.woken()
+        if self.asleep is not None:
+            self.asleep = self.asleep.woken()
 
     def take_over(self, pool: HostPool, batcher: Batcher) -> None:
         """Serve with another pool and its batcher; those of before end."""
@@ -143,7 +143,7 @@ class EndpointHosts:
         for pool in (self.current, self.next):
             if pool:
                 self.stop(pool)
-        self.current = self.next = self._sleep = None
+        self.current = self.next = self.asleep = None
 
     async def ended(self) -> None:
         """Wait until those that stop have exited."""
@@ -154,12 +154,12 @@ class EndpointHosts:
         """Return the pace of the version that serves."""
         if self.current is not None:
             return self.current.pace()
-        return self._sleep.pace if self._sleep else None
+        return self.asleep.pace if self.asleep else None
 
     def reports(self, beside: HostPool | None) -> list[VersionReport]:
         """Return the reports of all pools, with another one beside them, or of the version that is asleep."""
         pools = [pool for pool in (self.current, self.next, beside, *self.stopping) if pool]
-        asleep = self._sleep
+        asleep = self.asleep
         if asleep is None:
             return [pool.report() for pool in pools]
         found = [asleep.waking(pool.report()) if pool is self.next else pool.report() for pool in pools]
@@ -174,12 +174,12 @@ class EndpointHosts:
 
     def _stays_asleep(self, desired: DesiredDeployment) -> bool:
         """Whether no host is needed yet; forget what was known of another version, which has to be loaded now."""
-        if self._sleep is None:
+        if self.asleep is None:
             return False
-        if not self._sleep.proves(desired):
-            self._sleep = None
+        if not self.asleep.proves(desired):
+            self.asleep = None
             return False
-        self._sleep = self._sleep.with_settings(desired)
+        self.asleep = self.asleep.with_settings(desired)
         wanted = len(self.batcher) or not desired.settings.may_sleep or desired.candidate is not None
         return self.next is None and not wanted
 
@@ -198,7 +198,7 @@ class EndpointHosts:
     def _loaded(self, pool: HostPool) -> None:
         """Measure how long a version took to load."""
         now = time.monotonic()
-        asleep, self._sleep = self._sleep, None
+        asleep, self.asleep = self.asleep, None
         was_cold = asleep is not None and asleep.woken_at is not None
         began_at = asleep.began_at if asleep is not None and was_cold else pool.began_at
         if was_cold:
