@@ -45,7 +45,9 @@ __all__ = [
     "rollback",
     "rollback_target",
     "serving",
+    "taking_jobs",
     "undeploy",
+    "undeployed",
 ]
 
 #: A database binds some thousand values in one statement.
@@ -411,6 +413,19 @@ def _unchanged(session: Session, known: Collection[DesiredDeployment]) -> dict[s
     alone = (each for each in known if each.candidate is None and not each.is_replay)
     found = ((each, (each.endpoint_name, each.worker_group, each.revision, each.updated_at)) for each in alone)
     return {each.endpoint_name: each for each, stamp in found if stamp in stamps}
+
+
+def taking_jobs(session: Session) -> list[str]:
+    """Return the names of the endpoints that take jobs: those that serve, and parked ones, whose jobs wait."""
+    query = select(DeploymentRow.endpoint_name).where(DeploymentRow.intent.not_in(_UNDEPLOYED))
+    return list(session.scalars(query))
+
+
+def undeployed(session: Session) -> dict[str, str]:
+    """Return the endpoints that take no jobs any more, with the group whose workers end those that wait there."""
+    query = select(DeploymentRow.endpoint_name, DeploymentRow.worker_group)
+    found = session.execute(query.where(DeploymentRow.intent.in_(_UNDEPLOYED)))
+    return {row.endpoint_name: row.worker_group for row in found}
 
 
 def serving(
