@@ -250,7 +250,7 @@ def cancel(
     """Cancel a queued job, so that it never runs; with `force` also a running one.
 
     The host of a running job is stopped at once. But if an `owner` cancels the job, the host is stopped only if all of
-    its jobs are cancelled, and not often (see `engine.serving.host_pool`); otherwise the host's answer is discarded.
+    its jobs are cancelled, and not often (see `engine.serving.hosts.host_feed`); otherwise the answer is discarded.
     So it is without `stops_host`.
 
     Raises:

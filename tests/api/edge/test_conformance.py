@@ -309,6 +309,7 @@ def test_the_hot_operations_are_those_of_the_readme_and_no_others(settings: ApiS
         "/predict/<endpoint_name>",
         "/predict/<endpoint_name>/bulk",
         "/predict",
+        "/pipelines",
         "/jobs/<job_id>",
         "/jobs/lookup",
         "/jobs/<job_id>/events",
