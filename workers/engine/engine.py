@@ -228,7 +228,7 @@ class Engine:
     def _memory_meter(context: Context) -> MemoryMeter:
         pids = lambda: context.launcher.forkserver_pids  # noqa: E731 - read at each measurement
         measures = processes.memory_usage, processes.own_memory_usage
-        return MemoryMeter(context.memory, context.versions, *measures, pids)
+        return MemoryMeter(context.memory, context.versions, *measures, pids, processes.page_faults)
 
     def _reporter(self, context: Context) -> Reporter:
         return Reporter(context, self.endpoints, lambda: self._report(context.intake.holder))
