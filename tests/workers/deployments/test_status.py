@@ -53,7 +53,7 @@ def failed(revision: int = 1) -> VersionReport:
 def test_without_a_worker_a_deployment_that_has_served_as_it_is_stays_asleep(
     store: redis.Redis, with_redis: WithRedis, served_revision: int | None, hosts: Any, expected: str
 ) -> None:
-    desired = deployment(revision=3, settings=ServingSettings.parse({"hosts": hosts}))
+    desired = replace(deployment(), revision=3, settings=ServingSettings.parse({"hosts": hosts}))
     if served_revision is not None:
         store.hset(keys.SERVED, desired.endpoint_name, served_revision)
     found = view(with_redis, desired)
