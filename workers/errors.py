@@ -322,3 +322,12 @@ class EndpointUndeployed(JobFailed):
     """
 
     code = "endpoint_undeployed"
+
+
+class EndpointUnknown(JobFailed):
+    """Nothing that takes jobs is deployed under this name.
+
+    `predict.delay` raises it at once. A job that a program without our package has sent nevertheless fails with it.
+    """
+
+    code = "endpoint_unknown"

@@ -157,6 +157,10 @@ WEBHOOKS = Metric(
 )
 WEBHOOK_FAILURES = Metric("queuecast_webhook_attempt_failures_total", "Attempts to deliver a webhook that failed.")
 WEBHOOKS_PENDING = Metric("queuecast_webhooks_pending", "Webhooks that are to be delivered, now or by a later attempt.")
+UNKNOWN_ENDPOINT_JOBS = Metric(
+    "queuecast_unknown_endpoint_jobs_total",
+    "Jobs of bare Celery programs that failed because nothing was deployed as their endpoint.",
+)
 WEBHOOKS_OVERDUE = Metric(
     "queuecast_webhooks_overdue_seconds",
     "For how long the webhook that is due first has been; 0 if none is.",

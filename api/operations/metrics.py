@@ -29,6 +29,7 @@ from registry.judging import evaluations
 from workers import metric_names as names
 from workers.broker import backlogs
 from workers.deployments import status, wanted_workers
+from workers.endpoints import unknown_jobs
 from workers.errors import QueueUnavailable
 from workers.jobs import dead_letters
 from workers.journal.files import kept
@@ -67,6 +68,7 @@ class ServiceCollector(Collector):
             yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
             yield from _webhooks(deliveries.figures())
             yield from _journal()
+            yield _unknown_endpoint_jobs()
             views = deployment_service.list_all(self._services)
             replaying = self._replaying_groups()
             for families in _FEATURES:
@@ -111,6 +113,11 @@ def _journal() -> Iterator[Family]:
     yield jobs
     yield _gauge(names.JOURNAL_BYTES, [((), found.size_bytes)])
     yield _gauge(names.JOURNAL_LAG, [((), found.lag_s)])
+
+
+def _unknown_endpoint_jobs() -> Family:
+    metric = names.UNKNOWN_ENDPOINT_JOBS
+    return CounterMetricFamily(metric.name, metric.text, value=unknown_jobs.failed_count())
 
 
 def _unfinished(

@@ -19,6 +19,8 @@ from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.broker.celery_signals import let_signals_interrupt_each_other
+from workers.endpoints import unknown_jobs
+from workers.endpoints.keeper import NamesKeeper
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
 from workers.judging.announcing import Announcer
@@ -97,6 +99,10 @@ def _monitoring_duties() -> Sequence[Duty]:
     return [QualityDuty(), DriftDuty()]
 
 
+def _endpoint_duties() -> Sequence[Duty]:
+    return [NamesKeeper(), *unknown_jobs.duties()]
+
+
 def _rollout_duties() -> Sequence[Duty]:
     return [RolloutDuty(), PairsDuty()]
 
@@ -108,6 +114,7 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     evaluating.duties,
     _rollout_duties,
     _monitoring_duties,
+    _endpoint_duties,
 )
 
 

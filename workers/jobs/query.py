@@ -236,7 +236,7 @@ def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> Job
     """Cancel a queued job, so that it never runs; with `force` also a running one.
 
     The host of a running job is stopped at once. But if an `owner` cancels the job, the host is stopped only if all of
-    its jobs are cancelled, and not often (see `engine.serving.host_pool`); otherwise the host's answer is discarded.
+    its jobs are cancelled, and not often (see `engine.serving.hosts.host_feed`); otherwise the answer is discarded.
 
     Raises:
         JobNotFound: the id is unknown, or with an `owner` somebody else's.
