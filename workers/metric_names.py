@@ -143,6 +143,11 @@ GROUP_UNFINISHED_JOBS = Metric(
     "Queued jobs of all priorities and running jobs of the group, without delayed ones.",
     (GROUP,),
 )
+GROUP_WANTED_WORKERS = Metric(
+    "queuecast_group_wanted_workers",
+    "Workers that the group needs now: 0 while all its deployments sleep without jobs.",
+    (GROUP,),
+)
 WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))
 DEAD_LETTERS = Metric("queuecast_dead_letters", "Jobs that were given up and are kept.")
 WEBHOOKS = Metric(
