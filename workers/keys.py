@@ -107,6 +107,9 @@ QUALITY_DAYS = "queuecast:monitoring:quality-days"
 #: Hash: endpoint -> its drift over the last day, as JSON.
 DRIFT = "queuecast:monitoring:drift"
 
+#: Zset: unfinished pipeline -> time (s, Redis clock) at which it is looked at again (see `pipelines`).
+PIPELINES_DUE = "queuecast:pipelines:due"
+
 #: Stream: what two versions answered to the same job (see `measures.arms`).
 PAIRS = "queuecast:pairs"
 
@@ -124,6 +127,11 @@ def message(job_id: str) -> str:
 def unfinished(endpoint_name: str) -> str:
     """Zset of unfinished jobs: job id -> time (s, Redis clock) at which it was last, or will be, put into its queue."""
     return f"queuecast:unfinished:{endpoint_name}"
+
+
+def pipeline(pipeline_id: str) -> str:
+    """The plan of a pipeline, until it has ended, as JSON."""
+    return f"queuecast:pipeline:{pipeline_id}"
 
 
 def delayed(endpoint_name: str) -> str:

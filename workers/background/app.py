@@ -28,6 +28,7 @@ from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
 from workers.judging.pairs_duty import PairsDuty
 from workers.judging.rollout_duty import RolloutDuty
+from workers.pipelines.mover import PipelineMover
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
@@ -103,6 +104,10 @@ def _endpoint_duties() -> Sequence[Duty]:
     return [NamesKeeper(), *unknown_jobs.duties()]
 
 
+def _pipeline_duties() -> Sequence[Duty]:
+    return [PipelineMover()]
+
+
 def _rollout_duties() -> Sequence[Duty]:
     return [RolloutDuty(), PairsDuty()]
 
@@ -115,6 +120,7 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     _rollout_duties,
     _monitoring_duties,
     _endpoint_duties,
+    _pipeline_duties,
 )
 
 

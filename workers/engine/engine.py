@@ -48,8 +48,9 @@ from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
 from workers.hosts import processes
 from workers.hosts.worker_side.launcher import HostLauncher
-from workers.jobs import query, transitions
+from workers.jobs import transitions
 from workers.measures import reports
+from workers.pipelines import submitting
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -139,7 +140,7 @@ class Engine:
         """Cancel jobs on behalf of remote control, which asks every worker; called on Celery's thread."""
         for job_id in job_ids:
             try:
-                query.cancel(job_id, force=force)
+                submitting.cancel(job_id, force=force)
             except (JobNotFound, JobUnreadable, JobNotCancellable) as error:
                 _log.info("not revoked: %s", error)  # another worker was faster, or the job has ended
 
