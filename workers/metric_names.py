@@ -53,6 +53,16 @@ EVICTIONS = Metric(
     "How often a deployment was put to sleep because others needed the worker's memory.",
     _VERSION,
 )
+PLACED = Metric(
+    "queuecast_endpoint_placed",
+    "1 for an endpoint that this worker serves, 0 for one that it leaves to others of its group.",
+    (ENDPOINT,),
+)
+TAKEOVERS = Metric(
+    "queuecast_takeovers_total",
+    "How often the worker began to serve an endpoint that it had left to others.",
+    (ENDPOINT,),
+)
 WORKER_MEMORY = Metric(
     "queuecast_worker_memory_bytes",
     "Memory that the worker's model hosts use, and that is kept for them.",
@@ -141,6 +151,11 @@ HOST_MEMORY = Metric(
 GROUP_UNFINISHED_JOBS = Metric(
     "queuecast_group_unfinished_jobs",
     "Queued jobs of all priorities and running jobs of the group, without delayed ones.",
+    (GROUP,),
+)
+GROUP_WANTED_WORKERS = Metric(
+    "queuecast_group_wanted_workers",
+    "Workers that the group needs now: 0 while all its deployments sleep without jobs.",
     (GROUP,),
 )
 WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))

@@ -110,6 +110,10 @@ class Engine:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
 
+    def placed(self) -> set[str]:
+        """Return those endpoints that this worker serves, not others of its group; any thread may call it."""
+        return {name for name, endpoint in list(self.endpoints.items()) if endpoint.is_placed}
+
     def memory(self) -> reports.MemoryReport | None:
         """Return what the model hosts use; None before the start. Any thread may call it."""
         budget = self._budget
@@ -231,7 +235,7 @@ class Engine:
     def _memory_meter(context: Context) -> MemoryMeter:
         pids = lambda: context.launcher.forkserver_pids  # noqa: E731 - read at each measurement
         measures = processes.memory_usage, processes.own_memory_usage
-        return MemoryMeter(context.memory, context.versions, *measures, pids)
+        return MemoryMeter(context.memory, context.versions, *measures, pids, processes.page_faults)
 
     def _reporter(self, context: Context) -> Reporter:
         return Reporter(context, self.endpoints, lambda: self._report(context.intake.holder))

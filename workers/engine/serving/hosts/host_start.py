@@ -93,22 +93,32 @@ class HostStart:
             self._context.settings.log_format,
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
-        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
-        self.memory.started(claim, host)
-        if wanted.is_replay:
-            processes.give_way(host.pid)
-        # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
-        host.exited.add_done_callback(lambda _: artifact.release())
-        if environment is not None:
-            host.exited.add_done_callback(lambda _: environment.release())
-        try:
-            await host.load(request, self._context.settings.load_timeout_s)
-            if self._proves_time_limit():
-                await _prove_time_limit(host, wanted)
-        except BaseException:
-            await asyncio.shield(host.stop())
-            raise
+        async with self._context.load_turns.turn():
+            host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
+            self.memory.started(claim, host)
+            # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
+            host.exited.add_done_callback(lambda _: artifact.release())
+            if environment is not None:
+                host.exited.add_done_callback(lambda _: environment.release())
+            try:
+                await self._load(host, request, wanted)
+            except BaseException:
+                await asyncio.shield(host.stop())
+                raise
         return host
+
+    async def _load(self, host: RemoteHost, request: LoadRequest, wanted: DesiredDeployment) -> None:
+        """Load the model, after others that serve meanwhile: they have the processor first."""
+        is_for_now = not wanted.is_replay and processes.can_be_less_nice()
+        if wanted.is_replay:
+            host.set_nice(processes.NICE)
+        elif is_for_now:
+            host.set_nice(processes.LOADING_NICE)
+        await host.load(request, self._context.settings.load_timeout_s)
+        if is_for_now:
+            host.set_nice(0)
+        if self._proves_time_limit():
+            await _prove_time_limit(host, wanted)
 
     async def _hold_environment(self, wanted: DesiredDeployment) -> HeldEnvironment | None:
         """Return the version's environment, which may take minutes to build; None is the worker's own."""
