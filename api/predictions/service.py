@@ -11,7 +11,7 @@ from typing import Any
 
 from api.auth.identity import Identity
 from api.errors import EndpointFailed, EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
-from api.predictions import callbacks
+from api.predictions import bodies, callbacks
 from api.predictions.schemas import Prediction
 from api.process.services import Services
 from registry import deployments
@@ -53,19 +53,23 @@ class Submit:
     idempotency: Idempotency | None = None
     #: How long to wait for the job's end; None if the caller didn't ask.
     wait_s: float | None = None
-    #: Of the input as it came.
+    #: What its message costs to make, in bytes of JSON that are written for it.
     size_bytes: int = 0
 
 
-def checked(deployment: DesiredDeployment, prediction: Prediction) -> None:
-    """Check what a client submits to a deployment.
+def checked(deployment: DesiredDeployment, prediction: Prediction) -> Prediction:
+    """Check what a client submits to a deployment; return it, parsed if that was needed.
 
     Raises:
+        JsonInvalid: the input is not JSON, which was not known before.
         InputInvalid: the input doesn't fit the model's signature; names the place.
         WebhooksNotSetUp, CallbackRefused: no webhook can be sent to its callback URL.
     """
-    check_input(deployment, prediction)
+    if prediction.json_rows is None or not prediction.json_rows.fit(deployment.signature):
+        prediction = bodies.parsed(prediction)
+        check_input(deployment, prediction)
     callbacks.check(prediction.callback_url)
+    return prediction
 
 
 def idempotent(deployment: DesiredDeployment, prediction: Prediction, key: str | None) -> Idempotency | None:
@@ -73,7 +77,8 @@ def idempotent(deployment: DesiredDeployment, prediction: Prediction, key: str |
     if key is None:
         return None
     # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
-    request = json.dumps([deployment.endpoint_name, prediction.model_dump(exclude_unset=True)], sort_keys=True)
+    content = bodies.parsed(prediction).model_dump(exclude_unset=True)
+    request = json.dumps([deployment.endpoint_name, content], sort_keys=True)
     return Idempotency(key, b"", accept.digest(request.encode()))
 
 
