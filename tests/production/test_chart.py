@@ -139,3 +139,11 @@ def test_without_keda_a_group_has_the_wanted_number_of_workers() -> None:
     found = [each["kind"] for each in rendered({})]
     assert "ScaledObject" not in found
     assert one("Deployment", "queuecast-worker-default", {})["spec"]["replicas"] == 1
+
+
+def test_keda_asks_the_api_where_it_is_with_a_key_that_is_there() -> None:
+    [trigger] = one("ScaledObject", "queuecast-worker-default")["spec"]["triggers"]
+    service = one("Service", "queuecast-web")
+    host = f"{service['metadata']['name']}.models.svc.cluster.local"
+    assert trigger["metadata"]["url"] == f"http://{host}:{service['spec']['ports'][0]['port']}/metrics"
+    assert trigger["authenticationRef"]["name"] == one("TriggerAuthentication", "queuecast")["metadata"]["name"]
