@@ -60,16 +60,22 @@ def test_every_pod_runs_without_rights_and_without_a_disk_to_write_to() -> None:
 
 
 def test_what_serves_is_looked_at_by_probes() -> None:
-    found = {name: set(pod["containers"][0]) & {"readinessProbe", "livenessProbe"} for name, pod in pods(rendered()).items()}
     both = {"readinessProbe", "livenessProbe"}
+    found = {name: both & set(pod["containers"][0]) for name, pod in pods(rendered()).items()}
     assert found == {"web": both, "flower": both, "worker": {"livenessProbe"}, "background": set(), "migrate": set()}
 
 
 def test_variables_are_those_that_are_read() -> None:
     known = {name for name, _ in settings()} | OTHERS
     own = {each["name"] for pod in pods(rendered()).values() for each in pod["containers"][0].get("env", [])}
-    told = own | set(values()["settings"]) | {name for secret in ("queuecast", "queuecast-webhooks") for name in SECRETS[secret]}
+    told = own | set(values()["settings"]) | set(SECRETS["queuecast"]) | set(SECRETS["queuecast-webhooks"])
     assert told - known == set()
+
+
+def test_processes_are_started_as_docker_compose_starts_them() -> None:
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    commands = {name: pod["containers"][0]["command"] for name, pod in pods(rendered()).items()}
+    assert commands == {name: services[name]["command"] for name in commands}
 
 
 def test_secrets_that_pods_name_are_those_of_the_template() -> None:

@@ -109,6 +109,10 @@ class Engine:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
 
+    def placed(self) -> set[str]:
+        """Return those endpoints that this worker serves, not others of its group; any thread may call it."""
+        return {name for name, endpoint in list(self.endpoints.items()) if endpoint.is_placed}
+
     def memory(self) -> reports.MemoryReport | None:
         """Return what the model hosts use; None before the start. Any thread may call it."""
         budget = self._budget
