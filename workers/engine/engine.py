@@ -51,6 +51,7 @@ from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import transitions
 from workers.measures import reports
 from workers.pipelines import submitting
+from workers.pipelines.mover import PipelineMover
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -180,6 +181,7 @@ class Engine:
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
+            "advancing pipelines": lambda: PipelineMover().run_on_loop(records),
             "reporting": self._reporter(context).run,
         }
         tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]
