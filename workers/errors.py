@@ -315,6 +315,12 @@ class PredictionTimedOut(JobFailed):
     code = "prediction_timed_out"
 
 
+class PreviousStepFailed(JobFailed):
+    """The job before it in its pipeline has no prediction, so this one was never submitted."""
+
+    code = "previous_step_failed"
+
+
 class EndpointUndeployed(JobFailed):
     """The endpoint was undeployed with `backlog: reject` while the job was queued, which cancelled it.
 

@@ -195,14 +195,21 @@ def succeeded(job: JobFacts, outcome: bytes, started_at: float, finished_at: flo
     return _encoded(record)
 
 
-def failed(
-    job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None, traceback: str = ""
+def failed(  # noqa: PLR0913 - what a record says, each by name
+    job: JobFacts,
+    error: WorkerError,
+    finished_at: float,
+    *,
+    started_at: float | None = None,
+    traceback: str = "",
+    raised: Raw | None = None,
 ) -> bytes:
-    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message.
+    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message, or `raised`.
 
     `traceback` has the last lines of that of the model's code; `AsyncResult.traceback` returns them.
     """
-    record = _record(job, states.FAILURE, _raised(type(error).__name__, str(error), JobFailed.__module__))
+    raised = raised or _raised(type(error).__name__, str(error), JobFailed.__module__)
+    record = _record(job, states.FAILURE, raised)
     record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
     record.finished_at = finished_at
     record.error, record.traceback = _document(error), traceback or None

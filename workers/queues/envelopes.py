@@ -47,13 +47,17 @@ class Envelope(NamedTuple):
 
     def arguments(self) -> tuple[Any, Any]:
         """Return what stands in the places of args and kwargs. Raises EnvelopeUnreadable."""
+        return self.call()[:2]
+
+    def call(self) -> tuple[Any, Any, Any]:
+        """Return what stands in the places of args, kwargs and Celery's callbacks. Raises EnvelopeUnreadable."""
         if self.content_type != _JSON:
             raise EnvelopeUnreadable(f"The message is {self.content_type}; only JSON is read here.")
         try:
-            args, kwargs, _embedded = fast_json.loads(self.content())
+            args, kwargs, embedded = fast_json.loads(self.content())
         except (ValueError, TypeError, RecursionError) as error:
             raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
-        return args, kwargs
+        return args, kwargs, embedded
 
     @property
     def is_packed(self) -> bool:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from registry.serving.settings import EventsSetting
 from workers.errors import JobArgumentsWrong
 from workers.jobs import transitions
+from workers.jobs.endings import canvas
 from workers.jobs.job import Failure, is_sticky_key
 from workers.keys import STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
 from workers.measures.arms import Arm
@@ -85,6 +86,9 @@ class QueuedJob:
     interrupted: bool = False
     #: Which events are sent for it.
     events: EventsSetting = "full"
+    #: The plan of what follows it by its message, which a worker keeps when it receives it; empty for nothing. What
+    #: follows a job that was accepted is kept since then.
+    successors: bytes = b""
     #: The error in its arguments, if any.
     fault: JobArgumentsWrong | None = None
 
@@ -186,9 +190,16 @@ def _check_signature(envelope: Envelope) -> None:
 
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
-        args, kwargs = envelope.arguments()
+        args, kwargs, embedded = envelope.call()
     except EnvelopeUnreadable as error:
         raise JobArgumentsWrong(str(error)) from error
+    if canvas.has_successors(embedded):
+        if load().canvas != "on":
+            raise JobArgumentsWrong(
+                "The message names tasks that follow the job (link, chain, chord). With QUEUECAST_CANVAS=accepted, "
+                "workers publish what follows jobs that were submitted with workers.tasks, and refuse other such jobs."
+            )
+        job.successors = canvas.plan(job.job_id, embedded, envelope.headers, job.owner)
     read = arguments.parse(args, kwargs)
     if read.endpoint_name != job.endpoint_name:
         raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
@@ -231,3 +242,13 @@ async def release_claims(client: Redis, worker_name: str, jobs: Sequence[QueuedJ
         await transitions.requeue(client, worker_name, claimed)
     for job in claimed:
         job.claimed_at = None
+
+
+async def keep_successors(client: Redis, jobs: Sequence[QueuedJob]) -> None:
+    """Keep what follows received jobs by their messages, before any step can end the jobs.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    if plans := [(job.job_id, job.successors) for job in jobs if job.successors]:
+        await transitions.keep_successors(client, plans)
