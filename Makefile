@@ -123,10 +123,10 @@ mlserver: $(VENV)/.installed-bench ## install MLServer for the bench, in an envi
 bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of waiting times are (2 minutes)
 	@$(BIN)/python bench/studies/waiting.py
 
-# `make bench-density DENSITY="--deployments 1000 --seconds 1800 --budget-mb 1024"` is a long one.
+# `make bench-density DENSITY="--deployments 1000 --minutes 30 --budget-mb 1024"` is a long one.
 .PHONY: bench-density
 bench-density: $(VENV)/.installed-bench ## serve more models than fit into memory, and measure cold starts and memory (2 minutes)
-	@$(BIN)/python -W ignore bench/studies/density.py $(DENSITY)
+	@$(BIN)/python -W ignore -m bench.density $(DENSITY)
 
 .PHONY: bench-held
 bench-held: $(VENV)/.installed-bench ## hold 10,000 requests and 5,000 event streams, and measure what they cost (2 minutes)

@@ -315,12 +315,6 @@ class PredictionTimedOut(JobFailed):
     code = "prediction_timed_out"
 
 
-class PreviousStepFailed(JobFailed):
-    """The job before it in its pipeline has no prediction, so this one was never submitted."""
-
-    code = "previous_step_failed"
-
-
 class EndpointUndeployed(JobFailed):
     """The endpoint was undeployed with `backlog: reject` while the job was queued, which cancelled it.
 
@@ -328,3 +322,24 @@ class EndpointUndeployed(JobFailed):
     """
 
     code = "endpoint_undeployed"
+
+
+class EndpointUnknown(JobFailed):
+    """Nothing that takes jobs is deployed under this name.
+
+    `predict.delay` raises it at once. A job that a program without our package has sent nevertheless fails with it.
+    """
+
+    code = "endpoint_unknown"
+
+
+class StepEndpointUndeployed(JobFailed):
+    """Nothing that takes jobs is deployed as the endpoint of a pipeline's next step, or not any more."""
+
+    code = "step_endpoint_undeployed"
+
+
+class StepLost(JobFailed):
+    """The outcome of a pipeline's step is gone, so that the next one has no input: its record has expired."""
+
+    code = "step_lost"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from api.client.documents import Outcome, QueuePlace
 from api.client.errors import JobUnfinished, unsuccessful
 from api.client.flows import prediction
 from api.client.flows.prediction import UNFINISHED
+from api.client.typing import Self
 
 if TYPE_CHECKING:
     from api.client.transport.drivers import AsyncDriver, Driver

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.settings import ApiSettings
 from registry.settings import RegistrySettings
 from tests.support.calls import expect
+from tests.support.metrics import Scrape
 from tests.support.models import Gate
 from tests.support.service.environment import REPOSITORY
 from tests.support.service.stack import Stack
@@ -108,6 +110,10 @@ def test_keda_scales_what_is_there_with_a_secret_that_is_there() -> None:
     assert trigger["metadata"]["url"] == f"http://{host}:{service['spec']['ports'][0]['port']}/metrics"
 
 
+def unfinished_jobs(service: Stack) -> float:
+    return Scrape(service.api.get("/metrics").text).value("queuecast_group_unfinished_jobs", group="default")
+
+
 def asked_as_keda_does(service: Stack) -> float:
     """The number that the scaler's URL and selector give: one sample, whose labels all match."""
     [trigger] = one("ScaledObject", "worker-default")["spec"]["triggers"]
@@ -127,27 +133,62 @@ def asked_as_keda_does(service: Stack) -> float:
 
 
 @pytest.mark.slow
-def test_the_number_counts_what_waits_in_any_priority_and_what_runs_and_ends_at_zero(
+@pytest.mark.long
+def test_the_number_goes_to_zero_with_the_last_awake_deployment_and_back_with_a_job(
+    stack: Stack, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    stack.register("gate", Gate("m"))
+    on_demand = {"hosts": {"min": 0, "max": 1}, "idle_s": 1.0}
+    stack.deploy("gate", endpoint_name="sleeper", wait_s=0, **on_demand)
+    assert asked_as_keda_does(stack) == 1, "a deploy is to show whether it works"
+    worker = stack.start_worker()
+    stack.wait_for_status("sleeper", "active")
+    assert asked_as_keda_does(stack) == 1
+    stack.wait_for_status("sleeper", "asleep")
+    assert asked_as_keda_does(stack) == 0
+    worker.stop()
+    assert stack.view("sleeper")["status"] == "asleep"
+    assert "No worker of group 'default' is running" in stack.view("sleeper")["reason"]
+    assert asked_as_keda_does(stack) == 0
+    job = stack.submit("sleeper", str(gate))
+    assert stack.view("sleeper")["status"] == "deploying", "its job waits for a worker"
+    assert asked_as_keda_does(stack) == 1
+    leaving = stack.start_worker()
+    stack.wait_until_running([job])
+    # It is in the worker now, and every queue is empty: the worker must not be taken for idle.
+    assert asked_as_keda_does(stack) == 1
+    leaving.send(signal.SIGTERM)
+    gate.touch()
+    assert leaving.wait() == 0
+    [outcome] = stack.outcomes([job])
+    assert (outcome["worker"], outcome["attempts"]) == (leaving.node_name, 1), "a stopped worker ends what it runs"
+    stack.start_worker()
+    eventually(lambda: asked_as_keda_does(stack) == 0, 20, message="nothing is left")
+
+
+@pytest.mark.slow
+def test_unfinished_jobs_are_what_waits_in_any_priority_and_what_runs_and_end_at_zero(
     stack: Stack, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     stack.register("gate", Gate("m"))
     for endpoint in ("one", "two"):
         stack.deploy("gate", endpoint_name=endpoint, wait_s=0, max_batch_size=4)
-    assert asked_as_keda_does(stack) == 0
+    assert unfinished_jobs(stack) == 0
     levels = ["high", "low", "normal", "low", "normal"]
     jobs = [{"input": str(gate), "priority": level} for level in levels]
     ids = [job for name in ("one", "two") for job in expect(202, bulk(stack, name, jobs))["job_ids"]]
     assert "No worker of group 'default' is running" in stack.view("one")["reason"]
-    assert asked_as_keda_does(stack) == len(ids) == 10
+    assert unfinished_jobs(stack) == len(ids) == 10
     stack.start_worker()
     # All are in the worker now, and not one is in a queue: it must not be taken for idle.
     eventually(lambda: running(stack, ids) >= 8, message="the worker runs jobs of both endpoints")
-    assert asked_as_keda_does(stack) == len(ids)
+    assert unfinished_jobs(stack) == len(ids)
     gate.touch()
     stack.outcomes(ids)
     # Workers say once a second what they hold.
-    eventually(lambda: asked_as_keda_does(stack) == 0, message="nothing is left")
+    eventually(lambda: unfinished_jobs(stack) == 0, message="nothing is left")
 
 
 def bulk(stack: Stack, endpoint_name: str, jobs: list[dict[str, str]]) -> httpx.Response:

@@ -31,7 +31,7 @@ def scripts(*rooms: str) -> set[Lua]:
 SHARED = scripts("broker", "jobs", "measures", "platform", "queues")
 SCRIPTS = {
     "queuecast-worker": {
-        *scripts("engine.intake", "engine.upkeep", "journal", "successors"),
+        *scripts("endpoints", "engine.intake", "engine.upkeep", "journal", "successors"),
         *(Lua("workers.webhooks", name) for name in ("take", "begin", "end", "backfill")),
         *(Lua("workers.jobs", name) for name in ("withdraw", *_OF_WORKERS - {"write_report"})),
         Lua("workers.measures", "write_report"),
@@ -75,6 +75,7 @@ NOT_OF_WORKERS = {
 NOT_OF_THE_API = {
     *(keys.LEASES, keys.LEASED, keys.HOLDERS, keys.READING, keys.TURNS, keys.HEADS, keys.MALFORMED, keys.SWEPT),
     *(keys.PACKED, keys.PAIRS, keys.version_facts("x")),
+    *(keys.TAKING_JOBS_ASKED, keys.UNKNOWN_ENDPOINTS, keys.UNKNOWN_ENDPOINTS_SEEN),
 }
 
 

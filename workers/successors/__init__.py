@@ -1,1 +1,1 @@
-"""Publishes the successors of ended jobs: of Celery's canvas, and of pipelines. The core notes what is due."""
+"""Publishes the successors of ended jobs: what Celery's canvas says follows a job. The core notes what is due."""

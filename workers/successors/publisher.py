@@ -23,7 +23,7 @@ from workers.jobs.endings.successors import END_OF, Plan, PlanUnreadable
 from workers.platform import fast_json
 from workers.queues.naming import TASK_NAME
 from workers.settings import DAY_S
-from workers.successors import celery_app, notes, pipeline, submission
+from workers.successors import celery_app, notes, submission
 from workers.successors.celery_app import SuccessorsApp
 from workers.successors.notes import Note
 
@@ -104,9 +104,6 @@ class Publisher:
         job_id = note.note_id.removeprefix(END_OF)
         plan = successors.decode(job_id, note.plan)
         ended = fast_json.loads(note.record)
-        if plan.steps:
-            pipeline.follow(job_id, plan, note.record, ended)
-            return
         with celery_app.following(job_id, plan.owner):
             self._follow_canvas(job_id, plan, ended)
 

@@ -15,7 +15,7 @@ from registry import names
 from workers.errors import BulkTooLarge, InputRejected, JobArgumentsWrong, QueueFull, TargetRefused, WorkerError
 from workers.jobs import accept, transitions
 from workers.jobs.endings import canvas, successors
-from workers.jobs.endings.successors import SUBMIT_OF, PlanUnreadable, Step
+from workers.jobs.endings.successors import SUBMIT_OF, PlanUnreadable
 from workers.jobs.job import JobOptions
 from workers.queues import arguments
 from workers.queues.naming import priority_of
@@ -27,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 #: The time after which a job is submitted again whose queue is full; it grows with each try, up to the longest one.
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
-#: The option with the rest of a pipeline, each step as a dict.
-STEPS = "steps"
 #: Options that choose where Celery sends a task; the endpoint decides where a job of ours goes.
 _WHERE = ("queue", "exchange", "routing_key", "exchange_type", "task_type", "add_to_parent", "serializer")
 
@@ -70,31 +68,17 @@ def _submitted(
     """Submit a job, or fail it for good; False if its queue is full."""
     left = dict(options)
     try:
-        steps = _steps_in(left)
         own = JobOptions.taken_from(left)
         if own.priority is None and "priority" not in left and isinstance(queue := left.get("queue"), str):
             priority = priority_of(queue)
             left |= {} if priority is Priority.NORMAL else {"priority": priority.value}
         celery_options = {name: value for name, value in left.items() if name not in _WHERE}
-        accept.submit(
-            tuple(args),
-            dict(kwargs),
-            task_id=job_id,
-            owner=owner,
-            options=own,
-            successors=successors.pipeline(job_id, steps, owner),
-            **celery_options,
-        )
+        accept.submit(tuple(args), dict(kwargs), task_id=job_id, owner=owner, options=own, **celery_options)
     except QueueFull:
         return False
     except (JobArgumentsWrong, TargetRefused, BulkTooLarge) as error:
         fail(job_id, args, kwargs, owner, InputRejected(str(error)), options)
     return True
-
-
-def _steps_in(options: dict[str, Any]) -> list[Step]:
-    """Take the rest of a pipeline out of the options of a job."""
-    return [Step(**each) for each in options.pop(STEPS, None) or ()]
 
 
 def fail(  # noqa: PLR0913, PLR0917 - what is known of the job
@@ -106,9 +90,8 @@ def fail(  # noqa: PLR0913, PLR0917 - what is known of the job
     options: Mapping[str, Any],
 ) -> None:
     """End a job as failed that was never submitted; what follows it is due."""
-    left = dict(options)
     try:
-        plan = successors.pipeline(job_id, _steps_in(left), owner) or canvas.plan_of_options(job_id, left, owner)
+        plan = canvas.plan_of_options(job_id, dict(options), owner)
     except JobArgumentsWrong:
         plan = b""
     name = endpoint_of(args, kwargs)

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import pytest
 import redis
+from celery.exceptions import ChordError
 
 from tests.workers.conftest import WithRedis
 from workers import keys, tasks
-from workers.errors import PredictionFailed
+from workers.errors import InputRejected, PredictionFailed
 from workers.jobs import accept, emptying, query, records, transitions
 from workers.jobs.endings import successors
-from workers.jobs.endings.successors import Step
 from workers.jobs.job import Job
 from workers.jobs.query import JobState
 from workers.jobs.transitions import Finish
@@ -77,14 +77,16 @@ class Ends:
         self._with_redis(lambda client: transitions.finish(client, FIRST, [finish], time.time(), None))
 
 
-WITHOUT_PREDICTION = ["fail", "reject", "cancel", "cancel_running", "expire", "empty"]
+WITHDRAWN = ["reject", "cancel", "cancel_running", "expire", "empty"]
 
 
-def submit(*steps: Step) -> str:
-    job_id = new_id()
-    plan = successors.pipeline(job_id, steps)
-    accept.submit((FIRST, "a"), {}, task_id=job_id, successors=plan)
-    return job_id
+def step(job_id: str, endpoint_name: str, **options: Any) -> Any:
+    return tasks.predict.signature((), kwargs={"endpoint_name": endpoint_name}, task_id=job_id, **options)
+
+
+def submit(*steps: Any, owner: str | None = None) -> str:
+    """Submit a job that these follow, one after the other; a chain has its next one last."""
+    return accept.submit((FIRST, "a"), {}, task_id=new_id(), owner=owner, chain=list(reversed(steps))).job_id
 
 
 def publish() -> None:
@@ -109,7 +111,7 @@ def make_due(store: redis.Redis) -> None:
 
 
 def test_the_next_step_gets_the_prediction_under_its_own_id(store: redis.Redis, ends: Ends) -> None:
-    job_id = submit(Step("b", SECOND, priority="high"), Step("c", THIRD))
+    job_id = submit(step("b", SECOND, priority="high"), step("c", THIRD))
     assert messages(store, SECOND) == 0
     ends.succeed(job_id)
     publish()
@@ -120,31 +122,46 @@ def test_the_next_step_gets_the_prediction_under_its_own_id(store: redis.Redis, 
 
 
 def test_predictions_of_many_rows_are_the_inputs_of_the_next_step(store: redis.Redis, ends: Ends) -> None:
-    job_id = submit(Step("b", SECOND))
+    job_id = submit(step("b", SECOND))
     many = {name: value for name, value in OUTCOME.items() if name != "prediction"} | {"predictions": [1, 2]}
     ends.succeed(job_id, many)
     publish()
     assert call_of(store, "b") == ([SECOND], {"inputs": [1, 2]})
 
 
-@pytest.mark.parametrize("how", WITHOUT_PREDICTION)
-def test_an_end_without_a_prediction_ends_all_that_follows(store: redis.Redis, ends: Ends, how: str) -> None:
-    job_id = submit(Step("b", SECOND), Step("c", THIRD))
+def test_a_failure_is_that_of_all_that_follows_as_in_celery(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND), step("c", THIRD))
+    ends.fail(job_id)
+    publish()
+    for each, endpoint_name in (("b", SECOND), ("c", THIRD)):
+        job = query.get(each)
+        assert (job.state, job.endpoint_name) == (JobState.FAILED, endpoint_name)
+        assert job_id in (job.error or {})["message"]
+        with pytest.raises(PredictionFailed, match="not liked"):
+            tasks.predict.AsyncResult(each).get(timeout=5)
+    assert (messages(store, SECOND), messages(store, THIRD)) == (0, 0)
+    assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_DUE)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+@pytest.mark.parametrize("how", WITHDRAWN)
+def test_each_other_end_stops_the_chain_and_fails_the_chord(store: redis.Redis, ends: Ends, how: str) -> None:
+    body = step("body", THIRD)
+    chord = {"chord": body, "group_id": "g", "group_index": 0}
+    store.set("celery-taskset-meta-g.s", 1)
+    job_id = accept.submit((FIRST, "a"), {}, task_id=new_id(), chain=[step("b", SECOND)], **chord).job_id
     getattr(ends, how)(job_id)
     assert query.get(job_id).state.terminal
     publish()
-    for step in ("b", "c"):
-        job = query.get(step)
-        assert job.state is JobState.FAILED
-        assert job.error is not None
-        assert job.error["code"] == "previous_step_failed"
-        assert job_id in job.error["message"]
+    assert not store.exists(keys.record("b"))
+    with pytest.raises(ChordError, match="TaskRevokedError"):
+        tasks.predict.AsyncResult("body").get(timeout=5)
     assert (messages(store, SECOND), messages(store, THIRD)) == (0, 0)
     assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_DUE)
 
 
 def test_a_step_is_submitted_once_however_many_publish_it(store: redis.Redis, ends: Ends) -> None:
-    job_id = submit(Step("b", SECOND))
+    job_id = submit(step("b", SECOND))
     ends.succeed(job_id)
     [note] = notes.lease_due()
     Publisher()._follow(note)  # and dies before it is settled
@@ -158,7 +175,7 @@ def test_a_step_is_submitted_once_however_many_publish_it(store: redis.Redis, en
 
 
 def test_what_a_lost_process_has_not_published_is_published_by_another(store: redis.Redis, ends: Ends) -> None:
-    job_id = submit(Step("b", SECOND))
+    job_id = submit(step("b", SECOND))
     ends.succeed(job_id)
     assert len(notes.lease_due()) == 1  # by a process that dies now
     publish()
@@ -174,7 +191,7 @@ def test_what_a_lost_process_has_not_published_is_published_by_another(store: re
 def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.Redis, ends: Ends) -> None:
     store.hset(keys.LIMITS, SECOND, 1)
     blocking = accept.submit((SECOND, "x"), {}).job_id
-    job_id = submit(Step("b", SECOND), Step("c", THIRD))
+    job_id = submit(step("b", SECOND), step("c", THIRD))
     ends.succeed(job_id)
     publish()
     assert not store.exists(keys.record("b"))
@@ -196,34 +213,34 @@ def test_a_process_is_woken_by_what_it_has_ended_itself(store: redis.Redis, ends
     try:
         ends.succeed(accept.submit((FIRST, "a"), {}).job_id)
         assert not woken.is_set()
-        ends.succeed(submit(Step("b", SECOND)))
+        ends.succeed(submit(step("b", SECOND)))
         assert woken.is_set()
     finally:
         successors._due.remove(woken.set)
 
 
 def test_what_follows_a_job_that_an_earlier_release_has_ended_is_published(store: redis.Redis) -> None:
-    job_id, unfinished, gone = submit(Step("b", SECOND)), submit(Step("c", SECOND)), "gone"
-    store.hset(keys.SUCCESSORS, gone, successors.pipeline(gone, [Step("d", SECOND)]))
+    job_id, unfinished, gone = submit(step("b", SECOND)), submit(step("c", SECOND)), "gone"
+    plan = store.hget(keys.SUCCESSORS, unfinished)
+    assert plan is not None
+    store.hset(keys.SUCCESSORS, gone, plan)
     outcome = json.dumps(OUTCOME).encode()
     store.set(keys.record(job_id), records.succeeded(Job(job_id, FIRST, 1.0), outcome, 2.0, 3.0))
     publish()
     assert messages(store, SECOND) == 0
     assert notes.backfill_some(0) == 0
     publish()
-    assert store.exists(keys.record("b"), keys.record("c"), keys.record("d")) == 1
+    assert store.exists(keys.record("b"), keys.record("c")) == 1
     assert store.hkeys(keys.SUCCESSORS) == [unfinished.encode()]
 
 
 def test_nothing_is_kept_of_a_job_that_was_taken_back(store: redis.Redis) -> None:
-    transitions.forget_queued(submit(Step("b", SECOND)), FIRST)
+    transitions.forget_queued(submit(step("b", SECOND)), FIRST)
     assert not store.exists(keys.SUCCESSORS)
 
 
 def test_a_successor_belongs_to_the_owner_of_its_predecessor(store: redis.Redis, ends: Ends) -> None:
-    job_id = new_id()
-    plan = successors.pipeline(job_id, [Step("b", SECOND), Step("c", THIRD)], "somebody")
-    accept.submit((FIRST, "a"), {}, task_id=job_id, owner="somebody", successors=plan)
+    job_id = submit(step("b", SECOND), step("c", THIRD), owner="somebody")
     ends.succeed(job_id)
     publish()
     assert query.get("b").owner == "somebody"
@@ -247,9 +264,9 @@ def signed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 def test_a_worker_signs_nothing_that_it_was_told_without_the_key(
     store: redis.Redis, ends: Ends, signed: Callable[[str], None]
 ) -> None:
-    forged, moved = submit(Step("b", SECOND)), submit()
+    forged, moved = submit(step("b", SECOND)), accept.submit((FIRST, "a"), {}).job_id
     signed("k" * 32)
-    honest = submit(Step("c", SECOND))
+    honest = submit(step("c", SECOND))
     plan = store.hget(keys.SUCCESSORS, honest)
     assert plan is not None
     store.hset(keys.SUCCESSORS, moved, plan)
@@ -276,9 +293,11 @@ def test_a_record_names_the_children_of_a_job_that_has_succeeded(store: redis.Re
 
 
 def test_a_successor_with_wrong_arguments_fails_and_so_does_what_follows_it(store: redis.Redis, ends: Ends) -> None:
-    job_id = submit(Step("b", SECOND, callback_url="gopher://nowhere"), Step("c", THIRD))
+    job_id = submit(step("b", SECOND, callback_url="gopher://nowhere"), step("c", THIRD))
     ends.succeed(job_id)
     publish()
     publish()
-    codes = [(query.get(each).error or {}).get("code") for each in ("b", "c")]
-    assert codes == ["input_invalid", "previous_step_failed"]
+    assert (query.get("b").error or {})["code"] == "input_invalid"
+    for each in ("b", "c"):
+        with pytest.raises(InputRejected, match="https"):
+            tasks.predict.AsyncResult(each).get(timeout=5)

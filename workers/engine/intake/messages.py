@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from registry.serving.settings import EventsSetting
@@ -56,7 +57,8 @@ class QueuedJob:
     endpoint_name: str
     #: The original message.
     message: bytes
-    rows: list[Any]
+    #: As the message has them.
+    rows: list[Raw]
     many: bool
     submitted_at: float | None
     not_before: float | None
@@ -190,20 +192,29 @@ def _check_signature(envelope: Envelope) -> None:
 
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
-        args, kwargs, embedded = envelope.call()
+        body = envelope.json()
+        _read_successors(job, envelope, body)
+        read = arguments.parse_quickly(body)
+        if read is None:
+            read = arguments.parse(*envelopes.arguments_in(body))
+            read = replace(read, rows=arguments.as_json(read.rows))
     except EnvelopeUnreadable as error:
         raise JobArgumentsWrong(str(error)) from error
-    if canvas.has_successors(embedded):
-        if load().canvas != "on":
-            raise JobArgumentsWrong(
-                "The message names tasks that follow the job (link, chain, chord). With QUEUECAST_CANVAS=accepted, "
-                "workers publish what follows jobs that were submitted with workers.tasks, and refuse other such jobs."
-            )
-        job.successors = canvas.plan(job.job_id, embedded, envelope.headers, job.owner)
-    read = arguments.parse(args, kwargs)
     if read.endpoint_name != job.endpoint_name:
         raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
     job.rows, job.many = read.rows, read.many
+
+
+def _read_successors(job: QueuedJob, envelope: Envelope, body: bytes | str) -> None:
+    embedded = envelopes.embedded_in(body)
+    if not canvas.has_successors(embedded):
+        return
+    if load().canvas != "on":
+        raise JobArgumentsWrong(
+            "The message names tasks that follow the job (link, chain, chord). With QUEUECAST_CANVAS=accepted, "
+            "workers publish what follows jobs that were submitted with workers.tasks, and refuse other such jobs."
+        )
+    job.successors = canvas.plan(job.job_id, embedded, envelope.headers, job.owner)
 
 
 def _moment(value: Any) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from kombu.utils import json as kombu_json
@@ -23,8 +23,6 @@ NO_CHILDREN = "[]"
 END_OF, SUBMIT_OF = "end ", "submit "
 #: Most bytes of one plan: it is in memory in Redis until the job has ended.
 MOST_BYTES = 262_144
-#: Most steps after the first job of a pipeline.
-MOST_STEPS = 100
 
 
 _NOTHING: Sequence[Any] = (None, (), [])
@@ -35,20 +33,8 @@ class PlanUnreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One job of ours in a pipeline; its input is the prediction of the job before it."""
-
-    job_id: str
-    endpoint_name: str
-    expires_in_s: float | None = None
-    priority: str | None = None
-    callback_url: str | None = None
-    sticky_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """What follows the end of one job: Celery's signatures, as dicts, or the steps of a pipeline."""
+    """What follows the end of one job: Celery's signatures, as dicts."""
 
     #: The name of the API key that has submitted the job; its successors are owned by it too.
     owner: str | None = None
@@ -64,8 +50,6 @@ class Plan:
     group_index: int | None = None
     root_id: str | None = None
     parent_id: str | None = None
-    #: The rest of the pipeline; the first one is submitted next.
-    steps: Sequence[Step] = ()
     #: The ids of what is sent if the job succeeds, as Celery's results have them.
     children: Sequence[Any] = field(default=(), compare=False)
 
@@ -77,7 +61,6 @@ def encode(job_id: str, plan: Plan) -> bytes:
         JobArgumentsWrong: it is too long, or has what JSON can't say.
     """
     said = {each.name: getattr(plan, each.name) for each in fields(Plan) if each.name != "children"}
-    said["steps"] = [asdict(each) for each in plan.steps]
     try:
         children = _dumps(plan.children)
         text = _dumps({name: value for name, value in said.items() if value not in _NOTHING})
@@ -98,7 +81,6 @@ def decode(job_id: str, stored: bytes) -> Plan:
         check(signed, job_id, children, text)
         said = kombu_json.loads(text)  # type: ignore[no-untyped-call, unused-ignore]
         known = {each.name for each in fields(Plan)}
-        said["steps"] = [Step(**each) for each in said.get("steps", ())]
         return Plan(**{name: value for name, value in said.items() if name in known})
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
@@ -106,19 +88,6 @@ def decode(job_id: str, stored: bytes) -> Plan:
 
 def _dumps(value: Any) -> str:
     return kombu_json.dumps(value, separators=(",", ":"))  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
-
-
-def pipeline(job_id: str, steps: Sequence[Step], owner: str | None = None) -> bytes:
-    """Return the plan of a job that is followed by jobs of ours: each gets the prediction of the one before it.
-
-    If a job of them doesn't succeed, those after it end as failed with `PreviousStepFailed`.
-
-    Raises:
-        JobArgumentsWrong: there are too many steps.
-    """
-    if len(steps) > MOST_STEPS:
-        raise JobArgumentsWrong(f"A pipeline has at most {MOST_STEPS} steps after the first one; got {len(steps)}.")
-    return encode(job_id, Plan(owner=owner, steps=steps)) if steps else b""
 
 
 def signature(*parts: str) -> str:

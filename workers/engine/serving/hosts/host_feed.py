@@ -17,8 +17,8 @@ from registry.deployments import DesiredDeployment
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.batch_run import BatchRun
-from workers.engine.serving.pace import PaceMeter
+from workers.engine.serving.batches.batch_run import BatchRun
+from workers.engine.serving.hosts.pace import PaceMeter
 from workers.engine.serving.trials.trial import Side
 from workers.hosts.worker_side.host import RemoteHost
 
