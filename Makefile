@@ -128,6 +128,10 @@ bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of wait
 bench-density: $(VENV)/.installed-bench ## serve more models than fit into memory, and measure cold starts and memory (2 minutes)
 	@$(BIN)/python -W ignore -m bench.density $(DENSITY)
 
+.PHONY: bench-scaling
+bench-scaling: $(VENV)/.installed-bench ## measure how hosts follow a tenfold step of load, and what they cost (7 minutes)
+	@$(BIN)/python bench/studies/scaling.py
+
 .PHONY: bench-held
 bench-held: $(VENV)/.installed-bench ## hold 10,000 requests and 5,000 event streams, and measure what they cost (2 minutes)
 	@$(BIN)/python -m bench --only held --systems queuecast --rounds 1

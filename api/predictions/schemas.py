@@ -93,8 +93,19 @@ class PipelineStep(RequestSchema):
     inputs: list[Any] | None = Field(default=None, min_length=1, description="Of the first step alone: several inputs.")
 
 
+def _describe_steps(schema: dict[str, Any]) -> None:
+    """Describe in a JSON schema what the validator of `Pipeline` checks."""
+    steps = schema["properties"]["steps"]
+    step, one, many = steps["items"], {"required": ["input"]}, {"required": ["inputs"]}
+    either = [{**one, "not": many}, {**many, "not": one, "properties": {"inputs": {"type": "array"}}}]
+    steps["prefixItems"] = [{"allOf": [step], "oneOf": either}]
+    steps["items"] = {"allOf": [step], "not": {"anyOf": [one, many]}}
+
+
 class Pipeline(RequestSchema):
     """A linear chain of deployments; the first step has the input."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_steps)
 
     steps: list[PipelineStep] = Field(
         min_length=1, max_length=MOST_STEPS, description="Each further step gets the prediction of the one before it."

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from bench.density import report
@@ -47,6 +49,8 @@ def main() -> None:
             for turn in range(turns):
                 _turn(density, results, options, options.minutes * 60 / turns, options.seed + turn)
         results.cold_ms, results.evictions = density.cold_starts_ms(), density.evictions()
+        if options.logs is not None:
+            shutil.copytree(stack.logs, options.logs, dirs_exist_ok=True)
     for what, value in report.table(results, density.watched, options):
         print(f"{what:<44} {value}")
     if options.plot is not None:
@@ -72,8 +76,10 @@ def _turn(density: Density, results: Results, options: argparse.Namespace, secon
     for has_others in (True, False) if seed % 2 else (False, True):
         found = offer(url, kind_of, all_of_them if has_others else hot_only(all_of_them))
         (results.among if has_others else results.alone).append(found)
+    before = Counter(density.cold_starts_ms())
     with density.killing():
         results.killed.append(offer(url, kind_of, due(_KILLED, seed + 1_000_000)))
+    results.cold_killed_ms += (Counter(density.cold_starts_ms()) - before).elements()
     alone, among = results.hot_p95_ms(results.alone[-1:]), results.hot_p95_ms(results.among[-1:])
     what = f"{len(results.jobs)} jobs, hottest p95 {alone:.1f} ms alone, {among:.1f} among all"
     print(f"{what}; load {os.getloadavg()[0]:.1f}", flush=True)
@@ -93,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kill-workers-s", type=float, default=0.0, help="interval of kills of a worker; 0: none")
     parser.add_argument("--error-mb", type=float, default=16.0, help="how far a sample may be over the budget")
     parser.add_argument("--plot", type=Path, help="draw the memory against the budget into this file")
+    parser.add_argument("--logs", type=Path, help="copy the logs of all processes into this folder")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -77,9 +77,11 @@ async def _job(api: httpx.AsyncClient, kind: Kind, arrival: Arrival, due_at: flo
     except httpx.HTTPError as error:
         return Job(arrival.name, time.monotonic() - due_at, failed=f"{arrival.name}: {error!r}")
     took_s = time.monotonic() - due_at
-    if answer.status_code != 200 or "prediction" not in answer.json():
-        return Job(arrival.name, took_s, failed=f"{arrival.name}: {answer.status_code} {answer.text[:300]}")
-    return Job(arrival.name, took_s, is_wrong=answer.json()["prediction"] != kind.answers[arrival.row])
+    document = answer.json()
+    outcome = document if "prediction" in document else document.get("outcome")
+    if answer.status_code != 200 or outcome is None:
+        return Job(arrival.name, took_s, failed=f"{arrival.name}: {answer.status_code} {answer.text[:1000]}")
+    return Job(arrival.name, took_s, is_wrong=outcome["prediction"] != kind.answers[arrival.row])
 
 
 async def _answer(api: httpx.AsyncClient, name: str, row: list[float], ends_at: float) -> httpx.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,9 @@ class Results:
     alone: list[list[Job]] = field(default_factory=list)
     among: list[list[Job]] = field(default_factory=list)
     killed: list[list[Job]] = field(default_factory=list)
-    cold_ms: Sequence[float] = ()
+    #: The loads for waiting jobs, and those of them in rounds with kills.
+    cold_ms: list[float] = field(default_factory=list)
+    cold_killed_ms: list[float] = field(default_factory=list)
     evictions: int = 0
 
     @property
@@ -45,9 +48,10 @@ class Results:
         """The hottest deployments' p95 among all, in parts of that of the same jobs alone."""
         return self.hot_p95_ms(self.among) / self.hot_p95_ms(self.alone)
 
-    def cold_quantile_ms(self, q: float) -> float:
-        """Return a quantile of the loads for waiting jobs."""
-        return float(np.quantile(self.cold_ms, q)) if self.cold_ms else float("nan")
+    @property
+    def cold_quiet_ms(self) -> list[float]:
+        """The loads for waiting jobs without kills."""
+        return list((Counter(self.cold_ms) - Counter(self.cold_killed_ms)).elements())
 
 
 def quantile_ms(jobs: Sequence[Job], q: float) -> float:
@@ -68,7 +72,8 @@ def table(results: Results, watched: Watched, options: argparse.Namespace) -> li
         ("kills of hosts, of workers", f"{watched.host_kills}, {len(watched.worker_kills)}"),
         ("peak memory of a worker, budget (MiB)", f"{watched.most_mb:.0f}, {options.budget_mb}"),
         ("cold starts, evictions", f"{len(results.cold_ms)}, {results.evictions}"),
-        ("cold start p50, p95 (ms)", f"{results.cold_quantile_ms(0.5):.0f}, {results.cold_quantile_ms(0.95):.0f}"),
+        ("cold start p50, p95 (ms)", _of_loads(results.cold_ms)),
+        ("cold start without kills p50, p95 (ms)", _of_loads(results.cold_quiet_ms)),
         ("all jobs without kills p50, p95 (ms)", _quantiles([job for each in results.among for job in each])),
         ("all jobs with kills p50, p95 (ms)", _quantiles([job for each in results.killed for job in each])),
         (f"{len(results.hot)} hottest alone p50, p95 (ms)", _quantiles(hot_alone)),
@@ -119,6 +124,10 @@ def draw(watched: Watched, budget_mb: int, path: Path) -> None:
 
 def _each(results: Results, rounds: Sequence[list[Job]]) -> str:
     return ", ".join(f"{results.hot_p95_ms([each]):.1f}" for each in rounds) or "-"
+
+
+def _of_loads(took_ms: Sequence[float]) -> str:
+    return f"{np.quantile(took_ms, 0.5):.0f}, {np.quantile(took_ms, 0.95):.0f}" if took_ms else "-"
 
 
 def _quantiles(jobs: Sequence[Job]) -> str:

@@ -51,6 +51,7 @@ from workers.hosts.worker_side.launcher import HostLauncher
 from workers.jobs import transitions
 from workers.measures import reports
 from workers.pipelines import submitting
+from workers.pipelines.mover import PipelineMover
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -108,6 +109,10 @@ class Engine:
     def served(self) -> dict[str, str]:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
+
+    def placed(self) -> set[str]:
+        """Return those endpoints that this worker serves, not others of its group; any thread may call it."""
+        return {name for name, endpoint in list(self.endpoints.items()) if endpoint.is_placed}
 
     def memory(self) -> reports.MemoryReport | None:
         """Return what the model hosts use; None before the start. Any thread may call it."""
@@ -176,6 +181,7 @@ class Engine:
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
+            "advancing pipelines": lambda: PipelineMover().run_on_loop(records),
             "reporting": self._reporter(context).run,
         }
         tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]

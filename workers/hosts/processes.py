@@ -20,8 +20,9 @@ _RESIDENT = 1
 #: Words of /proc/<pid>/stat after the name: minor and major page faults.
 _FAULTS = (7, 9)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-#: The niceness of processes that give way to others, from -20 to 19: they get the processor when others leave it.
-NICE = 10
+#: The niceness of processes that give way to others, from -20 to 19: they get the processor when others leave it, or
+#: while they load, somewhat less of it.
+NICE, LOADING_NICE = 10, 5
 _CAP_SYS_NICE, _CAP_SYS_ADMIN = 1 << 23, 1 << 21
 #: The limit of resources counts the other way round.
 _NICENESS_0_IS = 20

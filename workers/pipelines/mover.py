@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 
 import redis
+from redis.asyncio import Redis
 
 from registry.database import Database
 from registry.errors import RegistryError
+from workers import keys
 from workers.errors import QueueUnavailable
 from workers.pipelines import store
 from workers.pipelines.advancing import Advance
@@ -33,6 +36,19 @@ class PipelineMover:
             stopping.wait(_CHECK_INTERVAL_S if store.are_any() else _IDLE_INTERVAL_S)
             while not stopping.is_set() and self.advance_due():
                 pass
+
+    async def run_on_loop(self, client: Redis) -> None:
+        """The same on an event loop, in a thread as long as there are pipelines.
+
+        Raises:
+            redis.RedisError: Redis can't be reached.
+        """
+        while True:
+            are_any = bool(await client.exists(keys.PIPELINES_DUE))
+            if are_any:
+                while await asyncio.to_thread(self.advance_due):
+                    pass
+            await asyncio.sleep(_CHECK_INTERVAL_S if are_any else _IDLE_INTERVAL_S)
 
     def advance_due(self) -> int:
         """Advance the pipelines that are due, some at a time; return how many. Raises redis.RedisError."""

@@ -109,11 +109,13 @@ class HostStart:
 
     async def _load(self, host: RemoteHost, request: LoadRequest, wanted: DesiredDeployment) -> None:
         """Load the model, after others that serve meanwhile: they have the processor first."""
-        gives_way = wanted.is_replay or processes.can_be_less_nice()
-        if gives_way:
+        is_for_now = not wanted.is_replay and processes.can_be_less_nice()
+        if wanted.is_replay:
             host.set_nice(processes.NICE)
+        elif is_for_now:
+            host.set_nice(processes.LOADING_NICE)
         await host.load(request, self._context.settings.load_timeout_s)
-        if gives_way and not wanted.is_replay:
+        if is_for_now:
             host.set_nice(0)
         if self._proves_time_limit():
             await _prove_time_limit(host, wanted)
