@@ -81,6 +81,12 @@ class WorkerSettings(BaseSettings):
     otel_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     #: Signs task messages, so that workers take no others; several, with commas: the first signs, all are taken.
     message_key: SecretStr = SecretStr("")
+    #: Whose successors workers publish: all that messages name, or those of jobs that this package has submitted alone.
+    canvas: Literal["on", "accepted"] = "on"
+    #: The queue to which workers send tasks of other programs that follow a job, if their signature names none.
+    successor_queue: str = Field(default="celery", min_length=1)
+    #: To which queues workers send such tasks at all: patterns with `*`, several with commas.
+    successor_queues: str = "*"
     #: Where Flower listens; on another address than loopback it needs a password.
     flower_host: str = "127.0.0.1"
     flower_port: int = Field(default=5555, ge=1, le=65_535)
@@ -108,6 +114,11 @@ class WorkerSettings(BaseSettings):
     def message_keys(self) -> tuple[str, ...]:
         """The keys that messages may be signed with, the one that signs first; none if nothing is signed."""
         return _split(self.message_key)
+
+    @cached_property
+    def successor_queue_patterns(self) -> tuple[str, ...]:
+        """The patterns of the queues to which tasks of other programs may be sent after a job."""
+        return tuple(each.strip() for each in self.successor_queues.split(",") if each.strip())
 
     @property
     def traces_wanted(self) -> bool:
