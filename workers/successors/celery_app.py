@@ -22,6 +22,7 @@ from workers import app as workers_app
 from workers.errors import JobFailed
 from workers.jobs import transitions
 from workers.platform import fast_json
+from workers.platform.celery_results import Loader
 from workers.platform.ids import new_id
 from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, WEBHOOKS_QUEUE, queue_name
 from workers.settings import load
@@ -118,7 +119,8 @@ def _configuration() -> dict[str, Any]:
 
 def make() -> SuccessorsApp:
     """Return the app, without the task of this service, which programs that import it register in all apps."""
-    app = SuccessorsApp("queuecast-successors", set_as_current=False)
+    # With its loader, a job's error has the class that it has for programs.
+    app = SuccessorsApp("queuecast-successors", loader=Loader, set_as_current=False)
     app.add_defaults(_configuration)
     app.finalize()
     app.tasks.pop(TASK_NAME, None)
