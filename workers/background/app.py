@@ -124,9 +124,9 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     evaluating.duties,
     _rollout_duties,
     _monitoring_duties,
+    _successor_duties,
     _endpoint_duties,
     _pipeline_duties,
-    _successor_duties,
 )
 
 
