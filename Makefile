@@ -99,6 +99,11 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
+.PHONY: dist
+dist: $(VENV)/.installed ## build what others install, as sdists and wheels, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m distributions.build_client dist
+
 .PHONY: bench
 bench: $(VENV)/.installed-bench mlserver ## measure Queuecast beside tutorial Celery and MLServer; writes docs/explanation/performance.md (20 minutes)
 	@$(BIN)/python -m bench --write-docs

@@ -47,8 +47,11 @@ class HostStart:
                 python = None if environment is None else environment.python
                 self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
                 claim = await self.memory.claim(wanted)
-                # Settings may have changed during the wait.
-                host = await self._load_host(self._deployment(), claim, environment)
+                async with self._context.load_turns.turn():
+                    if self._context.memory.over_bytes:  # others have grown, or libraries are there that weren't
+                        continue
+                    # Settings may have changed during the wait.
+                    host = await self._load_host(self._deployment(), claim, environment)
             except HostStartFailed:
                 if claim is None or not claim.is_refused:
                     raise
@@ -93,30 +96,30 @@ class HostStart:
             self._context.settings.log_format,
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
-        async with self._context.load_turns.turn():
-            host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
-            self.memory.started(claim, host)
-            # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
-            host.exited.add_done_callback(lambda _: artifact.release())
-            if environment is not None:
-                host.exited.add_done_callback(lambda _: environment.release())
-            try:
-                await self._load(host, request, wanted)
-            except BaseException:
-                await asyncio.shield(host.stop())
-                raise
+        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
+        self.memory.started(claim, host)
+        # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
+        host.exited.add_done_callback(lambda _: artifact.release())
+        if environment is not None:
+            host.exited.add_done_callback(lambda _: environment.release())
+        try:
+            await self._load(host, request, wanted)
+        except BaseException:
+            await asyncio.shield(host.stop())
+            raise
         return host
 
     async def _load(self, host: RemoteHost, request: LoadRequest, wanted: DesiredDeployment) -> None:
         """Load the model, after others that serve meanwhile: they have the processor first."""
+        usual = processes.own_niceness()
         is_for_now = not wanted.is_replay and processes.can_be_less_nice()
         if wanted.is_replay:
             host.set_nice(processes.NICE)
         elif is_for_now:
-            host.set_nice(processes.LOADING_NICE)
+            host.set_nice(usual + processes.LOADING_NICE)
         await host.load(request, self._context.settings.load_timeout_s)
         if is_for_now:
-            host.set_nice(0)
+            host.set_nice(usual)
         if self._proves_time_limit():
             await _prove_time_limit(host, wanted)
 
