@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from celery import Celery, signals
 
@@ -18,6 +19,7 @@ from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load
 
+_T = TypeVar("_T")
 _APP_NAME = "queuecast"
 _REDIS_OPTIONS = {
     "priority_steps": [0],
@@ -58,9 +60,26 @@ def route(name: str, args: Any, kwargs: Any, *_: Any, **_more: Any) -> dict[str,
     return {"queue": queue_name(endpoint_name)} if isinstance(endpoint_name, str) else None
 
 
+def read_settings(read: Callable[[], _T]) -> _T:
+    """Return what `read` returns; Celery's command line shows the error of a wrong setting without a traceback.
+
+    Raises:
+        SettingsWrong: a variable has a wrong value, and this is no command line.
+    """
+    try:
+        return read()
+    except SettingsWrong as error:
+        # Late: a program that sends jobs has no command line of click.
+        import click
+
+        if click.get_current_context(silent=True) is None:
+            raise
+        raise click.ClickException(str(error)) from error
+
+
 def configuration() -> dict[str, Any]:
     """Celery's settings; called when the app is first used, so that importing it reads nothing."""
-    settings = load()
+    settings = read_settings(load)
     return {
         **_broker(settings.queue_url, amqp=settings.broker_is_amqp),
         **_result_backend(settings.redis_url),
