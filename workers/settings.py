@@ -32,6 +32,8 @@ class WorkerSettings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6390/0"
     #: Where jobs are queued; the same Redis unless said otherwise. amqp://… is RabbitMQ.
     broker_url: str = ""
+    #: RabbitMQ's management plugin, with user and password: it tells which queues there are.
+    rabbitmq_management_url: SecretStr = SecretStr("")
     worker_group: str = "default"
     #: How long the record of a finished job is kept.
     result_ttl_s: int = Field(default=DAY_S, ge=1)
