@@ -202,8 +202,8 @@ def failed(  # noqa: PLR0913 - what such a record says
     *,
     started_at: float | None = None,
     traceback: str = "",
-    errors_module: str = JOB_ERRORS_MODULE,
     raised: Raw | None = None,
+    errors_module: str = JOB_ERRORS_MODULE,
 ) -> bytes:
     """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message, or `raised`.
 

@@ -19,7 +19,7 @@ from celery.result import AsyncResult
 from msgspec import Raw
 
 from workers import app as workers_app
-from workers.errors import JobFailed
+from workers.errors import JOB_ERRORS_MODULE, JobFailed
 from workers.jobs import transitions
 from workers.platform import fast_json
 from workers.platform.celery_results import Loader
@@ -98,7 +98,8 @@ def _store_result(  # noqa: PLR0913, PLR0917 - Celery's arguments
     if getattr(request, "task", None) != TASK_NAME:
         return store(task_id, result, state, traceback=traceback, request=request, **more)
     error = JobFailed(f"The task before it, {ended_id}, has failed: {result}")
-    module, name = type(result).__module__, type(result).__name__
+    name, is_ours = type(result).__name__, isinstance(result, JobFailed)
+    module = JOB_ERRORS_MODULE if is_ours else type(result).__module__
     said = {"exc_type": name, "exc_message": [str(each) for each in result.args], "exc_module": module}
     raised = Raw(fast_json.dumps_finite(said))
     endpoint_name = submission.endpoint_of(request.args, request.kwargs)
@@ -119,8 +120,7 @@ def _configuration() -> dict[str, Any]:
 
 def make() -> SuccessorsApp:
     """Return the app, without the task of this service, which programs that import it register in all apps."""
-    # With its loader, a job's error has the class that it has for programs.
-    app = SuccessorsApp("queuecast-successors", loader=Loader, set_as_current=False)
+    app = SuccessorsApp("queuecast-successors", set_as_current=False, loader=Loader)
     app.add_defaults(_configuration)
     app.finalize()
     app.tasks.pop(TASK_NAME, None)

@@ -88,11 +88,11 @@ class QueuedJob:
     interrupted: bool = False
     #: Which events are sent for it.
     events: EventsSetting = "full"
-    #: Where its sender finds the class of its error, if it fails.
-    errors_module: str = JOB_ERRORS_MODULE
     #: The plan of what follows it by its message, which a worker keeps when it receives it; empty for nothing. What
     #: follows a job that was accepted is kept since then.
     successors: bytes = b""
+    #: Where its sender finds the class of its error, if it fails.
+    errors_module: str = JOB_ERRORS_MODULE
     #: The error in its arguments, if any.
     fault: JobArgumentsWrong | None = None
 
