@@ -38,6 +38,8 @@ class WorkerSettings(BaseSettings):
     redis_replicas: int = Field(default=0, ge=0, le=100)
     #: How long that may take (ms), until the submit's answer is that the job may be stored or not.
     redis_replicas_timeout_ms: int = Field(default=1_000, ge=1, le=1_500)
+    #: RabbitMQ's management plugin, with user and password: it tells which queues there are.
+    rabbitmq_management_url: SecretStr = SecretStr("")
     worker_group: str = "default"
     #: How long the record of a finished job is kept.
     result_ttl_s: int = Field(default=DAY_S, ge=1)
