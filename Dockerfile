@@ -15,7 +15,8 @@ RUN pip install -r requirements.txt
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin queuecast \
     && install -d -o queuecast -g queuecast /data
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md Procfile ./
+COPY queuecast ./queuecast
 COPY registry ./registry
 COPY workers ./workers
 COPY api ./api
@@ -26,4 +27,4 @@ USER 10001
 ENV QUEUECAST_DATA_DIR=/data
 EXPOSE 8000
 
-CMD ["python", "-m", "api.serve"]
+CMD ["queuecast", "web"]

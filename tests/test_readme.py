@@ -221,5 +221,5 @@ def is_command(words: list[str]) -> bool:
 
 
 def test_the_supervised_worker_of_the_documents_is_that_of_the_procfile() -> None:
-    [said] = re.findall(r"^ExecStart=\S*/(python -m workers.*) --hostname", text_of("production.md"), re.MULTILINE)
-    assert f"worker: {said} --hostname" in (REPOSITORY / "Procfile").read_text()
+    [said] = re.findall(r"^ExecStart=\S*/(queuecast .*) --hostname", text_of("production.md"), re.MULTILINE)
+    assert f"worker: {said}\n" in (REPOSITORY / "Procfile").read_text()

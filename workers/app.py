@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from celery import Celery, signals
 
 from workers.platform import logs
+from workers.platform.celery_results import Loader
 from workers.platform.redis.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load
 
+_APP_NAME = "queuecast"
 _REDIS_OPTIONS = {
     "priority_steps": [0],
     "socket_timeout": ANSWER_TIMEOUT_S,
@@ -22,6 +25,25 @@ _REDIS_OPTIONS = {
 _AMQP_OPTIONS = {"confirm_publish": True}
 #: On RabbitMQ a connection without a sign of life for twice as long is dead.
 _HEARTBEAT_S = 20
+
+
+def _refuse_second_copy() -> None:
+    """Refuse to be another Celery app of the same program, which would have other settings, tasks and connections.
+
+    Raises:
+        ImportError: a clone's modules and those of an installed package are both imported.
+    """
+    plain = __name__.removeprefix("queuecast.")
+    for other in {plain, f"queuecast.{plain}"} - {__name__}:
+        found = sys.modules.get(other)
+        if getattr(getattr(found, "app", None), "main", None) == _APP_NAME:
+            raise ImportError(
+                f"{__file__} is a second copy of {getattr(found, '__file__', other)}, which this program has imported: "
+                "a clone of Queuecast and an installed package are both on its path. Take one of them off sys.path."
+            )
+
+
+_refuse_second_copy()
 
 
 def route(name: str, args: Any, kwargs: Any, *_: Any, **_more: Any) -> dict[str, str] | None:
@@ -70,7 +92,7 @@ def _log_as_set(logger: logging.Logger, **_: Any) -> None:
     logs.set_form_of(logger, load().log_format, "worker")
 
 
-app = Celery("queuecast")
+app = Celery(_APP_NAME, loader=Loader)
 app.add_defaults(configuration)
 app.steps["consumer"].add("workers.engine.celery.bootstep:EngineStep")
 for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+#: The module that records of failed jobs name: the classes' name for programs, in a clone as well as installed.
+JOB_ERRORS_MODULE = "queuecast.errors"
+#: What the release before named, the only name that its programs know. Records may still have it.
+EARLIER_JOB_ERRORS_MODULE = "workers.errors"
+
 
 class WorkerError(Exception):
     """Root of everything that this package raises on purpose."""

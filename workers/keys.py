@@ -11,6 +11,9 @@ TRACESTATE_HEADER = "tracestate"
 OWNER_HEADER = "queuecast_owner"
 #: Message header: the key by which a rollout deals the job to one of two versions; null for the job's id.
 STICKY_KEY_HEADER = "queuecast_sticky_key"
+#: Message header: the module in which the sender finds the class of a failed job's error. Programs of the release
+#: before don't send it.
+ERRORS_HEADER = "queuecast_errors"
 #: Message header: the signature made with QUEUECAST_MESSAGE_KEY (see `signing`).
 SIGNATURE_HEADER = "queuecast_signature"
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redis.asyncio import Redis
 
 from registry.serving.settings import EventsSetting
-from workers.errors import JobArgumentsWrong
+from workers.errors import EARLIER_JOB_ERRORS_MODULE, JOB_ERRORS_MODULE, JobArgumentsWrong
 from workers.jobs import transitions
 from workers.jobs.job import Failure, is_sticky_key
-from workers.keys import STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
+from workers.keys import ERRORS_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
 from workers.measures.arms import Arm
 from workers.platform import fast_json
 from workers.platform.texts import short_repr
@@ -85,6 +85,8 @@ class QueuedJob:
     interrupted: bool = False
     #: Which events are sent for it.
     events: EventsSetting = "full"
+    #: Where its sender finds the class of its error, if it fails.
+    errors_module: str = JOB_ERRORS_MODULE
     #: The error in its arguments, if any.
     fault: JobArgumentsWrong | None = None
 
@@ -175,7 +177,14 @@ def _job(tag: str, endpoint_name: str, message: bytes, envelope: Envelope) -> Qu
         trace=spans.headers_in(headers),
         owner=envelopes.owner(headers),
         sticky_key=_sticky_key(headers.get(STICKY_KEY_HEADER)),
+        errors_module=_errors_module(headers),
     )
+
+
+def _errors_module(headers: Mapping[str, Any]) -> str:
+    """Return the name that programs of the release before know, for their jobs alone."""
+    is_earlier = SUBMITTED_AT_HEADER in headers and ERRORS_HEADER not in headers
+    return EARLIER_JOB_ERRORS_MODULE if is_earlier else JOB_ERRORS_MODULE
 
 
 def _check_signature(envelope: Envelope) -> None:
