@@ -96,6 +96,14 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# From the sdist, so that both hold the same. No network: what builds is installed already.
+.PHONY: dist
+dist: $(VENV)/.installed-dev ## build wheel and sdist into dist/: one package, queuecast, for `pip install` anywhere
+	@rm -rf dist
+	@$(BIN)/python -m uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+	@rm -f dist/.gitignore
+	@ls -sh dist
+
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
@@ -147,7 +155,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.
