@@ -327,3 +327,24 @@ class EndpointUndeployed(JobFailed):
     """
 
     code = "endpoint_undeployed"
+
+
+class EndpointUnknown(JobFailed):
+    """Nothing that takes jobs is deployed under this name.
+
+    `predict.delay` raises it at once. A job that a program without our package has sent nevertheless fails with it.
+    """
+
+    code = "endpoint_unknown"
+
+
+class StepEndpointUndeployed(JobFailed):
+    """Nothing that takes jobs is deployed as the endpoint of a pipeline's next step, or not any more."""
+
+    code = "step_endpoint_undeployed"
+
+
+class StepLost(JobFailed):
+    """The outcome of a pipeline's step is gone, so that the next one has no input: its record has expired."""
+
+    code = "step_lost"

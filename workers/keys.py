@@ -41,6 +41,16 @@ REPORTS = "queuecast:reports"
 SERVED = "queuecast:served"
 #: Hash: endpoint -> snapshot of its deployment for submits, as JSON (see `snapshots`).
 DEPLOYMENTS = "queuecast:deployments"
+#: Hash: endpoint that takes jobs -> 1; and when they were read from the registry (see `endpoints.names`).
+TAKING_JOBS = "queuecast:taking-jobs"
+#: String: how many programs have missed a name there; channel: one has.
+TAKING_JOBS_ASKED = "queuecast:taking-jobs:asked"
+TAKING_JOBS_CHANNEL = "queuecast:taking-jobs:new"
+#: Hash: name under which nothing is deployed, but for which jobs wait -> since when it was seen so (s, Redis clock).
+UNKNOWN_ENDPOINTS = "queuecast:unknown-endpoints"
+#: String: exists while a background process has looked for such names lately; and how many jobs were failed for them.
+UNKNOWN_ENDPOINTS_SEEN = "queuecast:unknown-endpoints:seen"
+UNKNOWN_ENDPOINTS_FAILED = "queuecast:unknown-endpoints:failed"
 #: Channel: something about the desired deployments has changed.
 NUDGE_CHANNEL = "queuecast:nudge"
 #: Channel: a running job was cancelled by force.
@@ -100,6 +110,9 @@ QUALITY_DAYS = "queuecast:monitoring:quality-days"
 #: Hash: endpoint -> its drift over the last day, as JSON.
 DRIFT = "queuecast:monitoring:drift"
 
+#: Zset: unfinished pipeline -> time (s, Redis clock) at which it is looked at again (see `pipelines`).
+PIPELINES_DUE = "queuecast:pipelines:due"
+
 #: Stream: what two versions answered to the same job (see `measures.arms`).
 PAIRS = "queuecast:pairs"
 
@@ -117,6 +130,11 @@ def message(job_id: str) -> str:
 def unfinished(endpoint_name: str) -> str:
     """Zset of unfinished jobs: job id -> time (s, Redis clock) at which it was last, or will be, put into its queue."""
     return f"queuecast:unfinished:{endpoint_name}"
+
+
+def pipeline(pipeline_id: str) -> str:
+    """The plan of a pipeline, until it has ended, as JSON."""
+    return f"queuecast:pipeline:{pipeline_id}"
 
 
 def delayed(endpoint_name: str) -> str:

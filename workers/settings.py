@@ -55,6 +55,8 @@ class WorkerSettings(BaseSettings):
     sweep_interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
     #: How often desired and observed are compared even without a nudge.
     reconcile_interval_s: float = Field(default=3.0, gt=0, le=60)
+    #: How long jobs wait for an endpoint that doesn't exist before they fail; 0 is for ever.
+    unknown_endpoint_s: float = Field(default=60.0, ge=0, le=30 * DAY_S, allow_inf_nan=False)
     #: On RabbitMQ: how long the queues of an undeployed endpoint are kept.
     unused_queue_ttl_s: int = Field(default=DAY_S, ge=0)
     #: How long a stopping worker lets running predictions finish.

@@ -13,9 +13,11 @@ from celery import Task
 from celery.result import AsyncResult
 
 from workers.app import app
+from workers.endpoints import names
 from workers.errors import WorkerError
 from workers.jobs import accept, bulk
 from workers.jobs.job import JobOptions
+from workers.queues import arguments
 from workers.queues.naming import TASK_NAME
 
 
@@ -30,9 +32,13 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
         args: Any = None,
         kwargs: Any = None,
         task_id: str | None = None,
+        *,
+        must_exist: bool = True,
         **options: Any,
     ) -> AsyncResult[Any]:
         """Submit one job; `options` are Celery's own. A `task_id` that was used before is that job again.
+
+        With `must_exist=False` the job waits in its queue if nothing is deployed as its endpoint yet.
 
         `priority` is "high", "normal" or "low"; a number means what it means to Celery's broker, which on Redis
         can put jobs off (3 and more is low) and on RabbitMQ bring them forward (1 and more is high).
@@ -41,14 +47,17 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 
         Raises:
             JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or an option is wrong.
+            EndpointUnknown: nothing that takes jobs is deployed as this endpoint.
             TargetRefused: nothing can be told to `callback_url`.
             QueueFull: the endpoint has too many unfinished jobs.
             JobUnconfirmed: Redis or the broker was lost on the way; the job may be stored. With its `job_id` as
                 `task_id`, the call can be made again: it is stored once.
             QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
         """
-        own = JobOptions.taken_from(options)
-        accepted = accept.submit(tuple(args or ()), dict(kwargs or {}), task_id=task_id, options=own, **options)
+        own, args, kwargs = JobOptions.taken_from(options), tuple(args or ()), dict(kwargs or {})
+        if must_exist:
+            names.check(arguments.parse(args, kwargs).endpoint_name)
+        accepted = accept.submit(args, kwargs, task_id=task_id, options=own, **options)
         result: AsyncResult[Any] = self.AsyncResult(accepted.job_id)
         return result
 
@@ -56,6 +65,8 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
         self,
         endpoint_name: str,
         inputs: Iterable[Any],
+        *,
+        must_exist: bool = True,
         **options: Any,
     ) -> list[AsyncResult[Any]]:
         """Submit one job for each input; their results come back in the same order.
@@ -65,11 +76,14 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 
         Raises:
             JobArgumentsWrong: an input can't be said in JSON; nothing was stored.
+            EndpointUnknown: nothing that takes jobs is deployed as this endpoint; nothing was stored.
             BulkTooLarge: there are more inputs than one call may have; nothing was stored.
             QueueFull: the endpoint has no room for all of them; nothing was stored.
             QueueUnavailable: Redis can't be reached; nothing was stored.
             BulkInterrupted: Redis or the broker was lost on the way; tells which jobs are stored.
         """
+        if must_exist:
+            names.check(endpoint_name)
         jobs = [bulk.NewJob({"input": each}) for each in inputs]
         job_ids = bulk.submit(endpoint_name, jobs, options=JobOptions.taken_from(options), **options)
         return [self.AsyncResult(job_id) for job_id in job_ids]

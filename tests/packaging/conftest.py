@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from distributions import build_client
 from tests.support.service.environment import REPOSITORY, clean_environment
 
 
 def build(kind: str, root: Path, folder: Path) -> Path:
     """Build a `wheel` or an `sdist` of a project as installers do; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    hook = f"from queuecast.wheel import backend; backend.build_{kind}({str(folder)!r})"
+    hook = f"from distributions import backend; backend.build_{kind}({str(folder)!r})"
     done = subprocess.run(
         [sys.executable, "-c", hook], cwd=root, env=clean_environment(), capture_output=True, text=True, check=False
     )
@@ -26,17 +27,26 @@ def build(kind: str, root: Path, folder: Path) -> Path:
     return path
 
 
+def build_client_wheel(folder: Path) -> Path:
+    """Build the wheel of the client, without a network; return its path."""
+    build_client.write_tree(folder / "client")
+    hook = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", hook], cwd=folder / "client", check=True, capture_output=True)
+    [path] = folder.glob("queuecast_client-*.whl")
+    return path
+
+
 class Installed:
     """An environment with a wheel, and the libraries of the tests' own environment beside it."""
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
+    def __init__(self, folder: Path, *wheels: Path) -> None:
         self.folder = folder
         venv.create(folder, symlinks=True)
         self.packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
         # A path alone: the editable installation of this repository is a .pth file there, which nobody reads.
         (self.packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
         uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--compile-bytecode"]
-        subprocess.run([*uv, "--python", str(self.python), str(wheel)], check=True)
+        subprocess.run([*uv, "--python", str(self.python), *map(str, wheels)], check=True)
 
     @property
     def python(self) -> Path:
@@ -72,4 +82,5 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """An environment with this wheel."""
-    return Installed(tmp_path_factory.mktemp("installed") / "venv", wheel)
+    folder = tmp_path_factory.mktemp("installed")
+    return Installed(folder / "venv", wheel, build_client_wheel(folder))

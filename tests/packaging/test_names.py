@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queuecast.wheel.checking import WheelWrong, refuse_wrong
-from queuecast.wheel.names import rewritten
+from distributions.checking import WheelWrong, refuse_wrong
+from distributions.names import rewritten
 
 MODULES = {"api", "api.client", "api.serve", "workers", "workers.jobs", "workers.tasks", "registry", "registry.errors"}
 
@@ -19,20 +19,24 @@ MODULES = {"api", "api.client", "api.serve", "workers", "workers.jobs", "workers
     [
         ("from workers.tasks import predict", "from queuecast.workers.tasks import predict"),
         ("from registry import errors, intent", "from queuecast.registry import errors, intent"),
-        ("def f():\n    from api import client  # late", "def f():\n    from queuecast.api import client  # late"),
+        ("def f():\n    from api import serve  # late", "def f():\n    from queuecast.api import serve  # late"),
         ("from workers.jobs import (\n    a,\n    b,\n)", "from queuecast.workers.jobs import (\n    a,\n    b,\n)"),
         ("import registry.errors as found", "from queuecast.registry import errors as found"),
         ("import api as ours, os", "from queuecast import api as ours; import os"),
         ("import workers", "from queuecast import workers"),
         ("import registry.errors\nregistry.errors.x",
          "import queuecast.registry.errors; from queuecast import registry\nregistry.errors.x"),
-        ("if é: import api.client", "if é: import queuecast.api.client; from queuecast import api"),
+        ("if é: import api.serve", "if é: import queuecast.api.serve; from queuecast import api"),
+        ("from api.client import Client", "from queuecast_client import Client"),
+        ("from api.client.jobs import Job", "from queuecast_client.jobs import Job"),
+        ("import api.client as ours", "import queuecast_client as ours"),
+        ("places = 'api.client', 'api.client.jobs:Job'", "places = 'queuecast_client', 'queuecast_client.jobs:Job'"),
         ("x = 'é', 'workers.tasks:predict'", "x = 'é', 'queuecast.workers.tasks:predict'"),
         ('"""As `workers.tasks.predict` does.\n\nfrom registry.errors import X\n"""',
          '"""As `queuecast.workers.tasks.predict` does.\n\nfrom queuecast.registry.errors import X\n"""'),
         ('run("python -m api.serve", r"--app=workers.tasks")',
          'run("python -m queuecast.api.serve", r"--app=queuecast.workers.tasks")'),
-        ('f"api.client.{name}: {api.client.x}"', 'f"queuecast.api.client.{name}: {api.client.x}"'),
+        ('f"api.serve.{name}: {api.serve.x}"', 'f"queuecast.api.serve.{name}: {api.serve.x}"'),
         ("logging.getLogger('api.access')", "logging.getLogger('queuecast.api.access')"),
     ],
 )  # fmt: skip

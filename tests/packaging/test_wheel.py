@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from queuecast.wheel.checking import refuse_wrong
+from distributions import build_client
+from distributions.checking import refuse_wrong
 from tests.packaging.conftest import Installed, build
 from tests.support.models import Echo, Labels
 from tests.support.service.environment import REPOSITORY
@@ -68,10 +69,14 @@ def test_it_has_every_file_of_the_packages_inside_of_one(wheel: Path) -> None:
         f"queuecast/{path.relative_to(REPOSITORY)}"
         for package in ("api", "workers", "registry")
         for path in (REPOSITORY / package).rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and path.suffix != ".pyc" and not path.is_relative_to(REPOSITORY / "api" / "client")
     }
     assert expected - content == set()
-    assert {name for name in content if name.startswith("queuecast/wheel/")} == set()
+    # The client is required, and comes with its own wheel.
+    assert {name for name in content if name.startswith("queuecast/api/client/")} == set()
+    with zipfile.ZipFile(wheel) as archive:
+        [metadata] = [name for name in content if name.endswith("METADATA")]
+        assert f"Requires-Dist: queuecast-client=={build_client.version()}" in archive.read(metadata).decode()
 
 
 @pytest.mark.long

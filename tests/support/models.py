@@ -42,6 +42,14 @@ class Echo:
         return [self.mark, row]
 
 
+class Appending(Echo):
+    """Answers with the row, a text, and its own mark behind it: the order of several of them can be read."""
+
+    def __call__(self, row: Any) -> str:  # type: ignore[override]
+        time.sleep(self.seconds)
+        return f"{row}{self.mark}"
+
+
 class Heavy(Echo):
     """An echo that takes so much memory from its load on."""
 

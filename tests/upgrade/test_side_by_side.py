@@ -177,6 +177,25 @@ def test_jobs_of_either_api_are_done_once_by_either_worker_through_a_swap(both: 
     eventually(lambda: leftovers(both, "shared") == {}, message="nothing is left")
 
 
+def test_long_inputs_of_either_api_are_read_by_either_worker(both: SideBySide, old: Calls) -> None:
+    both.deploy("echo", version="1", endpoint_name="long", max_batch_size=1)
+    workers = {each.node_name for each in both.workers}
+    eventually(lambda: both.serving("long") == workers, message="both workers serve")
+    rows = ["x" * 20_000, 'é"' * 5_000]
+
+    def done_by_both() -> bool:
+        for api in (both, old):
+            ids = [api.submit("long", row) for row in rows for _ in range(4)]
+            outcomes = both.outcomes(ids)
+            assert predictions(outcomes) == [["1", row] for row in rows for _ in range(4)]
+            by[api].update(outcome["worker"] for outcome in outcomes)
+        return all(each == workers for each in by.values())
+
+    by: dict[Calls, set[str]] = {both: set(), old: set()}
+    eventually(done_by_both, 60)
+    both.undeploy("long")
+
+
 def test_either_api_cancels_jobs_of_either_worker(both: SideBySide, old: Calls, tmp_path: Path) -> None:
     both.deploy("gate", endpoint_name="held", max_batch_size=1, max_queue_length=6)
     workers = {each.node_name for each in both.workers}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from registry.deployments import DesiredDeployment, Intent
@@ -199,7 +200,7 @@ def queued_job(job_id: str = "job", rows: int = 1, *, alone: bool = False, **mor
         job_id=job_id,
         endpoint_name="adding",
         message=b"as it stood in the queue",
-        rows=[1.0] * rows,
+        rows=[Raw(b"1.0")] * rows,
         many=rows > 1,
         submitted_at=more.pop("submitted_at", 1_000.0),
         not_before=None,

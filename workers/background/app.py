@@ -19,6 +19,8 @@ from workers import settings
 from workers.app import configuration
 from workers.background.duties import Duty, DutyThread
 from workers.broker.celery_signals import let_signals_interrupt_each_other
+from workers.endpoints import unknown_jobs
+from workers.endpoints.keeper import NamesKeeper
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
 from workers.judging.announcing import Announcer
@@ -26,6 +28,7 @@ from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
 from workers.judging.pairs_duty import PairsDuty
 from workers.judging.rollout_duty import RolloutDuty
+from workers.pipelines.mover import PipelineMover
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
@@ -97,6 +100,14 @@ def _monitoring_duties() -> Sequence[Duty]:
     return [QualityDuty(), DriftDuty()]
 
 
+def _endpoint_duties() -> Sequence[Duty]:
+    return [NamesKeeper(), *unknown_jobs.duties()]
+
+
+def _pipeline_duties() -> Sequence[Duty]:
+    return [PipelineMover()]
+
+
 def _rollout_duties() -> Sequence[Duty]:
     return [RolloutDuty(), PairsDuty()]
 
@@ -108,6 +119,8 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     evaluating.duties,
     _rollout_duties,
     _monitoring_duties,
+    _endpoint_duties,
+    _pipeline_duties,
 )
 
 

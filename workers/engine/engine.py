@@ -35,6 +35,7 @@ from workers.engine.memory.limit import MARGIN_SHARE, limit_bytes
 from workers.engine.memory.meter import MemoryMeter
 from workers.engine.placement.placement import Placement
 from workers.engine.reconciler import Reconciler
+from workers.engine.reporter import Reporter
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving.cancellation import Cancellation
 from workers.engine.serving.endpoint import Endpoint
@@ -47,8 +48,10 @@ from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
 from workers.hosts import processes
 from workers.hosts.worker_side.launcher import HostLauncher
-from workers.jobs import query, transitions
+from workers.jobs import transitions
 from workers.measures import reports
+from workers.pipelines import submitting
+from workers.pipelines.mover import PipelineMover
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -59,10 +62,6 @@ _log = logging.getLogger(__name__)
 _LAST_WRITES_S = 5.0
 #: Time limit of the notice that the worker stops.
 _NOTICE_S = 1.0
-#: Changes within this time are reported together.
-_REPORT_DELAY_S = 0.02
-#: Interval of reports while there are jobs: the depth of a queue includes the jobs that wait here.
-_BUSY_REPORT_INTERVAL_S = 1.0
 
 
 def _listen(records: redis.asyncio.Redis, channel: str, nudge: Callable[..., None]) -> Callable[[], Awaitable[None]]:
@@ -99,6 +98,8 @@ class Engine:
         self._closing: asyncio.Event | None = None
         self._hurried: asyncio.Event | None = None
         self._budget: MemoryBudget | None = None
+        #: The deployments as they were read last.
+        self._known: list[DesiredDeployment] = []
 
     def start(self) -> None:
         """Start serving; return when the event loop runs."""
@@ -108,6 +109,10 @@ class Engine:
     def served(self) -> dict[str, str]:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
+
+    def placed(self) -> set[str]:
+        """Return those endpoints that this worker serves, not others of its group; any thread may call it."""
+        return {name for name, endpoint in list(self.endpoints.items()) if endpoint.is_placed}
 
     def memory(self) -> reports.MemoryReport | None:
         """Return what the model hosts use; None before the start. Any thread may call it."""
@@ -140,7 +145,7 @@ class Engine:
         """Cancel jobs on behalf of remote control, which asks every worker; called on Celery's thread."""
         for job_id in job_ids:
             try:
-                query.cancel(job_id, force=force)
+                submitting.cancel(job_id, force=force)
             except (JobNotFound, JobUnreadable, JobNotCancellable) as error:
                 _log.info("not revoked: %s", error)  # another worker was faster, or the job has ended
 
@@ -176,7 +181,8 @@ class Engine:
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
-            "reporting": lambda: self._report(context),
+            "advancing pipelines": lambda: PipelineMover().run_on_loop(records),
+            "reporting": self._reporter(context).run,
         }
         tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]
         self._running.set()
@@ -229,37 +235,24 @@ class Engine:
     def _memory_meter(context: Context) -> MemoryMeter:
         pids = lambda: context.launcher.forkserver_pids  # noqa: E731 - read at each measurement
         measures = processes.memory_usage, processes.own_memory_usage
-        return MemoryMeter(context.memory, context.versions, *measures, pids)
+        return MemoryMeter(context.memory, context.versions, *measures, pids, processes.page_faults)
+
+    def _reporter(self, context: Context) -> Reporter:
+        return Reporter(context, self.endpoints, lambda: self._report(context.intake.holder))
 
     def _desired(self) -> list[DesiredDeployment]:
         with default_database().session() as session:
             replays = evaluations.desired(session, self._settings.worker_group)
-            return [*deployments.desired(session, self._settings.worker_group), *replays]
+            self._known = deployments.desired(session, self._settings.worker_group, self._known)
+            return [*self._known, *replays]
 
     @staticmethod
     def _environment(sha256: str) -> Environment:
         with default_database().session() as session:
             return environment.get(session, sha256)
 
-    async def _report(self, context: Context) -> None:
-        """Write this worker's report at every change, and at an interval."""
-        while True:
-            context.changed.clear()
-            report = self._build_report(context.intake.holder)
-            try:
-                if gone := await reports.write(context.records, report, self._served()):
-                    await context.intake.forget_workers(gone)
-            except (RedisError, OSError) as error:
-                _log.warning("writing the report failed: %s", error)
-            is_busy = any(each["waiting"] or each["running"] for each in report["endpoints"].values())
-            try:
-                async with asyncio.timeout(_BUSY_REPORT_INTERVAL_S if is_busy else reports.REPORT_INTERVAL_S):
-                    await context.changed.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(_REPORT_DELAY_S)
-
-    def _build_report(self, holder: str) -> reports.WorkerReport:
+    def _report(self, holder: str) -> reports.WorkerReport:
+        """Return this worker's report without its endpoints."""
         memory = self.memory()
         report: reports.WorkerReport = {
             "worker": self._worker_name,
@@ -271,13 +264,9 @@ class Engine:
             "libraries": self._libraries,
             "follows_placement": True,
             "is_leaving": self._closing is not None and self._closing.is_set(),
-            "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
+            "endpoints": {},
         }
         return report if memory is None else {**report, "memory": memory}
-
-    def _served(self) -> dict[str, int]:
-        deployed = {name: each for name, each in self.endpoints.items() if not each.desired.is_replay}
-        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.is_proved}
 
     async def _wind_up(self, context: Context) -> None:
         """Finish jobs, give back the rest, remove the report: in this order, each within its time limit."""
@@ -306,7 +295,7 @@ class Engine:
         """Let other workers take over the endpoints now, while jobs are finished here."""
         try:
             async with asyncio.timeout(_NOTICE_S):
-                await reports.write(context.records, self._build_report(context.intake.holder))
+                await self._reporter(context).write()
                 await context.records.publish(keys.NUDGE_CHANNEL, "leaving")
         except (RedisError, OSError, TimeoutError) as error:
             _log.info("announcing that this worker stops failed (%r): others take over when its report expires", error)

@@ -13,6 +13,7 @@ from redis.asyncio.client import Pipeline as AsyncPipeline
 
 from registry.signatures.output_columns import OutputDescription
 from workers import keys
+from workers.platform import fast_json
 from workers.platform.lua import Lua, script
 
 #: A worker writes its report at every change, and at this interval.
@@ -167,7 +168,7 @@ async def write(client: AsyncRedis, report: WorkerReport, served: Mapping[str, i
 
     Returns the names of workers whose reports were removed, because their last report is too old.
     """
-    arguments: list[str | int] = [report["worker"], json.dumps(report), _FORGET_AFTER_S]
+    arguments: list[str | bytes | int] = [report["worker"], fast_json.dumps_plain(report), _FORGET_AFTER_S]
     for endpoint_name, revision in (served or {}).items():
         arguments += [endpoint_name, revision]
     gone: list[bytes] = await script(client, _WRITE)([keys.WORKERS, keys.REPORTS, keys.SERVED], arguments)
@@ -203,7 +204,7 @@ def queue_reads(pipeline: redis.client.Pipeline | AsyncPipeline) -> None:
 
 def parse(replies: list[Any]) -> list[SeenReport]:
     """Parse the replies to `queue_reads` into the reports of live workers, sorted by name."""
-    found = [{**json.loads(report), "age_s": round(age_s, 1)} for _, report, age_s in _live(replies)]
+    found = [{**fast_json.loads(report), "age_s": round(age_s, 1)} for _, report, age_s in _live(replies)]
     return cast("list[SeenReport]", found)
 
 

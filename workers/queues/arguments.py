@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+from msgspec import Raw
+
 from registry import names
 from workers.errors import JobArgumentsWrong
+from workers.platform import fast_json
 from workers.platform.texts import short_repr
 
 _NAMES = ("endpoint_name", "input", "inputs")
 _FORM = "predict takes (endpoint_name, input) or (endpoint_name, inputs=[…])"
+_form = msgspec.json.Decoder(tuple[list[Raw], dict[str, Raw], Raw])
+_text = msgspec.json.Decoder(str)
+_list = msgspec.json.Decoder(list[Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +49,48 @@ def parse(args: Any, kwargs: Any) -> Arguments:
         raise JobArgumentsWrong(f"{_FORM}; {min(twice)!r} is given twice.")
     given.update(kwargs)
     endpoint_name: Any = given.get("endpoint_name")
-    if not isinstance(endpoint_name, str) or not (
-        names.could_exist(endpoint_name) or names.is_replay(endpoint_name)
-    ):
+    if not isinstance(endpoint_name, str) or not _is_name(endpoint_name):
         raise JobArgumentsWrong(f"{_FORM}; no endpoint can have the name {short_repr(endpoint_name)}.")
     return Arguments(endpoint_name, *_rows(given))
 
 
+def parse_quickly(content: bytes | str) -> Arguments | None:
+    """Read the body of a message, `[args, kwargs, options]`, without parsing its rows; None if `parse` must read it.
+
+    The rows are `msgspec.Raw`. Each is JSON, but may be none that this parser takes: text that is not UTF-8.
+    """
+    try:
+        args, kwargs, _ = _form.decode(content)
+        if len(args) == 2 and not kwargs:
+            rows = args[1:]
+        elif len(args) == 1 and len(kwargs) == 1:
+            rows = _list.decode(kwargs["inputs"])
+        else:
+            return None
+        endpoint_name = _text.decode(args[0])
+    except (ValueError, LookupError, RecursionError):
+        return None
+    return Arguments(endpoint_name, rows, bool(kwargs)) if rows and _is_name(endpoint_name) else None
+
+
+def values(rows: Iterable[Raw]) -> list[Any]:
+    """Return rows as Python's values. Raises ValueError, RecursionError."""
+    return [fast_json.loads(bytes(row)) for row in rows]
+
+
+def as_json(rows: list[Any]) -> list[Raw]:
+    """Return rows as JSON, with NaN as Python's parser reads it."""
+    return [Raw(json.dumps(row).encode()) for row in rows]
+
+
+def _is_name(endpoint_name: str) -> bool:
+    return names.could_exist(endpoint_name) or names.is_replay(endpoint_name)
+
+
 def _rows(given: Mapping[str, Any]) -> tuple[list[Any], bool]:
     inputs = given.get("inputs")
+    if isinstance(inputs, Raw):
+        inputs = _list.decode(inputs)
     if ("input" in given) == (inputs is not None):
         raise JobArgumentsWrong(f"{_FORM}; exactly one of input and inputs is needed.")
     if inputs is None:

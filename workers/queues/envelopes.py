@@ -47,13 +47,13 @@ class Envelope(NamedTuple):
 
     def arguments(self) -> tuple[Any, Any]:
         """Return what stands in the places of args and kwargs. Raises EnvelopeUnreadable."""
+        return arguments_in(self.json())
+
+    def json(self) -> bytes | str:
+        """Return the body, which should be JSON. Raises EnvelopeUnreadable."""
         if self.content_type != _JSON:
             raise EnvelopeUnreadable(f"The message is {self.content_type}; only JSON is read here.")
-        try:
-            args, kwargs, _embedded = fast_json.loads(self.content())
-        except (ValueError, TypeError, RecursionError) as error:
-            raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
-        return args, kwargs
+        return self.content()
 
     @property
     def is_packed(self) -> bool:
@@ -71,6 +71,11 @@ class Envelope(NamedTuple):
         except NotUnpacked as error:
             raise EnvelopeUnreadable(f"The message's body is compressed, and {error}.") from error
 
+    def sent_body(self) -> bytes:
+        """Return the body as its sender gave it to kombu: compressed perhaps. Raises EnvelopeUnreadable."""
+        decoded = self._decoded()
+        return decoded.encode() if isinstance(decoded, str) else decoded
+
     def _decoded(self) -> bytes | str:
         """The body, which is compressed perhaps, but not encoded any more."""
         if not isinstance(self.body, str):
@@ -81,6 +86,15 @@ class Envelope(NamedTuple):
             return base64.b64decode(self.body)
         except ValueError as error:
             raise EnvelopeUnreadable("The message's body is not in base64.") from error
+
+
+def arguments_in(body: bytes | str) -> tuple[Any, Any]:
+    """Return what stands in the places of args and kwargs of a body. Raises EnvelopeUnreadable."""
+    try:
+        args, kwargs, _embedded = fast_json.loads(body)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
+    return args, kwargs
 
 
 def owner(headers: Mapping[str, Any]) -> str | None:

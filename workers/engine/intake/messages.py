@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from registry.serving.settings import EventsSetting
@@ -55,7 +56,8 @@ class QueuedJob:
     endpoint_name: str
     #: The original message.
     message: bytes
-    rows: list[Any]
+    #: As the message has them.
+    rows: list[Raw]
     many: bool
     submitted_at: float | None
     not_before: float | None
@@ -195,10 +197,13 @@ def _check_signature(envelope: Envelope) -> None:
 
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
-        args, kwargs = envelope.arguments()
+        body = envelope.json()
+        read = arguments.parse_quickly(body)
+        if read is None:
+            read = arguments.parse(*envelopes.arguments_in(body))
+            read = replace(read, rows=arguments.as_json(read.rows))
     except EnvelopeUnreadable as error:
         raise JobArgumentsWrong(str(error)) from error
-    read = arguments.parse(args, kwargs)
     if read.endpoint_name != job.endpoint_name:
         raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
     job.rows, job.many = read.rows, read.many
