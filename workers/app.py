@@ -95,5 +95,6 @@ def _log_as_set(logger: logging.Logger, **_: Any) -> None:
 app = Celery(_APP_NAME, loader=Loader)
 app.add_defaults(configuration)
 app.steps["consumer"].add("workers.engine.celery.bootstep:EngineStep")
+app.steps["consumer"].add("workers.successors.worker_step:SuccessorsStep")
 for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):
     _logger_is_set_up.connect(_log_as_set, weak=False)

@@ -79,6 +79,10 @@ WEBHOOKS_FAILING = "queuecast:webhooks:failing"
 WEBHOOK_COUNTS = "queuecast:webhooks:counts"
 #: Channel: a webhook is due now.
 WEBHOOKS_CHANNEL = "queuecast:webhooks:new"
+#: Hash: job id -> what follows its end (see `jobs.endings.successors`), until the job has ended.
+SUCCESSORS = "queuecast:successors"
+#: Zset: note of successors that are to be published -> time (s) of the next attempt.
+SUCCESSORS_DUE = "queuecast:successors:due"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
 #: Never exists: see `platform/lua/even_if_full.lua`.
@@ -260,6 +264,11 @@ def webhooks_due(receiver: str) -> str:
 def webhooks_leased(receiver: str) -> str:
     """Zset: job id -> time (s) until which a background process attempts to deliver its webhook to this receiver."""
     return f"queuecast:webhooks:leased:{receiver}"
+
+
+def successor_note(note_id: str) -> str:
+    """Hash: successors that are to be published: the plan and the record of an ended job, or a job to submit."""
+    return f"queuecast:successors:of:{note_id}"
 
 
 def monitoring_round(duty: str) -> str:

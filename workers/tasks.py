@@ -12,13 +12,14 @@ from typing import Any
 from celery import Task
 from celery.result import AsyncResult
 
+from registry.names import could_exist
 from workers.app import app
 from workers.endpoints import names
 from workers.errors import WorkerError
 from workers.jobs import accept, bulk
 from workers.jobs.job import JobOptions
 from workers.queues import arguments
-from workers.queues.naming import TASK_NAME
+from workers.queues.naming import TASK_NAME, queue_name
 
 
 class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
@@ -26,6 +27,16 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 
     #: Celery asks for what happens to received messages here, in a worker process alone.
     Strategy = "workers.engine.celery.strategy:start"
+
+    def signature(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        """Return a signature with the endpoint's queue, so that workers of other programs can send it too."""
+        kwargs = options.get("kwargs") or (more[0] if more else None) or {}
+        endpoint_name = kwargs.get("endpoint_name") or next(iter(args or ()), None)
+        if isinstance(endpoint_name, str) and could_exist(endpoint_name):
+            options.setdefault("queue", queue_name(endpoint_name))
+        return super().signature(args, *more, **options)
+
+    subtask = signature
 
     def apply_async(
         self,

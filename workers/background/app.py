@@ -33,6 +33,7 @@ from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
 from workers.queues.naming import DELIVER_TASK, WEBHOOKS_QUEUE
+from workers.successors.publisher import Publisher
 from workers.webhooks import settings as webhook_settings
 from workers.webhooks.delivery import deliver
 from workers.webhooks.dispatcher import Dispatcher
@@ -100,6 +101,10 @@ def _monitoring_duties() -> Sequence[Duty]:
     return [QualityDuty(), DriftDuty()]
 
 
+def _successor_duties() -> Sequence[Duty]:
+    return [Publisher()]
+
+
 def _endpoint_duties() -> Sequence[Duty]:
     return [NamesKeeper(), *unknown_jobs.duties()]
 
@@ -119,6 +124,7 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     evaluating.duties,
     _rollout_duties,
     _monitoring_duties,
+    _successor_duties,
     _endpoint_duties,
     _pipeline_duties,
 )

@@ -15,7 +15,7 @@ import redis
 from registry import names
 from workers.platform.redis.client import connect, records_client
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable, decode
-from workers.queues.naming import LISTS, TASK_NAME, queue_name
+from workers.queues.naming import LISTS, TASK_NAME, endpoint_of, queue_name
 from workers.queues.priorities import Priority
 from workers.settings import load
 
@@ -95,9 +95,8 @@ class RedisQueues:
 
 def _endpoint_of(key: bytes) -> str | None:
     """Return the endpoint of a list; None if it is no queue of ours."""
-    name = key.decode(errors="replace").removeprefix(queue_name(""))
     # kombu puts two control characters and a number behind a queue's name, for numbers as priorities.
-    name = name.partition("\x06")[0].partition(":")[0]
+    name = endpoint_of(key.decode(errors="replace").partition("\x06")[0])
     return name if names.could_exist(name) else None
 
 

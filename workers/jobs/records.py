@@ -202,15 +202,17 @@ def failed(  # noqa: PLR0913 - what such a record says
     *,
     started_at: float | None = None,
     traceback: str = "",
+    raised: Raw | None = None,
     errors_module: str = JOB_ERRORS_MODULE,
 ) -> bytes:
-    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message.
+    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message, or `raised`.
 
     `errors_module` is where the sender of the job finds the class.
 
     `traceback` has the last lines of that of the model's code; `AsyncResult.traceback` returns them.
     """
-    record = _record(job, states.FAILURE, _raised(type(error).__name__, str(error), errors_module))
+    raised = raised or _raised(type(error).__name__, str(error), errors_module)
+    record = _record(job, states.FAILURE, raised)
     record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
     record.finished_at = finished_at
     record.error, record.traceback = _document(error), traceback or None
