@@ -53,6 +53,16 @@ EVICTIONS = Metric(
     "How often a deployment was put to sleep because others needed the worker's memory.",
     _VERSION,
 )
+PLACED = Metric(
+    "queuecast_endpoint_placed",
+    "1 for an endpoint that this worker serves, 0 for one that it leaves to others of its group.",
+    (ENDPOINT,),
+)
+TAKEOVERS = Metric(
+    "queuecast_takeovers_total",
+    "How often the worker began to serve an endpoint that it had left to others.",
+    (ENDPOINT,),
+)
 WORKER_MEMORY = Metric(
     "queuecast_worker_memory_bytes",
     "Memory that the worker's model hosts use, and that is kept for them.",

@@ -51,6 +51,25 @@ class Outcome(_Shown):
 
 
 @dataclass(frozen=True)
+class Step(_Shown):
+    """A step of a pipeline; `client.job(step.job_id)` is the job that it is."""
+
+    endpoint_name: str = ""
+    job_id: str = ""
+    #: As of a job; or waiting, before it is submitted, or skipped, if it never will be.
+    status: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Its prediction(s), and how they came about; None without one, or if its record has expired."""
+        said = self.document.get("outcome")
+        return None if said is None else Outcome.of(said)
+
+
+@dataclass(frozen=True)
 class QueuePlace(_Shown):
     """Where a queued job is: how many unfinished jobs go before it, and how long it will probably wait to begin."""
 

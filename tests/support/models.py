@@ -42,6 +42,14 @@ class Echo:
         return [self.mark, row]
 
 
+class Appending(Echo):
+    """Answers with the row, a text, and its own mark behind it: the order of several of them can be read."""
+
+    def __call__(self, row: Any) -> str:  # type: ignore[override]
+        time.sleep(self.seconds)
+        return f"{row}{self.mark}"
+
+
 class Heavy(Echo):
     """An echo that takes so much memory from its load on."""
 
@@ -319,3 +327,12 @@ class Faulty(Echo):
             if self.fault == "shape":
                 return {"label": row}
         return super().__call__(row)
+
+
+class Marks:
+    """Returns its row with a plus; raises at "raise"."""
+
+    def __call__(self, row: str) -> str:
+        if row == "raise":
+            raise ValueError("this row is not liked")
+        return f"{row}+"

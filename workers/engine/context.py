@@ -24,6 +24,7 @@ from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
 from workers.hosts.processes import MemoryUsage
 from workers.hosts.worker_side.launcher import HostLauncher
+from workers.hosts.worker_side.load_turns import LoadTurns
 from workers.platform.redis.client import refuses_for_good
 from workers.settings import WorkerSettings
 
@@ -48,6 +49,8 @@ class Context:
     counters: EngineCounters
     #: Who may have how much memory; without a limit by default.
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    #: How many hosts may load at once.
+    load_turns: LoadTurns = field(default_factory=LoadTurns)
     #: Returns what a process and its descendants use; by default nothing is measured.
     measure_memory: Callable[[int], MemoryUsage] = lambda _pid: MemoryUsage(0, 0)
     #: Which host has which share of a GPU; by default the worker has none.

@@ -50,8 +50,10 @@ from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
 from workers.hosts import processes
 from workers.hosts.worker_side.launcher import HostLauncher
-from workers.jobs import query, transitions
+from workers.jobs import transitions
 from workers.measures import reports
+from workers.pipelines import submitting
+from workers.pipelines.mover import PipelineMover
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -115,6 +117,10 @@ class Engine:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
 
+    def placed(self) -> set[str]:
+        """Return those endpoints that this worker serves, not others of its group; any thread may call it."""
+        return {name for name, endpoint in list(self.endpoints.items()) if endpoint.is_placed}
+
     def memory(self) -> reports.MemoryReport | None:
         """Return what the model hosts use; None before the start. Any thread may call it."""
         budget = self._budget
@@ -160,7 +166,7 @@ class Engine:
         """Cancel jobs on behalf of remote control, which asks every worker; called on Celery's thread."""
         for job_id in job_ids:
             try:
-                query.cancel(job_id, force=force)
+                submitting.cancel(job_id, force=force)
             except (JobNotFound, JobUnreadable, JobNotCancellable) as error:
                 _log.info("not revoked: %s", error)  # another worker was faster, or the job has ended
 
@@ -197,6 +203,7 @@ class Engine:
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
+            "advancing pipelines": lambda: PipelineMover().run_on_loop(records),
             "reporting": self._reporter(context).run,
         }
         tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]
@@ -257,7 +264,7 @@ class Engine:
     def _memory_meter(context: Context) -> MemoryMeter:
         pids = lambda: context.launcher.forkserver_pids  # noqa: E731 - read at each measurement
         measures = processes.memory_usage, processes.own_memory_usage
-        return MemoryMeter(context.memory, context.versions, *measures, pids)
+        return MemoryMeter(context.memory, context.versions, *measures, pids, processes.page_faults)
 
     def _reporter(self, context: Context) -> Reporter:
         return Reporter(context, self.endpoints, lambda: self._report(context.intake.holder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -93,6 +94,7 @@ class Reconciler:
         deployed = [each for each in desired.values() if not each.is_replay]
         await self._write_callbacks(deployed)
         asleep = await self._look_at_places(desired.values(), backlogs)
+        self._warm_up([desired[name] for name in asleep])
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
@@ -112,6 +114,12 @@ class Reconciler:
         winds_down = self._wind_down(backlogs)
         await self._drop_queues(desired.values())
         return winds_down
+
+    def _warm_up(self, asleep: Sequence[DesiredDeployment]) -> None:
+        """Import the libraries that most of these deployments need, or the first job would wait for seconds."""
+        runtimes = Counter(each.runtime for each in asleep if each.environment_sha256 is None)
+        for runtime, _ in runtimes.most_common(1):
+            self._context.launcher.warm_up(runtime)
 
     async def _look_at_places(
         self, desired: Iterable[DesiredDeployment], backlogs: dict[str, int]

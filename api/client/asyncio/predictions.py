@@ -10,6 +10,7 @@ from api.client.base import EMPTY_TIMEOUT_S
 from api.client.flows import (
     map_options,
     mapping,
+    pipelines,
     prediction,
 )
 from api.client.flows.prediction import UNSET, Wanted
@@ -51,6 +52,20 @@ class PredictionCalls(AwaitedCalls):
         wanted = Wanted(endpoint_name, input, inputs, options)
         document = await self._driver.run(prediction.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
+
+    async def pipeline(
+        self,
+        endpoint_names: Iterable[str],
+        input: Any = UNSET,  # noqa: A002 - what the API calls it
+        *,
+        inputs: Any = None,
+        timeout_s: float | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """As `Client.pipeline`."""
+        wanted = pipelines.wanted(endpoint_names, input, inputs, options)
+        job = await self._driver.run(prediction.predict(wanted.request(), self._timeout_s(timeout_s)))
+        return prediction.result_of(job, of_array=wanted.of_array)
 
     @overload
     def map(self, endpoint_name: str, inputs: DataFrame, **options: Unpack[MapOptions]) -> Coroutine[Any, Any, Any]: ...

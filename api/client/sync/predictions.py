@@ -9,6 +9,7 @@ from api.client.base import EMPTY_TIMEOUT_S
 from api.client.flows import (
     map_options,
     mapping,
+    pipelines,
     prediction,
 )
 from api.client.flows.prediction import UNSET, Wanted
@@ -59,6 +60,24 @@ class PredictionCalls(BlockingCalls):
         wanted = Wanted(endpoint_name, input, inputs, options)
         document = self._driver.run(prediction.submit(wanted.request(), self._ends_at(timeout_s)))
         return self._job(document, of_array=wanted.of_array)
+
+    def pipeline(
+        self,
+        endpoint_names: Iterable[str],
+        input: Any = UNSET,  # noqa: A002 - what the API calls it
+        *,
+        inputs: Any = None,
+        timeout_s: float | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """Predict with several endpoints, each from the prediction of the one before it; return the last prediction.
+
+        The job is the whole pipeline: `submit(first, input, then=[second, …])` returns it at once. Options and errors
+        are those of `predict`.
+        """
+        wanted = pipelines.wanted(endpoint_names, input, inputs, options)
+        job = self._driver.run(prediction.predict(wanted.request(), self._timeout_s(timeout_s)))
+        return prediction.result_of(job, of_array=wanted.of_array)
 
     @overload
     def map(self, endpoint_name: str, inputs: DataFrame, **options: Unpack[MapOptions]) -> Any: ...

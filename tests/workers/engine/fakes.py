@@ -48,7 +48,7 @@ class FakeHost:
         #: Set while it may answer.
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-        self.batches: list[list[Any]] = []
+        self.batches: list[list[Raw]] = []
         #: The rows of each call of the model, for each batch.
         self.calls: list[list[int]] = []
         #: The memory limit at each batch.
@@ -60,7 +60,7 @@ class FakeHost:
         if self.load_error is not None:
             raise self.load_error
 
-    async def predict(self, rows: list[Any], max_batch_size: int, _timeout_s: float) -> Answer:
+    async def predict(self, rows: list[Raw], max_batch_size: int, _timeout_s: float) -> Answer:
         """Answer once `may_answer` is set, or raise HostGone."""
         self.batches.append(rows)
         self.calls.append([min(max_batch_size, len(rows) - at) for at in range(0, len(rows), max_batch_size)])
@@ -78,7 +78,7 @@ class FakeHost:
             raise error
         if self.exits_after_answer:
             self._end()
-        return Answer(1, [Raw(self.answer or str(row).encode()) for row in rows], self.row_errors, 1.0)
+        return Answer(1, [Raw(self.answer) if self.answer else row for row in rows], self.row_errors, 1.0)
 
     def set_nice(self, niceness: int) -> bool:
         """Note the niceness, if the operating system would allow it."""

@@ -234,6 +234,8 @@ class Endpoint:
             return
         _log.info("serving %s from now on" if is_placed else "leaving %s to other workers", self.name)
         self.is_placed = is_placed
+        if is_placed:
+            self._context.counters.took_over(self.name)
         self.apply(self.desired)
         self._context.changed.set()
 

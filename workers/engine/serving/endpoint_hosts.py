@@ -203,6 +203,7 @@ class EndpointHosts:
         began_at = asleep.began_at if asleep is not None and was_cold else pool.began_at
         if was_cold:
             self._context.counters.cold_start(pool.desired, now - began_at)
+            _log.info("%s woke after %.0f ms", pool.desired.endpoint_name, (now - began_at) * 1000)
         self._load_ms = round((now - began_at) * 1000, 3)
         loaded = self._context.versions.loaded(pool.desired.artifact_sha256, self._load_ms)
         self._context.in_background(loaded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -29,8 +29,8 @@ PORTS_TRIED = 16
 class WorkerCollector(Collector):
     """Converts measurements to Prometheus's metric families, for the endpoints served at the time of the scrape.
 
-    `served` returns the endpoints of this worker with their desired versions, `memory` what its hosts use,
-    and `gpus` what is used of its GPUs.
+    `served` returns the endpoints of this worker with their desired versions, `placed` those that it doesn't leave to
+    others of its group, `memory` what its hosts use, and `gpus` what is used of its GPUs.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class WorkerCollector(Collector):
         counters: EngineCounters,
         served: Callable[[], Mapping[str, str]],
         memory: Callable[[], MemoryReport | None] = lambda: None,
+        placed: Callable[[], Collection[str]] = frozenset,
         gpus: Callable[[], Sequence[GpuReport]] = tuple,
     ) -> None:
         self._counters = counters
         self._served = served
         self._memory = memory
+        self._placed = placed
         self._gpus = gpus
 
     def collect(self) -> Iterator[Family]:
@@ -63,12 +65,23 @@ class WorkerCollector(Collector):
         yield jobs
         yield restarts
         yield evictions
+        yield from self._placement(sorted({name for name, _, _ in found}))
         yield from _memory(self._memory())
         yield from _gpus(self._gpus())
         yield _histogram(names.QUEUED, [(name, version, series.queued_s) for name, version, series in found])
         yield _histogram(names.PREDICTING, [(name, version, series.predict_s) for name, version, series in found])
         yield _histogram(names.COLD_STARTS, [(name, version, series.cold_start_s) for name, version, series in found])
         yield _histogram(names.BATCH_ROWS, [(name, version, series.rows) for name, version, series in found])
+
+    def _placement(self, endpoint_names: Sequence[str]) -> Iterator[Family]:
+        here, placed = self._placed(), names.PLACED
+        places = GaugeMetricFamily(placed.name, placed.text, labels=placed.labels)
+        takeovers = _counter(names.TAKEOVERS)
+        for name in endpoint_names:
+            places.add_metric([name], int(name in here))
+            takeovers.add_metric([name], self._counters.takeovers(name))
+        yield places
+        yield takeovers
 
 
 def _memory(report: MemoryReport | None) -> Iterator[Family]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry import runtimes
 from registry.errors import RuntimeUnknown
-from registry.hosting import environment
+from registry.hosting import environment, own_packages
 from workers.errors import HostStartFailed
 from workers.hosts import frames
 from workers.hosts.host_side.forkserver import KILL, PRELOAD, REQUEST, SPAWN
@@ -35,11 +35,9 @@ _ENDED = "the forkserver has exited"
 _PROGRAM = "import sys; from workers.hosts.host_side.forkserver import main; main(int(sys.argv[1]))"
 #: In an environment: that has its own libraries, so this project's folder is on the path only until its packages are
 #: found, with none of the libraries beside them.
-_PROGRAM_ELSEWHERE = (
-    "import sys; place, fd = sys.argv[1:]; sys.path.insert(0, place); import registry, workers; "
-    "sys.path.remove(place); from workers.hosts.host_side.forkserver import main; main(int(fd))"
+_PROGRAM_ELSEWHERE = own_packages.import_from_argument("fd") + (
+    "from workers.hosts.host_side.forkserver import main; main(int(fd))"
 )
-_PLACE = str(Path(__file__).resolve().parents[3])
 
 
 def scrubbed_environment(threads: int, gpu: str | None = None) -> dict[str, str]:
@@ -185,7 +183,8 @@ class _Forkserver:
         if python is None:
             command, wanted = [sys.executable, "-P", "-c", _PROGRAM], scrubbed_environment(threads, gpu)
         else:
-            command, wanted = [python, "-I", "-c", _PROGRAM_ELSEWHERE, _PLACE], environment.scrubbed(threads, [], gpu)
+            command = [python, "-I", "-c", _PROGRAM_ELSEWHERE, own_packages.PLACE]
+            wanted = environment.scrubbed(threads, [], gpu)
         try:
             return subprocess.Popen(  # noqa: S603 - our own program
                 [*command, str(control_fd)],

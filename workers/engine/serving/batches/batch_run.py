@@ -29,6 +29,8 @@ from workers.jobs import records, transitions
 from workers.jobs.records import Outcome, Timing
 from workers.measures import arms
 from workers.measures.arms import Arm
+from workers.platform import fast_json
+from workers.platform.texts import short_repr
 
 _log = logging.getLogger(__name__)
 
@@ -222,11 +224,18 @@ class BatchRun:
     def _fault(self, job: QueuedJob) -> InputRejected | None:
         if job.fault is not None:
             return InputRejected(str(job.fault))
+        signature = self._deployment.signature
+        fits = signature.json_check.fits
         try:
             for index, row in enumerate(job.rows):
-                self._deployment.signature.check(row, path=f"inputs[{index}]" if job.many else "input")
+                if not fits(row):
+                    value = fast_json.loads(bytes(row))
+                    signature.check(value, f"inputs[{index}]" if job.many else "input")
+                    job.rows[index] = Raw(fast_json.dumps_strict(value))  # the same for each parser
         except InputInvalid as error:
             return InputRejected(str(error))
+        except (ValueError, RecursionError) as error:
+            return InputRejected(f"The input can't be read: {short_repr(error)}.")
         return None
 
     @property

@@ -6,8 +6,9 @@ A pool has as many slots as the deployment has hosts. A slot keeps one host up; 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from registry.deployments import DesiredDeployment, Intent
 from registry.signatures.output_columns import OutputDescription
@@ -17,12 +18,17 @@ from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving.hosts.compatibility import can_serve, can_take_over, lowers_time_limit
 from workers.engine.serving.hosts.host_feed import HostStopLimit
-from workers.engine.serving.hosts.host_slot import NICE, HostSlot
+from workers.engine.serving.hosts.host_slot import HostSlot
 from workers.engine.serving.hosts.pace import PaceMeter
 from workers.engine.serving.trials.copies import Copies
 from workers.engine.serving.trials.trial import Side
+from workers.hosts import processes
+from workers.hosts.worker_side.host import RemoteHost
 from workers.measures.arms import Arm
 from workers.measures.reports import HostsState, PaceReport, VersionReport
+
+#: In reports, memory is read again if it is older than this.
+_FRESH_S = 2.0
 
 
 class HostPool:
@@ -62,6 +68,8 @@ class HostPool:
         self._slots: list[HostSlot] = []
         #: Those that finish their last batch because fewer hosts are wanted.
         self._leaving: set[HostSlot] = set()
+        #: The pids of hosts, when their memory was read (s, monotonic), and how much it was.
+        self._measured: tuple[tuple[int, ...], float, int] = (), -math.inf, 0
         self._serving = asyncio.Event()
         self._stopping = False
         self.apply(desired)
@@ -178,7 +186,7 @@ class HostPool:
         """Let the hosts have less of the processor than others, or as much; False if the operating system refuses."""
         self._is_nice = wanted
         hosts = [slot.host for slot in self._slots if slot.host is not None]
-        niceness = NICE if wanted else 0
+        niceness = processes.NICE if wanted else 0
         refused = [host for host in hosts if not host.set_nice(niceness)]
         return not refused
 
@@ -230,7 +238,7 @@ class HostPool:
             "hosts": len(hosts),
             "hosts_wanted": self.wanted_hosts,
             "pids": [host.pid for host in hosts],
-            "memory_bytes": sum(host.memory_bytes for host in hosts),
+            "memory_bytes": self._memory_bytes(hosts),
             "load_ms": max((host.load_ms or 0.0 for host in hosts), default=None),
             "outputs": self.outputs,
             "batch_size": self._size.rows,
@@ -251,6 +259,14 @@ class HostPool:
                 # A host was lost that had its model, and is being replaced: it ends a trial by what is counted.
                 report["state"] = HostsState.LOADING
         return report
+
+    def _memory_bytes(self, hosts: Sequence[RemoteHost]) -> int:
+        """Return the memory of these hosts, as it was a moment ago: reports on a hundred hosts ask for it."""
+        pids, now = tuple(host.pid for host in hosts), time.monotonic()
+        known_pids, measured_at, _ = self._measured
+        if pids != known_pids or now - measured_at > _FRESH_S:
+            self._measured = pids, now, sum(host.memory_bytes for host in hosts)
+        return self._measured[2]
 
     def _changed(self) -> None:
         self._context.changed.set()

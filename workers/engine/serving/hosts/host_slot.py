@@ -18,13 +18,11 @@ from workers.engine.serving.hosts.pace import PaceMeter
 from workers.engine.serving.trials.copies import Copies
 from workers.engine.serving.trials.trial import Side
 from workers.errors import HostStartFailed
+from workers.hosts import processes
 from workers.hosts.worker_side.host import RemoteHost
 from workers.platform import logs
 
 _log = logging.getLogger(__name__)
-
-#: The niceness of hosts that predict copies alone.
-NICE = 10
 
 #: The pause before another start of a host that failed to load or died early; doubled each time.
 _FIRST_PAUSE_S = 1.0
@@ -136,7 +134,7 @@ class HostSlot:
         self.host, self.error, self.failed_to_start = host, None, False
         self._pace.example(host.example_ms)
         if self._is_nice():
-            host.set_nice(NICE)
+            host.set_nice(processes.NICE)
         self._on_change()
         try:
             await self._give_batches(host)

@@ -58,8 +58,11 @@ class HostStart:
                 # First the GPU, in all slots: one that waits for it has no memory that another one waits for.
                 gpu = await self._gpu.claim(wanted)
                 claim = await self.memory.claim(wanted)
-                # Settings may have changed during the wait.
-                host = await self._load_host(self._deployment(), claim, gpu, environment)
+                async with self._context.load_turns.turn():
+                    if self._context.memory.over_bytes:  # others have grown, or libraries are there that weren't
+                        continue
+                    # Settings may have changed during the wait.
+                    host = await self._load_host(self._deployment(), claim, gpu, environment)
             except HostStartFailed:
                 if claim is None or not claim.is_refused:
                     raise
@@ -109,20 +112,30 @@ class HostStart:
         host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python, gpu_id)
         self.memory.started(claim, host)
         self._gpu.started(gpu, host)
-        if wanted.is_replay:
-            processes.give_way(host.pid)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
         if environment is not None:
             host.exited.add_done_callback(lambda _: environment.release())
         try:
-            await host.load(request, self._context.settings.load_timeout_s)
-            if self._proves_time_limit():
-                await _prove_time_limit(host, wanted)
+            await self._load(host, request, wanted)
         except BaseException:
             await asyncio.shield(host.stop())
             raise
         return host
+
+    async def _load(self, host: RemoteHost, request: LoadRequest, wanted: DesiredDeployment) -> None:
+        """Load the model, after others that serve meanwhile: they have the processor first."""
+        usual = processes.own_niceness()
+        is_for_now = not wanted.is_replay and processes.can_be_less_nice()
+        if wanted.is_replay:
+            host.set_nice(processes.NICE)
+        elif is_for_now:
+            host.set_nice(usual + processes.LOADING_NICE)
+        await host.load(request, self._context.settings.load_timeout_s)
+        if is_for_now:
+            host.set_nice(usual)
+        if self._proves_time_limit():
+            await _prove_time_limit(host, wanted)
 
     async def _hold_environment(self, wanted: DesiredDeployment) -> HeldEnvironment | None:
         """Return the version's environment, which may take minutes to build; None is the worker's own."""
