@@ -9,5 +9,8 @@ if sys.version_info >= (3, 11):
     from typing import Self, Unpack
 elif TYPE_CHECKING:
     from typing_extensions import Self, Unpack
+else:
+    # No annotation is evaluated.
+    Self = Unpack = None
 
 __all__ = ["Self", "Unpack"]

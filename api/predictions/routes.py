@@ -10,7 +10,7 @@ from api.http.exchange import Answer
 from api.http.flask_app import responses
 from api.http.ndjson import elements
 from api.http.route import Operation
-from api.predictions import bulk, service
+from api.predictions import bodies, bulk, service
 from api.predictions.responses import submitted, submitted_many
 from api.predictions.schemas import (
     Accepted,
@@ -45,7 +45,7 @@ blueprint = Blueprint("predictions", __name__)
 @hot
 def predict_endpoint(call: Call, endpoint_name: str) -> Rest:
     """Submit a prediction to an endpoint."""
-    prediction = call.body(SinglePrediction)
+    prediction = bodies.read(call.content, SinglePrediction)
     return _submitted(call, service.serving_endpoint(call.services, call.caller, endpoint_name), prediction)
 
 
@@ -88,7 +88,7 @@ def predict_many(call: Call, endpoint_name: str) -> Rest:
 @hot
 def predict_model(call: Call) -> Rest:
     """Submit a prediction to a model: to its latest deployed version unless one is named."""
-    prediction = call.body(ModelPrediction)
+    prediction = bodies.read(call.content, ModelPrediction)
     wanted = prediction.model_name, prediction.version
     return _submitted(call, service.serving_model(call.services, call.caller, *wanted), prediction)
 
@@ -114,16 +114,22 @@ def submit_pipeline(call: Call) -> Rest:
 
 def _submitted(call: Call, deployment: DesiredDeployment, prediction: SinglePrediction) -> Rest:
     key, wait_s = call.idempotency_key(), call.prefer_wait_s()
-    service.checked(deployment, prediction)
+    prediction = service.checked(deployment, prediction)
     then = service.serving_endpoints(call.services, call.caller, prediction.then or ())
     idempotency = service.idempotent(deployment, prediction, key)
-    wanted = service.Submit(deployment, prediction, call.caller.name, idempotency, wait_s, len(call.content), then)
+    size_bytes = _bytes_to_write(call, prediction)
+    wanted = service.Submit(deployment, prediction, call.caller.name, idempotency, wait_s, size_bytes, then)
 
     async def rest() -> Answer:
         result = await service.submit(call.services, wanted)
         return await beside(result.job.record_bytes, submitted, call.request, result, wait_s)
 
     return rest()
+
+
+def _bytes_to_write(call: Call, prediction: Prediction) -> int:
+    # JSON that goes on as it is costs a quarter of what is written again.
+    return len(call.content) // (1 if prediction.json_rows is None else 4)
 
 
 async def _submitted_many(call: Call, many: bulk.Many) -> Answer:

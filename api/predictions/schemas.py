@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from msgspec import Raw
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from api.http.schema import Answer, EndpointName, Name, RequestSchema, VersionName
+from registry.signatures.signature import Signature
 from workers.jobs.job import MOST_STICKY_CHARACTERS, JobOptions
 from workers.jobs.query import JobState
 from workers.pipelines.pipeline import MOST_STEPS
@@ -24,6 +26,21 @@ def _describe_rows(schema: dict[str, Any]) -> None:
     one, many = schema["properties"]["input"], schema["properties"]["inputs"]
     del one["default"], many["default"]
     many.update(next(each for each in many.pop("anyOf") if each["type"] == "array"))
+
+
+class JsonRows(NamedTuple):
+    """The input(s) of a body as they stand in it."""
+
+    #: "input" or "inputs".
+    name: str
+    text: Raw
+    #: The whole body.
+    content: bytes
+
+    def fit(self, signature: Signature) -> bool:
+        """Whether they certainly fit a signature."""
+        check = signature.json_check
+        return check.fits(self.text) if self.name == "input" else check.all_fit(self.text)
 
 
 class Prediction(RequestSchema):
@@ -62,9 +79,22 @@ class Prediction(RequestSchema):
             raise ValueError('must have a list as "inputs"')
         return self
 
+    _json_rows: JsonRows | None = PrivateAttr(default=None)
+
+    @property
+    def json_rows(self) -> JsonRows | None:
+        """The input(s) as JSON that is not parsed yet (a placeholder is in their place); None if they are."""
+        return self._json_rows
+
+    def keep_json_rows(self, rows: JsonRows) -> None:
+        """Have these in the place of the input(s)."""
+        self._json_rows = rows
+
     @property
     def rows(self) -> dict[str, Any]:
         """The input(s) as the keyword that job submission takes."""
+        if self._json_rows is not None:
+            return {self._json_rows.name: self._json_rows.text}
         return {"input": self.input} if self.inputs is None else {"inputs": self.inputs}
 
     @property

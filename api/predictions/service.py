@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from api.auth.identity import Identity
 from api.errors import EndpointFailed, EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
-from api.predictions import callbacks
+from api.predictions import bodies, callbacks
 from api.predictions.schemas import Prediction
 from api.process.services import Services
 from registry import deployments
@@ -28,6 +28,8 @@ from workers.pipelines import submitting
 from workers.pipelines.submitting import NewPipeline
 from workers.platform import logs
 from workers.platform.ids import new_id
+
+_Body = TypeVar("_Body", bound=Prediction)
 
 _NOT_SERVING = {
     Intent.DRAIN: "is being undeployed: it finishes its queued jobs and takes no new ones",
@@ -56,21 +58,25 @@ class Submit:
     idempotency: Idempotency | None = None
     #: How long to wait for the job's end; None if the caller didn't ask.
     wait_s: float | None = None
-    #: Of the input as it came.
+    #: What its message costs to make, in bytes of JSON that are written for it.
     size_bytes: int = 0
     #: The deployments of a pipeline's further steps.
     then: Sequence[DesiredDeployment] = ()
 
 
-def checked(deployment: DesiredDeployment, prediction: Prediction) -> None:
-    """Check what a client submits to a deployment.
+def checked(deployment: DesiredDeployment, prediction: _Body) -> _Body:
+    """Check what a client submits to a deployment; return it, parsed if that was needed.
 
     Raises:
+        JsonInvalid: the input is not JSON, which was not known before.
         InputInvalid: the input doesn't fit the model's signature; names the place.
         WebhooksNotSetUp, CallbackRefused: no webhook can be sent to its callback URL.
     """
-    check_input(deployment, prediction)
+    if prediction.json_rows is None or not prediction.json_rows.fit(deployment.signature):
+        prediction = bodies.parsed(prediction)
+        check_input(deployment, prediction)
     callbacks.check(prediction.callback_url)
+    return prediction
 
 
 def idempotent(deployment: DesiredDeployment, prediction: Prediction, key: str | None) -> Idempotency | None:
@@ -78,7 +84,8 @@ def idempotent(deployment: DesiredDeployment, prediction: Prediction, key: str |
     if key is None:
         return None
     # The endpoint is part of it: by the universal URL, a later deploy may lead the same body elsewhere.
-    request = json.dumps([deployment.endpoint_name, prediction.model_dump(exclude_unset=True)], sort_keys=True)
+    content = bodies.parsed(prediction).model_dump(exclude_unset=True)
+    request = json.dumps([deployment.endpoint_name, content], sort_keys=True)
     return Idempotency(key, b"", accept.digest(request.encode()))
 
 
@@ -230,7 +237,8 @@ async def _stored(services: Services, wanted: Submit, prediction: Prediction, jo
 async def _pipeline(services: Services, wanted: Submit, prediction: Prediction, job_id: str | None) -> JobView:
     """Submit a pipeline, which takes several steps in Redis, in a thread."""
     names = [wanted.deployment.endpoint_name, *(each.endpoint_name for each in wanted.then)]
-    new = NewPipeline(names, prediction.rows, prediction.options, wanted.owner, idempotency=wanted.idempotency)
+    rows = bodies.parsed(prediction).rows
+    new = NewPipeline(names, rows, prediction.options, wanted.owner, idempotency=wanted.idempotency)
     return await services.jobs.in_thread(submitting.submit, new, limits_of(wanted.deployment), job_id)
 
 

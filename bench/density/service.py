@@ -92,7 +92,7 @@ class Density:
         host_s, worker_s = self._options.kill_hosts_s, self._options.kill_workers_s
         with (
             _repeated(self._kill_host, lambda: self._draw.uniform(0.5, 1.5) * host_s),
-            _repeated(self._kill_worker, lambda: self._draw.uniform(0.8, 1.2) * worker_s),
+            _repeated(self.kill_worker, lambda: self._draw.uniform(0.8, 1.2) * worker_s),
         ):
             yield
 
@@ -116,15 +116,18 @@ class Density:
             if size > self._options.budget_mb:
                 size = used_mb(worker, stopped=True)
             self.watched.memory_mb.setdefault(name, []).append((at, size))
-        self.watched.loaded.append(self._loaded())
+        self.watched.loaded.append(self.loaded())
 
-    def _loaded(self) -> tuple[int, int]:
-        """Return how many models are loaded, and how many by two workers although the first doesn't ask for it."""
+    def live_workers(self) -> list[reports.SeenReport]:
+        """Return the reports of the workers that live, or have lived a moment ago."""
         with self._redis.pipeline(transaction=False) as pipeline:
             reports.queue_reads(pipeline)
-            found = reports.parse(pipeline.execute())
+            return reports.parse(pipeline.execute())
+
+    def loaded(self) -> tuple[int, int]:
+        """Return how many models are loaded, and how many by two workers although the first doesn't ask for it."""
         having: dict[str, list[bool]] = {}
-        for report in found:
+        for report in self.live_workers():
             for name, endpoint in report["endpoints"].items():
                 if any(each["hosts"] and each["state"] == "ready" for each in endpoint["versions"]):
                     having.setdefault(name, []).append(bool(endpoint.get("asks_next")))
@@ -140,11 +143,19 @@ class Density:
                 os.kill(self._draw.choice(hosts), signal.SIGKILL)
                 self.watched.host_kills += 1
 
-    def _kill_worker(self) -> None:
+    def kill_worker(self, *, restarts: bool = True) -> None:
+        """Kill a worker, and start it again unless that is left to `restart_workers`."""
         name = self._draw.choice(list(self._workers))
         self._workers[name].kill()
         self.watched.worker_kills.append(time.monotonic() - self.watched.began_at)
-        self._workers[name] = self._start(name)
+        if restarts:
+            self.restart_workers()
+
+    def restart_workers(self) -> None:
+        """Start the workers again that were killed."""
+        for name, worker in self._workers.items():
+            if not worker.running:
+                self._workers[name] = self._start(name)
 
 
 def used_mb(worker: Worker, *, stopped: bool = False) -> float:

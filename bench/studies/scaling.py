@@ -123,7 +123,7 @@ def _sampling(stack: Stack, name: str, run: Run, began: float) -> Iterator[None]
 
 
 def _hosts(view: dict[str, Any]) -> int:
-    return sum(version["hosts"] for worker in view["workers"] for version in worker["versions"])
+    return sum(worker["hosts"] for worker in view["workers"])
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from registry import deployments
 from registry.database import Database, default_database
 from workers import keys
 from workers.deployments import status
-from workers.endpoints import names, waiting
+from workers.endpoints import brokers, names
 from workers.endpoints.waiting import Queues, Waiting
 from workers.jobs import records
 from workers.jobs.job import Job
@@ -152,5 +152,5 @@ def failed_count() -> int:
 
 def duties() -> list[UnknownJobs]:
     """Return this duty, unless it is turned off, or the broker doesn't tell which queues it has."""
-    queues = waiting.here() if load().unknown_endpoint_s else None
+    queues = brokers.here() if load().unknown_endpoint_s else None
     return [] if queues is None else [UnknownJobs(queues)]

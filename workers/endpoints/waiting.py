@@ -1,23 +1,20 @@
 """The messages of jobs that wait in queues of endpoints, whatever is deployed; of other programs' queues nothing.
 
 On Redis, a queue is a list, and the lists are found by their names. RabbitMQ tells nobody which queues it has but its
-management plugin (see `management`).
+management plugin (see `rabbitmq_queues`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import redis
 
 from registry import names
-from workers.platform.redis.client import connect, records_client
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable, decode
-from workers.queues.naming import LISTS, TASK_NAME, queue_name
+from workers.queues.naming import LISTS, TASK_NAME, endpoint_of, queue_name
 from workers.queues.priorities import Priority
-from workers.settings import load
 
 #: Keys that one step of the search looks at.
 _LOOKED_AT_ONCE = 1_000
@@ -32,6 +29,8 @@ class Waiting(NamedTuple):
     queue: str
     message: bytes
     envelope: Envelope
+    #: Removes it, where the broker waits for that.
+    acknowledge: Callable[[], None] | None = None
 
     @property
     def job_id(self) -> str:
@@ -95,9 +94,8 @@ class RedisQueues:
 
 def _endpoint_of(key: bytes) -> str | None:
     """Return the endpoint of a list; None if it is no queue of ours."""
-    name = key.decode(errors="replace").removeprefix(queue_name(""))
     # kombu puts two control characters and a number behind a queue's name, for numbers as priorities.
-    name = name.partition("\x06")[0].partition(":")[0]
+    name = endpoint_of(key.decode(errors="replace").partition("\x06")[0])
     return name if names.could_exist(name) else None
 
 
@@ -109,14 +107,3 @@ def _job_in(message: bytes) -> Envelope | None:
         return None
     is_job = envelope.headers.get("task") == TASK_NAME and isinstance(envelope.headers.get("id"), str)
     return envelope if is_job else None
-
-
-@lru_cache(maxsize=1)
-def here() -> Queues | None:
-    """Return the queues of this service's broker; None if nobody can say which there are."""
-    settings = load()
-    if settings.broker_is_amqp:
-        return None
-    if settings.queues_beside_records:
-        return RedisQueues(records_client(), beside_records=True)
-    return RedisQueues(connect(settings.queue_url), beside_records=False)

@@ -21,7 +21,7 @@ _RESIDENT = 1
 _FAULTS = (7, 9)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: The niceness of processes that give way to others, from -20 to 19: they get the processor when others leave it, or
-#: while they load, somewhat less of it.
+#: while they load, somewhat less of it than the worker.
 NICE, LOADING_NICE = 10, 5
 _CAP_SYS_NICE, _CAP_SYS_ADMIN = 1 << 23, 1 << 21
 #: The limit of resources counts the other way round.
@@ -167,6 +167,11 @@ def _rights() -> int:
     """Return the capabilities of this process, as bits."""
     found = re.search(rb"^CapEff:\s*(\w+)", _read("/proc/self/status"), re.MULTILINE)
     return int(found[1], 16) if found else 0
+
+
+def own_niceness() -> int:
+    """Return the niceness of this process."""
+    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def set_niceness(pid: int, niceness: int) -> None:

@@ -31,6 +31,7 @@ from workers.errors import (
 )
 from workers.jobs import accept, query, records
 from workers.jobs.accept import Accepted, Limits
+from workers.jobs.endings import successors
 from workers.jobs.job import JobOptions
 from workers.jobs.query import JobState, JobView
 from workers.pipelines import store
@@ -48,8 +49,8 @@ class Advance:
     def __init__(self, database: Database | None = None) -> None:
         self._database = database
 
-    def __call__(self, pipeline_id: str) -> None:
-        """Do all that can be done for a pipeline now.
+    def __call__(self, pipeline_id: str, ended: JobView | None = None) -> None:
+        """Do all that can be done for a pipeline now; `ended` is a step of it, as it has ended.
 
         Raises:
             redis.RedisError, QueueUnavailable: Redis or the broker can't be reached.
@@ -60,15 +61,15 @@ class Advance:
             if job is None or job.state.terminal:
                 cancel_step(found[0], stops_host=False)
                 break
-            if not self._advanced(*found):
+            if not self._advanced(*found, ended):
                 return
         store.drop(pipeline_id)
 
-    def _advanced(self, plan: Plan, stored: bytes) -> bool:
+    def _advanced(self, plan: Plan, stored: bytes, ended: JobView | None) -> bool:
         """Do the next thing; return whether there may be more to do at once."""
-        job = store.view(plan.step.job_id)
+        job = _read(plan.step.job_id, ended)
         if job is None:
-            return _lost(plan, plan.present) if plan.is_submitted else self._submitted(plan, stored)
+            return _lost(plan, plan.present) if plan.is_submitted else self._submitted(plan, stored, ended)
         if job.state is JobState.SUCCEEDED:
             return _succeeded(plan, stored, job)
         if job.state.terminal:
@@ -82,19 +83,19 @@ class Advance:
         store.look_again(plan.pipeline_id, min(_LATEST_S, max(_SOONEST_S, since / 4)))
         return False
 
-    def _submitted(self, plan: Plan, stored: bytes) -> bool:
+    def _submitted(self, plan: Plan, stored: bytes, ended: JobView | None) -> bool:
         if plan.expires_at is not None and plan.expires_at <= time.time():
             return _withdrawn(plan, records.EXPIRED)
         deployment = self._deployment(plan.step.endpoint_name)
         if deployment is None or deployment.intent not in _TAKES_JOBS:
             return _ended(plan, StepEndpointUndeployed(_about(plan, "nothing that takes jobs is deployed there")))
+        rows = _rows(plan, ended)
+        if rows is None:
+            return _lost(plan, plan.present - 1)
         try:
-            rows = _rows(plan)
             submit_step(plan, rows, limits_of(deployment))
         except QueueFull:
             return _waits(plan, stored)
-        except (JobNotFound, JobUnreadable):
-            return _lost(plan, plan.present - 1)
         except JobArgumentsWrong as error:
             return _ended(plan, InputRejected(_about(plan, str(error))))
         note_submitted(plan, stored)
@@ -129,6 +130,7 @@ def submit_step(plan: Plan, rows: Mapping[str, Any], limits: Limits) -> Accepted
         owner=plan.owner,
         task_id=plan.step.job_id,
         options=JobOptions(expires_in_s, plan.priority, None, plan.sticky_key),
+        successors=successors.encode(plan.step.job_id, successors.Plan(owner=plan.owner, pipeline_id=plan.pipeline_id)),
         root_id=plan.pipeline_id,
         parent_id=parent_id,
     )
@@ -160,16 +162,17 @@ def _waits(plan: Plan, stored: bytes) -> bool:
     return False
 
 
-def _rows(plan: Plan) -> dict[str, Any]:
-    """Return the input of the present step: the pipeline's, or what the step before has predicted.
+def _read(job_id: str, ended: JobView | None) -> JobView | None:
+    """Return a step's job: by its record or, if that has expired already, as its end was noted."""
+    return store.view(job_id) or (ended if ended is not None and ended.job_id == job_id else None)
 
-    Raises:
-        JobNotFound, JobUnreadable: the outcome before is gone.
-    """
+
+def _rows(plan: Plan, ended: JobView | None) -> dict[str, Any] | None:
+    """Return the input of the present step: the pipeline's, or the prediction before it; None if it is gone."""
     if plan.rows is not None:
         return plan.rows
-    before = query.get(plan.steps[plan.present - 1].job_id)
-    return rows_of(before.outcome or {})
+    before = _read(plan.steps[plan.present - 1].job_id, ended)
+    return None if before is None or before.outcome is None else rows_of(before.outcome)
 
 
 def _succeeded(plan: Plan, stored: bytes, job: JobView) -> bool:

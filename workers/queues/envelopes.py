@@ -75,6 +75,11 @@ class Envelope(NamedTuple):
         except NotUnpacked as error:
             raise EnvelopeUnreadable(f"The message's body is compressed, and {error}.") from error
 
+    def sent_body(self) -> bytes:
+        """Return the body as its sender gave it to kombu: compressed perhaps. Raises EnvelopeUnreadable."""
+        decoded = self._decoded()
+        return decoded.encode() if isinstance(decoded, str) else decoded
+
     def _decoded(self) -> bytes | str:
         """The body, which is compressed perhaps, but not encoded any more."""
         if not isinstance(self.body, str):

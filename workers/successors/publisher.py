@@ -17,9 +17,12 @@ from celery import signature, states
 from celery.app.task import Context
 from kombu.exceptions import OperationalError
 
+from registry.errors import RegistryUnavailable
 from workers.errors import QueueUnavailable
+from workers.jobs import query
 from workers.jobs.endings import successors
 from workers.jobs.endings.successors import END_OF, Plan, PlanUnreadable
+from workers.pipelines.advancing import Advance
 from workers.platform import fast_json
 from workers.queues.naming import TASK_NAME
 from workers.settings import DAY_S
@@ -46,6 +49,7 @@ class Publisher:
     def __init__(self) -> None:
         self._wake = threading.Event()
         self._cursor, self._backfills_at = 0, 0.0
+        self._advance = Advance()
 
     @cached_property
     def _app(self) -> SuccessorsApp:
@@ -84,7 +88,7 @@ class Publisher:
                 again_in_s = submission.submit_kept(note)
             else:
                 self._follow(note)
-        except (QueueUnavailable, OperationalError, redis.RedisError) as error:
+        except (QueueUnavailable, OperationalError, RegistryUnavailable, redis.RedisError) as error:
             _log.warning("publishing what follows %s failed (%s); retrying", note.note_id, error)
             again_in_s = _RETRY_AFTER_OUTAGE_S
         except PlanUnreadable as error:
@@ -103,6 +107,9 @@ class Publisher:
         """Publish what follows the end of a job."""
         job_id = note.note_id.removeprefix(END_OF)
         plan = successors.decode(job_id, note.plan)
+        if plan.pipeline_id is not None:
+            self._advance(plan.pipeline_id, query.shown(job_id, note.record))
+            return
         ended = fast_json.loads(note.record)
         with celery_app.following(job_id, plan.owner):
             self._follow_canvas(job_id, plan, ended)

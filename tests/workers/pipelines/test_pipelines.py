@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -25,8 +26,10 @@ from workers.jobs import query
 from workers.jobs.accept import Limits
 from workers.jobs.query import JobState
 from workers.pipelines import submitting
+from workers.pipelines.advancing import Advance
 from workers.platform.ids import pipeline_of, step_id
 from workers.queues.priorities import Priority
+from workers.successors.publisher import Publisher
 
 
 def test_the_prediction_of_a_step_is_the_input_of_the_next(pipes: Pipes) -> None:
@@ -219,6 +222,21 @@ def test_a_lost_outcome_ends_the_pipeline_with_its_name(pipes: Pipes) -> None:
     pipes.store.delete(keys.record(step_id(job.job_id, 1)))
     pipes.advance()
     assert (query.get(job.job_id).error or {})["code"] == StepLost.code
+
+
+def test_the_end_of_a_step_is_noted_and_any_publisher_goes_on_at_once(pipes: Pipes) -> None:
+    job = pipes.submit(("one", "two"))
+    pipes.succeed(job, 1, 2)
+    # Its record may live for a second; the note has its outcome.
+    pipes.store.delete(keys.record(step_id(job.job_id, 1)))
+    publisher = Publisher()
+    publisher._advance = Advance(pipes.database)
+    publisher._publish_due(threading.Event())
+    assert pipes.rows(job, 2) == 2
+    pipes.succeed(job, 2, 3)
+    publisher._publish_due(threading.Event())
+    assert query.get(job.job_id).state is JobState.SUCCEEDED
+    assert pipes.store.zcard(keys.SUCCESSORS_DUE) == pipes.store.hlen(keys.SUCCESSORS) == 0
 
 
 def test_the_webhook_of_a_pipeline_is_sent_at_its_end_alone(pipes: Pipes) -> None:

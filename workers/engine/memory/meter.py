@@ -23,10 +23,8 @@ _MOST_SHARE_IF_WAITING = 5
 #: A measurement of all hosts, also of those that have rested: its least interval (s), and its share of the time.
 _COMPLETE_S = 2.0
 _MOST_SHARE_COMPLETE = 50
-#: The same after one that left it unknown what hosts share.
-_AGAIN_S = 0.5
 #: What hosts share is known although so many parts of them have come or gone while it was measured.
-_STEADY_PARTS = 20
+_STEADY_PARTS = 10
 #: So many page faults change the memory of a process too little to measure it again.
 _FEW_FAULTS = 64
 #: Interval of looks for room while hosts wait for memory: idle endpoints may have become more.
@@ -61,8 +59,9 @@ class MemoryMeter:
         self._page_faults = page_faults
         #: The page faults of each process when it was measured.
         self._faults: dict[int, int] = {}
-        #: When all are measured again (monotonic, s).
-        self._complete_at = -math.inf
+        #: When all are measured again (monotonic, s), or if many have come or gone; and those that were last.
+        self._complete_at = self._again_at = -math.inf
+        self._complete: set[int] = set()
 
     async def run(self) -> None:
         """Measure, relieve, and look for room for waiting hosts."""
@@ -85,14 +84,16 @@ class MemoryMeter:
     async def look(self) -> None:
         """Measure the hosts whose memory may have changed, at times all of them, and get back under the limit."""
         before, began = self._pids(), time.monotonic()
-        is_complete = began >= self._complete_at
-        if is_complete:
+        if began >= (self._complete_at if self._is_steady(before) else self._again_at):
             usages, forkserver_bytes = await asyncio.to_thread(self._measured, before, self._forkserver_pids())
             common = sum(each.pss_bytes - each.private_bytes for each in usages.values()) + forkserver_bytes
-            is_sure, ended = self._is_sure(before, set(usages)), time.monotonic()
-            self._budget.measured(usages, common if is_sure else None)
-            least_s, share = (_COMPLETE_S, _MOST_SHARE_COMPLETE) if is_sure else (_AGAIN_S, _MOST_SHARE_IF_CHANGING)
-            self._complete_at = ended + max(least_s, (ended - began) * share)
+            if not self._is_sure(before, set(usages)):  # rather too much than too little
+                common = max(common, self._budget.shared_bytes or 0)
+            self._budget.measured(usages, common)
+            ended = time.monotonic()
+            took_s, self._complete = ended - began, before
+            self._complete_at = ended + max(_COMPLETE_S, took_s * _MOST_SHARE_COMPLETE)
+            self._again_at = ended + took_s * _MOST_SHARE_IF_CHANGING
         else:
             usages, _ = await asyncio.to_thread(self._measured, before, (), only_changed=True)
             self._budget.measured(usages)
@@ -105,10 +106,14 @@ class MemoryMeter:
     def _is_sure(self, before: set[int], measured: set[int]) -> bool:
         """Whether what hosts share is known.
 
-        When some have come or gone meanwhile, shares of pages have moved, and are counted twice or not at all.
+        When many have come or gone meanwhile, shares of pages have moved, and are counted twice or not at all.
         """
         moved = (self._pids() ^ before) | (before ^ measured)
         return len(moved) <= len(before) / _STEADY_PARTS or self._budget.shared_bytes is None
+
+    def _is_steady(self, pids: set[int]) -> bool:
+        """Whether the hosts are about those of the last complete measurement."""
+        return len(pids ^ self._complete) <= len(pids) / _STEADY_PARTS
 
     def _pids(self) -> set[int]:
         return {each.pid for each in self._budget.claims if each.pid is not None}

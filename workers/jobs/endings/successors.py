@@ -34,7 +34,7 @@ class PlanUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What follows the end of one job: Celery's signatures, as dicts."""
+    """What follows the end of one job: Celery's signatures, as dicts, or the rest of a pipeline."""
 
     #: The name of the API key that has submitted the job; its successors are owned by it too.
     owner: str | None = None
@@ -50,6 +50,8 @@ class Plan:
     group_index: int | None = None
     root_id: str | None = None
     parent_id: str | None = None
+    #: The pipeline whose step the job is: it is advanced, and knows what comes next (see `workers.pipelines`).
+    pipeline_id: str | None = None
     #: The ids of what is sent if the job succeeds, as Celery's results have them.
     children: Sequence[Any] = field(default=(), compare=False)
 
