@@ -6,6 +6,7 @@ and a step that two of them submit is one job, as its id is known before. A full
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,9 +41,12 @@ from workers.platform import fast_json
 
 #: When a step is looked at again whose end nobody has noted (see `endings.successors`): after a quarter of the time
 #: that it has taken so far, within these; and one that waits for room in its queue.
-_SOONEST_S, _LATEST_S, _LATEST_FOR_ROOM_S = 0.2, 60.0, 10.0
+_SOONEST_S, _LATEST_S = 2.0, 60.0
+_SOONEST_FOR_ROOM_S, _LATEST_FOR_ROOM_S = 0.3, 10.0
 #: An endpoint whose queue was full is not asked again for this time, however many pipelines wait for it.
 _FULL_FOR_S = 0.5
+#: A deployment is read again after this time.
+_READ_FOR_S = 1.0
 _TAKES_JOBS = (Intent.SERVE, Intent.PARK)
 
 
@@ -52,6 +56,7 @@ class Advance:
     def __init__(self, database: Database | None = None) -> None:
         self._database = database
         self._full_until: dict[str, float] = {}
+        self._deployments: dict[str, tuple[float, DesiredDeployment | None]] = {}
 
     def __call__(self, pipeline_id: str, ended: JobView | None = None) -> None:
         """Do all that can be done for a pipeline now; `ended` is a step of it, as it has ended.
@@ -117,8 +122,13 @@ class Advance:
         return True
 
     def _deployment(self, endpoint_name: str) -> DesiredDeployment | None:
-        with (self._database or default_database()).session() as session:
-            return deployments.find(session, endpoint_name)
+        """Return a deployment, as read lately: as in the API, an undeploy is seen a little later."""
+        read_at, found = self._deployments.get(endpoint_name, (-math.inf, None))
+        if time.monotonic() - read_at > _READ_FOR_S:
+            with (self._database or default_database()).session() as session:
+                found = deployments.find(session, endpoint_name)
+            self._deployments[endpoint_name] = time.monotonic(), found
+        return found
 
 
 def limits_of(deployment: DesiredDeployment) -> Limits:
@@ -171,10 +181,10 @@ def _waits(plan: Plan, stored: bytes) -> bool:
     """Have a step wait for room in its queue."""
     now = time.time()
     if plan.waits_since is None:
-        store.change(stored, replace(plan, waits_since=now), _SOONEST_S)
+        store.change(stored, replace(plan, waits_since=now), _SOONEST_FOR_ROOM_S)
     else:
         waited_s = now - plan.waits_since
-        store.look_again(plan.pipeline_id, min(_LATEST_FOR_ROOM_S, max(_SOONEST_S, waited_s / 4)))
+        store.look_again(plan.pipeline_id, min(_LATEST_FOR_ROOM_S, max(_SOONEST_FOR_ROOM_S, waited_s / 4)))
     return False
 
 
