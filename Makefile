@@ -99,10 +99,14 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
+# Each wheel from its sdist, so that both hold the same.
 .PHONY: dist
-dist: $(VENV)/.installed ## build what others install, as sdists and wheels, into dist/
+dist: $(VENV)/.installed-dev ## build what others install, queuecast and queuecast-client, as sdists and wheels into dist/
 	@rm -rf dist
+	@$(BIN)/python -m uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 	@$(BIN)/python -m distributions.build_client dist
+	@rm -f dist/.gitignore
+	@ls -sh dist
 
 .PHONY: bench
 bench: $(VENV)/.installed-bench mlserver ## measure Queuecast beside tutorial Celery and MLServer; writes docs/explanation/performance.md (20 minutes)
@@ -156,7 +160,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.

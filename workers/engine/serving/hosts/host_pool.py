@@ -245,6 +245,8 @@ class HostPool:
             "predict_p95_ms": round(batches.predict_ms, 3) if batches else None,
             "warnings": next((host.warnings for host in hosts), []),
         }
+        if gpus := sorted({host.gpu for host in hosts if host.gpu is not None}):
+            report["gpus"] = gpus
         if self.waits_for is not None:
             report["waits_for"] = self.waits_for
         if self.building is not None:
