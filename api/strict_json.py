@@ -20,6 +20,7 @@ from api.errors import JsonInvalid
 MAX_JSON_DEPTH = 64
 #: What may stand around a document.
 WHITESPACE = b" \t\r\n"
+_NO_BRACKETS_OR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
@@ -52,7 +53,7 @@ def json_text(text: bytes | str, what: str = "The body") -> Any:
     content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     document = _decoded(content, what)
     # As deep as all its brackets at the most: usually there is nothing to look for.
-    if content.count(b"[") + content.count(b"{") > MAX_JSON_DEPTH:
+    if content.count(b"[") + content.count(b"{") > MAX_JSON_DEPTH and not _is_shallow(content):
         _check_depth(document)
     return document
 
@@ -97,6 +98,22 @@ def _finite(text: str) -> float:
 # One of each for the whole process: one for each body would be slow, and leave a little memory behind.
 _decoder = msgspec.json.Decoder()
 _careful_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _is_shallow(content: bytes) -> bool:
+    """Whether JSON is certainly no deeper than allowed. Unknown if texts have brackets or backslashes."""
+    if b"\\" in content:
+        return False
+    # What is left of texts without brackets is their quotes. Those of any other text can't all be removed.
+    brackets = content.translate(None, _NO_BRACKETS_OR_QUOTES).replace(b'""', b"")
+    if b'"' in brackets:
+        return False
+    for _ in range(MAX_JSON_DEPTH):
+        if not brackets:
+            return True
+        # The innermost ones of all that are left.
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets
 
 
 def _check_depth(document: Any) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError, model_validator
 
 from registry.errors import InputInvalid, SignatureInvalid
+from registry.signatures import json_checks
 from registry.signatures.descriptions import describe, shortened
 from registry.signatures.input_checks import Dtype, Rule, Shape, check_value, rule_of
+from registry.signatures.json_checks import JsonCheck
 from registry.signatures.layout import Kind
 from registry.signatures.number_types import FLOAT_MAX, INTEGER_BOUNDS, Storage
 from registry.signatures.of_examples import MAX_DIMENSIONS, document_of, integer_places
@@ -225,6 +228,11 @@ class Signature(Values):
             check_value(value, self.rule, self.shape, path)
         else:
             _check_named(value, self.fields, path)
+
+    @cached_property
+    def json_check(self) -> JsonCheck:
+        """The check of inputs that stand in JSON."""
+        return json_checks.of_document(msgspec.json.encode(self.document()))
 
     def document(self) -> dict[str, Any]:
         """Return the signature as a JSON document; `parse` reads it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ def send(queue: str, envelope: bytes) -> None:
         kombu.exceptions.OperationalError: the broker can't be reached.
     """
     found = envelopes.decode(envelope)
-    publish(queue, base64.b64decode(found.body), found.headers, found.content_type, found.properties)
+    publish(queue, found.sent_body(), found.headers, found.content_type, found.properties)
 
 
 def send_many(queue: str, messages: Sequence[bytes], sent: set[int]) -> None:
@@ -51,7 +50,7 @@ def send_many(queue: str, messages: Sequence[bytes], sent: set[int]) -> None:
 def _amqp(envelope: Envelope) -> tuple[bytes, dict[str, Any]]:
     """The body and the AMQP properties of a message."""
     kept = _kept(envelope.content_type, envelope.properties)
-    return base64.b64decode(envelope.body), {"application_headers": envelope.headers, **kept}
+    return envelope.sent_body(), {"application_headers": envelope.headers, **kept}
 
 
 def _kept(content_type: str | None, properties: Mapping[str, Any]) -> dict[str, Any]:

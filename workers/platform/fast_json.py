@@ -1,7 +1,8 @@
 """JSON that is read and written at the speed of msgspec wherever that says the same as Python's own.
 
 msgspec writes NaN as null, and has forms of its own for dates, sets and many other types. So only plain values
-are left to it, and what it wrote as null is written again by an encoder that knows the difference.
+are left to it, and what it wrote as null is written again by an encoder that knows the difference. `msgspec.Raw` is a
+plain value: JSON that stays as it is.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 _strict_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_ONE_VALUE = frozenset({int, float, str, bool, type(None)})
+_ONE_VALUE = frozenset({int, float, str, bool, type(None), Raw})
 _TEXT = frozenset({str})
 _ARRAYS = frozenset({list, tuple})
 #: Deeper values are left to the slower encoders, which know what to say of values that hold themselves.
@@ -63,7 +65,7 @@ def dumps_celery(value: Any) -> bytes:
         TypeError, ValueError, RecursionError: it is not JSON-serializable, or two fields get one name.
     """
     content = _fast_dumps(value)
-    if content is not None and b"null" not in content:
+    if content is not None and (b"null" not in content or _is_finite(value)):
         return content
     text = _kombu_encoder().encode(value)
     if content is None:

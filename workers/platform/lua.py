@@ -25,7 +25,9 @@ import redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.commands.core import AsyncScript, Script
 
-_ROOT = "workers"
+_CLONES_ROOT = "workers"
+#: What it is called here: in a clone the same, installed `queuecast.workers`.
+_ROOT = __name__.rpartition(".platform.")[0]
 _DIRECTIVE = re.compile(r"--@ (parts|constants) (.+)\n")
 
 
@@ -90,7 +92,7 @@ def _collect(part: str, parts: dict[str, str], constants: dict[str, str]) -> Non
 
 
 def _constants(module_name: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    module = import_module(module_name)
+    module = import_module(_ROOT + module_name.removeprefix(_CLONES_ROOT))
     for name in names:
         value = getattr(module, name)
         yield (f"{name}_prefix", in_lua(value(""))) if callable(value) else (name, in_lua(value))

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Raw
+
 from workers.keys import OWNER_HEADER
 from workers.platform import fast_json
 from workers.queues import naming, priorities, unpacking
@@ -47,13 +50,13 @@ class Envelope(NamedTuple):
 
     def arguments(self) -> tuple[Any, Any]:
         """Return what stands in the places of args and kwargs. Raises EnvelopeUnreadable."""
+        return arguments_in(self.json())
+
+    def json(self) -> bytes | str:
+        """Return the body, which should be JSON. Raises EnvelopeUnreadable."""
         if self.content_type != _JSON:
             raise EnvelopeUnreadable(f"The message is {self.content_type}; only JSON is read here.")
-        try:
-            args, kwargs, _embedded = fast_json.loads(self.content())
-        except (ValueError, TypeError, RecursionError) as error:
-            raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
-        return args, kwargs
+        return self.content()
 
     @property
     def is_packed(self) -> bool:
@@ -71,6 +74,11 @@ class Envelope(NamedTuple):
         except NotUnpacked as error:
             raise EnvelopeUnreadable(f"The message's body is compressed, and {error}.") from error
 
+    def sent_body(self) -> bytes:
+        """Return the body as its sender gave it to kombu: compressed perhaps. Raises EnvelopeUnreadable."""
+        decoded = self._decoded()
+        return decoded.encode() if isinstance(decoded, str) else decoded
+
     def _decoded(self) -> bytes | str:
         """The body, which is compressed perhaps, but not encoded any more."""
         if not isinstance(self.body, str):
@@ -81,6 +89,34 @@ class Envelope(NamedTuple):
             return base64.b64decode(self.body)
         except ValueError as error:
             raise EnvelopeUnreadable("The message's body is not in base64.") from error
+
+
+def arguments_in(body: bytes | str) -> tuple[Any, Any]:
+    """Return what stands in the places of args and kwargs of a body. Raises EnvelopeUnreadable."""
+    try:
+        args, kwargs, _embedded = fast_json.loads(body)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
+    return args, kwargs
+
+
+#: How the bodies end of messages that name nothing that follows the task, as Celery and this package write them.
+_NOTHING_FOLLOWS = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+_parts = msgspec.json.Decoder(tuple[Raw, Raw, Raw])
+
+
+def embedded_in(body: bytes | str) -> Any:
+    """Return what a body names that follows the task: Celery's callbacks, chain and chord; None if it names nothing.
+
+    The rows, which can be long, are not parsed. A body that can't be read names nothing.
+    """
+    nothing = body.endswith(_NOTHING_FOLLOWS) if isinstance(body, str) else body.endswith(_NOTHING_FOLLOWS.encode())
+    if nothing:
+        return None
+    try:
+        return fast_json.loads(bytes(_parts.decode(body)[2]))
+    except (ValueError, RecursionError):
+        return None
 
 
 def owner(headers: Mapping[str, Any]) -> str | None:

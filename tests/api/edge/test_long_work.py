@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.http import reading
+from api.predictions import bodies
 from api.process.job_loop import default_job_loop
 from api.settings import ApiSettings
 from tests.api.conftest import Client, View
@@ -48,9 +48,9 @@ def threads_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], list[str
 def test_a_short_body_is_parsed_on_the_loop_and_a_long_or_an_encoded_one_is_not(
     client: Client, adding: View, threads_of: Callable[[Any, str], list[str]]
 ) -> None:
-    parsed, prepared = threads_of(reading, "json_text"), threads_of(accept, "prepare")
+    parsed, prepared = threads_of(bodies, "read"), threads_of(accept, "prepare")
     client.get("/jobs/x")  # begins the loop
-    rows = json.dumps({"inputs": [[1, 2]] * 20_000}).encode()
+    rows = json.dumps({"inputs": [[1, 2]] * 40_000}).encode()
     for body, headers in (
         (b'{"input": [1, 2]}', {}),
         (rows, {}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from flask import Flask
 from hypothesis import given
@@ -201,3 +204,37 @@ def test_a_parameter_given_twice_is_refused() -> None:
         pytest.raises(RequestInvalid, match="left: is given more than once"),
     ):
         requests.query(Pair)
+
+
+def nested(levels: int, *beside: str) -> Any:
+    """Lists in lists, with texts before and after the inner ones."""
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [*beside[:1], value, *beside[1:]]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "is_read"),
+    [
+        ([[1]] * 100, True),
+        ([{"a": [1, {"b": []}]}] * 100, True),
+        (["text"] * 100 + [["]"]] * 100, True),
+        (['"'] * 100 + [['\\"[']] * 100, True),
+        (["[" * 200], True),
+        (["{" * 200, '"' + "[" * 200], True),
+        (nested(63), True),
+        (nested(65), False),
+        ([nested(63), nested(64)], False),
+        # Texts whose brackets would close those of the lists.
+        (nested(70, "]", "["), False),
+        (nested(70, '"]', '["'), False),
+        (nested(70, "\\]", "[\\"), False),
+    ],
+)
+def test_many_brackets_are_no_depth(value: Any, is_read: bool) -> None:
+    if is_read:
+        assert strict_json.json_text(json.dumps(value)) == value
+    else:
+        with pytest.raises(JsonInvalid, match="nested more than 64 levels"):
+            strict_json.json_text(json.dumps(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +17,7 @@ from tests.api.stand_in_worker import StandInWorker
 from tests.support.waiting import eventually
 from workers.jobs import query
 from workers.platform.redis.client import records_client
+from workers.queues import envelopes
 from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority
 
@@ -112,6 +114,59 @@ def test_a_body_that_is_not_json_is_a_400(
     client: Client, adding: View, path: str, named: Any, body: bytes, code: str
 ) -> None:
     refused(client.post(path, data=body), 400, code)
+
+
+BODIES = [
+    b'{"input": [0.5, 2], "priority": "high", "expires_in_s": 60}',
+    b'{"inputs": [[0.5, 2], [1, -1e-3]], "sticky_key": "\\u00e9"}',
+    b'{"input": [1], "input": [0.5, 2]}',
+    # Not known to fit before they are parsed.
+    b'{"input": [18446744073709551616, 2]}',
+    b'{"input": [1]}',
+    b'{"inputs": [[1, 2], [1, "2"]]}',
+    b'{"inputs": [[1, 2], [1, 1e999]]}',
+    b'{"inputs": [[1, 2], [1, "\xff"]]}',
+    b'{"inputs": [[1, 2], [1, "\\ud800"]]}',
+    b'{"input": ' + b"[" * 70 + b"]" * 70 + b"}",
+    b'{"input": [1, 2], "inputs": [[1, 2]]}',
+    b'{"inputs": []}',
+    b'{"inputs": null}',
+    b'{"inputs": {"a": 1}}',
+    b'{"input": [1, 2], "priority": "higher"}',
+    b'{"input": [1, 2], "sticky_key": "\xff"}',
+    b'{"input": [1, 2], "unknown": 1}',
+    b'{"priority": "high"}',
+    b'{"input": [1, 2]',
+    b'{"input": [1,, 2]}',
+    b"[1, 2]",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("key", [None, "key"])
+def test_a_long_body_is_answered_as_a_short_one(client: Client, adding: View, body: bytes, key: str | None) -> None:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    short = client.post("/predict/adding", data=body, headers=headers)
+    message = popped()
+    long = client.post("/predict/adding", data=body + b" " * 5_000, headers=headers)
+    assert (long.status_code, long.json.get("field")) == (short.status_code, short.json.get("field")), long.text
+    if short.status_code != 202:
+        assert long.json["code"] == short.json["code"]
+        # The end of a cut body is elsewhere.
+        assert re.sub(r"\d+", "", long.json["detail"]) == re.sub(r"\d+", "", short.json["detail"])
+    elif key is None:
+        assert arguments_in(popped()) == arguments_in(message)
+    else:
+        assert long.json["job_id"] == short.json["job_id"]
+
+
+def popped() -> bytes:
+    found = records_client().rpop(queue_name("adding", Priority.HIGH)) or records_client().rpop(queue_name("adding"))
+    return found if isinstance(found, bytes) else b""
+
+
+def arguments_in(message: bytes) -> Any:
+    return envelopes.decode(message).arguments()
 
 
 @both_forms

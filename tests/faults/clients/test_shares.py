@@ -188,9 +188,9 @@ def test_who_waits_as_often_as_it_can_leaves_a_wait_to_another(
 def test_a_queue_is_bounded_in_bytes(secured: SecuredStack, client_of: Callable[[str], Calls], unserved: str) -> None:
     client = client_of("one")
     secured.deploy(unserved, endpoint_name=unserved, worker_group="nobody", wait_s=0, max_queue_bytes=300_000)
-    jobs = [client.submit(unserved, "0" * 90_000) for _ in range(2)]
-    one = client.api.post(f"/predict/{unserved}", json={"input": "0" * 90_000})
-    many = client.api.post(f"/predict/{unserved}/bulk", json=[{"input": "0" * 45_000}] * 2)
+    jobs = [client.submit(unserved, "0" * 120_000) for _ in range(2)]
+    one = client.api.post(f"/predict/{unserved}", json={"input": "0" * 120_000})
+    many = client.api.post(f"/predict/{unserved}/bulk", json=[{"input": "0" * 60_000}] * 2)
     for refused in (one, many):
         assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
         assert refused.json()["full"] == "max_queue_bytes"
@@ -200,7 +200,7 @@ def test_a_queue_is_bounded_in_bytes(secured: SecuredStack, client_of: Callable[
     assert view["settings"]["max_queue_bytes"] == 300_000
     assert f'queuecast_queue_bytes{{endpoint="{unserved}"}}' in secured.api.get("/metrics").text
     assert client.api.delete(f"/jobs/{jobs[0]}").status_code == 200
-    client.submit(unserved, "0" * 90_000)
+    client.submit(unserved, "0" * 120_000)
 
 
 def test_a_queue_without_a_limit_of_its_own_has_an_eighth_of_the_memory_of_redis(

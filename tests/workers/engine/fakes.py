@@ -20,6 +20,7 @@ class FakeHost:
 
     def __init__(self, pid: int, max_memory_bytes: int | None) -> None:
         self.pid = pid
+        self.gpu: str | None = None
         self.max_memory_bytes = max_memory_bytes
         self.load_ms: float | None = 1.0
         self.example_ms: float | None = None
@@ -47,7 +48,7 @@ class FakeHost:
         #: Set while it may answer.
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-        self.batches: list[list[Any]] = []
+        self.batches: list[list[Raw]] = []
         #: The rows of each call of the model, for each batch.
         self.calls: list[list[int]] = []
         #: The memory limit at each batch.
@@ -59,7 +60,7 @@ class FakeHost:
         if self.load_error is not None:
             raise self.load_error
 
-    async def predict(self, rows: list[Any], max_batch_size: int, _timeout_s: float) -> Answer:
+    async def predict(self, rows: list[Raw], max_batch_size: int, _timeout_s: float) -> Answer:
         """Answer once `may_answer` is set, or raise HostGone."""
         self.batches.append(rows)
         self.calls.append([min(max_batch_size, len(rows) - at) for at in range(0, len(rows), max_batch_size)])
@@ -77,7 +78,7 @@ class FakeHost:
             raise error
         if self.exits_after_answer:
             self._end()
-        return Answer(1, [Raw(self.answer or str(row).encode()) for row in rows], self.row_errors, 1.0)
+        return Answer(1, [Raw(self.answer) if self.answer else row for row in rows], self.row_errors, 1.0)
 
     def set_nice(self, niceness: int) -> bool:
         """Note the niceness, if the operating system would allow it."""
@@ -114,10 +115,13 @@ class FakeLauncher:
     def warm_up(self, _runtime: str, _python: str | None = None) -> None:
         """Import nothing."""
 
-    async def spawn(self, _runtime: str, max_memory_bytes: int | None, python: str | None = None) -> FakeHost:
+    async def spawn(
+        self, _runtime: str, max_memory_bytes: int | None, python: str | None = None, gpu: str | None = None
+    ) -> FakeHost:
         """Start a host."""
         self.pythons.append(python)
         host = FakeHost(1_000 + len(self.hosts), max_memory_bytes)
+        host.gpu = gpu
         self.prepare(host)
         self.hosts.append(host)
         self.spawned_at.append(asyncio.get_running_loop().time())

@@ -23,7 +23,7 @@ from workers.queues.naming import queue_name
 from workers.queues.priorities import Priority
 
 WEIGHTS = keys.weights("adding")
-LARGE = "x" * 10_000
+LARGE = "x" * 13_000
 
 
 def sums(store: redis.Redis) -> dict[str, int]:

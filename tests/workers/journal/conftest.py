@@ -19,6 +19,7 @@ from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
 from workers.errors import PredictionFailed
 from workers.jobs.records import Outcome, Timing
+from workers.queues import arguments
 
 #: 2026-11-27, 12:00 UTC.
 NOON = 1_795_780_800.0
@@ -48,7 +49,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
 
 def outcome(job: QueuedJob, desired: DesiredDeployment) -> Outcome:
     """The outcome of a model that returns its input."""
-    rows = [Raw(repr(row).encode()) if isinstance(row, float) else Raw(b"1") for row in job.rows]
+    rows = list(job.rows)
     return Outcome(
         prediction=UNSET if job.many else rows[0],
         predictions=rows if job.many else UNSET,
@@ -77,9 +78,10 @@ def end(store: redis.Redis, with_redis: WithRedis, journal_dir: Path) -> End:
         desired = of or deployment(journal=1.0)
         jobs = [queued_job(job_id) for job_id in ids]
         for job in jobs:
-            job.endpoint_name, job.rows, job.attempts = desired.endpoint_name, [float(len(job.job_id))], 1
+            job.endpoint_name, job.rows = desired.endpoint_name, [Raw(b"%d.0" % len(job.job_id))]
+            job.attempts = 1
             for name, value in fields.items():
-                setattr(job, name, value)
+                setattr(job, name, arguments.as_json(value) if name == "rows" else value)
 
         async def run(client: Redis) -> None:
             shared = context(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -76,3 +77,46 @@ def test_whatever_is_called_is_read_or_refused(args: Any, kwargs: Any) -> None:
         return
     assert read.rows
     assert read.endpoint_name
+
+
+BODIES = st.tuples(ANYTHING, ANYTHING, ANYTHING) | st.tuples(
+    st.tuples(st.just("a")) | st.tuples(st.just("a"), ANYTHING),
+    st.just({}) | st.dictionaries(st.sampled_from(["input", "inputs"]), st.lists(ANYTHING, max_size=3), max_size=2),
+    ANYTHING,
+)
+
+
+@given(BODIES)
+def test_what_is_read_quickly_is_what_is_read(body: Any) -> None:
+    content = json.dumps(body)
+    quickly = arguments.parse_quickly(content)
+    if quickly is not None:
+        args, kwargs, _ = json.loads(content)
+        read = arguments.parse(args, kwargs)
+        assert (quickly.endpoint_name, quickly.many) == (read.endpoint_name, read.many)
+        assert arguments.values(quickly.rows) == read.rows
+
+
+@pytest.mark.parametrize(
+    ("body", "is_read"),
+    [
+        (b'[["a", 1], {}, {}]', True),
+        (b'[["a"], {"inputs": [1, {"b": 2}]}, null]', True),
+        (b'[["a"], {"inputs": []}, {}]', False),
+        (b'[["a"], {"input": 1}, {}]', False),
+        (b'[["a", 1], {"inputs": [1]}, {}]', False),
+        (b'[["two\\nlines", 1], {}, {}]', False),
+        (b'[["a", NaN], {}, {}]', False),
+        (b'[["a", 1], {}]', False),
+        (b'[["a", 1', False),
+        (b"[" * 100_000, False),
+        (b"", False),
+    ],
+)
+def test_both_forms_are_read_quickly(body: bytes, is_read: bool) -> None:
+    assert (arguments.parse_quickly(body) is not None) is is_read
+
+
+def test_rows_of_another_parser_stay_what_they_are() -> None:
+    rows = [float("inf"), 2**70, "\ud800", [None, {"é": -0.0}]]
+    assert arguments.values(arguments.as_json(rows)) == rows

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from tests.workers.conftest import submit
 from workers import keys
-from workers.keys import OWNER_HEADER, SIGNATURE_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
-from workers.queues import envelopes
+from workers.engine.intake.messages import parse
+from workers.errors import JOB_ERRORS_MODULE
+from workers.keys import ERRORS_HEADER, OWNER_HEADER, SIGNATURE_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
+from workers.queues import arguments, envelopes
 from workers.queues.envelopes import EnvelopeUnreadable
 from workers.queues.naming import queue_name
 
@@ -55,6 +57,7 @@ def test_a_message_is_what_celery_and_kombu_themselves_would_send(
     theirs = newest(store, "other")
     assert ours["headers"].pop(SUBMITTED_AT_HEADER) > 0
     assert [ours["headers"].pop(name) for name in OUR_HEADERS] == [None] * 3
+    assert ours["headers"].pop(ERRORS_HEADER) == JOB_ERRORS_MODULE
     assert json.loads(base64.b64decode(ours.pop("body"))) == json.loads(base64.b64decode(theirs.pop("body")))
     # Ours are shorter.
     assert all(ours["headers"].pop(name) and theirs["headers"].pop(name) for name in ("argsrepr", "kwargsrepr"))
@@ -87,6 +90,34 @@ def test_kombu_reads_what_is_written(store: redis.Redis, bare_app: Celery) -> No
         assert message.headers["id"] == message.properties["correlation_id"] == accepted.job_id
         assert (message.headers["trace"], message.properties["priority"]) == ("t", 2)
         message.ack()
+
+
+@pytest.mark.parametrize(
+    ("row", "encoding"),
+    [
+        ([0.5, -1, 1e-7] * 1_000, "utf-8"),
+        ({"name": 'a\\b"c\t/é' * 1_000}, "base64"),
+        ({"name": "/" * 10_000, "tag": '"delivery_tag": "other"'}, "utf-8"),
+        (['"'] * 2_000, "base64"),
+        ([0.5], "base64"),
+    ],
+)
+def test_a_long_body_is_written_in_the_shorter_of_the_encodings_that_kombu_reads(
+    store: redis.Redis, bare_app: Celery, row: Any, encoding: str
+) -> None:
+    job_id = submit(row=row).job_id
+    stored = store.get(keys.message(job_id))
+    assert isinstance(stored, bytes)
+    envelope = envelopes.decode(stored)
+    assert envelope.properties["body_encoding"] == encoding
+    assert envelope.arguments() == (["adding", row], {})
+    assert json.loads(envelope.sent_body())[0] == ["adding", row]
+    assert arguments.values(parse("", "adding", stored).rows) == [row]
+    with bare_app.connection_for_read() as connection, connection.SimpleQueue(QUEUE) as queue:
+        read = queue.get(timeout=5)
+        assert read.payload[:2] == [["adding", row], {}]
+        assert read.properties["delivery_tag"] == job_id
+        read.ack()
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "zlib"])

@@ -22,7 +22,7 @@ from workers.jobs import bulk, dead_letters, query
 from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.dead_letters import DeadLetter
 from workers.jobs.job import JobOptions
-from workers.queues import priorities
+from workers.queues import arguments, priorities
 from workers.queues.naming import priority_of, queue_name
 from workers.queues.priorities import Priority
 
@@ -99,7 +99,7 @@ def test_of_many_jobs_each_goes_to_the_queue_of_its_own_level_in_order(store: re
     ids = bulk.submit("adding", many, idempotency=Idempotency("key", b"many"), priority="low")
     assert bulk.submit("adding", many, idempotency=Idempotency("key", b"many"), priority="low") == ids
     assert waiting(store) == {"high": 2, "normal": 1, "low": 4}
-    assert [parse("tag", "adding", each).rows for each in messages(store, LOW)] == [[1], [2], [5], [6]]
+    assert [arguments.values(parse("", "adding", each).rows) for each in messages(store, LOW)] == [[1], [2], [5], [6]]
     assert store.zcard(keys.unfinished("adding")) == 7
     tasks.predict.bulk("adding", [1, 2], priority="high")
     assert waiting(store) == {"high": 4, "normal": 1, "low": 4}

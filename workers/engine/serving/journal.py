@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from registry.deployments import DesiredDeployment
 from workers.engine.intake.messages import QueuedJob
@@ -16,6 +18,7 @@ from workers.journal.exclusion import Exclusion
 from workers.measures.counters import Kind
 from workers.platform import fast_json
 from workers.platform.texts import short_repr
+from workers.queues import arguments
 from workers.settings import load
 from workers.tracing.spans import trace_id
 
@@ -58,7 +61,12 @@ def _lines(
 
 
 def _inputs(job: QueuedJob, excluded: Exclusion | None) -> bytes:
-    return fast_json.dumps_celery(job.rows if excluded is None else [excluded.applied(row) for row in job.rows])
+    return fast_json.dumps_celery(job.rows if excluded is None else without_excluded(job.rows, excluded))
+
+
+def without_excluded(rows: Sequence[Raw], excluded: Exclusion) -> list[Any]:
+    """Return rows, in which the excluded fields are replaced. Raises ValueError, RecursionError."""
+    return [excluded.applied(row) for row in arguments.values(rows)]
 
 
 @lru_cache(maxsize=256)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from registry.runtimes.failures import exceptions, tracebacks
 from registry.runtimes.outputs import MAX_DEPTH, is_json, rows_to_json, to_json
 from registry.runtimes.protocol import Model
 from workers.hosts import frames
+from workers.hosts.host_side.request_parser import parse
 from workers.hosts.host_side.sandbox import ProcessState
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Predictor:
         At most `max_batch_size` rows are predicted at once. The answer has null for a row that failed, and its error in
         `errors`, by the row's index.
         """
-        document = json.loads(request)
+        document = parse(request)
         rows = _Rows(document["rows"], request)
         max_batch_size = document["max_batch_size"]
         began = time.perf_counter()
@@ -116,7 +116,7 @@ class _Rows:
     def take(self, start: int, end: int, failed_calls: int) -> list[Any]:
         """Return unchanged rows, of which this object keeps none; read the request again, once, after failed calls."""
         if failed_calls == len(self._read):
-            self._read.append(json.loads(self._request)["rows"])
+            self._read.append(parse(self._request)["rows"])
         rows = self._read[failed_calls]
         taken = rows[start:end]
         rows[start:end] = [None] * (end - start)

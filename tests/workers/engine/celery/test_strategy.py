@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from workers.broker import broker_client
 from workers.engine.celery import strategy
 from workers.engine.intake.messages import parse
-from workers.queues import envelopes
+from workers.queues import arguments, envelopes
 from workers.queues.naming import CONTROL_QUEUE, queue_name
 
 QUEUE = queue_name("adding")
@@ -64,7 +64,7 @@ def test_a_job_without_a_queue_of_its_own_goes_to_its_endpoints(
     [content] = store.lrange(QUEUE, 0, -1)
     assert isinstance(content, bytes)
     job = parse("tag", "adding", content)
-    assert (job.job_id, job.rows, job.fault) == (result.id, [args[1]], None)
+    assert (job.job_id, arguments.values(job.rows), job.fault) == (result.id, [args[1]], None)
     assert job.not_before is not None
     assert envelopes.decode(content).properties["correlation_id"] == result.id
     assert store.llen(CONTROL_QUEUE) == 0

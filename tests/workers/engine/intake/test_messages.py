@@ -18,6 +18,7 @@ from workers import keys
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob, parse
 from workers.jobs import records
 from workers.jobs.job import Job
+from workers.queues import arguments
 from workers.queues.naming import queue_name
 
 HEADERS = {"task": "predict", "id": "job"}
@@ -54,6 +55,21 @@ def message(body: Any = None, headers: Any = None, **more: Any) -> bytes:
             **more,
         }
     ).encode()
+
+
+@pytest.mark.parametrize(
+    ("sender", "headers", "module"),
+    [
+        ("this release", {keys.SUBMITTED_AT_HEADER: 1.0, keys.ERRORS_HEADER: "queuecast.errors"}, "queuecast.errors"),
+        ("the release before", {keys.SUBMITTED_AT_HEADER: 1.0}, "workers.errors"),
+        ("a bare Celery app", {}, "queuecast.errors"),
+    ],
+)
+def test_a_failed_jobs_record_names_the_module_that_its_sender_knows(
+    sender: str, headers: dict[str, Any], module: str
+) -> None:
+    job = parse("", "adding", message(headers={**HEADERS, **headers}))
+    assert job.errors_module == module, sender
 
 
 def check_usable(job: QueuedJob) -> None:
@@ -104,7 +120,7 @@ def test_a_submitted_job_is_read_as_it_was_sent(store: redis.Redis) -> None:
     assert isinstance(content, bytes)
     job = parse("tag", "adding", content)
     assert (job.tag, job.job_id, job.endpoint_name) == ("tag", accepted.job_id, "adding")
-    assert (job.rows, job.many, job.fault, job.message) == ([[1, "é"]], False, None, content)
+    assert (arguments.values(job.rows), job.many, job.fault, job.message) == ([[1, "é"]], False, None, content)
     assert job.submitted_at == accepted.submitted_at
     assert job.expires_at == pytest.approx(accepted.submitted_at + 60, abs=1)
     assert job.not_before == pytest.approx(accepted.submitted_at + 5, abs=1)
@@ -116,7 +132,7 @@ def test_a_job_of_a_bare_celery_app_is_read(store: redis.Redis, bare_app: Celery
     content = store.lindex(queue_name("adding"), 0)
     assert isinstance(content, bytes)
     job = parse("tag", "adding", content)
-    assert (job.job_id, job.rows, job.many, job.submitted_at) == (result.id, [1, 2], True, None)
+    assert (job.job_id, arguments.values(job.rows), job.many, job.submitted_at) == (result.id, [1, 2], True, None)
 
 
 @pytest.mark.parametrize("tag", ["tag", ""])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from tests.workers.conftest import WithRedis, submit_ids
@@ -17,7 +18,7 @@ from workers import keys
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.batch_run import BatchRun
+from workers.engine.serving.batches.batch_run import BatchRun
 from workers.errors import DeadLetterNotFound
 from workers.hosts.worker_side.host import HostGone, HostTooSlow, RowError
 from workers.jobs import dead_letters, query
@@ -209,7 +210,7 @@ def test_the_input_of_a_job_that_takes_too_long_is_kept(store: redis.Redis, with
 
 def test_a_refused_input_is_not_kept(store: redis.Redis, with_redis: WithRedis) -> None:
     job = queued_job("odd")
-    job.rows = ["no number"]
+    job.rows = [Raw(b'"no number"')]
     run(with_redis, [job])
     assert query.get("odd").state is JobState.FAILED
     assert kept("odd") is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,7 +63,7 @@ def test_a_request_is_read_again_once_and_only_if_a_batch_fails(monkeypatch: pyt
         reads.append(text)
         return json.loads(text)
 
-    monkeypatch.setattr(predictor, "json", SimpleNamespace(loads=loads))
+    monkeypatch.setattr(predictor, "parse", loads)
     loaded = Predictor(Loaded())
 
     def reads_for(rows: list[Any]) -> int:

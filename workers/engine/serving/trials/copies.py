@@ -10,7 +10,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -60,7 +59,7 @@ class Copy:
     trial_id: str
     endpoint_name: str
     job_id: str
-    rows: list[Any]
+    rows: list[Raw]
     size_bytes: int
     #: The arm that has answered it; the copy is for the other one.
     answered_by: Arm
@@ -167,7 +166,7 @@ def _encoded(copy: Copy, stable: PairAnswer, candidate: PairAnswer, excluded: Ex
         # The text of an error may repeat an excluded field.
         stable, candidate = (msgspec.structs.replace(each, error_message=None) for each in (stable, candidate))
     try:
-        rows = copy.rows if excluded is None else [excluded.applied(row) for row in copy.rows]
+        rows = copy.rows if excluded is None else journal.without_excluded(copy.rows, excluded)
         inputs = Raw(fast_json.dumps_celery(rows))
         return _encode(_Pair(copy.job_id, inputs, stable, candidate))
     except (ValueError, TypeError, RecursionError) as error:

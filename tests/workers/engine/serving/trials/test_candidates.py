@@ -32,6 +32,7 @@ from workers.jobs.query import JobState
 from workers.judging import trial_figures
 from workers.measures import arms
 from workers.measures.counters import Kind
+from workers.queues import arguments
 
 TRIAL = "t1"
 
@@ -203,7 +204,7 @@ def test_an_input_that_fits_no_signature_counts_for_the_version_that_it_was_deal
         await now.begin(weight=0.5)
         job_ids = [f"job{number}" for number in range(20)]
         for job in (jobs := [queued_job(job_id) for job_id in job_ids]):
-            job.rows = [[]]
+            job.rows = [Raw(b"[]")]
         now.endpoint.receive(jobs)
         await until(lambda: not now.endpoint.busy)
         await now.settled()
@@ -433,7 +434,7 @@ def test_outputs_that_can_not_be_parsed_are_no_reason_to_fail_a_job(store: redis
 
 def copied(row: Any) -> Copy:
     """The copy of a job that the stable version has answered."""
-    return Copy(TRIAL, "adding", "a", [row], 10, arms.Arm.STABLE, PairAnswer("1", [Raw(b"1")]))
+    return Copy(TRIAL, "adding", "a", arguments.as_json([row]), 10, arms.Arm.STABLE, PairAnswer("1", [Raw(b"1")]))
 
 
 @pytest.mark.parametrize("row", [2**70, "\ud800", float("nan")])
