@@ -11,7 +11,9 @@ fi
 echo "Installing into $folder (a minute the first time) …"
 rm -rf "$folder"
 "$uv_python" -m uv venv --quiet --python "$python" "$folder"
-"$uv_python" -m uv pip install --quiet --python "$folder/bin/python" --resolution "$resolution" \
-    -r pyproject.toml --extra test
+"$uv_python" -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
+print(*extras["test"], sep="\n")' |
+    "$uv_python" -m uv pip install --quiet --python "$folder/bin/python" --resolution "$resolution" \
+        -r dependencies.txt -r -
 "$uv_python" -m uv pip install --quiet --python "$folder/bin/python" --no-deps --editable .
 touch "$stamp"
