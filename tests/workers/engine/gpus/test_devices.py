@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,17 @@ from workers.errors import SettingsWrong
 MEBIBYTE = 1 << 20
 
 
-@pytest.fixture
-def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvidiaSmi:
-    found = FakeNvidiaSmi(tmp_path / "bin", 24_000, 16_000)
-    monkeypatch.setenv("PATH", found.path)
-    return found
+@pytest.fixture(scope="module")
+def smi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNvidiaSmi]:
+    found = FakeNvidiaSmi(tmp_path_factory.mktemp("smi") / "bin", 24_000, 16_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", found.path)
+        yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def look(smi: FakeNvidiaSmi) -> Look:
+    """What it shows before anything uses a GPU."""
     found = nvidia_smi.look()
     assert found is not None
     return found
@@ -31,6 +34,7 @@ def look(smi: FakeNvidiaSmi) -> Look:
 def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
     smi.use(1, {4_711: 300, 4_712: 500})
     found = nvidia_smi.look()
+    smi.use(1, {})
     assert found is not None
     assert [(each.index, each.name, each.memory_bytes, each.used_bytes) for each in found.gpus] == [
         ("0", NAME, 24_000 * MEBIBYTE, 4 * MEBIBYTE),
