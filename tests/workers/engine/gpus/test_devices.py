@@ -46,10 +46,10 @@ def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
 @pytest.mark.parametrize(
     ("setting", "environment", "expected"),
     [
-        (None, {}, ["0", "1"]),
-        (None, {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
-        (None, {"CUDA_VISIBLE_DEVICES": ""}, []),
-        (None, {"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ("", {}, ["0", "1"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
+        ("", {"CUDA_VISIBLE_DEVICES": ""}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "-1"}, []),
         ("1", {"CUDA_VISIBLE_DEVICES": "0"}, ["1"]),
         ("0, 1,", {}, ["0", "1"]),
         ("none", {}, []),
@@ -57,7 +57,7 @@ def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
     ],
 )
 def test_the_gpus_of_a_worker(
-    look: Look, setting: str | None, environment: dict[str, str], expected: list[str]
+    look: Look, setting: str, environment: dict[str, str], expected: list[str]
 ) -> None:
     found = devices.of_worker(setting, environment, look)
     assert [each.id for each in found] == expected
@@ -78,7 +78,7 @@ def test_without_nvidia_smi_there_are_those_that_are_named(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not nvidia_smi.is_there()
     assert nvidia_smi.look() is None
-    assert devices.of_worker(None, {}, None) == []
+    assert devices.of_worker("", {}, None) == []
     assert [(each.id, each.memory_bytes) for each in devices.of_worker("0,1", {}, None)] == [("0", None), ("1", None)]
 
 
