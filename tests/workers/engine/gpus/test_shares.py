@@ -171,7 +171,7 @@ async def test_several_that_wait_are_served_by_one_that_ends_at_once() -> None:
     sleepers: list[Sleeper] = []
     shares = GpuShares([gpu("0")], sleepers=lambda: sleepers)
     held = await shares.claim(claim(1, "old"))
-    waiting = [(await waits(shares, claim(0.5, name)))[0] for name in "ab"]
+    waiting = [(await waits(shares, claim(0.3, name)))[0] for name in "ab"]
     sleepers.append(Sleeper("old", 1.0, shares, [held]))
     shares.serve_waiters()
     assert [(await each).gpu for each in waiting] == [gpu("0"), gpu("0")]
