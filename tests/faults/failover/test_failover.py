@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from tests.faults import audit
@@ -15,9 +16,17 @@ from tests.faults.failover.conftest import FailingOverStack
 from tests.support.load import Accepted, Load
 from tests.support.models import Echo
 from tests.support.service.environment import REPOSITORY
+from tests.support.waiting import eventually
 
 #: From the loss of a master until jobs are accepted again: sentinels take about 1.5 s with the timers of these tests.
 BACK_S = 10.0
+
+
+def whole(service: FailingOverStack) -> FailingOverStack:
+    """Return the service as it was at first, whatever the test before has left."""
+    service.redis.make_whole()
+    eventually(lambda: httpx.get(f"{service.url}/health/ready").status_code == 200, 30, message="the API is ready")
+    return service
 
 
 @contextmanager
@@ -40,11 +49,11 @@ def celery_load(service: FailingOverStack, endpoint_name: str) -> Iterator[list[
     assert program.returncode == 0, (service.logs / "celery-load.log").read_text()
 
 
+@pytest.mark.servers
 def test_no_accepted_job_is_lost_with_a_killed_master(replicated_service: FailingOverStack) -> None:
     service, name = replicated_service, "killed"
     service.register(name, Echo("m", seconds=0.001))
     service.deploy(name, endpoint_name=name, max_batch_size=8)
-    service.redis.restart_ended()
     old = service.redis.master
     with Load(service.url, name) as load, celery_load(service, name) as by_celery:
         load.wait_for(100)
@@ -65,10 +74,9 @@ def test_no_accepted_job_is_lost_with_a_killed_master(replicated_service: Failin
 
 @pytest.mark.long
 def test_a_killed_master_that_comes_back_is_a_replica(replicated_service: FailingOverStack) -> None:
-    service, name = replicated_service, "back"
+    service, name = whole(replicated_service), "back"
     service.register(name, Echo("m", seconds=0.001))
     service.deploy(name, endpoint_name=name, max_batch_size=8)
-    service.redis.restart_ended()
     old = service.redis.master
     with Load(service.url, name) as load:
         load.wait_for(50)
@@ -76,7 +84,7 @@ def test_a_killed_master_that_comes_back_is_a_replica(replicated_service: Failin
         service.redis.wait_for_master_after(old)
         load.wait_for(50, timeout_s=BACK_S)
         # It takes itself for the master, until the sentinels notice.
-        service.redis.restart_ended()
+        service.redis.make_whole()
         load.wait_for(50)
     assert {answer.status_code for answer in load.refused} <= {503}
     audit.check(service, name, load.accepted, lambda row: ["m", row], 30)
@@ -84,10 +92,9 @@ def test_a_killed_master_that_comes_back_is_a_replica(replicated_service: Failin
 
 @pytest.mark.long
 def test_a_planned_failover_loses_nothing_and_the_old_master_is_left(replicated_service: FailingOverStack) -> None:
-    service, name = replicated_service, "planned"
+    service, name = whole(replicated_service), "planned"
     service.register(name, Echo("m", seconds=0.001))
     service.deploy(name, endpoint_name=name, max_batch_size=8)
-    service.redis.restart_ended()
     old = service.redis.master
     with Load(service.url, name) as load, celery_load(service, name) as by_celery:
         load.wait_for(50)
@@ -100,10 +107,9 @@ def test_a_planned_failover_loses_nothing_and_the_old_master_is_left(replicated_
 
 @pytest.mark.long
 def test_a_master_that_hangs_is_left_and_is_a_replica_when_it_goes_on(replicated_service: FailingOverStack) -> None:
-    service, name = replicated_service, "hanging"
+    service, name = whole(replicated_service), "hanging"
     service.register(name, Echo("m", seconds=0.001))
     service.deploy(name, endpoint_name=name, max_batch_size=8)
-    service.redis.restart_ended()
     old = service.redis.master
     with Load(service.url, name) as load:
         load.wait_for(50)

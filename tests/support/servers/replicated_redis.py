@@ -34,12 +34,20 @@ class Server(EmbeddedRedis):
     def __init__(self, port: int, directory: Path, options: Mapping[str, str] | None = None) -> None:
         super().__init__(port, directory)
         self.ended = False
+        #: Where others reach it.
+        self.reached_at = port
         #: The default waits for five seconds for further replicas before it sends one its data.
         self._more = {"repl-diskless-sync-delay": "0", **(options or {})}
 
+    @property
+    def url(self) -> str:
+        """The URL of the user who may do everything."""
+        password = self._more.get("masterauth")
+        return f"redis://:{password}@{HOST}:{self.port}/0" if password else super().url
+
     def client(self) -> redis.Redis:
         """Return a client of redis-py's own kind, which takes a replica as well."""
-        return redis.Redis(host=HOST, port=self.port, socket_timeout=5, decode_responses=True)
+        return redis.Redis.from_url(self.url, socket_timeout=5, decode_responses=True)
 
     def kill(self) -> None:
         """Kill it as it stands."""
@@ -66,7 +74,7 @@ class Server(EmbeddedRedis):
     def follow(self, other: EmbeddedRedis) -> None:
         """Make it a replica of another one; return when it has its data."""
         with self.client() as client:
-            client.replicaof(HOST, other.port)
+            client.replicaof(HOST, getattr(other, "reached_at", other.port))
             eventually(
                 lambda: client.info("replication")["master_link_status"] == "up", 20, message="the replica has the data"
             )
@@ -87,6 +95,8 @@ class ReplicatedRedis:
     """All servers; a context manager that runs them.
 
     Args:
+        options: of the servers, besides those of an embedded one. With `masterauth`, the default user has this
+            password, and so have the sentinels.
         replicas: how many there are. With one alone, none is left once it is the master.
 
     Attributes:
@@ -99,12 +109,21 @@ class ReplicatedRedis:
         self.servers = [Server(free_port(), folder / f"redis-{number}", options) for number in range(replicas + 1)]
         self.sentinel_ports = [free_port() for _ in range(_SENTINELS)]
         self._sentinels: list[subprocess.Popen[bytes]] = []
+        password = self.password = (options or {}).get("masterauth", "")
+        self._sentinel_lines: Sequence[str] = ()
+        if password:
+            self._sentinel_lines = f"requirepass {password}", f"sentinel auth-pass {MASTER_NAME} {password}"
 
     @property
     def sentinel_url(self) -> str:
         """The URL for the service's settings."""
-        places = ";".join(f"sentinel://{HOST}:{port}" for port in self.sentinel_ports)
-        return f"{places}/0?master_name={MASTER_NAME}"
+        return self.url_of("")
+
+    def url_of(self, login: str) -> str:
+        """Return the URL for the settings of a user (`name:password@`)."""
+        places = ";".join(f"sentinel://{login}{HOST}:{port}" for port in self.sentinel_ports)
+        own = f"&sentinel_password={self.password}" if self.password else ""
+        return f"{places}/0?master_name={MASTER_NAME}{own}"
 
     @property
     def url(self) -> str:
@@ -124,9 +143,9 @@ class ReplicatedRedis:
     @property
     def master(self) -> Server:
         """The server that most sentinels say is the master."""
-        said = [place for port in self.sentinel_ports if (place := _said_by(port))]
+        said = [place for port in self.sentinel_ports if (place := self._said_by(port))]
         most = max(set(said), key=said.count)
-        return next(each for each in self.servers if each.port == most)
+        return next(each for each in self.servers if each.reached_at == most)
 
     def start(self) -> Self:
         """Start all; return when the replica has the data and each sentinel knows all others."""
@@ -165,8 +184,8 @@ class ReplicatedRedis:
         """Wait until another server is the master, and all sentinels know; return it."""
 
         def is_replaced() -> bool:
-            said = {*map(_said_by, self.sentinel_ports)}
-            return len(said) == 1 and old.port not in said and self.master.role() == "master"
+            said = {*map(self._said_by, self.sentinel_ports)}
+            return len(said) == 1 and old.reached_at not in said and self.master.role() == "master"
 
         eventually(is_replaced, timeout_s, message="another server has become the master")
         return self.master
@@ -175,18 +194,23 @@ class ReplicatedRedis:
         """Wait until this server follows the master, and has its data."""
 
         def follows() -> bool:
-            with server.client() as client:
-                found = client.info("replication")
+            try:
+                with server.client() as client:
+                    found = client.info("replication")
+            except redis.RedisError:  # it has just become one, which closes its connections
+                return False
             return bool(found["role"] == "slave" and found["master_link_status"] == "up")
 
         eventually(follows, timeout_s, message="the old master follows the new one")
 
-    def restart_ended(self) -> None:
-        """Start the servers that were killed, and wait until they follow the master."""
+    def make_whole(self) -> None:
+        """Start the servers that were killed, and wait until all follow the master."""
         for server in self.servers:
             if server.ended:
                 server.stop()
                 server.start()
+        for server in self.servers:
+            if server is not self.master:
                 self.wait_for_replica(server)
 
     def _started(self, port: int) -> subprocess.Popen[bytes]:
@@ -194,7 +218,8 @@ class ReplicatedRedis:
         directory.mkdir(parents=True)
         # A sentinel writes into this file what it learns.
         path = directory / "sentinel.conf"
-        path.write_text("\n".join(_configuration(port, directory, self.servers[0].port)) + "\n")
+        lines = (*_configuration(port, directory, self.servers[0].reached_at), *self._sentinel_lines)
+        path.write_text("\n".join(lines) + "\n")
         binary = redis_binary.find()
         assert binary is not None
         return subprocess.Popen(
@@ -215,7 +240,15 @@ class ReplicatedRedis:
         return bool((state["num-other-sentinels"], state["num-slaves"]) == (_SENTINELS - 1, len(self.servers) - 1))
 
     def _sentinel(self, port: int) -> redis.Redis:
-        return redis.Redis(host=HOST, port=port, socket_timeout=5, decode_responses=True)
+        return redis.Redis(host=HOST, port=port, password=self.password, socket_timeout=5, decode_responses=True)
+
+    def _said_by(self, sentinel_port: int) -> int | None:
+        try:
+            with self._sentinel(sentinel_port) as sentinel:
+                place = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
+        except redis.RedisError:
+            return None
+        return int(place[1])
 
 
 def _configuration(port: int, directory: Path, master_port: int) -> Sequence[str]:
@@ -228,14 +261,4 @@ def _configuration(port: int, directory: Path, master_port: int) -> Sequence[str
         f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER_MS}",
         f"sentinel failover-timeout {MASTER_NAME} {FAILOVER_TIMEOUT_MS}",
     )
-
-
-def _said_by(sentinel_port: int) -> int | None:
-    try:
-        with redis.Redis(host=HOST, port=sentinel_port, socket_timeout=5, decode_responses=True) as sentinel:
-            place = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
-    except redis.RedisError:
-        return None
-    return int(place[1])
-
 

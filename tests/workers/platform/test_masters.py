@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.replicated_redis import Server
 from tests.support.service.ports import free_port
 from tests.support.waiting import eventually, until
-from workers.embedded_redis import redis_binary
 from workers.errors import SettingsWrong
 from workers.platform.redis import async_client, client, masters
 from workers.platform.redis.client import may_have_arrived, refuses_for_good
@@ -188,16 +188,24 @@ def test_errors_of_demotion_are_known_in_all_their_forms() -> None:
     assert not masters.is_demotion(redis.ResponseError("WRONGTYPE Operation"))
 
 
+#: Its bus listens so far above its own port.
+_BUS_ABOVE = 10_000
+
+
+def port_with_a_bus() -> int:
+    """Return a free port whose bus has one, too."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + _BUS_ABOVE))
+            return port
+
+
 class ClusterNode(Server):
     """A server in cluster mode; it refuses to serve a key, but says what it is."""
 
     def __init__(self, folder: Path) -> None:
-        options = {"cluster-enabled": "yes"}
-        found = redis_binary.find()
-        if found and int(found.version.partition(".")[0]) >= 7:
-            # Its own is 10,000 above the other, where connections have theirs.
-            options["cluster-port"] = str(free_port())
-        super().__init__(free_port(), folder, options)
+        super().__init__(port_with_a_bus(), folder, {"cluster-enabled": "yes"})
 
     def _wait_until_it_answers(self) -> None:
         eventually(lambda: self.role() == "master", message="the node answers")

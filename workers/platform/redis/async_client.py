@@ -48,6 +48,8 @@ class _Connection:
     _packer = HiredisRespSerializer()
     #: Where the master is now; None if the URL says it.
     find_master: Callable[[], Awaitable[tuple[str, int]]] | None = None
+    #: Of a client's own kind of connections: where it was found last.
+    master: tuple[str, int] | None = None
     #: Called when the server turns out to be a master no longer.
     demoted: Callable[[], None]
     #: When the server has said last that it is a master (s, monotonic).
@@ -112,9 +114,18 @@ class _Connection:
         masters.check_hello(answer)
         self.verified_at = time.monotonic()
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another server is the master by now."""
+        return self.master is not None and (self.host, self.port) != self.master
+
     async def _connect(self) -> None:
         if self.find_master is not None:
-            self.host, self.port = await self.find_master()
+            self.host, self.port = found = await self.find_master()
+            earlier, type(self).master = self.master, found
+            if earlier not in (None, found):
+                # The others may hang for long: a server that is cut off says nothing.
+                self.demoted()
         await super()._connect()  # type: ignore[misc]
         writer: asyncio.StreamWriter | None = self._writer  # type: ignore[attr-defined]
         buffer_little(writer and writer.get_extra_info("socket"))
@@ -129,15 +140,18 @@ class _Pool(redis.asyncio.ConnectionPool):
     async def ensure_connection(self, connection: Any) -> None:
         """Have a connection open, to a master. Raises redis.RedisError."""
         await super().ensure_connection(connection)
-        if masters.is_verified(connection.verified_at, self.left_at):
+        if masters.is_verified(connection.verified_at, self.left_at) and not connection.is_elsewhere:
             return
         try:
-            await connection.verify()
-        except (redis.RedisError, OSError, TimeoutError) as error:
-            if isinstance(error, NotMaster):
-                connection.demoted()
-            await connection.disconnect(nowait=True)
-            await connection.connect()
+            if not connection.is_elsewhere:
+                await connection.verify()
+                return
+        except NotMaster:
+            connection.demoted()
+        except (redis.RedisError, OSError, TimeoutError):
+            pass
+        await connection.disconnect(nowait=True)
+        await connection.connect()
 
 
 class Client(redis.asyncio.Redis):

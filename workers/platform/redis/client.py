@@ -130,6 +130,8 @@ class _Connection:
 
     #: Where the master is now; None if the URL says it.
     find_master: Callable[[], tuple[str, int]] | None = None
+    #: Of a client's own kind of connections: where it was found last.
+    master: tuple[str, int] | None = None
     #: When the server has said last that it is a master (s, monotonic).
     verified_at = 0.0
     #: Of a client's own kind of connections: when one of them had a server that was a master no longer.
@@ -170,9 +172,14 @@ class _Connection:
         masters.check_hello(answer)
         self.verified_at = time.monotonic()
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another server is the master by now."""
+        return self.master is not None and (self.host, self.port) != self.master
+
     def _connect(self) -> Any:
         if self.find_master is not None:
-            self.host, self.port = self.find_master()
+            self.host, self.port = type(self).master = self.find_master()
         connected = super()._connect()  # type: ignore[misc]
         buffer_little(connected)
         return connected
@@ -193,13 +200,16 @@ class _Pool(redis.ConnectionPool):
 
 
 def _verify(connection: Any) -> None:
-    if masters.is_verified(connection.verified_at, connection.left_at):
+    if masters.is_verified(connection.verified_at, connection.left_at) and not connection.is_elsewhere:
         return
     try:
-        connection.verify()
+        if not connection.is_elsewhere:
+            connection.verify()
+            return
     except (redis.RedisError, OSError):
-        connection.disconnect()
-        connection.connect()
+        pass
+    connection.disconnect()
+    connection.connect()
 
 
 def connect(url: str) -> redis.Redis:
