@@ -36,8 +36,8 @@ test-long: $(VENV)/.installed-dev services ## run the long tests: guides, produc
 	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m long
 
 # Where tests about Redis servers are: to look through all of them takes longer than to run these.
-ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/service/test_secured.py \
-	tests/operations/test_backup.py
+ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/faults/failover/test_failover.py \
+	tests/service/test_secured.py tests/operations/test_backup.py
 SERVERS := $(VENV)/redis-servers
 
 .PHONY: test-servers
@@ -64,12 +64,16 @@ test-catboost: $(LARGE)/.installed-catboost ## run the tests of the runtime catb
 TORCH ?=
 export TORCH
 .PHONY: test-torch
-test-torch: $(LARGE)/.installed-torch ## run the tests of the runtime torch, whose library is large (2 minutes; TORCH=… names its build)
-	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts
+test-torch: $(LARGE)/.installed-torch ## run the tests of PyTorch and transformers, which are large (4 minutes; TORCH=… names the build)
+	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts tests/service/workers
 
 $(LARGE)/.installed-torch: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/bin/python
 	@echo "Installing PyTorch (minutes the first time) …"
-	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}"
+	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}" transformers
+	@# The same as wheels, of which a test builds an environment.
+	@$(LARGE)/bin/python -m pip download --quiet --disable-pip-version-check --only-binary :all: --dest $(LARGE)/wheels \
+		"$${TORCH:-$$($(EXTRA) torch)}" transformers \
+		"cloudpickle==$$($(LARGE)/bin/python -c 'import cloudpickle; print(cloudpickle.__version__)')"
 	@touch $@
 
 $(LARGE)/bin/python: | $(VENV)/.installed-dev
@@ -99,10 +103,14 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
+# Each wheel from its sdist, so that both hold the same.
 .PHONY: dist
-dist: $(VENV)/.installed ## build what others install, as sdists and wheels, into dist/
+dist: $(VENV)/.installed-dev ## build what others install, queuecast and queuecast-client, as sdists and wheels into dist/
 	@rm -rf dist
+	@$(BIN)/python -m uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 	@$(BIN)/python -m distributions.build_client dist
+	@rm -f dist/.gitignore
+	@ls -sh dist
 
 .PHONY: bench
 bench: $(VENV)/.installed-bench mlserver ## measure Queuecast beside tutorial Celery and MLServer; writes docs/explanation/performance.md (20 minutes)
@@ -156,7 +164,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.

@@ -228,5 +228,6 @@ def is_command(words: list[str]) -> bool:
 
 
 def test_the_supervised_worker_of_the_documents_is_that_of_the_procfile() -> None:
-    [said] = re.findall(r"^ExecStart=\S*/(queuecast .*) --hostname", text_of("production.md"), re.MULTILINE)
+    unit = (DOCS / "systemd" / "queuecast-worker@.service").read_text(encoding="utf-8")
+    [said] = re.findall(r"^ExecStart=\S*/(queuecast \w+)", unit, re.MULTILINE)
     assert f"worker: {said}\n" in (REPOSITORY / "Procfile").read_text()

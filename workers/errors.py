@@ -8,7 +8,7 @@ from typing import ClassVar
 #: The module that records of failed jobs name: the classes' name for programs, in a clone as well as installed.
 JOB_ERRORS_MODULE = "queuecast.errors"
 #: What the release before named, the only name that its programs know. Records may still have it.
-EARLIER_JOB_ERRORS_MODULE = "workers.errors"
+EARLIER_JOB_ERRORS_MODULE = "workers.errors"  # a stored name
 
 
 class WorkerError(Exception):

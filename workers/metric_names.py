@@ -17,7 +17,7 @@ class Metric:
 #: Labels. Nothing else makes series, so that their number is bounded by what is deployed.
 ENDPOINT, VERSION, OUTCOME, STATE, GROUP, PART = "endpoint", "version", "outcome", "state", "group", "part"
 METHOD, ROUTE, STATUS, ARM = "method", "route", "status", "arm"
-MEASURE, FIELD = "measure", "field"
+MEASURE, FIELD, GPU = "measure", "field", "gpu"
 _VERSION = (ENDPOINT, VERSION)
 
 # Of one worker process, since it started.
@@ -70,6 +70,21 @@ WORKER_MEMORY = Metric(
 WORKER_MEMORY_BUDGET = Metric(
     "queuecast_worker_memory_budget_bytes",
     "Memory that the worker's model hosts may use together; absent without a limit.",
+)
+WORKER_GPU_SHARE = Metric(
+    "queuecast_worker_gpu_share",
+    "The sum of the shares that model hosts have of a GPU of the worker (0 to 1).",
+    (GPU,),
+)
+WORKER_GPU_USED = Metric(
+    "queuecast_worker_gpu_used_bytes",
+    "Memory of a GPU of the worker that all processes use; absent if nvidia-smi doesn't show it.",
+    (GPU,),
+)
+WORKER_GPU_MEMORY = Metric(
+    "queuecast_worker_gpu_memory_bytes",
+    "Memory of a GPU of the worker; absent if nvidia-smi doesn't show it.",
+    (GPU,),
 )
 
 # Of the whole service, read from Redis and the registry by whichever API process is asked.

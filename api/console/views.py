@@ -22,7 +22,7 @@ from workers.deployments import status
 from workers.errors import DeliveryNotFound, PoisonJob
 from workers.jobs import dead_letters, query
 from workers.jobs.query import JobView
-from workers.measures.reports import MemoryReport, SeenReport
+from workers.measures.reports import GpuReport, MemoryReport, SeenReport
 from workers.platform.ids import pipeline_of
 from workers.webhooks import store as deliveries
 
@@ -88,6 +88,11 @@ class WorkerRow:
     def memory(self) -> MemoryReport | None:
         """What its hosts use and may use, and its cold starts; None for a worker of an earlier release."""
         return self.report.get("memory")
+
+    @property
+    def gpus(self) -> list[GpuReport]:
+        """Its GPUs, and what is used of them."""
+        return self.report.get("gpus", [])
 
     @property
     def endpoints(self) -> list[str]:

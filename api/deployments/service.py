@@ -197,9 +197,14 @@ def list_all(services: Services) -> list[View]:
 
 
 def worker_memories() -> list[View]:
-    """Return the live workers with the memory of their hosts. Raises QueueUnavailable."""
+    """Return the live workers with the memory of their hosts, and their GPUs. Raises QueueUnavailable."""
     return [
-        {"worker": each["worker"], "worker_group": each["worker_group"], **each.get("memory", {})}
+        {
+            "worker": each["worker"],
+            "worker_group": each["worker_group"],
+            **each.get("memory", {}),
+            "gpus": each.get("gpus", []),
+        }
         for each in status.live_workers()
     ]
 

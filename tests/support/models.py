@@ -135,6 +135,15 @@ class Paced:
         return rows
 
 
+class Cuda:
+    """Answers with the GPUs that CUDA shows its process, and that it showed the process from which it was forked."""
+
+    def __call__(self, row: Any) -> list[Any]:
+        texts = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode().split("\0")
+        forkserver = dict(text.partition("=")[::2] for text in texts)
+        return [os.environ.get("CUDA_VISIBLE_DEVICES"), forkserver.get("CUDA_VISIBLE_DEVICES")]
+
+
 class Gate(Echo):
     """Takes a row that is the path of a file only once that file is there, and other rows at once."""
 

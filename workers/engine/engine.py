@@ -27,6 +27,8 @@ from registry.settings import load as registry_settings
 from workers import keys
 from workers.engine.context import Context
 from workers.engine.environments import Environments
+from workers.engine.gpus import devices, nvidia_smi
+from workers.engine.gpus.shares import GpuClaim, GpuShares
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
@@ -72,7 +74,7 @@ class Engine:
     """Serves the deployments of one worker group until it is closed; `start` and `close` may block.
 
     Raises:
-        SettingsWrong: a package for the broker is not installed.
+        SettingsWrong: a package for the broker is not installed, or QUEUECAST_GPUS names a GPU that isn't there.
     """
 
     def __init__(
@@ -98,6 +100,11 @@ class Engine:
         self._closing: asyncio.Event | None = None
         self._hurried: asyncio.Event | None = None
         self._budget: MemoryBudget | None = None
+        look = nvidia_smi.look() if settings.gpus != devices.NONE and nvidia_smi.is_there() else None
+        gpus = devices.of_worker(settings.gpus, os.environ, look)
+        self._gpus = GpuShares(gpus, lambda: list(self.endpoints.values()))
+        if look is not None:
+            self._gpus.measured(look)
         #: The deployments as they were read last.
         self._known: list[DesiredDeployment] = []
 
@@ -128,6 +135,20 @@ class Engine:
             "cold_start_p50_ms": None if p50_s is None else round(p50_s * 1000, 1),
             "cold_start_p95_ms": None if p95_s is None else round(p95_s * 1000, 1),
         }
+
+    def gpus(self) -> list[reports.GpuReport]:
+        """Return the GPUs and what is used of them; any thread may call it."""
+        shares = self._gpus
+        return [
+            {
+                "id": gpu.id,
+                "name": gpu.name,
+                "memory_bytes": gpu.memory_bytes,
+                "used_bytes": shares.used_bytes(gpu),
+                "share": shares.share_of(gpu),
+            }
+            for gpu in shares.gpus
+        ]
 
     def close(self) -> None:
         """Finish running jobs within `shutdown_grace_s`, give back the rest, and stop the hosts."""
@@ -176,6 +197,7 @@ class Engine:
             "reconciling deployments": reconciler.run,
             "cancelling jobs": cancellation.run,
             "measuring memory": self._memory_meter(context).run,
+            "measuring GPUs": context.gpus.run,
             "placing endpoints": placement.run,
             "scaling": Scaler(context, self.endpoints).run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
@@ -216,7 +238,7 @@ class Engine:
         most_bytes = limit_bytes(self._settings.worker_memory_mb)
         margin_bytes = int((most_bytes or 0) * MARGIN_SHARE)
         self._budget = MemoryBudget(most_bytes, margin_bytes, lambda: list(self.endpoints.values()))
-        return Context(
+        context = Context(
             worker_name=self._worker_name,
             settings=self._settings,
             records=records,
@@ -229,7 +251,14 @@ class Engine:
             counters=self.counters,
             memory=self._budget,
             measure_memory=processes.memory_usage,
+            gpus=self._gpus,
         )
+
+        def remember(claim: GpuClaim) -> None:
+            context.in_background(context.versions.measured_gpu(claim.artifact_sha256, claim.used_bytes or 0))
+
+        self._gpus.on_measured = remember
+        return context
 
     @staticmethod
     def _memory_meter(context: Context) -> MemoryMeter:
@@ -264,6 +293,7 @@ class Engine:
             "libraries": self._libraries,
             "follows_placement": True,
             "is_leaving": self._closing is not None and self._closing.is_set(),
+            "gpus": self.gpus(),
             "endpoints": {},
         }
         return report if memory is None else {**report, "memory": memory}

@@ -65,7 +65,9 @@ class VersionReport(TypedDict):
     #: 95th percentile of recent batches, from claim to answer, and of the model's part.
     batch_p95_ms: float | None
     predict_p95_ms: float | None
-    #: Why no host can be started now, e.g. for want of memory; missing otherwise.
+    #: The GPUs of its hosts; missing without any.
+    gpus: NotRequired[list[str]]
+    #: Why a missing host can't be started now, e.g. for want of memory or of a GPU; missing otherwise.
     waits_for: NotRequired[str]
     #: When a job began to wake it (s since the epoch), while it is loaded for waiting jobs; missing otherwise.
     woken_at: NotRequired[float]
@@ -132,6 +134,19 @@ class MemoryReport(TypedDict):
     cold_start_p95_ms: float | None
 
 
+class GpuReport(TypedDict):
+    """One GPU of a worker, and what is used of it."""
+
+    id: str
+    #: None where nvidia-smi doesn't show it.
+    name: str | None
+    memory_bytes: int | None
+    #: By all processes, also of others.
+    used_bytes: int | None
+    #: The sum of the shares that hosts have.
+    share: float
+
+
 class WorkerReport(TypedDict):
     """The report of one worker."""
 
@@ -147,6 +162,8 @@ class WorkerReport(TypedDict):
     libraries: NotRequired[Mapping[str, str]]
     #: Missing in reports of earlier releases.
     memory: NotRequired[MemoryReport]
+    #: Missing in reports of earlier releases, which give no GPU to a host.
+    gpus: NotRequired[list[GpuReport]]
     #: Whether it serves deployments with a range of hosts only where it is placed; workers of earlier releases don't.
     follows_placement: NotRequired[bool]
     #: Whether it finishes its jobs and stops.

@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 
 #: cloudpickle's list of modules to pickle by value is global.
 _lock = threading.Lock()
-#: The folder of this project's packages in a clone; installed, they are where all installed packages are.
-_PROJECT = Path(__file__).resolve().parents[3]
+#: Where the packages of this project are.
+_PROJECT = Path(__file__).resolve().parents[__name__.count(".")]
 #: Packages of this project, which exist wherever models run.
 _PROJECT_PACKAGES = frozenset({"registry", "workers", "api", "queuecast"})
 _SOURCE = (".py", ".pyc")

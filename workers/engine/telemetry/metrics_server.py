@@ -17,7 +17,7 @@ from registry.names import is_replay
 from workers import metric_names as names
 from workers.engine.telemetry.counters import EngineCounters, Histogram, Series
 from workers.measures.counters import Kind
-from workers.measures.reports import MemoryReport
+from workers.measures.reports import GpuReport, MemoryReport
 from workers.metric_names import Metric
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class WorkerCollector(Collector):
     """Converts measurements to Prometheus's metric families, for the endpoints served at the time of the scrape.
 
     `served` returns the endpoints of this worker with their desired versions, `placed` those that it doesn't leave to
-    others of its group, and `memory` what its hosts use.
+    others of its group, `memory` what its hosts use, and `gpus` what is used of its GPUs.
     """
 
     def __init__(
@@ -39,11 +39,13 @@ class WorkerCollector(Collector):
         served: Callable[[], Mapping[str, str]],
         memory: Callable[[], MemoryReport | None] = lambda: None,
         placed: Callable[[], Collection[str]] = frozenset,
+        gpus: Callable[[], Sequence[GpuReport]] = tuple,
     ) -> None:
         self._counters = counters
         self._served = served
         self._memory = memory
         self._placed = placed
+        self._gpus = gpus
 
     def collect(self) -> Iterator[Family]:
         """Return all families, with the series of served endpoints only."""
@@ -65,6 +67,7 @@ class WorkerCollector(Collector):
         yield evictions
         yield from self._placement(sorted({name for name, _, _ in found}))
         yield from _memory(self._memory())
+        yield from _gpus(self._gpus())
         yield _histogram(names.QUEUED, [(name, version, series.queued_s) for name, version, series in found])
         yield _histogram(names.PREDICTING, [(name, version, series.predict_s) for name, version, series in found])
         yield _histogram(names.COLD_STARTS, [(name, version, series.cold_start_s) for name, version, series in found])
@@ -88,6 +91,20 @@ def _memory(report: MemoryReport | None) -> Iterator[Family]:
     if report["budget_bytes"] is not None:
         budget = names.WORKER_MEMORY_BUDGET
         yield GaugeMetricFamily(budget.name, budget.text, value=report["budget_bytes"])
+
+
+def _gpus(found: Sequence[GpuReport]) -> Iterator[Family]:
+    share, used, memory = (
+        GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
+        for metric in (names.WORKER_GPU_SHARE, names.WORKER_GPU_USED, names.WORKER_GPU_MEMORY)
+    )
+    for each in found:
+        share.add_metric([each["id"]], each["share"])
+        if each["used_bytes"] is not None:
+            used.add_metric([each["id"]], each["used_bytes"])
+        if each["memory_bytes"] is not None:
+            memory.add_metric([each["id"]], each["memory_bytes"])
+    yield from (share, used, memory)
 
 
 def _counter(metric: Metric) -> CounterMetricFamily:

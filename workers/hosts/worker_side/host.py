@@ -130,6 +130,8 @@ class RemoteHost:
         max_memory_bytes: int | None = None,
     ) -> None:
         self.pid = pid
+        #: The GPU that it sees; None for none.
+        self.gpu: str | None = None
         self.load_ms: float | None = None
         #: The model's outputs, as determined from its input example; None if unknown.
         self.outputs: list[OutputDescription] | None = None

@@ -9,7 +9,7 @@ from workers.engine.serving.hosts.host_feed import memory_limit_bytes
 
 
 def can_serve(before: DesiredDeployment, after: DesiredDeployment) -> bool:
-    """Whether hosts of one deployment hold the version of another."""
+    """Whether hosts of one deployment hold the version of another, with the same share of a GPU."""
     return _loaded_content(before) == _loaded_content(after)
 
 
@@ -36,4 +36,5 @@ def _loaded_content(desired: DesiredDeployment) -> object:
         desired.runtime,
         repr(desired.runtime_options),
         desired.signature,
+        desired.settings.gpu,
     )

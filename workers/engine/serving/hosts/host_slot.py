@@ -79,8 +79,8 @@ class HostSlot:
 
     @property
     def waits_for(self) -> str | None:
-        """Why there is no memory for a host now; None if it doesn't wait for it."""
-        return self._start.memory.waits_for
+        """Why there is no room for a host now; None if it doesn't wait for any."""
+        return self._start.waits_for
 
     async def stop(self) -> None:
         """Finish the running batch, then stop the host; return when it has exited."""

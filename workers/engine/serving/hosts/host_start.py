@@ -1,4 +1,4 @@
-"""Starting a model host: its environment, the memory for it, its process, and its model."""
+"""Starting a model host: its environment, the GPU and the memory for it, its process, and its model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable
 from registry.deployments import DesiredDeployment
 from registry.environments.cache import HeldEnvironment
 from workers.engine.context import Context
+from workers.engine.gpus.shares import GpuClaim
 from workers.engine.memory.budget import Claim
 from workers.engine.serving.hosts.host_feed import memory_limit_bytes
+from workers.engine.serving.hosts.host_gpu import HostGpu
 from workers.engine.serving.hosts.host_memory import HostMemory
 from workers.errors import HostStartFailed
 from workers.hosts import processes
@@ -33,31 +35,41 @@ class HostStart:
         #: The step of building the environment; None unless it is being built.
         self.building: str | None = None
         self.memory = HostMemory(context, on_change)
+        self._gpu = HostGpu(context, on_change)
         self._context = context
         self._deployment = deployment
         self._proves_time_limit = proves_time_limit
         self._on_change = on_change
 
+    @property
+    def waits_for(self) -> str | None:
+        """Why there is no GPU or no memory for a host now; None if it doesn't wait for them."""
+        return self._gpu.waits_for or self.memory.waits_for
+
     async def host(self) -> RemoteHost:
-        """Start a host once there is memory for it, and load the model."""
+        """Start a host once there is room for it, and load the model."""
         while True:
-            wanted, claim = self._deployment(), None
+            wanted, claim, gpu = self._deployment(), None, None
             environment = await self._hold_environment(wanted)
             try:
                 python = None if environment is None else environment.python
-                self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
+                if not wanted.settings.gpu:
+                    self._context.launcher.warm_up(wanted.runtime, python)  # in parallel with fetching the artifact
+                # First the GPU, in all slots: one that waits for it has no memory that another one waits for.
+                gpu = await self._gpu.claim(wanted)
                 claim = await self.memory.claim(wanted)
                 async with self._context.load_turns.turn():
                     if self._context.memory.over_bytes:  # others have grown, or libraries are there that weren't
                         continue
                     # Settings may have changed during the wait.
-                    host = await self._load_host(self._deployment(), claim, environment)
+                    host = await self._load_host(self._deployment(), claim, gpu, environment)
             except HostStartFailed:
                 if claim is None or not claim.is_refused:
                     raise
                 self.memory.refused(claim)
                 continue
             finally:
+                self._gpu.release(gpu)
                 if claim is None or claim.pid is None:
                     self._release(claim, environment)
             if await self._fits(host, claim):
@@ -81,7 +93,7 @@ class HostStart:
         return fits
 
     async def _load_host(
-        self, wanted: DesiredDeployment, claim: Claim, environment: HeldEnvironment | None
+        self, wanted: DesiredDeployment, claim: Claim, gpu: GpuClaim | None, environment: HeldEnvironment | None
     ) -> RemoteHost:
         """Start a host and load the model; the artifact's checksum is verified each time."""
         python = None if environment is None else environment.python
@@ -96,8 +108,10 @@ class HostStart:
             self._context.settings.log_format,
             f"host {wanted.endpoint_name} v{wanted.version} ({self._context.worker_name})",
         )
-        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python)
+        gpu_id = None if gpu is None or gpu.gpu is None else gpu.gpu.id
+        host = await self._context.launcher.spawn(wanted.runtime, memory_limit_bytes(wanted), python, gpu_id)
         self.memory.started(claim, host)
+        self._gpu.started(gpu, host)
         # The host may read the files until it exits. If it doesn't start, garbage collection releases the artifact.
         host.exited.add_done_callback(lambda _: artifact.release())
         if environment is not None:
