@@ -23,9 +23,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import redis
 from redis.asyncio import Redis
 
@@ -155,8 +155,7 @@ def _ignore(_why: str | None) -> None:
     """Ignore errors of the bookkeeping."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """One job before it is sent to a host, with its record in state STARTED."""
 
     job_id: str
@@ -166,8 +165,7 @@ class Claim:
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The terminal record of one job, with its kind and times for the counters."""
 
     job_id: str

@@ -13,10 +13,10 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from registry.deployments import DesiredDeployment
 from registry.errors import InputInvalid
