@@ -99,6 +99,15 @@ lint: $(VENV)/.installed-dev ## check style, types and the direction of imports
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with what the service needs and nothing else
 
+# Each wheel from its sdist, so that both hold the same.
+.PHONY: dist
+dist: $(VENV)/.installed-dev ## build what others install, queuecast and queuecast-client, as sdists and wheels into dist/
+	@rm -rf dist
+	@$(BIN)/python -m uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+	@$(BIN)/python -m distributions.build_client dist
+	@rm -f dist/.gitignore
+	@ls -sh dist
+
 .PHONY: bench
 bench: $(VENV)/.installed-bench mlserver ## measure Queuecast beside tutorial Celery and MLServer; writes docs/explanation/performance.md (20 minutes)
 	@$(BIN)/python -m bench --write-docs
@@ -123,10 +132,14 @@ mlserver: $(VENV)/.installed-bench ## install MLServer for the bench, in an envi
 bench-waiting: $(VENV)/.installed-bench ## measure how far off estimates of waiting times are (2 minutes)
 	@$(BIN)/python bench/studies/waiting.py
 
-# `make bench-density DENSITY="--deployments 1000 --seconds 1800 --budget-mb 1024"` is a long one.
+# `make bench-density DENSITY="--deployments 1000 --minutes 30 --budget-mb 1024"` is a long one.
 .PHONY: bench-density
 bench-density: $(VENV)/.installed-bench ## serve more models than fit into memory, and measure cold starts and memory (2 minutes)
-	@$(BIN)/python -W ignore bench/studies/density.py $(DENSITY)
+	@$(BIN)/python -W ignore -m bench.density $(DENSITY)
+
+.PHONY: bench-scaling
+bench-scaling: $(VENV)/.installed-bench ## measure how hosts follow a tenfold step of load, and what they cost (7 minutes)
+	@$(BIN)/python bench/studies/scaling.py
 
 .PHONY: bench-held
 bench-held: $(VENV)/.installed-bench ## hold 10,000 requests and 5,000 event streams, and measure what they cost (2 minutes)
@@ -147,7 +160,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.

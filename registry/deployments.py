@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from registry import history, names, versions
 from registry.catalog import aliases
 from registry.database.inserting import insert_if_absent
-from registry.database.tables import DeploymentRow
+from registry.database.tables import CandidateRow, DeploymentRow
 from registry.errors import (
     AliasNotFound,
     DeploymentChanged,
@@ -45,9 +45,13 @@ __all__ = [
     "rollback",
     "rollback_target",
     "serving",
+    "taking_jobs",
     "undeploy",
+    "undeployed",
 ]
 
+#: A database binds some thousand values in one statement.
+_READ_AT_ONCE = 500
 #: Undeployed endpoints: their settings are kept for the next deploy, and can't be changed before it.
 _UNDEPLOYED = (Intent.DRAIN, Intent.REJECT)
 
@@ -379,12 +383,49 @@ def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:
         return None
 
 
-def desired(session: Session, worker_group: str | None = None) -> list[DesiredDeployment]:
-    """Return all deployments, including undeployed ones, of one group or of all, by endpoint name."""
+def desired(
+    session: Session, worker_group: str | None = None, known: Collection[DesiredDeployment] = ()
+) -> list[DesiredDeployment]:
+    """Return all deployments, including undeployed ones, of one group or of all, by endpoint name.
+
+    Those that are `known` from before are returned as they are if their rows have not changed since: to read a
+    thousand rows takes much longer than to see that they are the same.
+    """
     query = select(DeploymentRow).order_by(DeploymentRow.endpoint_name)
     if worker_group is not None:
         query = query.where(DeploymentRow.worker_group == worker_group)
-    return [_view(row) for row in session.scalars(query)]
+    same = _unchanged(session, known) if known else {}
+    if not same:
+        return [_view(row) for row in session.scalars(query)]
+    names_now = session.scalars(query.with_only_columns(DeploymentRow.endpoint_name)).all()
+    others = [name for name in names_now if name not in same]
+    for start in range(0, len(others), _READ_AT_ONCE):
+        some = DeploymentRow.endpoint_name.in_(others[start : start + _READ_AT_ONCE])
+        same |= {row.endpoint_name: _view(row) for row in session.scalars(query.where(some))}
+    return [same[name] for name in names_now if name in same]
+
+
+def _unchanged(session: Session, known: Collection[DesiredDeployment]) -> dict[str, DesiredDeployment]:
+    """Return those deployments whose rows are as they were; a candidate has no revision of its own."""
+    columns = DeploymentRow.endpoint_name, DeploymentRow.worker_group, DeploymentRow.revision, DeploymentRow.updated_at
+    judged = set(session.scalars(select(CandidateRow.endpoint_name)))
+    stamps = {stamp for stamp in map(tuple, session.execute(select(*columns))) if stamp[0] not in judged}
+    alone = (each for each in known if each.candidate is None and not each.is_replay)
+    found = ((each, (each.endpoint_name, each.worker_group, each.revision, each.updated_at)) for each in alone)
+    return {each.endpoint_name: each for each, stamp in found if stamp in stamps}
+
+
+def taking_jobs(session: Session) -> list[str]:
+    """Return the names of the endpoints that take jobs: those that serve, and parked ones, whose jobs wait."""
+    query = select(DeploymentRow.endpoint_name).where(DeploymentRow.intent.not_in(_UNDEPLOYED))
+    return list(session.scalars(query))
+
+
+def undeployed(session: Session) -> dict[str, str]:
+    """Return the endpoints that take no jobs any more, with the group whose workers end those that wait there."""
+    query = select(DeploymentRow.endpoint_name, DeploymentRow.worker_group)
+    found = session.execute(query.where(DeploymentRow.intent.in_(_UNDEPLOYED)))
+    return {row.endpoint_name: row.worker_group for row in found}
 
 
 def serving(

@@ -33,7 +33,7 @@ def test_what_a_newcomer_writes_beside_the_code_is_not_judged(newcomers_file: st
     judged = judged_by_ruff()
     assert newcomers_file not in judged
     assert not any(newcomers_file.startswith(folder) for folder in CONFIGURATION["mypy"]["files"])
-    assert CONFIGURATION["importlinter"]["root_packages"] == ["api", "workers", "registry"]
+    assert CONFIGURATION["importlinter"]["root_packages"] == ["queuecast", "api", "workers", "registry"]
 
 
 def test_every_program_of_the_repository_is_judged() -> None:

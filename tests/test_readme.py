@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from workers.queues.naming import queue_names
 from workers.settings import WorkerSettings
 from workers.webhooks.settings import WebhookSettings
 
-ENVIRONMENT = (RegistrySettings, WorkerSettings, WebhookSettings, ApiSettings, CliSettings, ClientSettings)
+ENVIRONMENT = (RegistrySettings, WorkerSettings, WebhookSettings, ApiSettings, CliSettings)
 #: Defaults that follow from other settings are described there in words.
 IN_WORDS = ("", SecretStr(""), Path("data"), None)
 #: Pages that speak of the past: what they name may be gone.
@@ -64,6 +65,12 @@ def test_every_setting_is_in_the_reference_with_its_default(name: str, field: Fi
     if field.default_factory is None and default not in IN_WORDS:
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         assert found[name].startswith(f"`{shown}` |"), f"the reference says of {name}: {found[name]}"
+
+
+def test_the_client_reads_what_the_command_line_reads_with_the_same_defaults() -> None:
+    for each in dataclasses.fields(ClientSettings):
+        default = CliSettings.model_fields[each.name].get_default()
+        assert each.default == (default.get_secret_value() if isinstance(default, SecretStr) else str(default))
 
 
 def test_no_document_names_a_variable_that_nothing_reads() -> None:
@@ -221,5 +228,6 @@ def is_command(words: list[str]) -> bool:
 
 
 def test_the_supervised_worker_of_the_documents_is_that_of_the_procfile() -> None:
-    [said] = re.findall(r"^ExecStart=\S*/(python -m workers.*) --hostname", text_of("production.md"), re.MULTILINE)
-    assert f"worker: {said} --hostname" in (REPOSITORY / "Procfile").read_text()
+    unit = (DOCS / "systemd" / "queuecast-worker@.service").read_text(encoding="utf-8")
+    [said] = re.findall(r"^ExecStart=\S*/(queuecast \w+)", unit, re.MULTILINE)
+    assert f"worker: {said}\n" in (REPOSITORY / "Procfile").read_text()

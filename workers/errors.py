@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+#: The module that records of failed jobs name: the classes' name for programs, in a clone as well as installed.
+JOB_ERRORS_MODULE = "queuecast.errors"
+#: What the release before named, the only name that its programs know. Records may still have it.
+EARLIER_JOB_ERRORS_MODULE = "workers.errors"  # a stored name
+
 
 class WorkerError(Exception):
     """Root of everything that this package raises on purpose."""
@@ -322,3 +327,24 @@ class EndpointUndeployed(JobFailed):
     """
 
     code = "endpoint_undeployed"
+
+
+class EndpointUnknown(JobFailed):
+    """Nothing that takes jobs is deployed under this name.
+
+    `predict.delay` raises it at once. A job that a program without our package has sent nevertheless fails with it.
+    """
+
+    code = "endpoint_unknown"
+
+
+class StepEndpointUndeployed(JobFailed):
+    """Nothing that takes jobs is deployed as the endpoint of a pipeline's next step, or not any more."""
+
+    code = "step_endpoint_undeployed"
+
+
+class StepLost(JobFailed):
+    """The outcome of a pipeline's step is gone, so that the next one has no input: its record has expired."""
+
+    code = "step_lost"

@@ -11,6 +11,9 @@ TRACESTATE_HEADER = "tracestate"
 OWNER_HEADER = "queuecast_owner"
 #: Message header: the key by which a rollout deals the job to one of two versions; null for the job's id.
 STICKY_KEY_HEADER = "queuecast_sticky_key"
+#: Message header: the module in which the sender finds the class of a failed job's error. Programs of the release
+#: before don't send it.
+ERRORS_HEADER = "queuecast_errors"
 #: Message header: the signature made with QUEUECAST_MESSAGE_KEY (see `signing`).
 SIGNATURE_HEADER = "queuecast_signature"
 
@@ -38,6 +41,16 @@ REPORTS = "queuecast:reports"
 SERVED = "queuecast:served"
 #: Hash: endpoint -> snapshot of its deployment for submits, as JSON (see `snapshots`).
 DEPLOYMENTS = "queuecast:deployments"
+#: Hash: endpoint that takes jobs -> 1; and when they were read from the registry (see `endpoints.names`).
+TAKING_JOBS = "queuecast:taking-jobs"
+#: String: how many programs have missed a name there; channel: one has.
+TAKING_JOBS_ASKED = "queuecast:taking-jobs:asked"
+TAKING_JOBS_CHANNEL = "queuecast:taking-jobs:new"
+#: Hash: name under which nothing is deployed, but for which jobs wait -> since when it was seen so (s, Redis clock).
+UNKNOWN_ENDPOINTS = "queuecast:unknown-endpoints"
+#: String: exists while a background process has looked for such names lately; and how many jobs were failed for them.
+UNKNOWN_ENDPOINTS_SEEN = "queuecast:unknown-endpoints:seen"
+UNKNOWN_ENDPOINTS_FAILED = "queuecast:unknown-endpoints:failed"
 #: Channel: something about the desired deployments has changed.
 NUDGE_CHANNEL = "queuecast:nudge"
 #: Channel: a running job was cancelled by force.
@@ -66,6 +79,10 @@ WEBHOOKS_FAILING = "queuecast:webhooks:failing"
 WEBHOOK_COUNTS = "queuecast:webhooks:counts"
 #: Channel: a webhook is due now.
 WEBHOOKS_CHANNEL = "queuecast:webhooks:new"
+#: Hash: job id -> what follows its end (see `jobs.endings.successors`), until the job has ended.
+SUCCESSORS = "queuecast:successors"
+#: Zset: note of successors that are to be published -> time (s) of the next attempt.
+SUCCESSORS_DUE = "queuecast:successors:due"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
 #: Never exists: see `platform/lua/even_if_full.lua`.
@@ -97,6 +114,9 @@ QUALITY_DAYS = "queuecast:monitoring:quality-days"
 #: Hash: endpoint -> its drift over the last day, as JSON.
 DRIFT = "queuecast:monitoring:drift"
 
+#: Zset: unfinished pipeline -> time (s, Redis clock) at which it is looked at again (see `pipelines`).
+PIPELINES_DUE = "queuecast:pipelines:due"
+
 #: Stream: what two versions answered to the same job (see `measures.arms`).
 PAIRS = "queuecast:pairs"
 
@@ -114,6 +134,11 @@ def message(job_id: str) -> str:
 def unfinished(endpoint_name: str) -> str:
     """Zset of unfinished jobs: job id -> time (s, Redis clock) at which it was last, or will be, put into its queue."""
     return f"queuecast:unfinished:{endpoint_name}"
+
+
+def pipeline(pipeline_id: str) -> str:
+    """The plan of a pipeline, until it has ended, as JSON."""
+    return f"queuecast:pipeline:{pipeline_id}"
 
 
 def delayed(endpoint_name: str) -> str:
@@ -239,6 +264,11 @@ def webhooks_due(receiver: str) -> str:
 def webhooks_leased(receiver: str) -> str:
     """Zset: job id -> time (s) until which a background process attempts to deliver its webhook to this receiver."""
     return f"queuecast:webhooks:leased:{receiver}"
+
+
+def successor_note(note_id: str) -> str:
+    """Hash: successors that are to be published: the plan and the record of an ended job, or a job to submit."""
+    return f"queuecast:successors:of:{note_id}"
 
 
 def monitoring_round(duty: str) -> str:

@@ -17,7 +17,7 @@ class Metric:
 #: Labels. Nothing else makes series, so that their number is bounded by what is deployed.
 ENDPOINT, VERSION, OUTCOME, STATE, GROUP, PART = "endpoint", "version", "outcome", "state", "group", "part"
 METHOD, ROUTE, STATUS, ARM = "method", "route", "status", "arm"
-MEASURE, FIELD = "measure", "field"
+MEASURE, FIELD, GPU = "measure", "field", "gpu"
 _VERSION = (ENDPOINT, VERSION)
 
 # Of one worker process, since it started.
@@ -53,6 +53,16 @@ EVICTIONS = Metric(
     "How often a deployment was put to sleep because others needed the worker's memory.",
     _VERSION,
 )
+PLACED = Metric(
+    "queuecast_endpoint_placed",
+    "1 for an endpoint that this worker serves, 0 for one that it leaves to others of its group.",
+    (ENDPOINT,),
+)
+TAKEOVERS = Metric(
+    "queuecast_takeovers_total",
+    "How often the worker began to serve an endpoint that it had left to others.",
+    (ENDPOINT,),
+)
 WORKER_MEMORY = Metric(
     "queuecast_worker_memory_bytes",
     "Memory that the worker's model hosts use, and that is kept for them.",
@@ -60,6 +70,21 @@ WORKER_MEMORY = Metric(
 WORKER_MEMORY_BUDGET = Metric(
     "queuecast_worker_memory_budget_bytes",
     "Memory that the worker's model hosts may use together; absent without a limit.",
+)
+WORKER_GPU_SHARE = Metric(
+    "queuecast_worker_gpu_share",
+    "The sum of the shares that model hosts have of a GPU of the worker (0 to 1).",
+    (GPU,),
+)
+WORKER_GPU_USED = Metric(
+    "queuecast_worker_gpu_used_bytes",
+    "Memory of a GPU of the worker that all processes use; absent if nvidia-smi doesn't show it.",
+    (GPU,),
+)
+WORKER_GPU_MEMORY = Metric(
+    "queuecast_worker_gpu_memory_bytes",
+    "Memory of a GPU of the worker; absent if nvidia-smi doesn't show it.",
+    (GPU,),
 )
 
 # Of the whole service, read from Redis and the registry by whichever API process is asked.
@@ -143,6 +168,11 @@ GROUP_UNFINISHED_JOBS = Metric(
     "Queued jobs of all priorities and running jobs of the group, without delayed ones.",
     (GROUP,),
 )
+GROUP_WANTED_WORKERS = Metric(
+    "queuecast_group_wanted_workers",
+    "Workers that the group needs now: 0 while all its deployments sleep without jobs.",
+    (GROUP,),
+)
 WORKERS = Metric("queuecast_workers", "Workers that live.", (GROUP,))
 DEAD_LETTERS = Metric("queuecast_dead_letters", "Jobs that were given up and are kept.")
 WEBHOOKS = Metric(
@@ -152,6 +182,10 @@ WEBHOOKS = Metric(
 )
 WEBHOOK_FAILURES = Metric("queuecast_webhook_attempt_failures_total", "Attempts to deliver a webhook that failed.")
 WEBHOOKS_PENDING = Metric("queuecast_webhooks_pending", "Webhooks that are to be delivered, now or by a later attempt.")
+UNKNOWN_ENDPOINT_JOBS = Metric(
+    "queuecast_unknown_endpoint_jobs_total",
+    "Jobs of bare Celery programs that failed because nothing was deployed as their endpoint.",
+)
 WEBHOOKS_OVERDUE = Metric(
     "queuecast_webhooks_overdue_seconds",
     "For how long the webhook that is due first has been; 0 if none is.",

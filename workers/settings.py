@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from workers import sentinel_url
 from workers.errors import SettingsWrong
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -29,9 +30,16 @@ class WorkerSettings(BaseSettings):
     # A traceback has pydantic's own error too, which would repeat a wrong secret.
     model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore", hide_input_in_errors=True)
 
+    #: Where records are: redis://…, rediss://…, unix://…, or sentinel://… (`workers.sentinel_url`).
     redis_url: str = "redis://127.0.0.1:6390/0"
     #: Where jobs are queued; the same Redis unless said otherwise. amqp://… is RabbitMQ.
     broker_url: str = ""
+    #: How many replicas must have a job before it is accepted; 0 doesn't wait for any.
+    redis_replicas: int = Field(default=0, ge=0, le=100)
+    #: How long that may take (ms), until the submit's answer is that the job may be stored or not.
+    redis_replicas_timeout_ms: int = Field(default=1_000, ge=1, le=1_500)
+    #: RabbitMQ's management plugin, with user and password: it tells which queues there are.
+    rabbitmq_management_url: SecretStr = SecretStr("")
     worker_group: str = "default"
     #: How long the record of a finished job is kept.
     result_ttl_s: int = Field(default=DAY_S, ge=1)
@@ -55,6 +63,8 @@ class WorkerSettings(BaseSettings):
     sweep_interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
     #: How often desired and observed are compared even without a nudge.
     reconcile_interval_s: float = Field(default=3.0, gt=0, le=60)
+    #: How long jobs wait for an endpoint that doesn't exist before they fail; 0 is for ever.
+    unknown_endpoint_s: float = Field(default=60.0, ge=0, le=30 * DAY_S, allow_inf_nan=False)
     #: On RabbitMQ: how long the queues of an undeployed endpoint are kept.
     unused_queue_ttl_s: int = Field(default=DAY_S, ge=0)
     #: How long a stopping worker lets running predictions finish.
@@ -66,6 +76,8 @@ class WorkerSettings(BaseSettings):
     #: The memory that the model hosts of a worker may use together (MiB); by default 80 % of the machine's, or of the
     #: cgroup's. 0 is no limit.
     worker_memory_mb: int | None = Field(default=None, ge=0)
+    #: The GPUs of a worker's hosts: ids with commas, or `none`; by default those that nvidia-smi shows.
+    gpus: str | None = Field(default=None, min_length=1, max_length=1_000, pattern=r"^[A-Za-z0-9,:/_ -]+$")
     #: The longest body of a request, and the longest that a compressed message may unpack to.
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1_024)
     #: Where a worker's /metrics is, or on one of the next ports that is free; 0 is nowhere.
@@ -79,6 +91,12 @@ class WorkerSettings(BaseSettings):
     otel_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     #: Signs task messages, so that workers take no others; several, with commas: the first signs, all are taken.
     message_key: SecretStr = SecretStr("")
+    #: Whose successors workers publish: all that messages name, or those of jobs that this package has submitted alone.
+    canvas: Literal["on", "accepted"] = "on"
+    #: The queue to which workers send tasks of other programs that follow a job, if their signature names none.
+    successor_queue: str = Field(default="celery", min_length=1)
+    #: To which queues workers send such tasks at all: patterns with `*`, several with commas.
+    successor_queues: str = "*"
     #: Where Flower listens; on another address than loopback it needs a password.
     flower_host: str = "127.0.0.1"
     flower_port: int = Field(default=5555, ge=1, le=65_535)
@@ -89,10 +107,20 @@ class WorkerSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
+        if sentinel_url.is_sentinel(value):
+            sentinel_url.parse(value)
+            return value
         parts = urlsplit(value)
         if parts.scheme not in _REDIS_SCHEMES:
             raise ValueError("a URL such as redis://127.0.0.1:6379/0 is needed")
         _ = parts.port  # raises if it is no number
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: str) -> str:
+        if sentinel_url.is_sentinel(value):
+            sentinel_url.parse(value)
         return value
 
     @field_validator("message_key", "journal_hash_key")
@@ -106,6 +134,11 @@ class WorkerSettings(BaseSettings):
     def message_keys(self) -> tuple[str, ...]:
         """The keys that messages may be signed with, the one that signs first; none if nothing is signed."""
         return _split(self.message_key)
+
+    @cached_property
+    def successor_queue_patterns(self) -> tuple[str, ...]:
+        """The patterns of the queues to which tasks of other programs may be sent after a job."""
+        return tuple(each.strip() for each in self.successor_queues.split(",") if each.strip())
 
     @property
     def traces_wanted(self) -> bool:

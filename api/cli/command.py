@@ -19,6 +19,7 @@ _MODULES = {
     "aliases": "remote.models.aliases",
     "feedback": "remote.feedback",
     "artifacts": "remote.models.artifacts",
+    "background": "local.processes",
     "backup": "local.backup",
     "configure": "remote.deployments.changes",
     "dead-letters": "remote.jobs.dead_letters:dead_letters",
@@ -27,11 +28,14 @@ _MODULES = {
     "drift": "remote.monitoring",
     "evaluate": "remote.evaluating",
     "evaluations": "remote.evaluating",
+    "flower": "local.processes",
     "history": "remote.deployments.changes",
     "jobs": "remote.jobs.jobs",
     "journal": "remote.journal",
     "keys": "local.keys",
+    "migrate": "local.processes",
     "models": "remote.models.models",
+    "notifier": "local.processes",
     "predict": "remote.jobs.predictions",
     "quality": "remote.monitoring",
     "registry": "local.registry",
@@ -43,7 +47,9 @@ _MODULES = {
     "stats": "remote.deployments.stats",
     "status": "remote.status",
     "undeploy": "remote.deployments.deployments",
+    "web": "local.processes",
     "webhooks": "remote.webhooks",
+    "worker": "local.processes",
 }
 
 
@@ -78,6 +84,10 @@ def queuecast() -> None:
       queuecast predict classifier_prod '[0.5, 0.8, 0.2]'
       queuecast deployments
       queuecast undeploy classifier_prod
+
+    \b
+    The processes of the service, which `queuecast run` starts together:
+      queuecast migrate | web | worker | background | flower
 
     \b
     Exit codes:

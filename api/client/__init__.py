@@ -8,7 +8,7 @@
 It loads no Flask, no numpy, no database and nothing of the service itself; docs/guides/client.md tells more.
 """
 
-from api.client.asyncio import AsyncClient
+from api.client.asyncio.client import AsyncClient
 from api.client.documents import (
     Alias,
     Deployment,
@@ -25,6 +25,7 @@ from api.client.documents import (
     Rollout,
     Shadow,
     Stats,
+    Subscription,
     Timing,
 )
 from api.client.errors import (
@@ -55,7 +56,7 @@ from api.client.errors import (
 from api.client.flows.mlflow_registry import SCHEME as MLFLOW_SCHEME
 from api.client.jobs import AsyncJob, Job
 from api.client.options import MapOptions, RegisterOptions, SubmitOptions
-from api.client.sync import Client
+from api.client.sync.client import Client
 from api.client.tables.columns import ColumnsWrong
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "Shadow",
     "Stats",
     "SubmitOptions",
+    "Subscription",
     "Timing",
     "TooMuch",
     "WaitTimedOut",

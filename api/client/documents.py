@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any
+
+from api.client.typing import Self
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Shown:
     #: All that the service has said, also what this release of the client has no name for.
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -19,7 +21,7 @@ class _Shown:
         return cls(document=document, **{name: document[name] for name in known & document.keys()})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Timing:
     """Where the time of a job went."""
 
@@ -28,7 +30,7 @@ class Timing:
     total_ms: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Outcome(_Shown):
     """How a prediction came about: `prediction` for one input, `predictions` for several."""
 
@@ -48,7 +50,26 @@ class Outcome(_Shown):
         return Timing(**{each.name: said.get(each.name, 0.0) for each in fields(Timing)})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Step(_Shown):
+    """A step of a pipeline; `client.job(step.job_id)` is the job that it is."""
+
+    endpoint_name: str = ""
+    job_id: str = ""
+    #: As of a job; or waiting, before it is submitted, or skipped, if it never will be.
+    status: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Its prediction(s), and how they came about; None without one, or if its record has expired."""
+        said = self.document.get("outcome")
+        return None if said is None else Outcome.of(said)
+
+
+@dataclass(frozen=True)
 class QueuePlace(_Shown):
     """Where a queued job is: how many unfinished jobs go before it, and how long it will probably wait to begin."""
 
@@ -59,15 +80,15 @@ class QueuePlace(_Shown):
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Deployment(_Shown):
     """An endpoint: what is desired, and what the workers report."""
 
-    endpoint_name: str
-    model_name: str
-    version: str
+    endpoint_name: str = ""
+    model_name: str = ""
+    version: str = ""
     #: deploying, building environment, active, degraded, draining, failed, parked or undeployed.
-    status: str
+    status: str = ""
     #: Why it is not active.
     reason: str | None = None
     worker_group: str = "default"
@@ -92,13 +113,13 @@ class Deployment(_Shown):
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DeploymentChange(_Shown):
     """One change of a deployment; `document` has what was desired before and after it, as "from" and "to"."""
 
-    revision: int
+    revision: int = 0
     #: deploy, swap, configure, undeploy, rollback; unrecorded if a release without a history did it.
-    action: str
+    action: str = ""
     #: The name of an API key; None for a caller without one.
     by: str | None = None
     #: When, as ISO 8601.
@@ -111,13 +132,13 @@ class DeploymentChange(_Shown):
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelVersion(_Shown):
     """One immutable version of a model."""
 
-    model_name: str
-    version: str
-    runtime: str
+    model_name: str = ""
+    version: str = ""
+    runtime: str = ""
     signature: Mapping[str, Any] = field(default_factory=dict)
     input_example: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -130,11 +151,11 @@ class ModelVersion(_Shown):
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Model(_Shown):
     """A model and how many versions it has."""
 
-    name: str
+    name: str = ""
     latest_version: str | None = None
     version_count: int = 0
     #: Alias → the version that it names.
@@ -147,13 +168,13 @@ class Model(_Shown):
         return [ModelVersion.of(each) for each in self.document.get("versions", [])]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Alias(_Shown):
     """A movable name for a version of a model."""
 
-    model_name: str
-    alias: str
-    version: str
+    model_name: str = ""
+    alias: str = ""
+    version: str = ""
     #: The endpoints that each move binds to its version.
     followed_by: list[str] = field(default_factory=list)
     #: Of a move: whether it named another version before, the endpoints that now swap, and those that roll it out.
@@ -162,18 +183,18 @@ class Alias(_Shown):
     rolling_out: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rollout(_Shown):
     """A candidate that answers a growing share of an endpoint's jobs; `document` has its figures, rules and report."""
 
-    id: str
-    endpoint_name: str
-    model_name: str
+    id: str = ""
+    endpoint_name: str = ""
+    model_name: str = ""
     #: The candidate, and the version beside which it began.
-    version: str
-    stable_version: str
+    version: str = ""
+    stable_version: str = ""
     #: evaluating, loading, running, paused, promoted or aborted.
-    state: str
+    state: str = ""
     reason: str | None = None
     #: The share of jobs of the candidate in each step (percent).
     steps: list[float] = field(default_factory=list)
@@ -189,17 +210,17 @@ class Rollout(_Shown):
         return self.state in ("promoted", "aborted")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Shadow(_Shown):
     """A candidate that predicts jobs after their ends; `report` says how its answers compare."""
 
-    id: str
-    endpoint_name: str
-    model_name: str
-    version: str
-    stable_version: str
+    id: str = ""
+    endpoint_name: str = ""
+    model_name: str = ""
+    version: str = ""
+    stable_version: str = ""
     #: running, stopped, or failed if no worker can load the candidate.
-    state: str
+    state: str = ""
     reason: str | None = None
     share: float = 1.0
     #: Jobs that both versions have answered, and those of them that they answered differently.
@@ -208,7 +229,24 @@ class Shadow(_Shown):
     report: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Subscription(_Shown):
+    """A URL that gets a webhook for each event of some kinds."""
+
+    subscription_id: str = ""
+    #: Without its query, which may hold tokens.
+    url: str = ""
+    #: Kinds of events, such as rollout.aborted.
+    events: list[str] = field(default_factory=list)
+    #: Only events of these endpoints; None for all, also later ones.
+    endpoint_names: list[str] | None = None
+    #: The name of the API key that made it; None for a caller without one.
+    by: str | None = None
+    #: When it was made, ISO 8601; it gets no earlier events.
+    created_at: str = ""
+
+
+@dataclass(frozen=True)
 class Figures(_Shown):
     """What ended in some time, how long it took (ms), and how many jobs waited."""
 
@@ -232,14 +270,14 @@ class Figures(_Shown):
     queue_depth: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Stats(_Shown):
     """The figures of a deployment over time."""
 
-    endpoint_name: str
-    since_s: int
+    endpoint_name: str = ""
+    since_s: int = 0
     #: The length of each bucket: 60 s up to an hour, 600 s beyond.
-    step_s: int
+    step_s: int = 0
 
     @property
     def summary(self) -> Figures:
@@ -252,11 +290,11 @@ class Stats(_Shown):
         return [Figures.of(each) for each in self.document.get("buckets") or []]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Evaluation(_Shown):
     """A replay of an endpoint's jobs on a candidate version."""
 
-    evaluation_id: str
+    evaluation_id: str = ""
     endpoint_name: str = ""
     model_name: str = ""
     #: The candidate, and the version that the endpoint served when it was created.
@@ -278,11 +316,11 @@ class Evaluation(_Shown):
         return self.state in ("succeeded", "failed", "cancelled")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class JournalKept(_Shown):
     """How much of an endpoint's jobs the journal keeps."""
 
-    endpoint_name: str
+    endpoint_name: str = ""
     #: The share of jobs that are kept now.
     journal: float = 0.0
     journal_retention_days: int = 0
@@ -299,7 +337,7 @@ class JournalKept(_Shown):
     dropped_count: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Quality(_Shown):
     """How good the answers of an endpoint are, by feedback."""
 
@@ -317,7 +355,7 @@ class Quality(_Shown):
     days: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Drift(_Shown):
     """How inputs and answers of the last 24 hours differ from those of the version's first jobs in the journal."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from api.client.documents import Outcome, QueuePlace
+from api.client.documents import Outcome, QueuePlace, Step
 from api.client.errors import JobUnfinished, unsuccessful
 from api.client.flows import prediction
 from api.client.flows.prediction import UNFINISHED
+from api.client.typing import Self
 
 if TYPE_CHECKING:
     from api.client.transport.drivers import AsyncDriver, Driver
@@ -58,6 +59,11 @@ class JobView:
         """Where it was in its queue when it was last asked for; None if it was not queued then."""
         said = self.document.get("queue")
         return None if said is None else QueuePlace.of(said)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of a pipeline, as they stood when it was last asked for by `wait` or `refresh`; empty without."""
+        return [Step.of(each) for each in self.document.get("steps") or ()]
 
     @property
     def outcome(self) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 OnError = Literal["raise", "return"]
@@ -28,6 +28,8 @@ class SubmitOptions(TypedDict, total=False):
     callback_url: str | None
     #: During a rollout, jobs with the same key are answered by the same version.
     sticky_key: str | None
+    #: The endpoints of further steps: each gets the prediction of the one before it, and the job is the whole pipeline.
+    then: Sequence[str] | None
 
 
 class MapOptions(TypedDict, total=False):

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, Union
 from urllib.parse import quote
 
 Document = dict[str, Any]
@@ -116,7 +116,7 @@ class Emit:
     value: Any
 
 
-Step = Request | Pause | Take | Emit
+Step = Union[Request, Pause, Take, Emit]
 Flow = Generator[Step, Any, _T]
 
 

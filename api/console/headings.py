@@ -88,6 +88,7 @@ MEANINGS = {
     "MAE": "Mean absolute error of numbers, by feedback and its weights",
     "Made": "When the key was made",
     "Median": "Median of whole-job time in the step, from submit to end",
+    "GPUs": "The GPUs that the model hosts have; of a worker, how much of each they have, and its used memory",
     "Memory": "Resident memory of the model hosts together",
     "Message": "The message of the error",
     "Model": "The model's name",

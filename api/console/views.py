@@ -11,7 +11,7 @@ from api.auth import identity
 from api.console import charts, rates, text
 from api.console.rates import Rate
 from api.deployments import service as deployment_service
-from api.jobs import position, replays
+from api.jobs import position, replays, steps
 from api.journal import service as journal_service
 from api.models import service as model_service
 from api.process.services import Services
@@ -22,7 +22,8 @@ from workers.deployments import status
 from workers.errors import DeliveryNotFound, PoisonJob
 from workers.jobs import dead_letters, query
 from workers.jobs.query import JobView
-from workers.measures.reports import MemoryReport, SeenReport
+from workers.measures.reports import GpuReport, MemoryReport, SeenReport
+from workers.platform.ids import pipeline_of
 from workers.webhooks import store as deliveries
 
 View = dict[str, Any]
@@ -87,6 +88,11 @@ class WorkerRow:
     def memory(self) -> MemoryReport | None:
         """What its hosts use and may use, and its cold starts; None for a worker of an earlier release."""
         return self.report.get("memory")
+
+    @property
+    def gpus(self) -> list[GpuReport]:
+        """Its GPUs, and what is used of them."""
+        return self.report.get("gpus", [])
 
     @property
     def endpoints(self) -> list[str]:
@@ -198,12 +204,14 @@ def endpoint_names(here: Services) -> list[str]:
 
 def job(here: Services, job_id: str) -> View:
     """Return the data of a job's page. Raises JobNotFound."""
-    found = position.with_position(here, query.get(job_id, identity.current().sees_jobs_of))
+    found = steps.with_steps(position.with_position(here, query.get(job_id, identity.current().sees_jobs_of)))
     given_up = found.error is not None and found.error["type"] == PoisonJob.__name__
     kept = replays.find_kept_input(found)
     return {
         "job": found,
         "fields": _fields(found),
+        "steps": found.document().get("steps", ()),
+        "pipeline_id": pipeline_of(found.job_id),
         "given_up": given_up,
         "kept": kept,
         "again": {"input": _typed(kept), "many": "yes" if kept is not None and "inputs" in kept else ""},
@@ -233,7 +241,7 @@ def _delivery(job: JobView) -> View | None:
 
 def _fields(job: JobView) -> View:
     """Return the fields that a job's page lists; the others have places of their own."""
-    elsewhere = ("job_id", "endpoint_name", "status", "queue", "failures", "outcome", "error")
+    elsewhere = ("job_id", "endpoint_name", "status", "queue", "failures", "outcome", "error", "steps", "pipeline_id")
     document = job.document()
     return {name: value for name, value in document.items() if name not in elsewhere and value is not None}
 

@@ -270,8 +270,18 @@ class DeploymentHistory(Answer):
     changes: list[DeploymentChange] = Field(description="The changes, newest first.")
 
 
+class WorkerGpu(Answer):
+    """A GPU of a worker."""
+
+    id: str = Field(description="Its id, as in QUEUECAST_GPUS.")
+    name: str | None = Field(default=None, description="Its name; null if nvidia-smi doesn't show it.")
+    memory_bytes: int | None = Field(default=None, description="Its memory; null if nvidia-smi doesn't show it.")
+    used_bytes: int | None = Field(default=None, description="What all processes use of its memory.")
+    share: float = Field(description="The sum of the shares that hosts have of it (`gpu` of their deployments).")
+
+
 class WorkerMemory(Answer):
-    """A live worker, and the memory of its model hosts."""
+    """A live worker, and the memory and GPUs of its model hosts."""
 
     worker: str = Field(description="The worker.")
     worker_group: str = Field(description="The group that it serves.")
@@ -292,6 +302,7 @@ class WorkerMemory(Answer):
         description="Median of its last cold starts (ms): from a job's arrival until a host had the model.",
     )
     cold_start_p95_ms: float | None = Field(default=None, description="95th percentile of its last cold starts (ms).")
+    gpus: list[WorkerGpu] = Field(default=[], description="Its GPUs (QUEUECAST_GPUS).")
 
 
 class Deployments(Answer):

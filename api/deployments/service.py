@@ -21,6 +21,7 @@ from registry.errors import DeploymentNotFound
 from registry.judging import following
 from registry.judging.following import Following
 from workers.deployments import status
+from workers.endpoints import names as taking_jobs
 from workers.errors import QueueUnavailable
 from workers.measures import paces
 
@@ -131,6 +132,7 @@ def undeploy(services: Services, wanted: Undeploy, wait_s: float | None) -> list
         session.commit()
     with _confirming(services, names, gone=True), services.holding_thread(identity.current().name, wait_s) as held_s:
         if wanted.backlog != "park":
+            taking_jobs.remove(names)
             status.forget_served(names)
         seen = _wait_until(services, _down_or_stuck, lambda: [_view(services, name) for name in names], held_s)
     outcomes.note(services, seen)
@@ -195,9 +197,14 @@ def list_all(services: Services) -> list[View]:
 
 
 def worker_memories() -> list[View]:
-    """Return the live workers with the memory of their hosts. Raises QueueUnavailable."""
+    """Return the live workers with the memory of their hosts, and their GPUs. Raises QueueUnavailable."""
     return [
-        {"worker": each["worker"], "worker_group": each["worker_group"], **each.get("memory", {})}
+        {
+            "worker": each["worker"],
+            "worker_group": each["worker_group"],
+            **each.get("memory", {}),
+            "gpus": each.get("gpus", []),
+        }
         for each in status.live_workers()
     ]
 
@@ -224,9 +231,14 @@ def _serving_names(session: Session, wanted: Undeploy) -> list[str]:
 
 @contextmanager
 def _confirming(services: Services, endpoint_names: list[str], *, gone: bool = False) -> Iterator[None]:
-    """Nudge the workers after a commit; if Redis can't be reached, now or in the block, the commit stays."""
+    """Nudge the workers after a commit; if Redis can't be reached, now or in the block, the commit stays.
+
+    Those that are `gone` are not served any more: undeployed, or parked.
+    """
     services.cache.outdate(lambda found: gone and found.endpoint_name in endpoint_names)
     try:
+        if not gone:
+            taking_jobs.add(endpoint_names)
         status.nudge()
         yield
     except QueueUnavailable as error:

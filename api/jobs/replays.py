@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from api.auth.identity import Identity
+from api.jobs import pipelines
 from api.jobs.schemas import Retry
 from api.predictions import service as prediction_service
 from api.predictions.schemas import Prediction
@@ -43,7 +44,8 @@ def replay(services: Services, caller: Identity, job_id: str, endpoint_name: str
 def retry(services: Services, caller: Identity, job_id: str, wanted: Retry, key: str | None = None) -> Submitted:
     """Submit the input of a failed job, or an edited one, as a new job of the same owner and priority.
 
-    What is kept of the failed job stays, also if it is a dead letter: it may be run again any number of times.
+    What is kept of the failed job stays, also if it is a dead letter: it may be run again any number of times. A
+    pipeline goes on from the step that has failed.
 
     Raises:
         JobNotFound, JobUnreadable: there is no such job that the caller may see.
@@ -54,6 +56,8 @@ def retry(services: Services, caller: Identity, job_id: str, wanted: Retry, key:
     """
     letter = dead_letters.find(job_id)
     facts = _failed(job_id, caller.sees_jobs_of, letter)
+    if isinstance(facts, JobView) and facts.steps:
+        return pipelines.retry(services, caller, facts, wanted, key)
     rows = wanted.rows or _kept(job_id, letter)
     deployment = _target(services, caller, wanted.endpoint_name or facts.endpoint_name, rows)
     request = json.dumps(["retry", job_id, deployment.endpoint_name, rows], sort_keys=True).encode()
@@ -75,13 +79,17 @@ def kept_input(job_id: str, owner: str | None) -> dict[str, Any]:
         InputNotKept: it is not kept.
     """
     letter = dead_letters.find(job_id)
-    _failed(job_id, owner, letter)
+    facts = _failed(job_id, owner, letter)
+    if isinstance(facts, JobView) and facts.steps:
+        return pipelines.kept_input(facts)
     return _kept(job_id, letter)
 
 
 def find_kept_input(job: JobView) -> dict[str, Any] | None:
     """Return the input that is kept of a job that the caller may see; None if there is none."""
     with suppress(InputNotKept):
+        if job.steps and job.state is JobState.FAILED:
+            return pipelines.kept_input(job)
         return _kept(job.job_id, dead_letters.find(job.job_id)) if job.state is JobState.FAILED else None
     return None
 

@@ -10,7 +10,7 @@ from api.http.exchange import Answer
 from api.http.flask_app import responses
 from api.http.flask_app.requests import body, query
 from api.http.route import Operation
-from api.jobs import position
+from api.jobs import position, steps
 from api.jobs.responses import job as job_answer
 from api.jobs.schemas import (
     CancelledQueued,
@@ -27,6 +27,7 @@ from registry.roles import Role
 from workers.jobs import emptying
 from workers.jobs import query as job_query
 from workers.jobs.emptying import Which
+from workers.pipelines import submitting
 from workers.platform.blocking import beside
 
 blueprint = Blueprint("jobs", __name__)
@@ -44,15 +45,15 @@ async def _shown(call: Call, job_id: str, asked_s: float) -> Answer:
     here, caller = call.services, call.caller
     with here.holding(caller.name, asked_s) as wait_s:
         job = await here.jobs.desk.waits.wait(job_id, wait_s, caller.sees_jobs_of)
-    positioned = await position.with_position_on_loop(here, job)
+    positioned = await steps.with_steps_on_loop(here, await position.with_position_on_loop(here, job))
     return await beside(positioned.record_bytes, job_answer, positioned)
 
 
 @blueprint.delete("/jobs/<job_id>")
 @Operation(Role.CLIENT, "Jobs", {200: JobDocument}, query=JobCancel, errors=(404, 409, 503))
 def cancel_job(job_id: str) -> Response:
-    """Cancel a job that is still queued; with `?force=true` also one that runs."""
-    cancelled = job_query.cancel(job_id, force=query(JobCancel).force, owner=identity.current().sees_jobs_of)
+    """Cancel a job that is still queued; with `?force=true` also one that runs. A pipeline is cancelled as it is."""
+    cancelled = submitting.cancel(job_id, force=query(JobCancel).force, owner=identity.current().sees_jobs_of)
     return responses.document(cancelled.document())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
@@ -185,6 +186,35 @@ class DeadLetters(Answer):
     dead_letters: list[DeadLetterSummary]
 
 
+class StepStatus(StrEnum):
+    """Where a step stands: as a job, or before and beside that."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNREADABLE = "unreadable"
+    SKIPPED = "skipped"
+
+
+class StepDocument(Answer):
+    """A step of a pipeline."""
+
+    endpoint_name: str
+    job_id: str
+    status: StepStatus = Field(
+        description="`waiting` for the step before it, or for room in its queue; `skipped` if the pipeline has ended "
+        "before; otherwise that of its job."
+    )
+    started_at: datetime | None
+    finished_at: datetime | None
+    outcome: Outcome | None = Field(description="Only in `GET /jobs/<id>`, for as long as the step's own record lives.")
+    error: JobError | None
+
+
 class JobDocument(Answer):
     """A job: its state, and its outcome once it has one."""
 
@@ -209,6 +239,10 @@ class JobDocument(Answer):
         default=False, description="In a list: whether a long outcome was left out; `GET /jobs/<id>` returns it."
     )
     error: JobError | None
+    steps: list[StepDocument] | None = Field(
+        default=None, description="Of a pipeline: its steps, each a job of its own with its id."
+    )
+    pipeline_id: str | None = Field(default=None, description="Of a step: the pipeline that it belongs to.")
 
 
 class JobEventStream(RootModel[str]):

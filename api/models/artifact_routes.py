@@ -25,5 +25,5 @@ blueprint = Blueprint("artifacts", __name__, url_prefix="/artifacts")
     example={"dry_run": True},
 )
 def prune() -> Response:
-    """Delete artifacts that no version, deployment or worker needs, and what broken uploads have left."""
+    """Delete artifacts and environments that nothing needs, and what broken uploads have left."""
     return responses.document(pruning.prune(services.current(), body(Prune)))

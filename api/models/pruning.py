@@ -50,6 +50,9 @@ class PruneReport(Answer):
     deleted_bytes: int = Field(description="The size of all that.")
     too_young: list[UnneededArtifact] = Field(description="Needed by nothing, but kept for the grace period.")
     too_young_bytes: int = Field(description="The size of all that.")
+    deleted_environments: list[str] = Field(
+        description="The digests of the environments that were deleted, or would be: no version has them."
+    )
     needed_count: int = Field(description="How many artifacts a version, a deployment or a worker needs.")
     needed_bytes: int = Field(description="The size of those.")
     is_complete: bool = Field(description="False if time ran out before everything was looked at: ask again.")
@@ -91,6 +94,7 @@ def _document(found: Pruned, *, dry_run: bool) -> View:
         "deleted_bytes": sum(each.size_bytes for each in found.deleted),
         "too_young": [_artifact(each) for each in found.too_young],
         "too_young_bytes": sum(each.size_bytes for each in found.too_young),
+        "deleted_environments": found.deleted_environments,
         "needed_count": found.needed_count,
         "needed_bytes": found.needed_bytes,
         "is_complete": found.is_complete,

@@ -7,7 +7,7 @@ The first is the same whichever API process is asked. The second is counted in e
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
@@ -25,9 +25,11 @@ from api.http.flask_app import telemetry
 from api.process import services
 from api.process.services import Services
 from registry.errors import RegistryError
+from registry.judging import evaluations
 from workers import metric_names as names
 from workers.broker import backlogs
-from workers.deployments import status
+from workers.deployments import status, wanted_workers
+from workers.endpoints import unknown_jobs
 from workers.errors import QueueUnavailable
 from workers.jobs import dead_letters
 from workers.journal.files import kept
@@ -60,12 +62,15 @@ class ServiceCollector(Collector):
         redis_up = registry_up = True
         views: list[deployment_service.View] = []
         workers: list[SeenReport] = []
+        replaying: set[str] = set()
         try:
             workers = status.live_workers()
             yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
             yield from _webhooks(deliveries.figures())
             yield from _journal()
+            yield _unknown_endpoint_jobs()
             views = deployment_service.list_all(self._services)
+            replaying = self._replaying_groups()
             for families in _FEATURES:
                 yield from families(self._services)
         except QueueUnavailable:
@@ -76,8 +81,15 @@ class ServiceCollector(Collector):
         if redis_up:
             groups = {view["worker_group"]: 0 for view in views} | Tally(each["worker_group"] for each in workers)
             yield _gauge(names.WORKERS, [((group,), count) for group, count in sorted(groups.items())])
-            yield from _unfinished(views, groups)
+            if registry_up:
+                yield from _unfinished(views, workers, dict.fromkeys([*groups, *replaying]), replaying)
         yield from _deployments(views)
+
+
+    def _replaying_groups(self) -> set[str]:
+        """Return the groups whose workers replay jobs for evaluations, or have hosts left of them."""
+        with self._services.database.session() as session:
+            return {each.worker_group for each in evaluations.desired(session)}
 
 
 def _webhooks(figures: Figures) -> Iterator[Family]:
@@ -103,9 +115,21 @@ def _journal() -> Iterator[Family]:
     yield _gauge(names.JOURNAL_LAG, [((), found.lag_s)])
 
 
-def _unfinished(views: Sequence[Mapping[str, Any]], groups: Iterable[str]) -> Iterator[Family]:
-    """Add up the unfinished jobs of each worker group; parked ones need no workers."""
+def _unknown_endpoint_jobs() -> Family:
+    metric = names.UNKNOWN_ENDPOINT_JOBS
+    return CounterMetricFamily(metric.name, metric.text, value=unknown_jobs.failed_count())
+
+
+def _unfinished(
+    views: Sequence[Mapping[str, Any]],
+    workers: Sequence[SeenReport],
+    groups: Iterable[str],
+    replaying: Collection[str],
+) -> Iterator[Family]:
+    """Add up the unfinished jobs of each worker group, and show how many workers it needs; parked ones need none."""
     counts = dict.fromkeys(groups, 0)
+    live = {group: [each for each in workers if each["worker_group"] == group] for group in counts}
+    needed: dict[str, list[int]] = {group: [] for group in counts}
     wanted = [view for view in views if view["status"] != status.PARKED]
     try:
         unfinished = backlogs.unfinished([view["endpoint_name"] for view in wanted])
@@ -113,7 +137,14 @@ def _unfinished(views: Sequence[Mapping[str, Any]], groups: Iterable[str]) -> It
         return
     for view, count in zip(wanted, unfinished, strict=True):
         # A job of a bare Celery app has no record before it is taken.
-        counts[view["worker_group"]] += max(count, view["queue_depth"])
+        group = view["worker_group"]
+        counts[group] += max(count, view["queue_depth"])
+        needed[group].append(wanted_workers.of_endpoint(view, count, live[group]))
+    wanted_of = {
+        group: wanted_workers.of_group(each, views, live[group], is_replaying=group in replaying)
+        for group, each in needed.items()
+    }
+    yield _gauge(names.GROUP_WANTED_WORKERS, [((group,), count) for group, count in sorted(wanted_of.items())])
     yield _gauge(names.GROUP_UNFINISHED_JOBS, [((group,), count) for group, count in sorted(counts.items())])
 
 

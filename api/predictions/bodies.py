@@ -42,7 +42,7 @@ def read(content: bytes, model: type[_Body]) -> _Body:
     return json_body(content, model)
 
 
-def parsed(prediction: Prediction) -> Prediction:
+def parsed(prediction: _Body) -> _Body:
     """Return a prediction with its input as values. Raises as `read`."""
     kept = prediction.json_rows
     return prediction if kept is None else json_body(kept.content, type(prediction))

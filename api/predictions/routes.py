@@ -12,7 +12,16 @@ from api.http.ndjson import elements
 from api.http.route import Operation
 from api.predictions import bodies, bulk, service
 from api.predictions.responses import submitted, submitted_many
-from api.predictions.schemas import Accepted, AcceptedMany, Endpoint, ModelPrediction, OutcomeOfJob, Prediction
+from api.predictions.schemas import (
+    Accepted,
+    AcceptedMany,
+    Endpoint,
+    ModelPrediction,
+    OutcomeOfJob,
+    Pipeline,
+    Prediction,
+    SinglePrediction,
+)
 from api.process import services
 from registry.deployments import DesiredDeployment
 from registry.roles import Role
@@ -27,7 +36,7 @@ blueprint = Blueprint("predictions", __name__)
     Role.CLIENT,
     "Predictions",
     {200: OutcomeOfJob, 202: Accepted},
-    body=Prediction,
+    body=SinglePrediction,
     errors=(404, 409, 429, 503),
     takes_prefer_wait=True,
     takes_idempotency_key=True,
@@ -36,7 +45,7 @@ blueprint = Blueprint("predictions", __name__)
 @hot
 def predict_endpoint(call: Call, endpoint_name: str) -> Rest:
     """Submit a prediction to an endpoint."""
-    prediction = bodies.read(call.content, Prediction)
+    prediction = bodies.read(call.content, SinglePrediction)
     return _submitted(call, service.serving_endpoint(call.services, call.caller, endpoint_name), prediction)
 
 
@@ -84,12 +93,32 @@ def predict_model(call: Call) -> Rest:
     return _submitted(call, service.serving_model(call.services, call.caller, *wanted), prediction)
 
 
-def _submitted(call: Call, deployment: DesiredDeployment, prediction: Prediction) -> Rest:
+@blueprint.post("/pipelines")
+@Operation(
+    Role.CLIENT,
+    "Predictions",
+    {200: OutcomeOfJob, 202: Accepted},
+    body=Pipeline,
+    errors=(404, 409, 429, 503),
+    takes_prefer_wait=True,
+    takes_idempotency_key=True,
+    example={"steps": [{"endpoint_name": "embed", "input": "a text"}, {"endpoint_name": "classify"}]},
+)
+@hot
+def submit_pipeline(call: Call) -> Rest:
+    """Submit a pipeline: deployments of which each predicts from the prediction of the one before it."""
+    wanted = call.body(Pipeline)
+    deployment = service.serving_endpoint(call.services, call.caller, wanted.steps[0].endpoint_name)
+    return _submitted(call, deployment, wanted.prediction)
+
+
+def _submitted(call: Call, deployment: DesiredDeployment, prediction: SinglePrediction) -> Rest:
     key, wait_s = call.idempotency_key(), call.prefer_wait_s()
     prediction = service.checked(deployment, prediction)
+    then = service.serving_endpoints(call.services, call.caller, prediction.then or ())
     idempotency = service.idempotent(deployment, prediction, key)
     size_bytes = _bytes_to_write(call, prediction)
-    wanted = service.Submit(deployment, prediction, call.caller.name, idempotency, wait_s, size_bytes)
+    wanted = service.Submit(deployment, prediction, call.caller.name, idempotency, wait_s, size_bytes, then)
 
     async def rest() -> Answer:
         result = await service.submit(call.services, wanted)

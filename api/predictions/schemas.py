@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from msgspec import Raw
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
-from api.http.schema import Answer, Name, RequestSchema, VersionName
+from api.http.schema import Answer, EndpointName, Name, RequestSchema, VersionName
 from registry.signatures.signature import Signature
 from workers.jobs.job import MOST_STICKY_CHARACTERS, JobOptions
 from workers.jobs.query import JobState
+from workers.pipelines.pipeline import MOST_STEPS
 from workers.platform.http_url import MOST_CHARACTERS
 from workers.queues.priorities import Priority
+
+ExpiresInS = Annotated[float | None, Field(gt=0, le=31_536_000, strict=True, allow_inf_nan=False)]
+CallbackUrl = Annotated[str | None, Field(min_length=1, max_length=MOST_CHARACTERS)]
+StickyKey = Annotated[str | None, Field(min_length=1, max_length=MOST_STICKY_CHARACTERS)]
 
 
 def _describe_rows(schema: dict[str, Any]) -> None:
@@ -45,12 +50,8 @@ class Prediction(RequestSchema):
 
     input: Any = Field(default=None, description="One input, as the model's signature says.")
     inputs: list[Any] | None = Field(default=None, min_length=1, description="Several inputs, predicted as one job.")
-    expires_in_s: float | None = Field(
+    expires_in_s: ExpiresInS = Field(
         default=None,
-        gt=0,
-        le=31_536_000,
-        strict=True,
-        allow_inf_nan=False,
         description="The job expires if it has not started after this time; the deployment's setting by default.",
     )
 
@@ -59,17 +60,13 @@ class Prediction(RequestSchema):
         description="`high` jobs overtake waiting ones; `low` jobs run when no others wait, and as one of ten.",
     )
 
-    callback_url: str | None = Field(
+    callback_url: CallbackUrl = Field(
         default=None,
-        min_length=1,
-        max_length=MOST_CHARACTERS,
         description="URL that receives a signed webhook when the job ends; the deployment's by default.",
     )
 
-    sticky_key: str | None = Field(
+    sticky_key: StickyKey = Field(
         default=None,
-        min_length=1,
-        max_length=MOST_STICKY_CHARACTERS,
         description="During a rollout, jobs with the same key are answered by the same version; by default each job "
         "for itself.",
     )
@@ -106,7 +103,76 @@ class Prediction(RequestSchema):
         return JobOptions(self.expires_in_s, self.priority, self.callback_url, self.sticky_key)
 
 
-class ModelPrediction(Prediction):
+class SinglePrediction(Prediction):
+    """The body of a single submit, which may be the first step of a pipeline."""
+
+    then: list[EndpointName] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_STEPS - 1,
+        description="The endpoints of further steps, in their order: each gets the prediction of the one before it. "
+        "The job is the whole pipeline then, and its outcome is that of the last step.",
+    )
+
+
+class PipelineStep(RequestSchema):
+    """One step of a pipeline."""
+
+    endpoint_name: EndpointName
+    input: Any = Field(default=None, description="Of the first step alone: one input, as its model's signature says.")
+    inputs: list[Any] | None = Field(default=None, min_length=1, description="Of the first step alone: several inputs.")
+
+
+def _describe_steps(schema: dict[str, Any]) -> None:
+    """Describe in a JSON schema what the validator of `Pipeline` checks."""
+    steps = schema["properties"]["steps"]
+    step, one, many = steps["items"], {"required": ["input"]}, {"required": ["inputs"]}
+    either = [{**one, "not": many}, {**many, "not": one, "properties": {"inputs": {"type": "array"}}}]
+    steps["prefixItems"] = [{"allOf": [step], "oneOf": either}]
+    steps["items"] = {"allOf": [step], "not": {"anyOf": [one, many]}}
+
+
+class Pipeline(RequestSchema):
+    """A linear chain of deployments; the first step has the input."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_steps)
+
+    steps: list[PipelineStep] = Field(
+        min_length=1, max_length=MOST_STEPS, description="Each further step gets the prediction of the one before it."
+    )
+    expires_in_s: ExpiresInS = Field(
+        default=None, description="No step starts after this time; each deployment's setting by default."
+    )
+    priority: Priority = Field(default=Priority.NORMAL, description="The priority of each step.")
+    callback_url: CallbackUrl = Field(
+        default=None, description="URL that receives a signed webhook when the pipeline ends."
+    )
+    sticky_key: StickyKey = Field(default=None, description="The key of each step, as of single submits.")
+
+    @model_validator(mode="after")
+    def _the_first_has_the_input(self) -> Self:
+        for index, step in enumerate(self.steps):
+            given = len(step.model_fields_set & {"input", "inputs"})
+            if index == 0 and given != 1:
+                raise ValueError('must have exactly one of "input" and "inputs" in steps[0]')
+            if index > 0 and given:
+                raise ValueError(f"must have no input in steps[{index}]: it gets the prediction of the step before it")
+        if "inputs" in self.steps[0].model_fields_set and self.steps[0].inputs is None:
+            raise ValueError('must have a list as "inputs" in steps[0]')
+        return self
+
+    @property
+    def prediction(self) -> SinglePrediction:
+        """The same as a submit to the first endpoint."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"steps"}}
+        first = self.steps[0]
+        given |= {name: getattr(first, name) for name in first.model_fields_set & {"input", "inputs"}}
+        if names := [each.endpoint_name for each in self.steps[1:]]:
+            given["then"] = names
+        return SinglePrediction(**given)
+
+
+class ModelPrediction(SinglePrediction):
     """The same for a model rather than an endpoint."""
 
     model_name: Name

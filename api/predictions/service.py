@@ -6,8 +6,9 @@ Submits to an endpoint and to a model differ in the first step alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from api.auth.identity import Identity
 from api.errors import EndpointFailed, EndpointNotDeployed, JobWithdrawn, PredictionFailed, TooManyJobs
@@ -23,8 +24,12 @@ from workers.jobs import accept
 from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.query import JobState, JobView
 from workers.measures import paces
+from workers.pipelines import submitting
+from workers.pipelines.submitting import NewPipeline
 from workers.platform import logs
 from workers.platform.ids import new_id
+
+_Body = TypeVar("_Body", bound=Prediction)
 
 _NOT_SERVING = {
     Intent.DRAIN: "is being undeployed: it finishes its queued jobs and takes no new ones",
@@ -55,9 +60,11 @@ class Submit:
     wait_s: float | None = None
     #: What its message costs to make, in bytes of JSON that are written for it.
     size_bytes: int = 0
+    #: The deployments of a pipeline's further steps.
+    then: Sequence[DesiredDeployment] = ()
 
 
-def checked(deployment: DesiredDeployment, prediction: Prediction) -> Prediction:
+def checked(deployment: DesiredDeployment, prediction: _Body) -> _Body:
     """Check what a client submits to a deployment; return it, parsed if that was needed.
 
     Raises:
@@ -94,6 +101,13 @@ def serving_endpoint(services: Services, caller: Identity, endpoint_name: str) -
             return found
 
     return services.cache.get(endpoint_name, read, lambda: snapshots.read(endpoint_name))
+
+
+def serving_endpoints(
+    services: Services, caller: Identity, endpoint_names: Sequence[str]
+) -> list[DesiredDeployment]:
+    """Return the deployments of a pipeline's further steps. Raises EndpointNotDeployed, EndpointForbidden."""
+    return [serving_endpoint(services, caller, name) for name in endpoint_names]
 
 
 def show_endpoint(services: Services, caller: Identity, endpoint_name: str) -> dict[str, Any]:
@@ -168,6 +182,8 @@ async def submit(services: Services, wanted: Submit) -> Submitted:
         paces.default_paces().check_reachable()
     key = None if wanted.idempotency is None else wanted.idempotency.key
     await jobs.here_or_in_thread(refuse_if_failed, deployment, key)
+    for each in wanted.then:
+        await jobs.here_or_in_thread(refuse_if_failed, each, key)
     with services.holding(wanted.owner, wanted.wait_s) as held_s:
         job = await (_ended(services, wanted, held_s) if held_s else _accepted(services, wanted))
     if wanted.wait_s:
@@ -195,21 +211,35 @@ async def _accepted(services: Services, wanted: Submit, job_id: str | None = Non
     deployment, prediction = wanted.deployment, wanted.prediction
     assert prediction is not None  # noqa: S101 - narrows the type
     try:
-        job = await services.jobs.desk.submit(
-            deployment.endpoint_name,
-            prediction.rows,
-            limits_of(deployment),
-            wanted.idempotency,
-            wanted.owner,
-            prediction.options,
-            job_id,
-            size_bytes=wanted.size_bytes,
-        )
+        job = await _stored(services, wanted, prediction, job_id)
     except QueueFull as error:
         raise too_many_jobs(deployment, error) from error
     wanted.prediction = None
     logs.bind(job_id=job.job_id, endpoint_name=job.endpoint_name)
     return job
+
+
+async def _stored(services: Services, wanted: Submit, prediction: Prediction, job_id: str | None) -> JobView:
+    if wanted.then:
+        return await _pipeline(services, wanted, prediction, job_id)
+    return await services.jobs.desk.submit(
+        wanted.deployment.endpoint_name,
+        prediction.rows,
+        limits_of(wanted.deployment),
+        wanted.idempotency,
+        wanted.owner,
+        prediction.options,
+        job_id,
+        size_bytes=wanted.size_bytes,
+    )
+
+
+async def _pipeline(services: Services, wanted: Submit, prediction: Prediction, job_id: str | None) -> JobView:
+    """Submit a pipeline, which takes several steps in Redis, in a thread."""
+    names = [wanted.deployment.endpoint_name, *(each.endpoint_name for each in wanted.then)]
+    rows = bodies.parsed(prediction).rows
+    new = NewPipeline(names, rows, prediction.options, wanted.owner, idempotency=wanted.idempotency)
+    return await services.jobs.in_thread(submitting.submit, new, limits_of(wanted.deployment), job_id)
 
 
 def limits_of(deployment: DesiredDeployment) -> Limits:

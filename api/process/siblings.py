@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from workers.platform.child_process import end_with_parent
+from workers.platform.child_process import end_with_parent, python_command
 
 #: What tells a process that it isn't the first; the first one's id comes after it.
 _ARGUMENT = "--sibling-of"
@@ -29,7 +28,7 @@ class Siblings:
     """
 
     def __init__(self, count: int, variables: Mapping[str, str]) -> None:
-        self._command = [sys.executable, "-m", "api.serve", _ARGUMENT, str(os.getpid())]
+        self._command = python_command("api.serve", _ARGUMENT, str(os.getpid()))
         self._environment = {**os.environ, **variables}
         #: Each with the time (monotonic) at which the next one is started in its place, once it has ended.
         self._processes: dict[subprocess.Popen[bytes], float | None] = {}

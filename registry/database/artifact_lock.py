@@ -1,4 +1,4 @@
-"""A lock of the registry's database between registrations and deletions of artifacts.
+"""A lock of the registry's database between registrations and deletions of artifacts and environments.
 
 It belongs to the transaction: a commit or a rollback releases it.
 """
@@ -15,7 +15,10 @@ _ADVISORY_LOCK = 7_150_323_611
 
 
 def let_none_be_deleted(session: Session) -> None:
-    """Let no artifact be deleted until the end of this transaction, which has written; other registrations go on."""
+    """Let nothing be deleted until the end of this transaction; other registrations go on.
+
+    On SQLite, a write of this transaction does that.
+    """
     if not _is_sqlite(session):  # there the write has excluded every other
         session.execute(text(f"SELECT pg_advisory_xact_lock_shared({_ADVISORY_LOCK})"))
 

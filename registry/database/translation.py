@@ -17,12 +17,12 @@ _FULL = (
     "The registry database can't grow: its disk is full, or a quota or a size limit is reached. "
     "Make room for it and try again; nothing was changed."
 )
-_LACKS_TABLES = "The registry database lacks tables: bring it up to date with `python -m registry.migrate`."
+_LACKS_TABLES = "The registry database lacks tables: bring it up to date with `queuecast migrate`."
 _READ_ONLY = "The registry database can't be written: make its file and folder writable for this user."
 _DAMAGED = "The file of the registry database is damaged, or not an SQLite database: restore it from a backup."
 _LACKS_RIGHTS = (
     "The registry database refuses its user: grant it access to the schema and the tables, and for "
-    "`python -m registry.migrate` the right to create tables."
+    "`queuecast migrate` the right to create tables."
 )
 _NOT_OURS = "The registry database contains another program's tables: set DATABASE_URL to a database of its own."
 

@@ -2,11 +2,13 @@
 
 Several processes share a folder. One builds at a time, in a folder that is renamed into place when it is whole, so that
 a build that is killed leaves nothing that counts. A process that uses an environment locks its file, so that others
-don't delete it.
+don't delete it. Builds share uv's cache: environments hold the same files as it and each other (hard links), and it
+goes as a whole, before any environment, when room is needed.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -31,6 +33,9 @@ _UNFINISHED = "unfinished-"
 _FACTS, _LOCK, _PYTHON = "queuecast.json", "lock.txt", "bin/python"
 _IN_USE = ".in-use"
 _BUILDING = "building.lock"
+#: uv's cache, on the same file system as the environments, whose files are links to it.
+_DOWNLOADS = "downloads"
+_FULL = os.strerror(errno.ENOSPC)
 _LOCK_INTERVAL_S = 0.1
 
 ReportProgress = Callable[[str], None]
@@ -129,14 +134,26 @@ class EnvironmentCache:
             yield
 
     def _build(self, environment: Environment, report: ReportProgress) -> None:
+        had_downloads = (self._folder / _DOWNLOADS).exists()
+        try:
+            self._build_once(environment, report)
+        except (UvFailed, OSError) as error:
+            if not _is_for_want_of_disk(error):
+                raise
+            self._delete_downloads()  # else they would keep the disk full
+            if not had_downloads:
+                raise
+            report("building again: the disk was full of downloads")
+            self._build_once(environment, report)
+
+    def _build_once(self, environment: Environment, report: ReportProgress) -> None:
         assert self._uv is not None  # noqa: S101 - `hold` has made it
         final = self._folder / environment.sha256
         if final.exists() and not self._delete_unless_used(final):
             raise UvFailed("its folder is damaged, and another process uses it")
         place = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
         try:
-            # On this file system, so that uv links files from its cache, which goes with the build.
-            uv = self._uv = Uv(self._settings, place / "cache")
+            uv = self._uv = Uv(self._settings, self._folder / _DOWNLOADS)
             if self._is_closed:
                 raise UvFailed("the worker is stopping")
             folder, lock = place / "environment", place / _LOCK
@@ -148,7 +165,7 @@ class EnvironmentCache:
             report(f"installing {len(environment.packages)} packages")
             uv.run([
                 "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:", "--allow-empty-requirements",
-                "--python", str(folder / _PYTHON), *uv.index, str(lock),
+                "--link-mode", "hardlink", "--python", str(folder / _PYTHON), *uv.index, str(lock),
             ])  # fmt: skip
             size_bytes = _size_bytes(folder)
             self._make_room(size_bytes)
@@ -159,17 +176,29 @@ class EnvironmentCache:
             shutil.rmtree(place, ignore_errors=True)
 
     def _make_room(self, size_bytes: int) -> None:
-        """Delete unused environments until the rest fits beside a new one, and those whose facts are damaged."""
+        """Delete downloads and unused environments until the rest fits beside a new one; delete damaged ones always."""
         for folder in self._folders():
             if _recorded_size_bytes(folder) is None:
                 self._delete_unless_used(folder)
         found = sorted(self._built())
         too_many_bytes = sum(size for _, size, _ in found) + size_bytes - self._settings.environment_cache_max_bytes
+        if too_many_bytes + _own_size_bytes(self._folder / _DOWNLOADS) > 0:
+            # First, so that deleting an environment frees its disk: no file of it is in the cache, too.
+            self._delete_downloads()
         for _, size, folder in found:
             if too_many_bytes <= 0:
                 return
             if self._delete_unless_used(folder):
                 too_many_bytes -= size
+
+    def _delete_downloads(self) -> None:
+        """Delete uv's cache as a whole: it may rely on any of its files. Only the builder may do so."""
+        away = self._folder / f"{_UNFINISHED}{_DOWNLOADS}"
+        shutil.rmtree(away, ignore_errors=True)
+        # Renamed at once, so that a process that is killed here leaves no cache with some of its files missing.
+        with suppress(FileNotFoundError):
+            (self._folder / _DOWNLOADS).rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
     def _folders(self) -> list[Path]:
         return [each for each in self._folder.iterdir() if _SHA256.fullmatch(each.name) and each.is_dir()]
@@ -217,6 +246,16 @@ def _write_to_disk(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _own_size_bytes(folder: Path) -> int:
+    """Return what deleting a folder frees: the size of its files that have no other name, e.g. in an environment."""
+    files = (Path(place, name).lstat() for place, _, names in os.walk(folder) for name in names)
+    return sum(file.st_size for file in files if file.st_nlink == 1)
+
+
+def _is_for_want_of_disk(error: Exception) -> bool:
+    return _FULL in str(error) or getattr(error, "errno", None) == errno.ENOSPC
 
 
 def _size_bytes(folder: Path) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from registry.database import artifact_lock
 from registry.database.inserting import insert_if_absent
 from registry.database.tables import EnvironmentRow
 from registry.errors import EnvironmentNotFound
@@ -43,7 +44,8 @@ class Environment:
 
 
 def add(session: Session, environment: Environment) -> None:
-    """Store an environment, unless it is stored; the caller commits."""
+    """Store an environment, unless it is stored; the caller commits, with a version that has it."""
+    artifact_lock.let_none_be_deleted(session)
     insert_if_absent(session, EnvironmentRow, **vars(environment), created_at=datetime.now(UTC))
 
 

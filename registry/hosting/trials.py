@@ -19,18 +19,14 @@ from typing import IO, Any
 
 from registry import errors
 from registry.errors import ModelLoadFailed, RegistryError
-from registry.hosting import environment
+from registry.hosting import environment, own_packages
 from registry.hosting.trial_process import ANSWER, ARTIFACT, FORK, LOG, ONCE, REQUEST
 
 #: Libraries of macOS may crash in forked children.
 _HOW = FORK if hasattr(os, "fork") and sys.platform != "darwin" else ONCE
 #: The folder of this package is on the path only while the package is imported, because the training program's modules
 #: may be in the same folder.
-_PROGRAM = (
-    "import sys; place, how = sys.argv[1:]; sys.path.insert(0, place); import registry; sys.path.remove(place); "
-    "from registry.hosting.trial_process import main; main(how)"
-)
-_PLACE = str(Path(__file__).resolve().parents[2])
+_PROGRAM = own_packages.import_from_argument("how") + "from registry.hosting.trial_process import main; main(how)"
 _SHOWN_OUTPUT_BYTES = 4_000
 _END_TIMEOUT_S = 5.0
 
@@ -110,7 +106,7 @@ class _Process:
         self.environment = wanted
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at its end
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-c", _PROGRAM, _PLACE, how],
+            [sys.executable, "-P", "-c", _PROGRAM, own_packages.PLACE, how],
             env=wanted,
             cwd=tempfile.gettempdir(),
             stdin=subprocess.PIPE,

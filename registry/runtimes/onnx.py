@@ -12,11 +12,14 @@ from registry.artifacts import archives
 from registry.errors import ModelLoadFailed, OutputInvalid, RuntimeUnavailable
 from registry.runtimes.inputs.rows import predict_alike, predict_in_batches_of
 from registry.runtimes.inputs.tensors import Declared, Feed, with_storages
+from registry.runtimes.models import devices
 from registry.runtimes.options import Options, integer, option, text_or_null, texts
 from registry.runtimes.outputs import to_json
 from registry.runtimes.protocol import Described
 from registry.signatures.layout import InputLayout
 
+#: Names of onnxruntime for what computes.
+_CPU, _GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
 #: Element types of onnxruntime, and their dtypes in numpy.
 _ARRAY_DTYPES: Mapping[str, str] = {
     "tensor(float16)": "float16",
@@ -85,7 +88,10 @@ class OnnxModel:
 
 
 class OnnxRuntime:
-    """Loads with onnxruntime on the CPU; an artifact is the model's bytes, or an archive with the option `file`."""
+    """Loads with onnxruntime, on the GPU of the host or else on the CPU.
+
+    An artifact is the model's bytes, or an archive with the option `file`.
+    """
 
     libraries: tuple[str, ...] = ("onnxruntime",)
     preloaded: tuple[str, ...] = ("numpy",)
@@ -117,7 +123,7 @@ class OnnxRuntime:
         settings.intra_op_num_threads = settings.inter_op_num_threads = chosen.threads
         if chosen.file is not None:
             path = archives.unpacked_beside(path) / chosen.file
-        session = library.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        session = library.InferenceSession(str(path), settings, providers=_providers(library))
         return OnnxModel(session, chosen, signature)
 
     def refined(self, artifact: bytes, options: Mapping[str, Any], signature: Described) -> Described:
@@ -127,10 +133,16 @@ class OnnxRuntime:
             return signature
         settings = library.SessionOptions()
         settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = library.InferenceSession(artifact, settings, providers=["CPUExecutionProvider"])
+        session = library.InferenceSession(artifact, settings, providers=[_CPU])
         declared = _declared(session)
         Feed(declared, signature)
         return with_storages(declared, signature)
+
+
+def _providers(library: ModuleType) -> list[str]:
+    """Return what computes, in the order of preference; only onnxruntime-gpu has the first."""
+    has_gpu = devices.has_gpu() and _GPU in library.get_available_providers()
+    return [_GPU, _CPU] if has_gpu else [_CPU]
 
 
 def _declared(session: Any) -> Sequence[Declared]:

@@ -14,7 +14,7 @@ from typing import Any
 from registry.errors import ModelLoadFailed, OutputInvalid, RuntimeUnavailable
 from registry.runtimes.inputs.rows import predict_alike, predict_in_batches_of
 from registry.runtimes.inputs.tensors import Declared, Feed
-from registry.runtimes.models import threads
+from registry.runtimes.models import devices, threads
 from registry.runtimes.options import Options
 from registry.runtimes.outputs import names_of, to_json
 from registry.runtimes.storage import formats
@@ -38,13 +38,18 @@ class TorchOptions(Options):
     """There are none."""
 
 
+#: Devices; a host sees at most one GPU, which is the first one there.
+_CPU, _GPU = "cpu", "cuda"
+
+
 class TorchModel:
     """A loaded program."""
 
-    def __init__(self, library: ModuleType, call: Call, feed: Feed) -> None:
+    def __init__(self, library: ModuleType, call: Call, feed: Feed, device: str = _CPU) -> None:
         self._library = library
         self._call = call
         self._feed = feed
+        self._device = device
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """Return the outputs of the rows: of a tensor its values, of several tensors a list or an object of those.
@@ -62,7 +67,7 @@ class TorchModel:
     def _run(self, rows: list[Any]) -> list[Any]:
         tensors = {name: self._library.from_numpy(each) for name, each in self._feed.arrays(rows).items()}
         with self._library.inference_mode():
-            answers = self._call(tensors)
+            answers = self._call({name: each.to(self._device) for name, each in tensors.items()})
         return self._plain(answers, "prediction", len(rows) if self._feed.is_batched else None)
 
     def _plain(self, value: Any, path: str, row_count: int | None) -> list[Any]:
@@ -92,7 +97,7 @@ class TorchModel:
 
 
 class TorchRuntime:
-    """Stores and loads programs with PyTorch, on the CPU."""
+    """Stores programs with PyTorch, and loads them on the GPU of the host, or else on the CPU."""
 
     libraries: tuple[str, ...] = ("torch", "numpy")
     #: PyTorch starts no thread when it is imported, so that a fork is safe. The last two are what `torch.export.load`
@@ -144,12 +149,15 @@ class TorchRuntime:
                 "The file is no complete program of PyTorch. Save one by torch.export.save() or torch.jit.save(): "
                 "torch.save() stores weights without their program, or names of classes."
             )
-        call, declared = (_scripted if kind == formats.TORCHSCRIPT else _exported)(library, path, signature)
-        return TorchModel(library, call, Feed(declared, signature))
+        device = _GPU if devices.has_gpu() and library.cuda.is_available() else _CPU
+        call, declared = (_scripted if kind == formats.TORCHSCRIPT else _exported)(library, path, signature, device)
+        return TorchModel(library, call, Feed(declared, signature), device)
 
 
-def _scripted(library: ModuleType, path: Path, signature: InputLayout) -> tuple[Call, Sequence[Declared]]:
-    module = library.jit.load(str(path), map_location="cpu").eval()
+def _scripted(
+    library: ModuleType, path: Path, signature: InputLayout, device: str
+) -> tuple[Call, Sequence[Declared]]:
+    module = library.jit.load(str(path), map_location=device).eval()
     arguments = [each for each in module.forward.schema.arguments[1:] if not each.has_default_value()]
     strange = [f"{each.name}: {each.type}" for each in arguments if str(each.type) != "Tensor"]
     if strange:
@@ -159,12 +167,18 @@ def _scripted(library: ModuleType, path: Path, signature: InputLayout) -> tuple[
     return lambda tensors: module(*[tensors[name] for name in names]), declared
 
 
-def _exported(library: ModuleType, path: Path, _signature: InputLayout) -> tuple[Call, Sequence[Declared]]:
+def _exported(
+    library: ModuleType, path: Path, _signature: InputLayout, device: str
+) -> tuple[Call, Sequence[Declared]]:
     with path.open("rb") as file:  # given a path, PyTorch decides by its suffix
         program = library.export.load(file)
     names = [str(each) for each in program.graph_signature.user_inputs]
     examples = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     declared = [_declared(library, name, examples.get(name)) for name in names]
+    if device != _CPU:
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, device)  # also the constants in its graph
     module, structure = program.module(), program.call_spec.in_spec
 
     def call(tensors: Mapping[str, Any]) -> Any:

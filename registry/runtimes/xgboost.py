@@ -14,7 +14,7 @@ from typing import Any
 
 from registry.errors import ModelLoadFailed, RuntimeUnavailable
 from registry.runtimes.inputs.features import Category, FeatureRows, Features
-from registry.runtimes.models import trees
+from registry.runtimes.models import devices, trees
 from registry.runtimes.models.trees import Answering, Scores, TreeModel, TreeOptions
 from registry.runtimes.options import number_or_null, option
 from registry.runtimes.storage import formats
@@ -87,6 +87,8 @@ class XgboostRuntime:
         except library.core.XGBoostError as error:
             reason = _SOURCE.sub("", str(error).partition("\n")[0])
             raise ModelLoadFailed(f"The file is a damaged model of XGBoost: {reason}") from error
+        if devices.has_gpu() and library.build_info().get("USE_CUDA"):
+            booster.set_param({"device": "cuda"})
         learner = json.loads(booster.save_config())["learner"]
         rows = FeatureRows(_features(booster), signature)
         answers = _answers(booster, learner, chosen)

@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -44,6 +45,7 @@ _BatchSize = Annotated[
 ]
 
 MOST_HOSTS = 64
+LEAST_GPU_SHARE = 0.01
 #: The setting of a deployment's row that holds a range of hosts. `hosts` is a number there, since earlier releases read
 #: nothing else.
 _ROW_RANGE = "hosts_range"
@@ -160,6 +162,14 @@ class ServingSettings(BaseModel):
     max_memory_mb: int | None = Field(
         default=None, ge=16, le=16_777_216, description="Memory limit of a model host, in MiB; no limit by default."
     )
+    gpu: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of a GPU that each model host has: 1 is a whole one, 0.25 a quarter, 0 none. Hosts see no "
+        "other GPU.",
+    )
     max_attempts: int = Field(
         default=3, ge=1, le=20, description="How many times a job is tried after losing its host or worker."
     )
@@ -220,6 +230,13 @@ class ServingSettings(BaseModel):
         default="full",
         description="Jobs with Celery events: `full` is all, `sampled` is 1 in 100 and all failures, `off` is none.",
     )
+
+    @field_validator("gpu")
+    @classmethod
+    def _is_a_share(cls, value: float) -> float:
+        if 0 < value < LEAST_GPU_SHARE:
+            raise PydanticCustomError("gpu", f"Input should be 0, or from {LEAST_GPU_SHARE} to 1")
+        return value
 
     @property
     def batch_rows(self) -> int | Literal["auto"]:

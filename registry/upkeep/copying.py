@@ -52,7 +52,7 @@ def _refuse_other_release() -> None:
     found, head = migrate.current(), migrate.head()
     if found != head:
         raise CopyRefused(
-            f"The registry is at revision {found}, and this release needs {head}: run python -m registry.migrate first."
+            f"The registry is at revision {found}, and this release needs {head}: run queuecast migrate first."
         )
 
 

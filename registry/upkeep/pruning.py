@@ -1,8 +1,9 @@
-"""Deletes artifacts that no version needs, and what broken uploads have left, from the artifact store.
+"""Deletes artifacts and environments that no version needs, and what broken uploads have left in the artifact store.
 
 Nothing is deleted that is younger than a grace period: a registration, a load or a backup may be under way that needs
 it. Beyond that, a registration and a deletion of the same artifact exclude each other (`database.artifact_lock`): the
-deletion looks once more whether a version needs it, and a registration stores it again if it is gone.
+deletion looks once more whether a version needs it, and a registration stores it again if it is gone. So do those of
+an environment.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from registry.artifacts.store import ArtifactStore, StoredFile
 from registry.database import Database, artifact_lock
-from registry.database.tables import VersionRow
+from registry.database.tables import EnvironmentRow, VersionRow
 from registry.errors import PruneRefused
 
 DEFAULT_GRACE_S = 3_600.0
@@ -57,6 +59,8 @@ class Pruned:
     deleted: list[Unneeded] = field(default_factory=list)
     #: Needed by nothing, but within the grace period.
     too_young: list[Unneeded] = field(default_factory=list)
+    #: The digests of the environments.
+    deleted_environments: list[str] = field(default_factory=list)
     needed_count: int = 0
     needed_bytes: int = 0
     #: Whether time ran out before everything was looked at; another call goes on.
@@ -90,12 +94,40 @@ def prune(  # noqa: PLR0913 - what is to stay, by name
         if not dry_run:
             store.delete_file(each)
         found.deleted.append(Unneeded(None, each.size_bytes, Reason.UNFINISHED_UPLOAD, []))
+    found.deleted_environments = _prune_environments(database, in_use, grace_s, dry_run=dry_run)
     for each in store.list_artifacts():
         if time.monotonic() > ends_at:
             found.is_complete = False
             break
         _look_at(database, store, each, found, in_use=in_use, grace_s=grace_s, dry_run=dry_run)
     return found
+
+
+def _prune_environments(
+    database: Database, in_use: Collection[VersionName], grace_s: float, *, dry_run: bool
+) -> list[str]:
+    """Delete the environments that no version has; return their digests."""
+    with database.session() as session:
+        if not dry_run:
+            artifact_lock.let_none_be_registered(session)
+        stored = session.execute(select(EnvironmentRow.sha256, EnvironmentRow.created_at))
+        unneeded_since = {row.sha256: row.created_at for row in stored}
+        versions = session.execute(
+            select(VersionRow.model_name, VersionRow.version, VersionRow.environment_sha256, VersionRow.deleted_at)
+            .where(VersionRow.environment_sha256.is_not(None))
+        )  # fmt: skip
+        for row in versions:
+            if row.deleted_at is None or (row.model_name, row.version) in in_use:
+                unneeded_since.pop(row.environment_sha256, None)
+            elif row.environment_sha256 in unneeded_since:
+                latest = max(row.deleted_at, unneeded_since[row.environment_sha256])
+                unneeded_since[row.environment_sha256] = latest
+        now = datetime.now(UTC)
+        gone = sorted(sha256 for sha256, at in unneeded_since.items() if (now - at).total_seconds() >= grace_s)
+        if gone and not dry_run:
+            session.execute(delete(EnvironmentRow).where(EnvironmentRow.sha256.in_(gone)))
+            session.commit()
+    return gone
 
 
 def _look_at(  # noqa: PLR0913 - as `prune`

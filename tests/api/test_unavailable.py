@@ -169,7 +169,7 @@ def test_an_unmigrated_database_is_a_503_that_says_what_to_do(unmigrated_app: Fl
     client = DescribedClient(unmigrated_app)
     for method, path, body in NEEDS_REGISTRY:
         problem = unavailable(client.open(path, method=method, json=body), "registry_unavailable")
-        assert "python -m registry.migrate" in problem["detail"]
+        assert "queuecast migrate" in problem["detail"]
 
 
 def test_a_database_that_cannot_be_opened_is_a_503(client: Client, adding: View, data_dir: Path) -> None:
@@ -205,4 +205,4 @@ def test_health_names_what_is_away(client: Client, no_redis: EmbeddedRedis) -> N
 def test_a_database_that_was_never_migrated_is_not_ready(unmigrated_app: Flask) -> None:
     answer = DescribedClient(unmigrated_app).get("/health/ready")
     assert (answer.status_code, parts_of(answer)) == (503, {"redis": "ready", "database": "unavailable"})
-    assert "python -m registry.migrate" in answer.json["parts"]["database"]["detail"]
+    assert "queuecast migrate" in answer.json["parts"]["database"]["detail"]

@@ -72,6 +72,25 @@ def test_a_prediction_that_is_there_in_time_is_one_request(service: FakeService,
     assert len(sent.headers["idempotency-key"]) == 36
 
 
+def test_a_pipeline_is_one_job_with_steps(service: FakeService, client: Any) -> None:
+    service.on("POST", "/predict/embed", {"job_id": "j1", **OUTCOME})
+    assert client.pipeline(["embed", "iris"], "text", priority="low") == {"label": "a"}
+    assert service.received[0].json == {"input": "text", "then": ["iris"], "priority": "low"}
+    service.on("POST", "/predict/embed", ACCEPTED, status=202)
+    step = {"endpoint_name": "embed", "job_id": "j1.1", "status": "succeeded", "outcome": OUTCOME, "error": None}
+    steps = [step, {"endpoint_name": "iris", "job_id": "j1.2", "status": "waiting", "outcome": None}]
+    service.on("GET", "/jobs/j1", job("running", steps=steps))
+    job_view = client.submit("embed", "text", then=["iris"])
+    assert job_view.steps == []
+    first, second = job_view.refresh().steps
+    assert (first.job_id, first.status, first.outcome.prediction) == ("j1.1", "succeeded", {"label": "a"})
+    assert (second.status, second.outcome) == ("waiting", None)
+    wrong: list[Any] = ["embed", []]
+    for names in wrong:
+        with pytest.raises(SettingsWrong):
+            client.pipeline(names, "text")
+
+
 def test_a_prediction_that_takes_longer_is_polled(service: FakeService, client: Any) -> None:
     own = {"priority": "high", "expires_in_s": 5}
     service.on("POST", "/predict", ACCEPTED, status=202)

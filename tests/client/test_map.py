@@ -264,6 +264,18 @@ def test_the_bar_is_shown_if_it_is_asked_for_or_stderr_is_a_terminal(
     assert how.progress(inputs)._shown
 
 
+def test_without_rich_the_bar_is_a_line_of_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert len(list(mapped(ToyService(), [1, 2, 13], progress=True))) == 3
+    shown = capsys.readouterr().err
+    assert shown.startswith("\rdouble 0/3")
+    assert shown.endswith("\rdouble 3/3, 1 failed\n")
+    list(mapped(ToyService(), iter([1, 2]), progress=True))
+    assert capsys.readouterr().err.endswith("\rdouble 2/?\n")
+
+
 def test_what_is_printed_beside_the_bar_goes_where_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, output = io.StringIO(), io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]

@@ -20,7 +20,10 @@ from registry.errors import (
     SettingsInvalid,
     VersionNotFound,
 )
+from registry.history import Action
 from registry.serving.settings import ServingSettings
+from registry.trials import candidates
+from registry.trials.candidates import Placement
 from tests.registry.conftest import Registrar
 
 POLICIES = ["drain", "reject", "park"]
@@ -331,3 +334,30 @@ def test_a_row_that_a_newer_release_wrote_is_read_and_kept(session: Session) -> 
     deployments.deploy(session, "m", version="1", endpoint_name="prod", settings={"hosts": 3})
     stored = session.get_one(DeploymentRow, "prod").settings
     assert stored.items() >= {"future": {"a": 1}, "hosts": 3, "max_batch_size": 7}.items()
+
+
+def test_deployments_that_have_not_changed_are_not_read_again(session: Session) -> None:
+    for name in ("a", "b", "c"):
+        deployments.deploy(session, "m", version="1", endpoint_name=name)
+    known = deployments.desired(session)
+    deployments.deploy(session, "m", version="2", endpoint_name="b")
+    deployments.undeploy(session, "c", "park")
+    deployments.deploy(session, "m", endpoint_name="d", worker_group="other")
+    found = deployments.desired(session, "default", known)
+    assert found == deployments.desired(session, "default")
+    assert [each.endpoint_name for each in found if any(each is one for one in known)] == ["a"]
+    # Another group has it now, and a deployment that this one has lost is none of its.
+    deployments.configure(session, "a", worker_group="other")
+    assert [each.endpoint_name for each in deployments.desired(session, "default", found)] == ["b", "c"]
+
+
+def test_a_candidate_is_read_again_each_time(session: Session) -> None:
+    deployments.deploy(session, "m", version="1", endpoint_name="a")
+    known = deployments.desired(session)
+    shadow = Placement("t", "m", "2", weight=0.0, shadow_share=1.0, salt="s", on_failure="stable")
+    candidates.place(session, "a", shadow, Action.SHADOW)
+    [with_candidate] = deployments.desired(session, None, known)
+    assert with_candidate.candidate is not None
+    candidates.delete(session, "a")
+    [without] = deployments.desired(session, None, [with_candidate])
+    assert without.candidate is None

@@ -147,5 +147,5 @@ def test_an_empty_registry_is_filled_once(data_dir: Path, capsys: pytest.Capture
 
 def test_without_the_tables_the_command_says_what_to_do(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--if-empty"]) == 1
-    assert "python -m registry.migrate" in capsys.readouterr().err
+    assert "queuecast migrate" in capsys.readouterr().err
     default_database().close()

@@ -42,6 +42,14 @@ class Echo:
         return [self.mark, row]
 
 
+class Appending(Echo):
+    """Answers with the row, a text, and its own mark behind it: the order of several of them can be read."""
+
+    def __call__(self, row: Any) -> str:  # type: ignore[override]
+        time.sleep(self.seconds)
+        return f"{row}{self.mark}"
+
+
 class Heavy(Echo):
     """An echo that takes so much memory from its load on."""
 
@@ -125,6 +133,15 @@ class Paced:
     def __call__(self, rows: list[Any]) -> list[Any]:
         time.sleep(self.call_s + self.row_s * len(rows))
         return rows
+
+
+class Cuda:
+    """Answers with the GPUs that CUDA shows its process, and that it showed the process from which it was forked."""
+
+    def __call__(self, row: Any) -> list[Any]:
+        texts = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode().split("\0")
+        forkserver = dict(text.partition("=")[::2] for text in texts)
+        return [os.environ.get("CUDA_VISIBLE_DEVICES"), forkserver.get("CUDA_VISIBLE_DEVICES")]
 
 
 class Gate(Echo):
@@ -310,3 +327,12 @@ class Faulty(Echo):
             if self.fault == "shape":
                 return {"label": row}
         return super().__call__(row)
+
+
+class Marks:
+    """Returns its row with a plus; raises at "raise"."""
+
+    def __call__(self, row: str) -> str:
+        if row == "raise":
+            raise ValueError("this row is not liked")
+        return f"{row}+"

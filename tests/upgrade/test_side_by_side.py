@@ -23,7 +23,7 @@ import pytest
 from tests.faults.audit import leftovers
 from tests.support.calls import Calls, expect, predictions
 from tests.support.load import Load
-from tests.support.models import Echo, Gate, Recorder
+from tests.support.models import Appending, Echo, Gate, Recorder
 from tests.support.servers import webhook_receiver
 from tests.support.servers.webhook_receiver import WebhookReceiver
 from tests.support.service.environment import REPOSITORY
@@ -213,6 +213,23 @@ def test_either_api_cancels_jobs_of_either_worker(both: SideBySide, old: Calls, 
     assert {document["status"] for document in old.ended(held)} == {"cancelled"}
     assert both.predict("held", "a row")["prediction"] == ["g", "a row"]
     both.undeploy("held", "reject", wait_s=0)
+
+
+def test_pipelines_go_on_whichever_worker_ends_their_steps(both: SideBySide, old: Calls) -> None:
+    both.register("appending", Appending("a", seconds=0.02))
+    # By the old API, which notes for programs no name of an endpoint.
+    old.deploy("appending", endpoint_name="appending", max_batch_size=1)
+    workers = {each.node_name for each in both.workers}
+    eventually(lambda: both.serving("appending") == workers, message="both workers serve")
+    body = {"steps": [{"endpoint_name": "appending", "input": ""}, *[{"endpoint_name": "appending"}] * 2]}
+    ids = [expect(202, both.api.post("/pipelines", json=body))["job_id"] for _ in range(12)]
+    assert predictions(both.outcomes(ids)) == ["aaa"] * len(ids)
+    steps = [step for job_id in ids for step in both.job(job_id)["steps"]]
+    assert {step["outcome"]["worker"] for step in steps} == workers
+    # The API of before shows a pipeline as a job.
+    assert old.job(ids[0])["outcome"]["prediction"] == "aaa"
+    assert old.view("appending")["succeeded_count"] == 3 * len(ids)
+    both.undeploy("appending")
 
 
 def test_delayed_jobs_of_either_release_run_once_and_not_before_their_time(both: SideBySide, tmp_path: Path) -> None:

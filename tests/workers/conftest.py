@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -11,7 +13,11 @@ import redis
 from celery import Celery
 from redis.asyncio import Redis
 
+from registry import deployments, migrate, versions
+from registry.artifacts.store import ArtifactStore
+from registry.database import Database
 from workers import keys
+from workers.endpoints import names
 from workers.jobs import accept
 from workers.jobs.accept import Accepted
 from workers.jobs.job import JobOptions
@@ -33,6 +39,32 @@ def fill(store: redis.Redis) -> Iterator[Callable[[], None]]:
     store.config_set("maxmemory", "0")
 
 
+@pytest.fixture(scope="session")
+def filled_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry in which version 1 of `m` is deployed as `e`, and there are versions 2 and 3; tests copy it."""
+    folder = tmp_path_factory.mktemp("filled")
+    url = f"sqlite:///{folder}/registry.db"
+    migrate.upgrade(url)
+    found = Database(url)
+    with found.session() as session:
+        store = ArtifactStore(str(folder / "artifacts"))
+        for content in (b"1", b"2", b"3"):
+            versions.add_version(session, store, "m", content, runtime="python", input_example=[1.0])
+        deployments.deploy(session, "m", version="1", endpoint_name="e")
+        session.commit()
+    found.close()
+    return folder / "registry.db"
+
+
+@pytest.fixture
+def database(filled_registry: Path, tmp_path: Path) -> Iterator[Database]:
+    """A registry of the test's own."""
+    shutil.copy(filled_registry, tmp_path / "registry.db")
+    found = Database(f"sqlite:///{tmp_path}/registry.db")
+    yield found
+    found.close()
+
+
 class WithRedis(Protocol):
     def __call__(self, what: Callable[[Redis], Awaitable[T]]) -> T: ...
 
@@ -49,6 +81,12 @@ def bare_app(redis_url: str) -> Iterator[Celery]:
     app = Celery("somebody", broker=redis_url, backend=redis_url, set_as_current=False)
     yield app
     app.close()
+
+
+@pytest.fixture(autouse=True)
+def _forget_seen_names() -> None:
+    """Each test begins as a new process does."""
+    names.forget_seen()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from workers.platform.lua import Lua
 #: Scripts that workers run and no API.
 _OF_WORKERS = {
     *("claim", "claim_again", "requeue", "finish", "delay", "release", "take_due", "mark_released", "refresh_lost"),
-    *("keep_dead_letter", "keep_inputs", "keep_journal", "write_report"),
+    *("keep_dead_letter", "keep_inputs", "keep_journal", "keep_successors", "end_unborn", "write_report"),
 }
 
 
@@ -31,14 +31,14 @@ def scripts(*rooms: str) -> set[Lua]:
 SHARED = scripts("broker", "jobs", "measures", "platform", "queues")
 SCRIPTS = {
     "queuecast-worker": {
-        *scripts("engine.intake", "engine.upkeep", "journal"),
+        *scripts("endpoints", "pipelines", "engine.intake", "engine.upkeep", "journal", "successors"),
         *(Lua("workers.webhooks", name) for name in ("take", "begin", "end", "backfill")),
         *(Lua("workers.jobs", name) for name in ("withdraw", *_OF_WORKERS - {"write_report"})),
         Lua("workers.measures", "write_report"),
     },
     "queuecast-api": {
         *(each for each in SHARED if each.name not in {*_OF_WORKERS, "leases", "message_to_send"}),
-        *scripts("journal"),
+        *scripts("journal", "pipelines"),
         Lua("workers.webhooks", "overdue"),
         Lua("workers.webhooks", "redeliver"),
     },
@@ -75,6 +75,7 @@ NOT_OF_WORKERS = {
 NOT_OF_THE_API = {
     *(keys.LEASES, keys.LEASED, keys.HOLDERS, keys.READING, keys.TURNS, keys.HEADS, keys.MALFORMED, keys.SWEPT),
     *(keys.PACKED, keys.PAIRS, keys.version_facts("x")),
+    *(keys.TAKING_JOBS_ASKED, keys.UNKNOWN_ENDPOINTS, keys.UNKNOWN_ENDPOINTS_SEEN),
 }
 
 

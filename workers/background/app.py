@@ -16,9 +16,11 @@ from celery.worker.consumer.tasks import Tasks
 from kombu.exceptions import OperationalError
 
 from workers import settings
-from workers.app import configuration
+from workers.app import configuration, read_settings
 from workers.background.duties import Duty, DutyThread
 from workers.broker.celery_signals import let_signals_interrupt_each_other
+from workers.endpoints import unknown_jobs
+from workers.endpoints.keeper import NamesKeeper
 from workers.journal.mover import JournalMover
 from workers.judging import evaluating
 from workers.judging.announcing import Announcer
@@ -26,10 +28,12 @@ from workers.judging.monitoring.drift_duty import DriftDuty
 from workers.judging.monitoring.quality_duty import QualityDuty
 from workers.judging.pairs_duty import PairsDuty
 from workers.judging.rollout_duty import RolloutDuty
+from workers.pipelines.mover import PipelineMover
 from workers.platform import logs
 from workers.platform.process_title import set_title
 from workers.queues import unpacking
 from workers.queues.naming import DELIVER_TASK, WEBHOOKS_QUEUE
+from workers.successors.publisher import Publisher
 from workers.webhooks import settings as webhook_settings
 from workers.webhooks.delivery import deliver
 from workers.webhooks.dispatcher import Dispatcher
@@ -47,6 +51,8 @@ unpacking.bound_kombu()
 
 
 def _configuration() -> dict[str, Any]:
+    # A wrong setting of webhooks ends this process at its start, too.
+    read_settings(webhook_settings.load)
     return {
         **configuration(),
         "imports": [],
@@ -97,6 +103,18 @@ def _monitoring_duties() -> Sequence[Duty]:
     return [QualityDuty(), DriftDuty()]
 
 
+def _successor_duties() -> Sequence[Duty]:
+    return [Publisher()]
+
+
+def _endpoint_duties() -> Sequence[Duty]:
+    return [NamesKeeper(), *unknown_jobs.duties()]
+
+
+def _pipeline_duties() -> Sequence[Duty]:
+    return [PipelineMover()]
+
+
 def _rollout_duties() -> Sequence[Duty]:
     return [RolloutDuty(), PairsDuty()]
 
@@ -108,6 +126,9 @@ DUTIES: Sequence[Callable[[], Sequence[Duty]]] = (
     evaluating.duties,
     _rollout_duties,
     _monitoring_duties,
+    _successor_duties,
+    _endpoint_duties,
+    _pipeline_duties,
 )
 
 
@@ -149,8 +170,6 @@ def _configure_logging(logger: logging.Logger, **_: Any) -> None:
     logs.set_form_of(logger, settings.load().log_format, "background")
 
 
-# An invalid setting ends this process at its start, like the settings that `workers.app` reads.
-webhook_settings.load()
 app.steps["consumer"].add(DutiesStep)
 for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):
     _logger_is_set_up.connect(_configure_logging, weak=False)

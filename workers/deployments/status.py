@@ -71,18 +71,23 @@ def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
                 counters.queue_reads(pipeline, each.endpoint_name, now)
             for each in desired:
                 pipeline.hget(keys.weights(each.endpoint_name), weights.BYTES)
+            for each in desired:
+                pipeline.hget(keys.SERVED, each.endpoint_name)
             replies = pipeline.execute(raise_on_error=False)
     # The figures are empty if the key of the counts is not a hash.
     replies = [{} if index >= 3 and isinstance(each, Exception) else each for index, each in enumerate(replies)]
     step = counters.WINDOWS_KEPT + 1
     sizes_at = 3 + step * len(desired)
-    workers, figures, sizes = reports.parse(replies[:3]), replies[3:sizes_at], replies[sizes_at:]
+    workers, figures = reports.parse(replies[:3]), replies[3:sizes_at]
+    sizes, served_revisions = replies[sizes_at : sizes_at + len(desired)], replies[sizes_at + len(desired) :]
     return [
         {
-            **_view(each, workers, backlog[each.endpoint_name], figures[step * index : step * (index + 1)]),
+            **_view(
+                each, workers, backlog[each.endpoint_name], figures[step * index : step * (index + 1)], revision or None
+            ),
             "queue_bytes": int(size or 0),
         }
-        for index, (each, size) in enumerate(zip(desired, sizes, strict=True))
+        for index, (each, size, revision) in enumerate(zip(desired, sizes, served_revisions, strict=True))
     ]
 
 
@@ -171,7 +176,11 @@ def nudge() -> None:
 
 
 def _view(
-    desired: DesiredDeployment, workers: Sequence[WorkerReport], backlog: Backlog, figures: list[dict[bytes, bytes]]
+    desired: DesiredDeployment,
+    workers: Sequence[WorkerReport],
+    backlog: Backlog,
+    figures: list[dict[bytes, bytes]],
+    served_revision: bytes | None,
 ) -> dict[str, Any]:
     seen = [
         _Seen(worker, worker["endpoints"][desired.endpoint_name])
@@ -184,6 +193,9 @@ def _view(
     mine = [each for each in seen if each.worker["worker_group"] == desired.worker_group]
     elsewhere = sum(_is_left_to_others(each) for each in mine)
     status, reason = _status(desired, seen, in_group, elsewhere, backlog, load_error)
+    if not in_group and not backlog.depth and _rests(desired, served_revision):
+        # As on a worker that starts now: it would load nothing before the next job.
+        status, reason = ASLEEP, f"No worker of group {desired.worker_group!r} is running; its next job needs one."
     return {
         "endpoint_name": desired.endpoint_name,
         "model_name": desired.model_name,
@@ -205,6 +217,12 @@ def _view(
         "delayed_count": backlog.delayed.count,
         "next_due_at": records.iso(backlog.delayed.next_due_at),
     }
+
+
+def _rests(desired: DesiredDeployment, served_revision: bytes | None) -> bool:
+    """Whether a deployment has served as it is, and needs no host before its next job."""
+    is_proved = served_revision is not None and int(served_revision) == desired.revision
+    return is_proved and desired.intent is Intent.SERVE and desired.settings.may_sleep and desired.candidate is None
 
 
 def _warnings(desired: DesiredDeployment, workers: Sequence[WorkerReport], seen: list[_Seen]) -> list[str]:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from registry.artifacts.cache import ArtifactCache
 from workers.engine.environments import Environments
+from workers.engine.gpus.shares import GpuShares
 from workers.engine.intake.messages import QueuedJob, release_claims
 from workers.engine.intake.protocol import Intake
 from workers.engine.memory.budget import MemoryBudget
@@ -23,6 +24,7 @@ from workers.engine.telemetry.celery_events import CeleryEventBuffer
 from workers.engine.telemetry.counters import EngineCounters
 from workers.hosts.processes import MemoryUsage
 from workers.hosts.worker_side.launcher import HostLauncher
+from workers.hosts.worker_side.load_turns import LoadTurns
 from workers.platform.redis.client import refuses_for_good
 from workers.settings import WorkerSettings
 
@@ -47,8 +49,12 @@ class Context:
     counters: EngineCounters
     #: Who may have how much memory; without a limit by default.
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    #: How many hosts may load at once.
+    load_turns: LoadTurns = field(default_factory=LoadTurns)
     #: Returns what a process and its descendants use; by default nothing is measured.
     measure_memory: Callable[[int], MemoryUsage] = lambda _pid: MemoryUsage(0, 0)
+    #: Which host has which share of a GPU; by default the worker has none.
+    gpus: GpuShares = field(default_factory=GpuShares)
     #: Set when the report has to be written again.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     #: Permanent errors of Redis, by endpoint and by the failing step.

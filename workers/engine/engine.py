@@ -27,6 +27,8 @@ from registry.settings import load as registry_settings
 from workers import keys
 from workers.engine.context import Context
 from workers.engine.environments import Environments
+from workers.engine.gpus import devices, nvidia_smi
+from workers.engine.gpus.shares import GpuClaim, GpuShares
 from workers.engine.intake.listener import QueueListener
 from workers.engine.intake.protocol import Intake
 from workers.engine.intake.redis import RedisIntake
@@ -35,6 +37,7 @@ from workers.engine.memory.limit import MARGIN_SHARE, limit_bytes
 from workers.engine.memory.meter import MemoryMeter
 from workers.engine.placement.placement import Placement
 from workers.engine.reconciler import Reconciler
+from workers.engine.reporter import Reporter
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving.cancellation import Cancellation
 from workers.engine.serving.endpoint import Endpoint
@@ -47,8 +50,10 @@ from workers.engine.upkeep.sweeper import Sweeper
 from workers.errors import JobNotCancellable, JobNotFound, JobUnreadable, SettingsWrong
 from workers.hosts import processes
 from workers.hosts.worker_side.launcher import HostLauncher
-from workers.jobs import query, transitions
+from workers.jobs import transitions
 from workers.measures import reports
+from workers.pipelines import submitting
+from workers.pipelines.mover import PipelineMover
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -59,10 +64,6 @@ _log = logging.getLogger(__name__)
 _LAST_WRITES_S = 5.0
 #: Time limit of the notice that the worker stops.
 _NOTICE_S = 1.0
-#: Changes within this time are reported together.
-_REPORT_DELAY_S = 0.02
-#: Interval of reports while there are jobs: the depth of a queue includes the jobs that wait here.
-_BUSY_REPORT_INTERVAL_S = 1.0
 
 
 def _listen(records: redis.asyncio.Redis, channel: str, nudge: Callable[..., None]) -> Callable[[], Awaitable[None]]:
@@ -73,7 +74,7 @@ class Engine:
     """Serves the deployments of one worker group until it is closed; `start` and `close` may block.
 
     Raises:
-        SettingsWrong: a package for the broker is not installed.
+        SettingsWrong: a package for the broker is not installed, or QUEUECAST_GPUS names a GPU that isn't there.
     """
 
     def __init__(
@@ -99,6 +100,13 @@ class Engine:
         self._closing: asyncio.Event | None = None
         self._hurried: asyncio.Event | None = None
         self._budget: MemoryBudget | None = None
+        look = nvidia_smi.look() if settings.gpus != devices.NONE and nvidia_smi.is_there() else None
+        gpus = devices.of_worker(settings.gpus, os.environ, look)
+        self._gpus = GpuShares(gpus, lambda: list(self.endpoints.values()))
+        if look is not None:
+            self._gpus.measured(look)
+        #: The deployments as they were read last.
+        self._known: list[DesiredDeployment] = []
 
     def start(self) -> None:
         """Start serving; return when the event loop runs."""
@@ -108,6 +116,10 @@ class Engine:
     def served(self) -> dict[str, str]:
         """Return the endpoints of this worker with their desired versions; any thread may call it."""
         return {name: endpoint.desired.version for name, endpoint in list(self.endpoints.items())}
+
+    def placed(self) -> set[str]:
+        """Return those endpoints that this worker serves, not others of its group; any thread may call it."""
+        return {name for name, endpoint in list(self.endpoints.items()) if endpoint.is_placed}
 
     def memory(self) -> reports.MemoryReport | None:
         """Return what the model hosts use; None before the start. Any thread may call it."""
@@ -123,6 +135,20 @@ class Engine:
             "cold_start_p50_ms": None if p50_s is None else round(p50_s * 1000, 1),
             "cold_start_p95_ms": None if p95_s is None else round(p95_s * 1000, 1),
         }
+
+    def gpus(self) -> list[reports.GpuReport]:
+        """Return the GPUs and what is used of them; any thread may call it."""
+        shares = self._gpus
+        return [
+            {
+                "id": gpu.id,
+                "name": gpu.name,
+                "memory_bytes": gpu.memory_bytes,
+                "used_bytes": shares.used_bytes(gpu),
+                "share": shares.share_of(gpu),
+            }
+            for gpu in shares.gpus
+        ]
 
     def close(self) -> None:
         """Finish running jobs within `shutdown_grace_s`, give back the rest, and stop the hosts."""
@@ -140,7 +166,7 @@ class Engine:
         """Cancel jobs on behalf of remote control, which asks every worker; called on Celery's thread."""
         for job_id in job_ids:
             try:
-                query.cancel(job_id, force=force)
+                submitting.cancel(job_id, force=force)
             except (JobNotFound, JobUnreadable, JobNotCancellable) as error:
                 _log.info("not revoked: %s", error)  # another worker was faster, or the job has ended
 
@@ -171,12 +197,14 @@ class Engine:
             "reconciling deployments": reconciler.run,
             "cancelling jobs": cancellation.run,
             "measuring memory": self._memory_meter(context).run,
+            "measuring GPUs": context.gpus.run,
             "placing endpoints": placement.run,
             "scaling": Scaler(context, self.endpoints).run,
             "sweeping": Sweeper(records, intake.source, self._settings).run,
             "releasing delayed jobs": Releaser(release, self.endpoints, context.trouble).run,
             "keeping figures of minutes": MinuteKeeper().run,
-            "reporting": lambda: self._report(context),
+            "advancing pipelines": lambda: PipelineMover().run_on_loop(records),
+            "reporting": self._reporter(context).run,
         }
         tasks = [asyncio.create_task(supervised(what, job)) for what, job in jobs.items()]
         self._running.set()
@@ -210,7 +238,7 @@ class Engine:
         most_bytes = limit_bytes(self._settings.worker_memory_mb)
         margin_bytes = int((most_bytes or 0) * MARGIN_SHARE)
         self._budget = MemoryBudget(most_bytes, margin_bytes, lambda: list(self.endpoints.values()))
-        return Context(
+        context = Context(
             worker_name=self._worker_name,
             settings=self._settings,
             records=records,
@@ -223,43 +251,37 @@ class Engine:
             counters=self.counters,
             memory=self._budget,
             measure_memory=processes.memory_usage,
+            gpus=self._gpus,
         )
+
+        def remember(claim: GpuClaim) -> None:
+            context.in_background(context.versions.measured_gpu(claim.artifact_sha256, claim.used_bytes or 0))
+
+        self._gpus.on_measured = remember
+        return context
 
     @staticmethod
     def _memory_meter(context: Context) -> MemoryMeter:
         pids = lambda: context.launcher.forkserver_pids  # noqa: E731 - read at each measurement
         measures = processes.memory_usage, processes.own_memory_usage
-        return MemoryMeter(context.memory, context.versions, *measures, pids)
+        return MemoryMeter(context.memory, context.versions, *measures, pids, processes.page_faults)
+
+    def _reporter(self, context: Context) -> Reporter:
+        return Reporter(context, self.endpoints, lambda: self._report(context.intake.holder))
 
     def _desired(self) -> list[DesiredDeployment]:
         with default_database().session() as session:
             replays = evaluations.desired(session, self._settings.worker_group)
-            return [*deployments.desired(session, self._settings.worker_group), *replays]
+            self._known = deployments.desired(session, self._settings.worker_group, self._known)
+            return [*self._known, *replays]
 
     @staticmethod
     def _environment(sha256: str) -> Environment:
         with default_database().session() as session:
             return environment.get(session, sha256)
 
-    async def _report(self, context: Context) -> None:
-        """Write this worker's report at every change, and at an interval."""
-        while True:
-            context.changed.clear()
-            report = self._build_report(context.intake.holder)
-            try:
-                if gone := await reports.write(context.records, report, self._served()):
-                    await context.intake.forget_workers(gone)
-            except (RedisError, OSError) as error:
-                _log.warning("writing the report failed: %s", error)
-            is_busy = any(each["waiting"] or each["running"] for each in report["endpoints"].values())
-            try:
-                async with asyncio.timeout(_BUSY_REPORT_INTERVAL_S if is_busy else reports.REPORT_INTERVAL_S):
-                    await context.changed.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(_REPORT_DELAY_S)
-
-    def _build_report(self, holder: str) -> reports.WorkerReport:
+    def _report(self, holder: str) -> reports.WorkerReport:
+        """Return this worker's report without its endpoints."""
         memory = self.memory()
         report: reports.WorkerReport = {
             "worker": self._worker_name,
@@ -271,13 +293,10 @@ class Engine:
             "libraries": self._libraries,
             "follows_placement": True,
             "is_leaving": self._closing is not None and self._closing.is_set(),
-            "endpoints": {name: endpoint.report() for name, endpoint in self.endpoints.items()},
+            "gpus": self.gpus(),
+            "endpoints": {},
         }
         return report if memory is None else {**report, "memory": memory}
-
-    def _served(self) -> dict[str, int]:
-        deployed = {name: each for name, each in self.endpoints.items() if not each.desired.is_replay}
-        return {name: endpoint.desired.revision for name, endpoint in deployed.items() if endpoint.is_proved}
 
     async def _wind_up(self, context: Context) -> None:
         """Finish jobs, give back the rest, remove the report: in this order, each within its time limit."""
@@ -306,7 +325,7 @@ class Engine:
         """Let other workers take over the endpoints now, while jobs are finished here."""
         try:
             async with asyncio.timeout(_NOTICE_S):
-                await reports.write(context.records, self._build_report(context.intake.holder))
+                await self._reporter(context).write()
                 await context.records.publish(keys.NUDGE_CHANNEL, "leaving")
         except (RedisError, OSError, TimeoutError) as error:
             _log.info("announcing that this worker stops failed (%r): others take over when its report expires", error)

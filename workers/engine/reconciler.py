@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from workers import keys
 from workers.engine.context import Context
 from workers.engine.placement.placement import Placement
 from workers.engine.serving.endpoint import Endpoint
-from workers.engine.upkeep import redis_hash
+from workers.engine.upkeep.redis_hash import KeptHash
 from workers.engine.upkeep.redis_memory import RedisMemory
 from workers.engine.upkeep.releasing import Release
 from workers.engine.upkeep.snapshot_writer import SnapshotWriter
@@ -51,6 +52,8 @@ class Reconciler:
         self._read_desired = read_desired
         self._placement = placement
         self._memory = RedisMemory(context.records)
+        self._limits = KeptHash(context.records, keys.LIMITS)
+        self._callbacks = KeptHash(context.records, keys.ENDPOINT_CALLBACKS)
         self._nudged = asyncio.Event()
         self._quiet_since: dict[str, float] = {}
         #: Endpoints whose queues are deleted.
@@ -91,6 +94,7 @@ class Reconciler:
         deployed = [each for each in desired.values() if not each.is_replay]
         await self._write_callbacks(deployed)
         asleep = await self._look_at_places(desired.values(), backlogs)
+        self._warm_up([desired[name] for name in asleep])
         for name, wanted in desired.items():
             endpoint = self._endpoints.get(name)
             if endpoint is None:
@@ -110,6 +114,12 @@ class Reconciler:
         winds_down = self._wind_down(backlogs)
         await self._drop_queues(desired.values())
         return winds_down
+
+    def _warm_up(self, asleep: Sequence[DesiredDeployment]) -> None:
+        """Import the libraries that most of these deployments need, or the first job would wait for seconds."""
+        runtimes = Counter(each.runtime for each in asleep if each.environment_sha256 is None)
+        for runtime, _ in runtimes.most_common(1):
+            self._context.launcher.warm_up(runtime)
 
     async def _look_at_places(
         self, desired: Iterable[DesiredDeployment], backlogs: dict[str, int]
@@ -152,7 +162,7 @@ class Reconciler:
                 limits[most_bytes_of] = settings.max_queue_bytes
         if (share_bytes := await self._memory.queue_bytes()) is not None:
             limits[BYTES_SUFFIX] = share_bytes
-        await redis_hash.update(self._context.records, keys.LIMITS, limits, by_default)
+        await self._limits.keep(limits, by_default)
 
     async def _write_callbacks(self, desired: Iterable[DesiredDeployment]) -> None:
         """Write the deployments' callback URLs for the scripts that end jobs."""
@@ -164,7 +174,7 @@ class Reconciler:
                 except TargetRefused as error:
                     _log.error("webhooks for %s are disabled: %s", each.endpoint_name, error)
         others = [each.endpoint_name for each in desired if each.endpoint_name not in callbacks]
-        await redis_hash.update(self._context.records, keys.ENDPOINT_CALLBACKS, callbacks, others)
+        await self._callbacks.keep(callbacks, others)
 
     def _wind_down(self, backlogs: dict[str, int]) -> bool:
         """Retire endpoints that have no jobs left; return whether any endpoint is still winding down."""

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Mapping
 
 from workers.errors import SettingsWrong
+from workers.platform.child_process import python_command
 from workers.platform.loopback import is_loopback
+from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import WorkerSettings, load
 
 USER = "queuecast"
@@ -21,13 +23,13 @@ _COLUMNS = "name,uuid,args,state,received,runtime,worker"
 
 def command(settings: WorkerSettings) -> list[str]:
     """Return the command that runs Flower; it contains no secret."""
-    return [
-        sys.executable, "-m", "workers.flower.guard", "-A", "workers.app", "flower",
+    return python_command(
+        "workers.flower.guard", "-A", "workers.app", "flower",
         f"--address={settings.flower_host}",
         f"--port={settings.flower_port}",
         f"--max_tasks={_MAX_TASKS}",
         f"--read_only={str(settings.flower_read_only).lower()}",
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def environment(settings: WorkerSettings, given: Mapping[str, str]) -> dict[str, str]:
@@ -54,6 +56,7 @@ def main() -> int:
     """Replace this process by Flower; return the exit code if the settings are invalid."""
     try:
         settings = load()
+        refuse_wrong_redis()
         os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own arguments
     except SettingsWrong as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output

@@ -20,8 +20,8 @@ import redis
 from workers import keys
 from workers.broker import broker_client
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, JobUnconfirmed, QueueUnavailable
-from workers.jobs import prepared_messages, records, transitions, weights
-from workers.jobs.endings import outbox
+from workers.jobs import prepared_messages, records, replication, transitions, weights
+from workers.jobs.endings import canvas, outbox
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.measures import positions
 from workers.measures.positions import JobsAhead
@@ -97,29 +97,34 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
     owner: str | None = None,
     task_id: str | None = None,
     options: JobOptions = NO_OPTIONS,
+    successors: bytes = b"",
     **celery_options: Any,
 ) -> Accepted:
     """Store a job and send its message; `owner` see `query.submit`.
 
     `celery_options` are those of Celery's `apply_async`. Of them, `priority` is a name (`workers.queues.priorities`)
-    or a number as the broker counts.
+    or a number as the broker counts. `successors` is a plan (`endings.successors`); Celery's `link`, `link_error`,
+    `chain` and `chord` make one too.
 
     Raises:
         JobArgumentsWrong: the arguments are not (endpoint_name, input) or inputs=[…], or are not JSON-serializable, or
-            the options ask for Celery's callbacks or for a `task_id` or a `priority` that can't be one.
+            the options ask for successors, a `task_id` or a `priority` that can't be one.
         TargetRefused: nothing can be told to `callback_url`.
         QueueFull: the endpoint has no room for another unfinished job, or for another one of this owner.
         IdempotencyConflict: the idempotency key was used for another request.
-        JobUnconfirmed: Redis or the broker was lost on the way; the job may be stored.
+        JobUnconfirmed: Redis or the broker was lost on the way, or too few replicas have the job; it may be stored.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     endpoint_name = arguments.parse(args, kwargs).endpoint_name
+    args, kwargs = arguments.in_plain_form(args, kwargs)
     job_id = task_id or new_id()
     if not _TASK_ID.fullmatch(job_id):
         raise JobArgumentsWrong("A task_id is up to 255 printable ASCII characters without quotes and backslashes.")
     options = options.over(default_options(celery_options, limits))
+    successors = successors or canvas.plan_of_options(job_id, celery_options, owner)
     with spans.sending(endpoint_name, job_id, celery_options) as traceparent, translated_errors():
-        new = prepare(job_id, endpoint_name, (args, kwargs), owner, options, celery_options, traceparent)
+        call = args, kwargs
+        new = prepare(job_id, endpoint_name, call, owner, options, celery_options, traceparent, successors)
         return _submit(new, limits, idempotency)
 
 
@@ -131,8 +136,9 @@ def prepare(  # noqa: PLR0913, PLR0917 - what makes a job
     options: JobOptions,
     celery_options: Mapping[str, Any] = _NO_OPTIONS,
     traceparent: str | None = None,
+    successors: bytes = b"",
 ) -> PreparedJob:
-    """Return a job of these arguments (args and kwargs) with its message, as it is stored.
+    """Return a job of these arguments (args and kwargs) with its message and its successors, as it is stored.
 
     Raises:
         JobArgumentsWrong: an argument is not JSON-serializable, or an option means nothing.
@@ -148,7 +154,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - what makes a job
     expires_at = prepared.expires_at(submitted_at, options.expires_in_s)
     not_before = delayed.waits_until(prepared.not_before)
     job = Job.accepted(job_id, endpoint_name, submitted_at, expires_at, not_before, owner, options)
-    return PreparedJob(job, prepared.envelope(job, *content, traceparent), callback)
+    return PreparedJob(job, prepared.envelope(job, *content, traceparent), callback, successors)
 
 
 def default_options(celery_options: Mapping[str, Any], limits: Limits) -> JobOptions:
@@ -182,6 +188,8 @@ class PreparedJob(NamedTuple):
     envelope: bytes
     #: As `outbox.callback` returns it, "" for none.
     callback: str = ""
+    #: The plan of its successors, empty for none.
+    successors: bytes = b""
 
 
 class Request(NamedTuple):
@@ -211,9 +219,14 @@ def store(request: Request, new: Sequence[PreparedJob], *, asks_for_room: bool =
     """Store some jobs of a call with their messages, all in one step; return the answer of `accept.lua`.
 
     Raises:
+        NotReplicated: too few replicas have them; they may be lost in a failover.
         redis.RedisError: Redis can't be reached, or refuses.
     """
-    answer: list[Any] = script(records_client(), ACCEPT)(*script_arguments(request, new, asks_for_room=asks_for_room))
+    names, values = script_arguments(request, new, asks_for_room=asks_for_room)
+    waiting = replication.wait_command()
+    if waiting is not None:
+        return replication.run(records_client(), ACCEPT, (names, values), waiting)
+    answer: list[Any] = script(records_client(), ACCEPT)(names, values)
     return answer
 
 
@@ -236,6 +249,7 @@ def script_arguments(
             queue_name(name, job.priority) if beside else "",
             positions.priority_sign(job.priority),
             each.callback,
+            each.successors,
         )
     return names, values
 
@@ -276,6 +290,7 @@ def _shared_values(request: Request, submitted_at: float, *, asks_for_room: bool
         time.time() + positions.CLOCK_SLACK_S,
         request.room,
         request.repeats,
+        int(settings.redis_replicas > 0),
     ]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from workers import keys
 from workers.app import app
-from workers.errors import JobArgumentsWrong
+from workers.errors import JOB_ERRORS_MODULE, JobArgumentsWrong
 from workers.jobs.job import Job
 from workers.platform import fast_json
 from workers.platform.texts import short_text
@@ -148,7 +148,7 @@ def _prepared(options: dict[str, Any], *, expires: bool, traced: bool) -> Prepar
         message = app.amqp.as_task_v2(_mark("id"), TASK_NAME, **options)
         expires_at = None if expires else envelopes.seconds(message.headers["expires"])
         # Celery's own win: a caller's "id" would make another job of the message than of its record.
-        headers = {**headers, **message.headers}
+        headers = {**headers, **message.headers, keys.ERRORS_HEADER: JOB_ERRORS_MODULE}
         for name, mark in _OWN_HEADERS.items():
             headers[name] = _mark(mark)
         if traced:

@@ -26,6 +26,7 @@ from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.measures import paces, positions
 from workers.measures.paces import QueuePosition
 from workers.platform import fast_json
+from workers.platform.ids import pipeline_of
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, translated_errors
 from workers.queues.priorities import Priority
@@ -92,6 +93,8 @@ class JobView(Job, frozen=True, kw_only=True, eq=False):
     record_bytes: int = 0
     #: Where it is in its queue, if it is and it was looked up (`with_positions`).
     queue_position: QueuePosition | None = None
+    #: The steps of a pipeline, as its record says them (see `workers.pipelines`); none of another job.
+    steps: tuple[dict[str, Any], ...] = ()
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -130,7 +133,16 @@ class JobView(Job, frozen=True, kw_only=True, eq=False):
             "outcome": self.outcome,
             **({"outcome_omitted": True} if self.outcome_omitted else {}),
             "error": error,
+            **({"steps": [_step_document(each) for each in self.steps]} if self.steps else {}),
+            **({"pipeline_id": pipeline_id} if (pipeline_id := pipeline_of(self.job_id)) else {}),
         }
+
+
+def _step_document(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step of a pipeline as the HTTP API shows it; whoever reads the step's own record adds what that says."""
+    times = {name: records.iso(step.get(name)) for name in ("started_at", "finished_at")}
+    known = {"endpoint_name": step["endpoint_name"], "job_id": step["job_id"], "status": step.get("status", "waiting")}
+    return {**known, **times, "outcome": step.get("outcome"), "error": step.get("error")}
 
 
 _COMPARED = [name for name in JobView.__struct_fields__ if name not in {"record_bytes", "queue_position"}]
@@ -232,11 +244,14 @@ def with_positions(found: Sequence[JobView]) -> list[JobView]:
     return [replace(job, queue_position=position_of[job.job_id]) if job.job_id in position_of else job for job in found]
 
 
-def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> JobView:
+def cancel(
+    job_id: str, *, force: bool = False, owner: str | None = None, stops_host: bool = True
+) -> JobView:
     """Cancel a queued job, so that it never runs; with `force` also a running one.
 
     The host of a running job is stopped at once. But if an `owner` cancels the job, the host is stopped only if all of
-    its jobs are cancelled, and not often (see `engine.serving.host_pool`); otherwise the host's answer is discarded.
+    its jobs are cancelled, and not often (see `engine.serving.hosts.host_feed`); otherwise the answer is discarded.
+    So it is without `stops_host`.
 
     Raises:
         JobNotFound: the id is unknown, or with an `owner` somebody else's.
@@ -245,7 +260,7 @@ def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> Job
         QueueUnavailable: Redis can't be reached.
     """
     job = get(job_id, owner)
-    record = records.revoked(job, records.CANCELLED, time.time(), stops_host=force and owner is None)
+    record = records.revoked(job, records.CANCELLED, time.time(), stops_host=force and stops_host and owner is None)
     with translated_errors():
         status = transitions.withdraw(job, record, force=force)
         if status == records.STARTED and force:
@@ -311,13 +326,14 @@ def _parse(job_id: str, record: bytes) -> JobView:
         priority=_PRIORITIES.get(str(found.get("priority")), Priority.NORMAL),
         sticky_key=_text(found.get("sticky_key")),
         record_bytes=len(record),
+        steps=tuple(found.get("steps") or ()),
     )
 
 
 def _is_surely_shown(job: JobView) -> bool:
     """Tell whether all that a record may have spoilt is as it should be; a tenth of the work of showing it."""
     times = job.submitted_at, job.started_at, job.finished_at, job.expires_at, job.not_before
-    return not job.failures and all(
+    return not job.failures and not job.steps and all(
         seconds is None or (type(seconds) is float and 0 <= seconds < _LAST_SECOND_S) for seconds in times
     )
 

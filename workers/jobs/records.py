@@ -13,7 +13,7 @@ import msgspec
 from celery import states
 from msgspec import UNSET, Raw, UnsetType
 
-from workers.errors import JobFailed, WorkerError
+from workers.errors import JOB_ERRORS_MODULE, WorkerError
 from workers.jobs.job import Failure, JobFacts
 from workers.platform import fast_json
 from workers.queues.priorities import Priority
@@ -195,14 +195,24 @@ def succeeded(job: JobFacts, outcome: bytes, started_at: float, finished_at: flo
     return _encoded(record)
 
 
-def failed(
-    job: JobFacts, error: WorkerError, finished_at: float, *, started_at: float | None = None, traceback: str = ""
+def failed(  # noqa: PLR0913 - what such a record says
+    job: JobFacts,
+    error: WorkerError,
+    finished_at: float,
+    *,
+    started_at: float | None = None,
+    traceback: str = "",
+    raised: Raw | None = None,
+    errors_module: str = JOB_ERRORS_MODULE,
 ) -> bytes:
-    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message.
+    """The record of a job that failed; `AsyncResult.get()` raises `error`'s class with its message, or `raised`.
+
+    `errors_module` is where the sender of the job finds the class.
 
     `traceback` has the last lines of that of the model's code; `AsyncResult.traceback` returns them.
     """
-    record = _record(job, states.FAILURE, _raised(type(error).__name__, str(error), JobFailed.__module__))
+    raised = raised or _raised(type(error).__name__, str(error), errors_module)
+    record = _record(job, states.FAILURE, raised)
     record.started_at, record.attempts, record.failures = started_at, job.attempts, job.failures
     record.finished_at = finished_at
     record.error, record.traceback = _document(error), traceback or None

@@ -11,6 +11,7 @@
 | finish (also gives up) | queued, running, no record, unreadable | succeeded, failed, cancelled, expired | workers |
 | withdraw | queued; running if forced | cancelled, expired | API, sweeper |
 | withdraw queued (`workers.jobs.emptying`) | queued | cancelled | API |
+| end unborn | no record | failed | publishers of successors, for a job that was to follow one that failed |
 | forget | queued | no record | the process whose message was not sent |
 
 `docs/reference/job-states.md` says when each refuses and which keys it touches. The records are those of Celery's
@@ -27,12 +28,15 @@ from typing import Any, cast
 
 import msgspec
 import redis
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from workers import keys
+from workers.errors import WorkerError
 from workers.jobs import records
+from workers.jobs.endings import successors
 from workers.jobs.endings.journal import NOTHING_KEPT, JournalPart
-from workers.jobs.job import JobFacts
+from workers.jobs.job import Job, JobFacts
 from workers.measures import counters, figures
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import is_wrong_type, records_client
@@ -44,7 +48,9 @@ _log = logging.getLogger(__name__)
 _CLAIM = Lua("workers.jobs", "claim")
 _CLAIM_AGAIN = Lua("workers.jobs", "claim_again")
 _FINISH = Lua("workers.jobs", "finish")
+_END_UNBORN = Lua("workers.jobs", "end_unborn")
 _FORGET = Lua("workers.jobs", "forget")
+_KEEP_SUCCESSORS = Lua("workers.jobs", "keep_successors")
 _LOST = Lua("workers.jobs", "refresh_lost")
 _REQUEUE = Lua("workers.jobs", "requeue")
 _WITHDRAW = Lua("workers.jobs", "withdraw")
@@ -266,6 +272,32 @@ async def requeue(client: Redis, worker_name: str, jobs: Sequence[JobFacts]) -> 
     await script(client, _REQUEUE)(names, values)
 
 
+async def keep_successors(client: Redis, jobs: Sequence[tuple[str, bytes]]) -> None:
+    """Keep the plans of what follows jobs whose messages say so; those of jobs that have ended are not due again."""
+    names = [keys.record(job_id) for job_id, _ in jobs]
+    values = [value for job in jobs for value in job]
+    await script(client, _KEEP_SUCCESSORS)(names, values)
+
+
+def end_unborn(  # noqa: PLR0913, PLR0917 - what is known of it
+    job_id: str, endpoint_name: str, owner: str | None, error: WorkerError, plan: bytes = b"", raised: Raw | None = None
+) -> bool:
+    """End a job as failed that was to follow another one, and was never submitted; return whether it had no record.
+
+    What follows it by `plan` is due then. `raised` is what `AsyncResult.get()` raises, if it isn't the error.
+    """
+    now, settings = time.time(), load()
+    record = records.failed(Job(job_id, endpoint_name, None, owner=owner), error, now, raised=raised)
+    names = [keys.record(job_id), keys.recent(endpoint_name), "" if owner is None else keys.jobs_of(owner)]
+    names.append(keys.ENDPOINTS)
+    values: list[bytes | str | float] = [job_id, record, settings.result_ttl_s, now, settings.recent_jobs]
+    values += [endpoint_name, owner or "", plan]
+    ended, why = script(records_client(), _END_UNBORN)(names, values)
+    if why:
+        _log.error("job %s has ended, but its bookkeeping failed: %s", job_id, why.decode(errors="replace"))
+    return bool(ended)
+
+
 async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     client: Redis,
     endpoint_name: str,
@@ -279,8 +311,8 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     """Write terminal records and count them; return for each whether the job had not ended before (`now`: s, epoch).
 
     There may be a few thousand of them. The same step keeps the inputs of failed jobs that have a letter, adds jobs to
-    the journal's stream, and ends the leases of the first jobs, if they are in this Redis. A job that another worker
-    holds stays unchanged.
+    the journal's stream, notes the successors of the jobs, and ends the leases of the first jobs, if they are in this
+    Redis. A job that another worker holds stays unchanged.
     """
     settings = load()
     letters = [(number, each.letter) for number, each in enumerate(finishes, 1) if each.letter]
@@ -309,6 +341,8 @@ async def finish(  # noqa: PLR0913, PLR0917 - arguments of the script
     names += [keys.latencies(endpoint_name, counters.window(now))]
     names += [keys.prioritized(endpoint_name), keys.weights(endpoint_name)]
     names += [keys.minute(endpoint_name, figures.minute_of(now))]
-    *written, why = await script(client, _FINISH)(names, arguments)
+    *written, why, noted = await script(client, _FINISH)(names, arguments)
     refused(why.decode(errors="replace") or None)
+    if noted:
+        successors.announce_due()
     return [each == 1 for each in written]

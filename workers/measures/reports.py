@@ -13,6 +13,7 @@ from redis.asyncio.client import Pipeline as AsyncPipeline
 
 from registry.signatures.output_columns import OutputDescription
 from workers import keys
+from workers.platform import fast_json
 from workers.platform.lua import Lua, script
 
 #: A worker writes its report at every change, and at this interval.
@@ -64,7 +65,9 @@ class VersionReport(TypedDict):
     #: 95th percentile of recent batches, from claim to answer, and of the model's part.
     batch_p95_ms: float | None
     predict_p95_ms: float | None
-    #: Why no host can be started now, e.g. for want of memory; missing otherwise.
+    #: The GPUs of its hosts; missing without any.
+    gpus: NotRequired[list[str]]
+    #: Why no host can be started now, e.g. for want of memory or of a GPU; missing otherwise.
     waits_for: NotRequired[str]
     #: When a job began to wake it (s since the epoch), while it is loaded for waiting jobs; missing otherwise.
     woken_at: NotRequired[float]
@@ -131,6 +134,19 @@ class MemoryReport(TypedDict):
     cold_start_p95_ms: float | None
 
 
+class GpuReport(TypedDict):
+    """One GPU of a worker, and what is used of it."""
+
+    id: str
+    #: None where nvidia-smi doesn't show it.
+    name: str | None
+    memory_bytes: int | None
+    #: By all processes, also of others.
+    used_bytes: int | None
+    #: The sum of the shares that hosts have.
+    share: float
+
+
 class WorkerReport(TypedDict):
     """The report of one worker."""
 
@@ -146,6 +162,8 @@ class WorkerReport(TypedDict):
     libraries: NotRequired[Mapping[str, str]]
     #: Missing in reports of earlier releases.
     memory: NotRequired[MemoryReport]
+    #: Missing in reports of earlier releases, which give no GPU to a host.
+    gpus: NotRequired[list[GpuReport]]
     #: Whether it serves deployments with a range of hosts only where it is placed; workers of earlier releases don't.
     follows_placement: NotRequired[bool]
     #: Whether it finishes its jobs and stops.
@@ -167,7 +185,7 @@ async def write(client: AsyncRedis, report: WorkerReport, served: Mapping[str, i
 
     Returns the names of workers whose reports were removed, because their last report is too old.
     """
-    arguments: list[str | int] = [report["worker"], json.dumps(report), _FORGET_AFTER_S]
+    arguments: list[str | bytes | int] = [report["worker"], fast_json.dumps_plain(report), _FORGET_AFTER_S]
     for endpoint_name, revision in (served or {}).items():
         arguments += [endpoint_name, revision]
     gone: list[bytes] = await script(client, _WRITE)([keys.WORKERS, keys.REPORTS, keys.SERVED], arguments)
@@ -203,7 +221,7 @@ def queue_reads(pipeline: redis.client.Pipeline | AsyncPipeline) -> None:
 
 def parse(replies: list[Any]) -> list[SeenReport]:
     """Parse the replies to `queue_reads` into the reports of live workers, sorted by name."""
-    found = [{**json.loads(report), "age_s": round(age_s, 1)} for _, report, age_s in _live(replies)]
+    found = [{**fast_json.loads(report), "age_s": round(age_s, 1)} for _, report, age_s in _live(replies)]
     return cast("list[SeenReport]", found)
 
 

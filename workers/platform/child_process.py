@@ -1,4 +1,4 @@
-"""Makes child processes end with their parent, also when the parent is killed."""
+"""Starts Python programs of ours, and makes child processes end with their parent, also when the parent is killed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import sys
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of ours with this Python, which looks for it where this process does."""
+    # `python -m` looks for libraries in the working directory first, unless it was told not to.
+    safe_path = ["-P"] if sys.flags.safe_path else []
+    return [sys.executable, *safe_path, "-m", module, *arguments]
 
 
 def dies_with_parent() -> Callable[[], None] | None:

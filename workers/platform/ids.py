@@ -7,11 +7,14 @@ a busy API more than the id itself.
 from __future__ import annotations
 
 import os
+import re
 
 _ID_BYTES = 16
 _READ_AT_ONCE = 256
 #: The four digits that say how a UUID is laid out (RFC 9562, 4.1); two random bits choose one.
 _VARIANTS = "89ab"
+
+_STEP_ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.[1-9][0-9]?")
 
 _unused: list[bytes] = []
 # Two processes must not give out the same ones.
@@ -30,3 +33,14 @@ def new_id() -> str:
     digits = drawn.hex()
     variant = _VARIANTS[drawn[8] >> 6]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def step_id(pipeline_id: str, number: int) -> str:
+    """Return the id of the job that is a pipeline's step, counted from 1."""
+    return f"{pipeline_id}.{number}"
+
+
+def pipeline_of(job_id: str) -> str | None:
+    """Return the id of the pipeline whose step this is; None if the id is none of a step."""
+    found = _STEP_ID.fullmatch(job_id)
+    return None if found is None else found[1]

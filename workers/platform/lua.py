@@ -12,6 +12,7 @@ numbers, lists and dictionaries. A function of `workers.keys` stands for the pre
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ import redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.commands.core import AsyncScript, Script
 
-_ROOT = "workers"
+_CLONES_ROOT = "workers"
+#: What it is called here: in a clone the same, installed `queuecast.workers`.
+_ROOT = __name__.rpartition(".platform.")[0]
 _DIRECTIVE = re.compile(r"--@ (parts|constants) (.+)\n")
 
 
@@ -39,6 +42,12 @@ class Lua:
     def text(self) -> str:
         """The script as Redis gets it."""
         return _joined(self.package, self.name)
+
+
+@cache
+def digest(source: Lua) -> str:
+    """Return Redis's name for a script."""
+    return hashlib.sha1(source.text.encode()).hexdigest()  # noqa: S324 - Redis's choice
 
 
 @overload
@@ -83,7 +92,7 @@ def _collect(part: str, parts: dict[str, str], constants: dict[str, str]) -> Non
 
 
 def _constants(module_name: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    module = import_module(module_name)
+    module = import_module(_ROOT + module_name.removeprefix(_CLONES_ROOT))
     for name in names:
         value = getattr(module, name)
         yield (f"{name}_prefix", in_lua(value(""))) if callable(value) else (name, in_lua(value))

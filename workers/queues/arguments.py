@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,12 @@ from workers.platform.texts import short_repr
 
 _NAMES = ("endpoint_name", "input", "inputs")
 _FORM = "predict takes (endpoint_name, input) or (endpoint_name, inputs=[…])"
+_AFTER_ANOTHER = (
+    "After another task its result is the first argument, so the endpoint is named by keyword: "
+    "predict.s(endpoint_name=…)."
+)
+#: What an outcome document has beside `prediction` or `predictions`.
+_OF_OUTCOMES = frozenset({"endpoint_name", "model_name", "version", "worker", "batch_size", "timing"})
 _form = msgspec.json.Decoder(tuple[list[Raw], dict[str, Raw], Raw])
 _text = msgspec.json.Decoder(str)
 _list = msgspec.json.Decoder(list[Raw])
@@ -34,11 +40,16 @@ class Arguments:
 def parse(args: Any, kwargs: Any) -> Arguments:
     """Read the positional and keyword arguments of one call, whatever a message has in their places.
 
+    A call with `endpoint_name` by keyword and one positional argument follows another task, whose result that is: of an
+    outcome document the predictions are the input, of a list of them (from a chord) each is one of the inputs, and
+    anything else is the input as it is.
+
     Raises:
         JobArgumentsWrong: they don't have one of the two forms; the message says why.
     """
     if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
         raise JobArgumentsWrong(f"{_FORM}; its arguments must be a list and an object.")
+    args, kwargs = in_plain_form(args, kwargs)
     if len(args) > 2 or not kwargs.keys() <= set(_NAMES):
         raise JobArgumentsWrong(
             f"{_FORM}; got {len(args)} positional arguments and {short_repr(sorted(map(str, kwargs)))}."
@@ -50,8 +61,32 @@ def parse(args: Any, kwargs: Any) -> Arguments:
     given.update(kwargs)
     endpoint_name: Any = given.get("endpoint_name")
     if not isinstance(endpoint_name, str) or not _is_name(endpoint_name):
-        raise JobArgumentsWrong(f"{_FORM}; no endpoint can have the name {short_repr(endpoint_name)}.")
+        hint = f" {_AFTER_ANOTHER}" if args and not isinstance(endpoint_name, str) else ""
+        raise JobArgumentsWrong(f"{_FORM}; no endpoint can have the name {short_repr(endpoint_name)}.{hint}")
     return Arguments(endpoint_name, *_rows(given))
+
+
+def in_plain_form(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments of a call that follows another task as those of any other call, which all releases read."""
+    if len(args) != 1 or len(kwargs) != 1 or "endpoint_name" not in kwargs:
+        return args, kwargs
+    rows = _rows_of_result(args[0])
+    return ((kwargs["endpoint_name"],), rows) if "inputs" in rows else ((kwargs["endpoint_name"], rows["input"]), {})
+
+
+def _rows_of_result(result: Any) -> dict[str, Any]:
+    """Return what another task has returned as `input` or `inputs`."""
+    if _is_outcome(result):
+        return {"input": result["prediction"]} if "prediction" in result else {"inputs": result["predictions"]}
+    if isinstance(result, (list, tuple)) and result and all(map(_is_outcome, result)):
+        of_each = map(_rows_of_result, result)
+        return {"inputs": [row for rows in of_each for row in rows.get("inputs") or [rows["input"]]]}
+    return {"input": result}
+
+
+def _is_outcome(value: Any) -> bool:
+    is_document = isinstance(value, dict) and value.keys() >= _OF_OUTCOMES
+    return is_document and ("prediction" in value) != ("predictions" in value)
 
 
 def parse_quickly(content: bytes | str) -> Arguments | None:

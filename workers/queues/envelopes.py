@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Raw
+
 from workers.keys import OWNER_HEADER
 from workers.platform import fast_json
 from workers.queues import naming, priorities, unpacking
@@ -95,6 +98,25 @@ def arguments_in(body: bytes | str) -> tuple[Any, Any]:
     except (ValueError, TypeError, RecursionError) as error:
         raise EnvelopeUnreadable("The message's body can't be read as [args, kwargs, options] in JSON.") from error
     return args, kwargs
+
+
+#: How the bodies end of messages that name nothing that follows the task, as Celery and this package write them.
+_NOTHING_FOLLOWS = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+_parts = msgspec.json.Decoder(tuple[Raw, Raw, Raw])
+
+
+def embedded_in(body: bytes | str) -> Any:
+    """Return what a body names that follows the task: Celery's callbacks, chain and chord; None if it names nothing.
+
+    The rows, which can be long, are not parsed. A body that can't be read names nothing.
+    """
+    nothing = body.endswith(_NOTHING_FOLLOWS) if isinstance(body, str) else body.endswith(_NOTHING_FOLLOWS.encode())
+    if nothing:
+        return None
+    try:
+        return fast_json.loads(bytes(_parts.decode(body)[2]))
+    except (ValueError, RecursionError):
+        return None
 
 
 def owner(headers: Mapping[str, Any]) -> str | None:

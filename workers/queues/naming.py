@@ -38,6 +38,11 @@ def queue_names(endpoint_name: str) -> list[str]:
     return [queue_name(endpoint_name, priority) for priority in Priority]
 
 
+def endpoint_of(queue: str) -> str:
+    """Return the endpoint of a queue."""
+    return queue.removeprefix(_PREFIX).partition(":")[0]
+
+
 def priority_of(queue: str) -> Priority:
     """Return the priority of the jobs in a queue."""
     _, colon, name = queue.rpartition(":")

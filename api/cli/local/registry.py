@@ -1,4 +1,4 @@
-"""`queuecast registry`: moves the registry to another database."""
+"""`queuecast registry`: moves the registry to another database, checks its artifacts, adds the example models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import click
 
 from api.cli.errors import CliError
+from api.cli.local.processes import become
 from api.cli.output import Output
 
 
@@ -18,7 +19,7 @@ class CopyFailed(CliError):
 
 @click.group()
 def registry() -> None:
-    """Move the registry to another database, next to it."""
+    """Move or check the registry, next to its database."""
 
 
 @registry.command()
@@ -53,6 +54,31 @@ def copy(target: str, as_json: bool) -> None:
         "Now set DATABASE_URL to the new database for the API, the workers and this command, and start them again."
     )
     output.note("Artifacts stay where they are: keep QUEUECAST_ARTIFACTS_URL, or QUEUECAST_DATA_DIR, as it is.")
+
+
+@registry.command()
+def check() -> None:
+    """Check that the store has all artifacts of the registry, undamaged.
+
+    It reads all of them, and ends with exit code 1 if one is missing or damaged. For the registry of
+    DATABASE_URL and the artifacts of QUEUECAST_ARTIFACTS_URL, or both in QUEUECAST_DATA_DIR.
+    """
+    # Late, as below.
+    from registry import checking
+
+    sys.exit(checking.main())
+
+
+@registry.command()
+@click.option("--if-empty", is_flag=True, help="Do nothing if any model is registered.")
+@click.option("--deploy", is_flag=True, help="Also deploy two of them.")
+def examples(if_empty: bool, deploy: bool) -> None:
+    """Register the three example models that `queuecast run` begins with.
+
+    They are fitted here, on data sets that scikit-learn brings.
+    """
+    # This command loads no library of models; the process that it becomes does.
+    become("registry.examples", [*["--if-empty"] * if_empty, *["--deploy"] * deploy])
 
 
 def _copy(target: str, output: Output) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -47,7 +48,7 @@ def run(examples: bool) -> None:
 
     Starts a private Redis (unless QUEUECAST_REDIS_URL names one), the API, a worker, Flower
     and the background process, which sends webhooks and writes the journal.
-    Keeps all data in QUEUECAST_DATA_DIR (./data).
+    Needs no clone and no files: an empty folder will do. Keeps all data in QUEUECAST_DATA_DIR (./data).
     Ports: QUEUECAST_PORT, QUEUECAST_FLOWER_PORT, QUEUECAST_REDIS_PORT.
     On another address than loopback (QUEUECAST_HOST) the API asks for keys: make one first
     with `queuecast keys create NAME --role admin --new-registry`, and put it into QUEUECAST_API_KEY.
@@ -63,13 +64,14 @@ def run(examples: bool) -> None:
 
 
 def _run(settings: CliSettings, log: Log, *, examples: bool) -> None:
-    folder = starting.repository()
     starting.refuse_wrong_settings()
+    if not settings.runs_own_redis:
+        starting.refuse_wrong_redis()
     starting.refuse_taken_ports(settings)
     environment = child_environment(settings)
     environment |= webhook_settings.variables(settings, environment)
-    with Supervisor(folder, environment, log.write) as supervisor:
-        starting.start(supervisor, settings, folder, lambda text: log.say(f"{text} …"), examples=examples)
+    with Supervisor(Path.cwd(), environment, log.write) as supervisor:
+        starting.start(supervisor, settings, lambda text: log.say(f"{text} …"), examples=examples)
         client = Client(settings.own_url, settings.api_key.get_secret_value())
         log.say("\n" + welcome(settings, client))
         client.close()

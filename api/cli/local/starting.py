@@ -21,21 +21,12 @@ _DEPLOY_LIMIT_S = 120.0
 _FLOWER_LIMIT_S = 30.0
 #: The folder of artifacts, inside the data folder.
 _ARTIFACTS = "artifacts"
-_EXAMPLES = "python -m registry.examples --if-empty --deploy"
+#: Beside the package's code: at the top of a clone, and inside of an installed package.
+_PROCFILE = Path(__file__).parents[3] / "Procfile"
+_REDIS = "python -P -m workers.embedded_redis"
+_EXAMPLES = "queuecast registry examples --if-empty --deploy"
 
 Tell = Callable[[str], None]
-
-
-def repository() -> Path:
-    """Return the folder with the Procfile.
-
-    Raises:
-        StartFailed: this is an installed package without one.
-    """
-    folder = Path(__file__).parents[3]
-    if not (folder / "Procfile").exists():
-        raise StartFailed("`queuecast run` works in a clone of the repository, next to its Procfile.")
-    return folder
 
 
 def refuse_wrong_settings() -> None:
@@ -63,6 +54,21 @@ def refuse_wrong_settings() -> None:
         raise StartFailed("\n".join(wrong))
 
 
+def refuse_wrong_redis() -> None:
+    """Look whether the Redis that the settings name can be used, if it answers already.
+
+    Raises:
+        StartFailed: names the variable, and what to do instead.
+    """
+    import workers.errors
+    from workers.platform.redis import start_check
+
+    try:
+        start_check.refuse_wrong_redis()
+    except workers.errors.SettingsWrong as error:
+        raise StartFailed(str(error)) from error
+
+
 def refuse_taken_ports(settings: CliSettings) -> None:
     """Look whether every port is free, before anything starts.
 
@@ -84,7 +90,7 @@ def refuse_taken_ports(settings: CliSettings) -> None:
         raise StartFailed("\n".join(taken))
 
 
-def start(supervisor: Supervisor, settings: CliSettings, folder: Path, tell: Tell, *, examples: bool) -> None:
+def start(supervisor: Supervisor, settings: CliSettings, tell: Tell, *, examples: bool) -> None:
     """Start everything; return when the service answers and what is deployed is active.
 
     Raises:
@@ -92,13 +98,13 @@ def start(supervisor: Supervisor, settings: CliSettings, folder: Path, tell: Tel
     """
     if settings.runs_own_redis:
         tell("Starting Redis")
-        supervisor.start("redis", "python -m workers.embedded_redis")
+        supervisor.start("redis", _REDIS)
         supervisor.wait_until(lambda: _answers(settings.own_redis_url))
     private_files.close_to_others(settings.data_dir / _ARTIFACTS)  # earlier releases left it open
     tell("Migrating the registry")
-    supervisor.run_to_end("migrate", "python -m registry.migrate")
+    supervisor.run_to_end("migrate", "queuecast migrate")
     tell("Starting the API, a worker, Flower and the background process")
-    for name, command in commands(folder / "Procfile").items():
+    for name, command in commands().items():
         supervisor.start(name, command)
     if examples:
         tell("Registering the example models, if there are no models yet")
@@ -112,11 +118,11 @@ def start(supervisor: Supervisor, settings: CliSettings, folder: Path, tell: Tel
     supervisor.wait_until(lambda: _responds(f"{settings.flower_url}/healthcheck"), _FLOWER_LIMIT_S)
 
 
-def commands(procfile: Path) -> dict[str, str]:
-    """Return the processes of a Procfile: the same that `honcho start` runs."""
+def commands() -> dict[str, str]:
+    """Return the processes of the Procfile: the same that `honcho start` runs in a clone."""
     from honcho.environ import parse_procfile
 
-    found: dict[str, str] = parse_procfile(procfile.read_text(encoding="utf-8")).processes
+    found: dict[str, str] = parse_procfile(_PROCFILE.read_text(encoding="utf-8")).processes
     return found
 
 

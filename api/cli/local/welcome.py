@@ -87,7 +87,7 @@ def _flower_curl(settings: CliSettings) -> str:
 
 def _celery(settings: CliSettings, endpoint_name: str, example: Any) -> str:
     call = f"predict.delay({_python_text(endpoint_name)}, {_python_text(example)})"
-    code = f"from workers.tasks import predict; print({call}.get(timeout=10))"
+    code = f"from queuecast import predict; print({call}.get(timeout=10))"
     return f"{_redis_variable(settings)}{_python()} -c {shlex.quote(code)}"
 
 

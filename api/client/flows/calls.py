@@ -6,13 +6,16 @@ import json
 import logging
 import random
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from api.client.errors import AnswerUnreadable, ClientError, RequestRefused, ServiceUnreachable, refusal
 from api.client.steps import Answer, Document, Flow, Lost, Pause, Repeat, Request
 
-#: The name that docs/guides/client.md gives.
-_log = logging.getLogger("api.client.calling")
+#: The name that docs/guides/client.md gives, wherever the client is installed.
+_log = logging.getLogger("queuecast_client")
+_S = TypeVar("_S")
+_A = TypeVar("_A")
 
 #: The service will take it in a moment, or is about to be back.
 _PASSING = (429, 502, 503, 504)
@@ -80,6 +83,13 @@ def lost_on_the_way(error: ClientError) -> bool:
     if isinstance(error, RequestRefused):
         return error.status in (502, 504)
     return isinstance(error, ServiceUnreachable)
+
+
+def paired(sent: Sequence[_S], answered_with: Sequence[_A]) -> Iterator[tuple[_S, _A]]:
+    """Return each thing that was sent with what the service has answered for it. Raises AnswerUnreadable."""
+    if len(sent) != len(answered_with):
+        raise AnswerUnreadable(f"The service answered for {len(answered_with)} of {len(sent)}.")
+    return zip(sent, answered_with)
 
 
 def _not_ours(answer: Answer) -> AnswerUnreadable:

@@ -10,6 +10,7 @@ from typing import Any
 
 from api.client import arrays
 from api.client.errors import InputNotJson, RequestInvalid
+from api.client.flows.calls import paired
 from api.client.steps import Document
 
 #: A job of several inputs is no larger; what is larger are jobs of one.
@@ -20,9 +21,12 @@ _ROW = re.compile(r"inputs\[(\d+)\]")
 Numbered = tuple[int, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """One job: its inputs with their numbers, and its line in a request."""
+
+    # There are as many as a window has jobs.
+    __slots__ = ("group", "inputs", "line")
 
     inputs: Sequence[Numbered]
     line: bytes
@@ -38,7 +42,7 @@ class Item:
         """Yield the prediction of each input of a job that has succeeded."""
         outcome = job.get("outcome") or {}
         found = [outcome.get("prediction")] if len(self.inputs) == 1 else outcome["predictions"]
-        for (index, value), prediction in zip(self.inputs, found, strict=True):
+        for (index, value), prediction in paired(self.inputs, found):
             yield index, arrays.like_input(prediction) if arrays.is_array(value) else prediction
 
 

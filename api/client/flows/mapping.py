@@ -22,7 +22,7 @@ from api.client.errors import (
     unsuccessful,
 )
 from api.client.flows import map_items
-from api.client.flows.calls import call
+from api.client.flows.calls import call, paired
 from api.client.flows.map_items import Item
 from api.client.flows.map_options import Options
 from api.client.flows.prediction import UNFINISHED
@@ -131,7 +131,7 @@ class _Map:
         except RequestInvalid as error:
             self._set_apart(chunk, error)
             return
-        for item, job_id in zip(chunk, job_ids, strict=True):
+        for item, job_id in paired(chunk, job_ids):
             self._running[job_id] = self._pending.popleft()
             assert self._running[job_id] is item  # noqa: S101 - the chunk is the beginning of what is pending
         self._jobs_a_submit = min(self._most, 2 * self._jobs_a_submit)

@@ -57,7 +57,7 @@ def register(upload: Upload, described: Mapping[str, Any], timeout_s: float) -> 
     for tries_left in reversed(range(_TRIES)):
         try:
             return ModelVersion.of((yield from call(request, ends_at)))
-        except ClientError as error:
+        except ClientError as error:  # noqa: PERF203 - each try sends a file
             if not lost_on_the_way(error) or time.monotonic() >= ends_at:
                 raise
             found = yield from _registered(upload, described, ends_at)

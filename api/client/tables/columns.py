@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Self
+from typing import Any
 
 from api.client.errors import InputInvalid, SettingsWrong
 from api.client.tables.cells import MISSING, Convert, converter, expected
+from api.client.typing import Self
 
 _SHOWN = 10
 
@@ -83,7 +84,7 @@ class Columns:
         except InputInvalid as error:
             return error
         if self._fields is not None:
-            named = zip(self._columns, values, strict=True)
+            named = zip(self._columns, values)
             return {column.name: value for column, value in named if value is not MISSING}
         if not self._shape:
             return values[0]

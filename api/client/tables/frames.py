@@ -64,7 +64,7 @@ def inputs_of(frame: DataFrame, signature: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _rows_of(part: DataFrame) -> Iterator[tuple[Any, ...]]:
-    return zip(*(part.iloc[:, place].tolist() for place in range(len(part.columns))), strict=True)
+    return zip(*(part.iloc[:, place].tolist() for place in range(len(part.columns))))
 
 
 class Answer:

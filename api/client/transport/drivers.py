@@ -14,8 +14,7 @@ import httpx
 
 from api.client.errors import ServiceUnreachable
 from api.client.steps import Answer, Emit, Flow, Lost, Pause, Request, Step, Take, Taken
-from api.client.transport import tracing
-from api.client.transport.settings import ClientSettings
+from api.client.transport import settings, tracing
 
 _T = TypeVar("_T")
 _CONNECT_S = 5.0
@@ -35,9 +34,9 @@ class Address:
     """Where the service is, and what is shown to it: as said, or as the environment says."""
 
     def __init__(self, url: str | None, api_key: str | None) -> None:
-        settings = ClientSettings()
-        self.url = (url or settings.service_url).rstrip("/")
-        key = api_key if api_key is not None else settings.api_key and settings.api_key.get_secret_value()
+        environment = settings.load()
+        self.url = (url or environment.service_url).rstrip("/")
+        key = api_key if api_key is not None else environment.api_key
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def arguments(self, request: Request, closing: ExitStack) -> dict[str, Any]:
@@ -151,7 +150,7 @@ class AsyncDriver:
 
     async def stream(self, flow: Flow[None], inputs: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
         """Carry a flow out, giving it inputs and passing on what it emits."""
-        source = aiter(inputs) if isinstance(inputs, AsyncIterable) else iter(inputs)
+        source = inputs.__aiter__() if isinstance(inputs, AsyncIterable) else iter(inputs)
         reply = None
         try:
             while True:
@@ -213,6 +212,13 @@ def _taken(source: Iterator[Any], wanted: Take) -> Taken:
 
 async def _taken_async(source: AsyncIterator[Any], wanted: Take) -> Taken:
     taking = _Taking(wanted)
-    while (taken := taking.add(await anext(source, _NOTHING))) is None:
+    while (taken := taking.add(await _next_of(source))) is None:
         pass
     return taken
+
+
+async def _next_of(source: AsyncIterator[Any]) -> Any:
+    try:
+        return await source.__anext__()
+    except StopAsyncIteration:
+        return _NOTHING

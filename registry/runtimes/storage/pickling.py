@@ -17,13 +17,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from registry import module_names
+
 _log = logging.getLogger(__name__)
 
 #: cloudpickle's list of modules to pickle by value is global.
 _lock = threading.Lock()
+#: Where the packages of this project are.
+_PROJECT = Path(__file__).resolve().parents[__name__.count(".")]
 #: Packages of this project, which exist wherever models run.
-_PROJECT_PACKAGES = frozenset({"registry", "workers", "api"})
-_PROJECT = Path(__file__).resolve().parents[3]
+_PROJECT_PACKAGES = frozenset({"registry", "workers", "api", "queuecast"})
 _SOURCE = (".py", ".pyc")
 #: First byte of a pickle of protocol 2 or later.
 _PICKLE = b"\x80"
@@ -59,6 +62,7 @@ def load(path: Path) -> Any:
 
     A plain pickle is loaded without joblib, which imports numpy: 20 MiB that a plain function doesn't need.
     """
+    module_names.find_names_of_clones()
     with path.open("rb") as file:
         if _is_plain_pickle(file):
             return pickle.load(file)  # noqa: S301 - the caller has verified the checksum

@@ -33,6 +33,7 @@ ROLES: dict[str, Role | None] = {
     "predictions.predict_endpoint": Role.CLIENT,
     "predictions.show_endpoint": Role.CLIENT,
     "predictions.predict_model": Role.CLIENT,
+    "predictions.submit_pipeline": Role.CLIENT,
     "jobs.show_job": Role.CLIENT,
     "jobs.cancel_job": Role.CLIENT,
     "jobs.list_jobs": Role.CLIENT,
@@ -472,6 +473,17 @@ def test_a_client_with_endpoints_uses_and_sees_no_others(client: Client, make: K
     paths = client.get("/openapi.json", headers=key).json["paths"]
     assert ("/predict/adding" in paths, "/predict/other" in paths) == (True, False)
     assert "/predict/other" in client.get("/openapi.json", headers=operator).json["paths"]
+
+
+def test_a_client_needs_every_endpoint_of_a_pipeline(client: Client, make: Keys, adding: View) -> None:
+    limited = make("limited", endpoint_names=["adding"])
+    steps = [{"endpoint_name": "adding", "input": [1, 2]}, {"endpoint_name": "other"}]
+    answer = client.post("/pipelines", json={"steps": steps}, headers=limited)
+    assert code_of(answer) == (403, "endpoint_forbidden")
+    job_id = submitted(client, limited)
+    mine = client.post("/predict/adding", json={"input": [1, 2], "then": ["adding"]}, headers=limited).json["job_id"]
+    assert client.get(f"/jobs/{mine}", headers=make("other")).status_code == 404
+    assert {each["job_id"] for each in client.get("/jobs", headers=limited).json["jobs"]} >= {job_id, mine}
 
 
 def test_the_universal_address_leads_a_client_to_no_other_endpoint_either(

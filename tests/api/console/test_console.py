@@ -426,3 +426,20 @@ def test_a_service_that_is_away_is_said_on_a_page(client: Client, monkeypatch: p
     monkeypatch.setattr("workers.deployments.status.records_client", lambda: away)
     shown = page(client, "", 503)
     assert "Queue unavailable" in shown
+
+
+def test_a_pipeline_is_shown_with_its_steps_and_cancelled(client: Client, adding: View, worker: StandInWorker) -> None:
+    client.deploy("more")
+    job_id = client.submit(input=[1, 2], then=["more"])
+    first = f"{job_id}.1"
+    shown = page(client, f"/jobs/{job_id}")
+    assert "Pipeline from adding" in shown
+    assert f"queued adding {first}" in shown
+    assert "waiting more" in shown
+    worker.succeed(first, "adding", [30, 40])
+    assert "30" in page(client, f"/jobs/{job_id}")
+    assert f"A step of the pipeline {job_id}" in page(client, f"/jobs/{first}")
+    assert "no later one begins" in page(client, f"/jobs/{job_id}/cancel")
+    assert confirm(client, f"/jobs/{job_id}/cancel").status_code == 303
+    assert client.get(f"/jobs/{job_id}").json["status"] == "cancelled"
+    assert "skipped more" in page(client, f"/jobs/{job_id}")

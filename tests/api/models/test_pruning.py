@@ -56,7 +56,7 @@ def test_the_artifact_of_a_deleted_version_goes_and_the_answer_says_what_went(
     }  # fmt: skip
     assert planned == {
         "dry_run": True, "deleted": [went], "deleted_bytes": 20, "too_young": [], "too_young_bytes": 0,
-        "needed_count": 1, "needed_bytes": 14, "is_complete": True,
+        "deleted_environments": [], "needed_count": 1, "needed_bytes": 14, "is_complete": True,
     }  # fmt: skip
     assert store.exists(gone["artifact_sha256"])
     assert client.post("/artifacts/prune", json={}).json == {**planned, "dry_run": False}

@@ -43,7 +43,9 @@ def test_a_group_has_the_unfinished_jobs_of_all_its_endpoints_and_priorities(cli
     for endpoint, priority in (("adding", "high"), ("adding", "low"), ("adding-too", "normal")):
         answer = client.post(f"/predict/{endpoint}", json={"input": [1, 2], "priority": priority})
         assert answer.status_code == 202, answer.text
-    assert scraped(client).by("group", "queuecast_group_unfinished_jobs") == {"default": 3}
+    found = scraped(client)
+    assert found.by("group", "queuecast_group_unfinished_jobs") == {"default": 3}
+    assert found.by("group", "queuecast_group_wanted_workers") == {"default": 1}
 
 
 def test_parked_jobs_ask_for_no_workers(client: Client, adding: View) -> None:
@@ -52,6 +54,7 @@ def test_parked_jobs_ask_for_no_workers(client: Client, adding: View) -> None:
     found = scraped(client)
     assert found.value("queuecast_queue_depth", endpoint="adding") == 1
     assert found.by("group", "queuecast_group_unfinished_jobs") == {"default": 0}
+    assert found.by("group", "queuecast_group_wanted_workers") == {"default": 0}
 
 
 def test_requests_are_counted_by_their_route_and_made_up_ones_share_a_series(client: Client) -> None:

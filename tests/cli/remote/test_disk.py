@@ -56,6 +56,12 @@ def test_a_prune_goes_on_until_everything_was_looked_at(service: FakeService, co
     assert [each.json["grace_s"] for each in service.received] == [600, 600]
 
 
+def test_environments_that_went_are_counted_over_all_calls(service: FakeService, command: Command) -> None:
+    first, last = ({"deleted_environments": [each * 64]} for each in "ab")
+    service.on("POST", "/artifacts/prune", report(1, is_complete=False, **first), report(1, **last))
+    assert "Deleted 2 environments without a version." in command("artifacts", "prune").stdout
+
+
 def test_nothing_to_delete_is_said(service: FakeService, command: Command) -> None:
     service.on("POST", "/artifacts/prune", report(0))
     assert "Nothing to delete." in command("artifacts", "prune").stderr

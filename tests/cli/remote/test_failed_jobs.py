@@ -30,6 +30,30 @@ def test_a_failed_job_is_shown_with_its_traceback_on_lines_of_its_own(service: F
     assert "\x1b" not in result.stdout
 
 
+def test_a_pipeline_is_shown_with_its_steps(service: FakeService, command: Command) -> None:
+    error = {"code": "prediction_failed", "type": "PredictionFailed", "message": "too red"}
+    times = {"started_at": "2026-11-24T10:31:05+00:00", "finished_at": "2026-11-24T10:31:06.5+00:00"}
+    steps = [
+        {"endpoint_name": "embed", "job_id": "j1.1", "status": "succeeded", **times, "outcome": {}, "error": None},
+        {"endpoint_name": "classify", "job_id": "j1.2", "status": "failed", **times, "outcome": None, "error": error},
+        {"endpoint_name": "rank", "job_id": "j1.3", "status": "skipped", "started_at": None, "finished_at": None},
+    ]
+    job = {
+        "job_id": "j1", "endpoint_name": "embed", "status": "failed", "submitted_at": None, "finished_at": None,
+        "attempts": 0, "outcome": None, "error": error, "steps": steps,
+    }  # fmt: skip
+    service.on("GET", "/jobs/j1", job)
+    shown = command("jobs", "show", "j1").stdout
+    assert [line.split()[:2] for line in shown.splitlines()[-4:]] == [
+        ["ENDPOINT", "STATUS"],
+        ["embed", "succeeded"],
+        ["classify", "failed"],
+        ["rank", "skipped"],
+    ]
+    assert "1.500 s" in shown
+    assert "too red" in shown.splitlines()[-2]
+
+
 @pytest.mark.parametrize(
     ("words", "body"),
     [

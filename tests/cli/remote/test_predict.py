@@ -63,6 +63,16 @@ def test_many_inputs_come_from_a_file_or_stdin(service: FakeService, command: Co
     assert service.received[0].json == service.received[2].json == {"inputs": [[1], [2]]}
 
 
+def test_then_makes_a_pipeline(service: FakeService, command: Command) -> None:
+    submitted(service)
+    assert command("predict", "prod", "1", "--then", "more", "--then", "most", "--no-wait").exit_code == 0
+    assert service.received[0].json == {"input": 1, "then": ["more", "most"]}
+    for words in (["--bulk", "prod", "[1]"], ["prod", "--csv", "rows.csv"]):
+        result = command("predict", *words, "--then", "more")
+        assert result.exit_code == 2
+        assert "--then is for one job" in result.stderr
+
+
 def test_no_wait_prints_the_job_id_alone(service: FakeService, command: Command) -> None:
     submitted(service)
     assert command("predict", "prod", "1", "--no-wait").stdout == "j1\n"

@@ -140,7 +140,7 @@ def test_sqlite_keeps_a_write_ahead_log_and_foreign_keys(sqlite_database: Databa
 
 
 def test_an_unmigrated_database_says_how_to_migrate_it(database_url: str) -> None:
-    assert "python -m registry.migrate" in str(refusal(lambda: models_of(database_url)))
+    assert "queuecast migrate" in str(refusal(lambda: models_of(database_url)))
 
 
 def test_an_unreachable_server_is_unavailable() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -60,9 +61,9 @@ def output_of(python: str, program: str) -> str:
 
 
 def names(settings: RegistrySettings) -> set[str]:
-    """The environments that are there, and what is left of builds."""
+    """The environments that are there, and what is left of builds, without the cache that builds share."""
     folder = settings.environment_cache_dir
-    return {each.name for each in folder.iterdir() if each.is_dir()}
+    return {each.name for each in folder.iterdir() if each.is_dir()} - {"downloads"}
 
 
 def test_an_environment_has_its_packages_and_nothing_else(allowed: RegistrySettings, environment: Environment) -> None:
@@ -155,7 +156,13 @@ def test_a_python_that_is_not_there_is_named(allowed: RegistrySettings) -> None:
 
 
 @pytest.fixture
-def served_wheels(tmp_path: Path, wheels: Path) -> Iterator[str]:
+def fetched() -> list[str]:
+    """The wheels that have been downloaded from the index, one entry for each time."""
+    return []
+
+
+@pytest.fixture
+def served_wheels(tmp_path: Path, wheels: Path, fetched: list[str]) -> Iterator[str]:
     """The URL of an index that has these wheels."""
     for wheel in wheels.iterdir():
         package = tmp_path / "simple" / wheel.name.partition("-")[0]
@@ -165,6 +172,11 @@ def served_wheels(tmp_path: Path, wheels: Path) -> Iterator[str]:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
+
+        def do_GET(self) -> None:
+            if self.path.endswith(".whl"):
+                fetched.append(self.path.rpartition("/")[2])
+            super().do_GET()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -181,6 +193,48 @@ def test_packages_come_from_an_index_just_as_from_a_folder(
     assert locked({"requirements": ["polite"]}, by_index) == environment
     held = EnvironmentCache(by_index).hold(environment)
     assert output_of(held.python, "import greeting; print(greeting.VERSION)") == "1.0"
+
+
+def test_environments_share_what_was_downloaded_and_its_files(
+    allowed: RegistrySettings, environment: Environment, served_wheels: str, fetched: list[str]
+) -> None:
+    by_index = allowed.model_copy(update={"wheels": served_wheels})
+    other = locked({"requirements": ["greeting==1.0"]}, allowed)
+    held = [EnvironmentCache(by_index).hold(each) for each in (environment, other)]
+    assert sorted(fetched) == ["greeting-1.0-py3-none-any.whl", "polite-1.0-py3-none-any.whl"]
+    places = [output_of(each.python, "import greeting; print(greeting.__file__)") for each in held]
+    assert len({(Path(place).stat().st_dev, Path(place).stat().st_ino) for place in places}) == 1
+    assert len(set(places)) == 2
+
+
+def test_downloads_go_before_any_environment_when_room_is_needed(
+    allowed: RegistrySettings, environment: Environment
+) -> None:
+    """And all of them, since uv relies on each: the next build downloads again."""
+    EnvironmentCache(allowed).hold(environment).release()
+    downloads = allowed.environment_cache_dir / "downloads"
+    (downloads / "of-another-release").write_bytes(bytes(1_000_000))
+    other = locked({"requirements": ["rude"]}, allowed)
+    EnvironmentCache(allowed.model_copy(update={"environment_cache_max_bytes": 1_000_000})).hold(other).release()
+    assert names(allowed) == {environment.sha256, other.sha256}
+    assert not downloads.exists()
+    third = locked({"requirements": ["greeting==1.0"]}, allowed)
+    held = EnvironmentCache(allowed).hold(third)
+    assert output_of(held.python, "import greeting; print(greeting.VERSION)") == "1.0"
+    assert downloads.exists()
+
+
+def test_downloads_that_environments_have_as_well_take_no_room(
+    allowed: RegistrySettings, environment: Environment
+) -> None:
+    EnvironmentCache(allowed).hold(environment).release()
+    kept = allowed.environment_cache_dir / "downloads"
+    linked = [each for each in kept.rglob("greeting.py") if each.stat().st_nlink > 1]
+    assert linked
+    linked[0].write_bytes(bytes(2_000_000))  # in the environment, too, whose size was measured before
+    roomy = allowed.model_copy(update={"environment_cache_max_bytes": 1_000_000})
+    EnvironmentCache(roomy).hold(locked({"requirements": ["rude"]}, allowed)).release()
+    assert linked[0].exists()
 
 
 def test_a_build_that_takes_too_long_is_given_up(
@@ -235,18 +289,47 @@ def test_a_damaged_environment_that_another_process_uses_is_left_alone(
     other.release()
 
 
-def test_a_full_disk_is_a_clear_failure(allowed: RegistrySettings, environment: Environment, tmp_path: Path) -> None:
-    full = tmp_path / "full"
-    full.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(full)]
+@contextmanager
+def small_disk(folder: Path, size_kib: int) -> Iterator[Path]:
+    """A file system of this size."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("a small file system can't be mounted here: that is root's right")
     try:
-        with pytest.raises(EnvironmentBuildFailed, match="No space left on device"):
-            EnvironmentCache(allowed.model_copy(update={"environment_cache_dir": full / "here"})).hold(environment)
+        yield folder
     finally:
-        subprocess.run(["umount", full], check=True)
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_a_clear_failure_and_keeps_nothing(
+    allowed: RegistrySettings, environment: Environment, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "full", 16) as disk:
+        there = allowed.model_copy(update={"environment_cache_dir": disk / "here"})
+        with pytest.raises(EnvironmentBuildFailed, match="No space left on device"):
+            EnvironmentCache(there).hold(environment)
+        assert [each for each in there.environment_cache_dir.iterdir() if each.is_dir()] == []
+
+
+def test_a_disk_that_is_full_of_downloads_has_room_for_a_build(
+    allowed: RegistrySettings, environment: Environment, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "full", 2_048) as disk:
+        there = allowed.model_copy(update={"environment_cache_dir": disk / "here"})
+        downloads = there.environment_cache_dir / "downloads"
+        downloads.mkdir(parents=True)
+        with suppress(OSError), (downloads / "of-many-packages").open("wb") as file:
+            while True:
+                file.write(bytes(4_096))
+                file.flush()
+        steps: list[str] = []
+        held = EnvironmentCache(there).hold(environment, steps.append)
+        shown = output_of(held.python, "import greeting; print(greeting.VERSION)")
+        held.release()  # else the file system can't be unmounted
+    assert shown == "1.0"
+    assert "building again: the disk was full of downloads" in steps
 
 
 def test_without_permission_nothing_is_built_or_used(allowed: RegistrySettings, environment: Environment) -> None:

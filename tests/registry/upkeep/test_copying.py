@@ -197,5 +197,5 @@ def test_what_can_not_be_copied_is_refused(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(CopyRefused, match="newer"):
         copying.copy(f"sqlite:///{tmp_path}/other.db")
     migrate.downgrade(url, "0001")
-    with pytest.raises(CopyRefused, match=r"registry\.migrate"):
+    with pytest.raises(CopyRefused, match=r"queuecast migrate"):
         copying.copy(f"sqlite:///{tmp_path}/other.db")

@@ -15,13 +15,15 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from registry import deployments, versions
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
-from registry.database.tables import VersionRow
+from registry.database.tables import EnvironmentRow, VersionRow
+from registry.environments import environment as environments
+from registry.environments.environment import Environment
 from registry.errors import PruneRefused, RegistryUnavailable
 from registry.upkeep import pruning
 from registry.upkeep.pruning import Reason
@@ -124,6 +126,59 @@ def test_what_a_deployment_or_a_worker_has_stays(database: Database, store: Arti
     assert pruning.prune(database, store, in_use={("house", "2")}, grace_s=0).deleted == []
     assert [each.versions for each in pruning.prune(database, store, grace_s=0).deleted] == [["house 2"]]
     assert store.get(served.artifact_sha256) == b"first"
+
+
+def in_environment(database: Database, store: ArtifactStore, lock: str, name: str = "house") -> ModelVersion:
+    environment = Environment.of("3.12", lock)
+    with database.session() as session:
+        added = versions.add_version(
+            session, store, name, b"model", runtime="python", input_example=[1.0], environment=environment
+        )
+        session.execute(update(EnvironmentRow).values(created_at=datetime.fromtimestamp(LONG_AGO, UTC)))
+        session.commit()
+    return added
+
+
+def stored_environments(database: Database) -> set[str]:
+    with database.session() as session:
+        return set(session.scalars(select(EnvironmentRow.sha256)))
+
+
+def test_an_environment_goes_with_the_last_version_that_has_it(database: Database, store: ArtifactStore) -> None:
+    first, same, other = (in_environment(database, store, lock, lock) for lock in ("a", "a", "b"))
+    shared, kept = first.environment_sha256, other.environment_sha256
+    assert shared == same.environment_sha256
+    delete(database, first)
+    assert pruning.prune(database, store).deleted_environments == []
+    delete(database, same, timedelta(minutes=1))
+    assert pruning.prune(database, store).deleted_environments == [], "deleted just now"
+    assert pruning.prune(database, store, in_use={("a", "2")}, grace_s=0).deleted_environments == []
+    assert pruning.prune(database, store, dry_run=True, grace_s=30).deleted_environments == [shared]
+    assert stored_environments(database) == {shared, kept}
+    assert pruning.prune(database, store, grace_s=30).deleted_environments == [shared]
+    assert stored_environments(database) == {kept}
+    assert in_environment(database, store, "a").environment_sha256 == shared
+    assert stored_environments(database) == {shared, kept}
+
+
+def test_an_environment_that_a_registration_shares_at_the_same_moment_stays(
+    database: Database, store: ArtifactStore
+) -> None:
+    """The new version is not committed yet when the deletion looks: the deletion waits for it."""
+    delete(database, in_environment(database, store, "a"))
+    shared = Environment.of("3.12", "a")
+    with ThreadPoolExecutor(1) as pool, database.session() as session:
+        environments.add(session, shared)
+        pruned = pool.submit(pruning.prune, database, store)
+        eventually(pruned.running, 5)
+        with pytest.raises(TimeoutError):
+            pruned.result(0.3)
+        versions.add_version(
+            session, store, "house", b"model", runtime="python", input_example=[1.0], environment=shared
+        )
+        session.commit()
+        assert pruned.result(10).deleted_environments == []
+    assert stored_environments(database) == {shared.sha256}
 
 
 def test_a_registry_without_versions_deletes_nothing(database: Database, store: ArtifactStore) -> None:

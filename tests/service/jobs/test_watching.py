@@ -54,6 +54,41 @@ def test_flower_shows_each_job_with_arguments_state_runtime_and_worker(service: 
         assert row in found["result"]
 
 
+def test_flower_shows_of_a_step_which_pipeline_it_belongs_to(service: Stack, flower: httpx.Client) -> None:
+    answer = service.api.post("/predict/watched", json={"input": "a", "then": ["watched"]})
+    pipeline_id = answer.json()["job_id"]
+    found = task(flower, f"{pipeline_id}.1", "SUCCESS")
+    assert (found["root_id"], found["parent_id"]) == (pipeline_id, pipeline_id)
+    # The answer of the first step is a list, and so no input of the second one.
+    assert task(flower, f"{pipeline_id}.2", "FAILURE")["parent_id"] == f"{pipeline_id}.1"
+    assert service.job(pipeline_id)["error"]["code"] == "input_invalid"
+
+
+def test_flower_and_celery_control_are_told_what_became_of_their_commands_about_queues(
+    service: Stack, flower: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = service.workers[0]
+    monkeypatch.setitem(service.env, "QUEUECAST_FLOWER_READ_ONLY", "false")
+    with service.flower(worker) as url, httpx.Client(base_url=f"{url}/api/worker/queue") as buttons:
+
+        def pressed(command: str, queue: str) -> tuple[int, str]:
+            answer = buttons.post(f"/{command}-consumer/{worker.node_name}", params={"queue": queue})
+            return answer.status_code, answer.text
+
+        status, said = pressed("cancel", "predict.watched")
+        assert (status, "queuecast undeploy watched --backlog park" in said) == (403, True)
+        status, said = pressed("add", "predict.nothing")
+        assert (status, "queuecast deploy MODEL --endpoint nothing" in said) == (403, True)
+        status, said = pressed("add", "predict.watched:high")
+        assert (status, "already consuming from predict.watched:high" in said) == (200, True)
+        status, said = pressed("cancel", "predict.nothing")
+        assert (status, "not consuming from predict.nothing" in said) == (200, True)
+        assert pressed("add", "somebody-elses")[0] == pressed("cancel", "somebody-elses")[0] == 200
+    control = service.run("-m", "celery", "-b", service.redis.url, "control", "cancel_consumer", "predict.watched")
+    assert "--backlog park" in control.stdout
+    assert service.predict("watched", "a")["prediction"] == ["first", "a"]
+
+
 def test_flower_shows_why_a_job_failed(service: Stack, flower: httpx.Client) -> None:
     job_id = service.submit("watched", "raise")
     found = task(flower, job_id, "FAILURE")

@@ -20,4 +20,7 @@ def test_the_journal_is_moved_and_versions_are_evaluated_without_webhooks_too(mo
         *("moving the journal", "evaluating versions", "evaluating versions"),
         *("deciding rollouts", "comparing the answers of candidates"),
         *("computing quality by feedback", "computing drift"),
+        "publishing successors of jobs",
+        *("keeping the names of endpoints", "failing jobs for unknown endpoints"),
+        "advancing pipelines",
     ]

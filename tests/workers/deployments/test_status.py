@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from registry.deployments import DesiredDeployment, Intent
+from registry.serving.settings import ServingSettings
 from tests.workers.conftest import WithRedis, submit_ids
 from tests.workers.stand_ins import deployment, endpoint_report, pace_report, version_report, worker_report
 from workers import keys
@@ -40,6 +41,24 @@ def ready(revision: int = 1, **more: Any) -> VersionReport:
 
 def failed(revision: int = 1) -> VersionReport:
     return version_report(FAILED, revision=revision, error="the weights are missing")
+
+
+@pytest.mark.parametrize(("served_revision", "hosts", "expected"), [
+    (3, {"min": 0, "max": 2}, "asleep"),
+    (2, {"min": 0, "max": 2}, "deploying"),
+    (3, {"min": 1, "max": 2}, "deploying"),
+    (3, 1, "deploying"),
+    (None, {"min": 0, "max": 2}, "deploying"),
+])  # fmt: skip
+def test_without_a_worker_a_deployment_that_has_served_as_it_is_stays_asleep(
+    store: redis.Redis, with_redis: WithRedis, served_revision: int | None, hosts: Any, expected: str
+) -> None:
+    desired = replace(deployment(), revision=3, settings=ServingSettings.parse({"hosts": hosts}))
+    if served_revision is not None:
+        store.hset(keys.SERVED, desired.endpoint_name, served_revision)
+    found = view(with_redis, desired)
+    assert found["status"] == expected
+    assert "No worker of group 'default' is running" in found["reason"]
 
 
 @pytest.mark.parametrize(

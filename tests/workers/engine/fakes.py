@@ -20,6 +20,7 @@ class FakeHost:
 
     def __init__(self, pid: int, max_memory_bytes: int | None) -> None:
         self.pid = pid
+        self.gpu: str | None = None
         self.max_memory_bytes = max_memory_bytes
         self.load_ms: float | None = 1.0
         self.example_ms: float | None = None
@@ -114,10 +115,13 @@ class FakeLauncher:
     def warm_up(self, _runtime: str, _python: str | None = None) -> None:
         """Import nothing."""
 
-    async def spawn(self, _runtime: str, max_memory_bytes: int | None, python: str | None = None) -> FakeHost:
+    async def spawn(
+        self, _runtime: str, max_memory_bytes: int | None, python: str | None = None, gpu: str | None = None
+    ) -> FakeHost:
         """Start a host."""
         self.pythons.append(python)
         host = FakeHost(1_000 + len(self.hosts), max_memory_bytes)
+        host.gpu = gpu
         self.prepare(host)
         self.hosts.append(host)
         self.spawned_at.append(asyncio.get_running_loop().time())

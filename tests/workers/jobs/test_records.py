@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+import queuecast.errors
 from workers import errors, keys
 from workers.errors import JobFailed, WorkerError
 from workers.jobs import query, records
@@ -176,6 +177,8 @@ def test_a_bare_celery_app_reads_an_outcome(store: redis.Redis, bare_app: Celery
 def test_celery_raises_the_class_that_a_job_failed_with(
     store: redis.Redis, bare_app: Celery, kind: type[JobFailed]
 ) -> None:
+    # Celery looks among what the program has imported.
+    assert vars(queuecast.errors)[kind.__name__] is kind
     error = kind("it's “broken”\n")
     result = result_of(store, bare_app, records.failed(Job("id", "adding", 1.0), error, 2.0))
     assert result.status == "FAILURE"

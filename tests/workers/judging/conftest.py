@@ -1,13 +1,11 @@
-"""A registry with two versions of a model, and stand-ins for workers: their reports, counters and pairs."""
+"""A registry with versions of a model, and stand-ins for workers: their reports, counters and pairs."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +13,7 @@ import redis
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from registry import deployments, migrate, versions
-from registry.artifacts.store import ArtifactStore
+from registry import deployments
 from registry.database import Database
 from registry.database.tables import RolloutRow
 from registry.deployments import DesiredDeployment
@@ -30,32 +27,6 @@ from workers.measures.reports import HostsState
 
 #: The stand-ins count jobs; pairs are for tests of their own.
 QUICK = Plan(steps=[10, 100], min_jobs=50, step_s=60, rules=Rules(disagreement=None))
-
-
-@pytest.fixture(scope="session")
-def filled_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry in which version 1 of `m` is deployed as `e`, and there are versions 2 and 3; tests copy it."""
-    folder = tmp_path_factory.mktemp("filled")
-    url = f"sqlite:///{folder}/registry.db"
-    migrate.upgrade(url)
-    found = Database(url)
-    with found.session() as session:
-        store = ArtifactStore(str(folder / "artifacts"))
-        for content in (b"1", b"2", b"3"):
-            versions.add_version(session, store, "m", content, runtime="python", input_example=[1.0])
-        deployments.deploy(session, "m", version="1", endpoint_name="e")
-        session.commit()
-    found.close()
-    return folder / "registry.db"
-
-
-@pytest.fixture
-def database(filled_registry: Path, tmp_path: Path) -> Iterator[Database]:
-    """A registry of the test's own."""
-    shutil.copy(filled_registry, tmp_path / "registry.db")
-    found = Database(f"sqlite:///{tmp_path}/registry.db")
-    yield found
-    found.close()
 
 
 class Workers:

@@ -22,7 +22,7 @@ WORKERS = REPOSITORY / "workers"
 FILES = sorted(WORKERS.rglob("*.lua"))
 #: The rooms that have scripts, top to ground; a script takes nothing from a room above its own.
 FLOORS = (
-    ("engine/intake", "engine/upkeep"), ("journal",), ("webhooks",),
+    ("engine/intake", "engine/upkeep"), ("journal",), ("webhooks", "successors", "pipelines", "endpoints"),
     ("jobs",), ("jobs/endings",), ("broker",), ("measures",), ("queues",), ("platform",),
 )  # fmt: skip
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

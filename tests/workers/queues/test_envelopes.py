@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.workers.conftest import submit
 from workers import keys
 from workers.engine.intake.messages import parse
-from workers.keys import OWNER_HEADER, SIGNATURE_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
+from workers.errors import JOB_ERRORS_MODULE
+from workers.keys import ERRORS_HEADER, OWNER_HEADER, SIGNATURE_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
 from workers.queues import arguments, envelopes
 from workers.queues.envelopes import EnvelopeUnreadable
 from workers.queues.naming import queue_name
@@ -56,6 +57,7 @@ def test_a_message_is_what_celery_and_kombu_themselves_would_send(
     theirs = newest(store, "other")
     assert ours["headers"].pop(SUBMITTED_AT_HEADER) > 0
     assert [ours["headers"].pop(name) for name in OUR_HEADERS] == [None] * 3
+    assert ours["headers"].pop(ERRORS_HEADER) == JOB_ERRORS_MODULE
     assert json.loads(base64.b64decode(ours.pop("body"))) == json.loads(base64.b64decode(theirs.pop("body")))
     # Ours are shorter.
     assert all(ours["headers"].pop(name) and theirs["headers"].pop(name) for name in ("argsrepr", "kwargsrepr"))

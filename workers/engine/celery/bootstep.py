@@ -56,7 +56,7 @@ def _metrics_server(engine: Engine, settings: WorkerSettings) -> MetricsServer |
         return None
     from workers.engine.telemetry.metrics_server import MetricsServer, WorkerCollector
 
-    collector = WorkerCollector(engine.counters, engine.served, engine.memory)
+    collector = WorkerCollector(engine.counters, engine.served, engine.memory, engine.placed, engine.gpus)
     return MetricsServer(collector, settings.metrics_host, settings.metrics_port)
 
 

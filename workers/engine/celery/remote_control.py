@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker.control import Panel
@@ -13,7 +13,7 @@ from workers.engine.engine import Engine
 from workers.engine.intake.messages import QueuedJob
 from workers.jobs import records
 from workers.queues import delayed
-from workers.queues.naming import TASK_NAME, queue_name
+from workers.queues.naming import TASK_NAME, endpoint_of, queue_name
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +25,10 @@ def of(engine: Engine) -> None:
     """Add this engine to Celery's commands."""
     for name, engine_command in _INSPECT_COMMANDS.items():
         Panel.data[name] = _joined(Panel.data[name], engine_command, engine)
-    for name, is_protected, remedy in _REFUSED_COMMANDS:
-        Panel.data[name] = _refusing(Panel.data[name], is_protected, remedy)
+    for name, remedy in _REFUSED_COMMANDS.items():
+        Panel.data[name] = _refusing(Panel.data[name], remedy)
+    Panel.data["add_consumer"] = _of_queue(Panel.data["add_consumer"], engine, _added)
+    Panel.data["cancel_consumer"] = _of_queue(Panel.data["cancel_consumer"], engine, _cancelled)
     Panel.data["revoke"] = revoke = _revoking(Panel.data["revoke"], engine)
     Panel.data["terminate"] = _terminating(revoke)
 
@@ -38,16 +40,52 @@ def _joined(celery_command: Any, engine_command: Any, engine: Engine) -> Any:
     return answer
 
 
-def _refusing(celery_command: Any, is_protected: Callable[[str], bool], remedy: str) -> Any:
-    """Wrap a command to return an error for prediction queues and `predict`, which only deployments control."""
+def _refusing(celery_command: Any, remedy: str) -> Any:
+    """Wrap a command to return an error for `predict`, which only deployments control."""
 
     def refuse(state: Any, *args: Any, **kwargs: Any) -> Any:
-        named = kwargs.get("queue") or kwargs.get("task_name") or next(iter(args), None)
-        if isinstance(named, str) and is_protected(named):
+        if (kwargs.get("task_name") or next(iter(args), None)) == TASK_NAME:
             return {"error": f"not supported, nothing was changed: {remedy}"}
         return celery_command(state, *args, **kwargs)
 
     return refuse
+
+
+def _of_queue(celery_command: Any, engine: Engine, answer: Callable[[Engine, str, str], dict[str, str]]) -> Any:
+    """Wrap a command about a queue: prediction queues have an answer of the engine, all others are Celery's."""
+
+    def answered(state: Any, *args: Any, **kwargs: Any) -> Any:
+        queue = kwargs.get("queue") or next(iter(args), None)
+        if isinstance(queue, str) and queue.startswith(queue_name("")):
+            return answer(engine, queue, endpoint_of(queue))
+        return celery_command(state, *args, **kwargs)
+
+    return answered
+
+
+def _added(engine: Engine, queue: str, endpoint_name: str) -> dict[str, str]:
+    endpoint = engine.endpoints.get(endpoint_name)
+    if endpoint is None:
+        return {
+            "error": "nothing was changed: workers consume this queue once its endpoint is deployed in their group: "
+            f"queuecast deploy MODEL --endpoint {endpoint_name}"
+        }
+    if not endpoint.is_placed:
+        return {
+            "error": "nothing was changed: other workers of the group consume this queue, as the endpoint needs no "
+            f"more hosts: queuecast configure {endpoint_name} --hosts MIN-MAX"
+        }
+    return {"ok": f"already consuming from {queue}"}
+
+
+def _cancelled(engine: Engine, queue: str, endpoint_name: str) -> dict[str, str]:
+    endpoint = engine.endpoints.get(endpoint_name)
+    if endpoint is None or not endpoint.is_placed:
+        return {"ok": f"not consuming from {queue}"}
+    return {
+        "error": "nothing was changed: workers consume this queue as long as its endpoint is deployed in their group. "
+        f"To stop them and keep the queued jobs: queuecast undeploy {endpoint_name} --backlog park"
+    }
 
 
 def _revoking(celery_command: Any, engine: Engine) -> Any:
@@ -109,30 +147,9 @@ def _described(job: QueuedJob) -> dict[str, Any]:
     }
 
 
-def _is_endpoints(queue: str) -> bool:
-    return queue.startswith(queue_name(""))
-
-
-def _is_ours(task_name: str) -> bool:
-    return task_name == TASK_NAME
-
-
 _INSPECT_COMMANDS = {"active_queues": _queues, "active": _active, "reserved": _reserved, "scheduled": _scheduled}
-#: Alternatives to Celery commands that would report success without any effect here.
-_TO_STOP = (
-    "workers consume this queue as long as its endpoint is deployed in their group. To stop them and keep the queued "
-    "jobs: queuecast undeploy ENDPOINT --backlog park"
-)
-_TO_BEGIN = (
-    "workers consume this queue once its endpoint is deployed in their group: "
-    "queuecast deploy MODEL --endpoint ENDPOINT"
-)
-_TO_LIMIT = "workers have no rate limit for predict; API keys can have one: queuecast keys create --rate"
-_TO_STOP_SLOW_ONES = "the time limit of a prediction is its deployment's setting timeout_s"
-#: The commands, the queues or tasks for which they are refused, and the alternatives.
-_REFUSED_COMMANDS: Sequence[tuple[str, Callable[[str], bool], str]] = [
-    ("cancel_consumer", _is_endpoints, _TO_STOP),
-    ("add_consumer", _is_endpoints, _TO_BEGIN),
-    ("rate_limit", _is_ours, _TO_LIMIT),
-    ("time_limit", _is_ours, _TO_STOP_SLOW_ONES),
-]
+#: Celery's commands that would report success without any effect here, and the alternatives.
+_REFUSED_COMMANDS = {
+    "rate_limit": "workers have no rate limit for predict; API keys can have one: queuecast keys create --rate",
+    "time_limit": "the time limit of a prediction is its deployment's setting timeout_s",
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from registry.serving.settings import EventsSetting
-from workers.errors import JobArgumentsWrong
+from workers.errors import EARLIER_JOB_ERRORS_MODULE, JOB_ERRORS_MODULE, JobArgumentsWrong
 from workers.jobs import transitions
+from workers.jobs.endings import canvas
 from workers.jobs.job import Failure, is_sticky_key
-from workers.keys import STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
+from workers.keys import ERRORS_HEADER, STICKY_KEY_HEADER, SUBMITTED_AT_HEADER
 from workers.measures.arms import Arm
 from workers.platform import fast_json
 from workers.platform.texts import short_repr
@@ -88,6 +89,11 @@ class QueuedJob(msgspec.Struct, eq=False):
     interrupted: bool = False
     #: Which events are sent for it.
     events: EventsSetting = "full"
+    #: The plan of what follows it by its message, which a worker keeps when it receives it; empty for nothing. What
+    #: follows a job that was accepted is kept since then.
+    successors: bytes = b""
+    #: Where its sender finds the class of its error, if it fails.
+    errors_module: str = JOB_ERRORS_MODULE
     #: The error in its arguments, if any.
     fault: JobArgumentsWrong | None = None
 
@@ -178,7 +184,14 @@ def _job(tag: str, endpoint_name: str, message: bytes, envelope: Envelope) -> Qu
         trace=spans.headers_in(headers),
         owner=envelopes.owner(headers),
         sticky_key=_sticky_key(headers.get(STICKY_KEY_HEADER)),
+        errors_module=_errors_module(headers),
     )
+
+
+def _errors_module(headers: Mapping[str, Any]) -> str:
+    """Return the name that programs of the release before know, for their jobs alone."""
+    is_earlier = SUBMITTED_AT_HEADER in headers and ERRORS_HEADER not in headers
+    return EARLIER_JOB_ERRORS_MODULE if is_earlier else JOB_ERRORS_MODULE
 
 
 def _check_signature(envelope: Envelope) -> None:
@@ -190,6 +203,7 @@ def _check_signature(envelope: Envelope) -> None:
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
         body = envelope.json()
+        _read_successors(job, envelope, body)
         read = arguments.parse_quickly(body)
         if read is None:
             values = arguments.parse(*envelopes.arguments_in(body))
@@ -199,6 +213,18 @@ def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     if read.endpoint_name != job.endpoint_name:
         raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
     job.rows, job.many = read.rows, read.many
+
+
+def _read_successors(job: QueuedJob, envelope: Envelope, body: bytes | str) -> None:
+    embedded = envelopes.embedded_in(body)
+    if not canvas.has_successors(embedded):
+        return
+    if load().canvas != "on":
+        raise JobArgumentsWrong(
+            "The message names tasks that follow the job (link, chain, chord). With QUEUECAST_CANVAS=accepted, "
+            "workers publish what follows jobs that were submitted with workers.tasks, and refuse other such jobs."
+        )
+    job.successors = canvas.plan(job.job_id, embedded, envelope.headers, job.owner)
 
 
 def _moment(value: Any) -> float | None:
@@ -237,3 +263,13 @@ async def release_claims(client: Redis, worker_name: str, jobs: Sequence[QueuedJ
         await transitions.requeue(client, worker_name, claimed)
     for job in claimed:
         job.claimed_at = None
+
+
+async def keep_successors(client: Redis, jobs: Sequence[QueuedJob]) -> None:
+    """Keep what follows received jobs by their messages, before any step can end the jobs.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    if plans := [(job.job_id, job.successors) for job in jobs if job.successors]:
+        await transitions.keep_successors(client, plans)

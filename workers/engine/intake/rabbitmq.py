@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from workers.engine.intake import rabbitmq_connection
 from workers.engine.intake.delays import Delays, early
-from workers.engine.intake.messages import MessageUnreadable, QueuedJob
+from workers.engine.intake.messages import MessageUnreadable, QueuedJob, keep_successors
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.rabbitmq_connection import BrokerGone, gone
 from workers.engine.intake.rabbitmq_consumer import Consumer
@@ -250,6 +250,8 @@ class AmqpIntake:
             return
         if job is None:
             self._in_background(self._read_with_care(held, priority, stored, envelope))
+        elif job.successors:
+            self._in_background(self._accept_with_successors(job, priority, held))
         else:
             self._accept(job, priority, held)
 
@@ -265,6 +267,11 @@ class AmqpIntake:
             except MessageUnreadable as error:
                 await self._put_aside(held, stored, error)
                 return
+        await self._accept_with_successors(job, priority, held)
+
+    async def _accept_with_successors(self, job: QueuedJob, priority: Priority, held: _Held) -> None:
+        """Accept a job after what follows it is kept, so that no step can end it before."""
+        await persistently("keep successors", lambda: keep_successors(self._records, [job]))
         if not held.stale:
             self._accept(job, priority, held)
 

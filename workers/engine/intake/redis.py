@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from workers.engine.intake.delays import Delays, early
 from workers.engine.intake.leases import FETCHED_AT_ONCE_BYTES, Leased, Leases
 from workers.engine.intake.listener import QueueListener
-from workers.engine.intake.messages import MessageUnreadable, QueuedJob, release_claims
+from workers.engine.intake.messages import MessageUnreadable, QueuedJob, keep_successors, release_claims
 from workers.engine.intake.protocol import JobSink
 from workers.engine.intake.reading import read_at_once, read_with_care
 from workers.jobs.transitions import unclaim_fetched
@@ -69,6 +69,7 @@ class RedisIntake:
         self._delays = Delays(records or client, leases_are_beside_records=records is None)
         self.leases = self.source = Leases(client, lease_s, records=records, worker_name=worker_name)
         self._client = client
+        self._records = records or client
         self._sinks = sinks
         self._lease_s = lease_s
         self._check_s = _CHECK_S
@@ -302,6 +303,7 @@ class RedisIntake:
             await self.leases.put_aside(leased)
 
     async def _hand_over(self, endpoint_name: str, jobs: list[QueuedJob]) -> None:
+        await keep_successors(self._records, jobs)
         # Only delivered jobs are held: if Redis fails now, the leases of the others expire.
         sink = self._sinks.get(endpoint_name)
         if sink is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -19,6 +20,13 @@ _MOST_SHARE = 100
 _MOST_SHARE_IF_CHANGING = 10
 #: The same while hosts wait for memory.
 _MOST_SHARE_IF_WAITING = 5
+#: A measurement of all hosts, also of those that have rested: its least interval (s), and its share of the time.
+_COMPLETE_S = 2.0
+_MOST_SHARE_COMPLETE = 50
+#: What hosts share is known although so many parts of them have come or gone while it was measured.
+_STEADY_PARTS = 10
+#: So many page faults change the memory of a process too little to measure it again.
+_FEW_FAULTS = 64
 #: Interval of looks for room while hosts wait for memory: idle endpoints may have become more.
 _WAITING_S = 0.1
 
@@ -30,21 +38,30 @@ class MemoryMeter:
         measure: returns what a process and its descendants use.
         measure_own: the same without descendants.
         forkserver_pids: returns the processes that hosts are forked from.
+        page_faults: returns how many page faults a process and its descendants have had. To measure a process takes
+            some milliseconds, and without page faults it has no more memory than before. None: measure each time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - constructed in one place
         self,
         budget: MemoryBudget,
         versions: Versions,
         measure: Callable[[int], MemoryUsage],
         measure_own: Callable[[int], MemoryUsage],
         forkserver_pids: Callable[[], Sequence[int]],
+        page_faults: Callable[[int], int] | None = None,
     ) -> None:
         self._budget = budget
         self._versions = versions
         self._measure = measure
         self._measure_own = measure_own
         self._forkserver_pids = forkserver_pids
+        self._page_faults = page_faults
+        #: The page faults of each process when it was measured.
+        self._faults: dict[int, int] = {}
+        #: When all are measured again (monotonic, s), or if many have come or gone; and those that were last.
+        self._complete_at = self._again_at = -math.inf
+        self._complete: set[int] = set()
 
     async def run(self) -> None:
         """Measure, relieve, and look for room for waiting hosts."""
@@ -65,23 +82,54 @@ class MemoryMeter:
         return max(_INTERVAL_S, took_s * _MOST_SHARE)
 
     async def look(self) -> None:
-        """Measure all hosts once, and get back under the limit."""
-        before = self._pids()
-        forkservers = self._forkserver_pids()
-        usages, forkserver_bytes = await asyncio.to_thread(self._measured, before, forkservers)
-        common = sum(each.pss_bytes - each.private_bytes for each in usages.values()) + forkserver_bytes
-        # When hosts have come or gone meanwhile, shares of pages have moved, and are counted twice or not at all.
-        is_sure = self._pids() == before == set(usages) or self._budget.shared_bytes is None
-        self._budget.measured(usages, common if is_sure else None)
+        """Measure the hosts whose memory may have changed, at times all of them, and get back under the limit."""
+        before, began = self._pids(), time.monotonic()
+        if began >= (self._complete_at if self._is_steady(before) else self._again_at):
+            usages, forkserver_bytes = await asyncio.to_thread(self._measured, before, self._forkserver_pids())
+            common = sum(each.pss_bytes - each.private_bytes for each in usages.values()) + forkserver_bytes
+            if not self._is_sure(before, set(usages)):  # rather too much than too little
+                common = max(common, self._budget.shared_bytes or 0)
+            self._budget.measured(usages, common)
+            ended = time.monotonic()
+            took_s, self._complete = ended - began, before
+            self._complete_at = ended + max(_COMPLETE_S, took_s * _MOST_SHARE_COMPLETE)
+            self._again_at = ended + took_s * _MOST_SHARE_IF_CHANGING
+        else:
+            usages, _ = await asyncio.to_thread(self._measured, before, (), only_changed=True)
+            self._budget.measured(usages)
         for each in self._budget.claims:
             if each.pid in usages and each.usage is not None and each.usage.private_bytes:
                 await self._versions.measured(each.artifact_sha256, each.usage.private_bytes)
         self._budget.relieve()
         self._budget.serve_waiters()
 
+    def _is_sure(self, before: set[int], measured: set[int]) -> bool:
+        """Whether what hosts share is known.
+
+        When many have come or gone meanwhile, shares of pages have moved, and are counted twice or not at all.
+        """
+        moved = (self._pids() ^ before) | (before ^ measured)
+        return len(moved) <= len(before) / _STEADY_PARTS or self._budget.shared_bytes is None
+
+    def _is_steady(self, pids: set[int]) -> bool:
+        """Whether the hosts are about those of the last complete measurement."""
+        return len(pids ^ self._complete) <= len(pids) / _STEADY_PARTS
+
     def _pids(self) -> set[int]:
         return {each.pid for each in self._budget.claims if each.pid is not None}
 
-    def _measured(self, pids: Iterable[int], forkservers: Sequence[int]) -> tuple[dict[int, MemoryUsage], int]:
+    def _measured(
+        self, pids: Iterable[int], forkservers: Sequence[int], *, only_changed: bool = False
+    ) -> tuple[dict[int, MemoryUsage], int]:
+        faults = self._faults_of(pids)
+        if only_changed and faults:
+            known = self._faults
+            pids = [pid for pid, count in faults.items() if pid not in known or count - known[pid] > _FEW_FAULTS]
         found = {pid: usage for pid in pids if (usage := self._measure(pid)).pss_bytes}
+        self._faults = {pid: faults[pid] if pid in found else self._faults.get(pid, 0) for pid in faults}
         return found, sum(self._measure_own(pid).pss_bytes for pid in forkservers)
+
+    def _faults_of(self, pids: Iterable[int]) -> dict[int, int]:
+        """Return the page faults of each process; nothing if they aren't known."""
+        count = self._page_faults
+        return {} if count is None else {pid: count(pid) for pid in pids}

@@ -23,6 +23,8 @@ LIVES_S = 30 * 86_400
 _GUESSED_RATIO = 2
 _LEAST_GUESSED_RATIO = 1
 _GUESSED_HOST_BYTES = 16 * MEBIBYTE
+#: The same of a GPU: the weights once, and what CUDA itself takes for each process.
+_GUESSED_CUDA_BYTES = 512 * MEBIBYTE
 #: A measurement is written if it differs by more than this share.
 _SIGNIFICANT_SHARE = 0.05
 
@@ -38,6 +40,8 @@ class VersionFacts:
     #: The private memory of a host that has just loaded the model (bytes); None from workers of earlier releases. A
     #: batch may take more for a moment, so it alone says that a version can't ever fit.
     loaded_bytes: int | None = None
+    #: The most memory of a GPU that a host had (bytes); None if that was never seen.
+    gpu_bytes: int | None = None
 
 
 def guessed(desired: DesiredDeployment) -> Need:
@@ -71,6 +75,13 @@ class Versions:
         """Return the same without a look into Redis, for a version that this worker has loaded."""
         return _need(desired, self._known.get(desired.artifact_sha256))
 
+    async def gpu_need(self, desired: DesiredDeployment) -> tuple[int, bool]:
+        """Return the memory of a GPU that a host of a version takes, and whether that was measured."""
+        known = (await self.facts([desired.artifact_sha256])).get(desired.artifact_sha256)
+        if known is None or known.gpu_bytes is None:
+            return _GUESSED_CUDA_BYTES + desired.artifact_size_bytes, False
+        return known.gpu_bytes, True
+
     async def facts(self, checksums: Sequence[str]) -> dict[str, VersionFacts]:
         """Return what is known of versions, by checksum."""
         unknown = [each for each in dict.fromkeys(checksums) if each not in self._known]
@@ -98,6 +109,15 @@ class Versions:
             most_bytes = max(before.host_bytes, loaded_bytes)
             await self._write(checksum, replace(before, host_bytes=most_bytes, loaded_bytes=loaded_bytes))
 
+    async def measured_gpu(self, checksum: str, gpu_bytes: int) -> None:
+        """Remember the most memory of a GPU that a host had; small differences are not written.
+
+        Nothing is remembered of a version whose other memory is unknown: a host is measured both ways.
+        """
+        before = self._known.get(checksum)
+        if before is not None and gpu_bytes > (before.gpu_bytes or 0) * (1 + _SIGNIFICANT_SHARE):
+            await self._write(checksum, replace(before, gpu_bytes=gpu_bytes))
+
     async def loaded(self, checksum: str, load_ms: float) -> None:
         """Remember how long the last load took, of a version whose memory is known."""
         if (before := self._known.get(checksum)) is not None:
@@ -112,7 +132,8 @@ class Versions:
 
 
 def _document(facts: VersionFacts) -> Mapping[str, Any]:
-    return {"host_bytes": facts.host_bytes, "load_ms": facts.load_ms, "loaded_bytes": facts.loaded_bytes}
+    known = {"host_bytes": facts.host_bytes, "load_ms": facts.load_ms, "loaded_bytes": facts.loaded_bytes}
+    return known if facts.gpu_bytes is None else {**known, "gpu_bytes": facts.gpu_bytes}
 
 
 def _parsed(text: bytes | str | None) -> VersionFacts | None:
@@ -120,8 +141,11 @@ def _parsed(text: bytes | str | None) -> VersionFacts | None:
         found = json.loads(text or b"null")
         if found is None:
             return None
-        host_bytes, loaded_bytes = int(found["host_bytes"]), found.get("loaded_bytes")
-        return VersionFacts(host_bytes, found.get("load_ms"), None if loaded_bytes is None else int(loaded_bytes))
+        host_bytes = int(found["host_bytes"])
+        loaded_bytes, gpu_bytes = (
+            None if (value := found.get(name)) is None else int(value) for name in ("loaded_bytes", "gpu_bytes")
+        )
+        return VersionFacts(host_bytes, found.get("load_ms"), loaded_bytes, gpu_bytes)
     except (ValueError, KeyError, TypeError) as error:
         _log.warning("ignoring unreadable facts of a version: %r", error)
         return None

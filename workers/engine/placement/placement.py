@@ -60,7 +60,7 @@ class Placement:
 
     async def look(self, desired: Iterable[DesiredDeployment]) -> None:
         """Read the reports of workers, and decide about these deployments. Raises RedisError, OSError."""
-        ranged = [each for each in desired if _is_ranged(each)]
+        ranged = [each for each in desired if _is_placed_anew(each)]
         if not ranged:
             return
         if time.monotonic() - self._read_at > _FRESH_S:
@@ -73,7 +73,7 @@ class Placement:
 
     def is_placed(self, desired: DesiredDeployment) -> bool:
         """Whether this worker serves a deployment; one about which nothing was decided stays as it is."""
-        return not _is_ranged(desired) or self._place(desired.endpoint_name).is_placed
+        return not _is_placed_anew(desired) or self._place(desired.endpoint_name).is_placed
 
     def keep(self, names: Collection[str]) -> None:
         """Forget all but these endpoints."""
@@ -126,8 +126,14 @@ class Placement:
     def _decide(self, desired: DesiredDeployment, now: float) -> None:
         name, endpoint = desired.endpoint_name, self._endpoints.get(desired.endpoint_name)
         self._wanted_since.setdefault(name, now)
+        with_gpu = self._roster.with_gpu() if desired.settings.gpu else None
+        if with_gpu is not None and (not _is_ranged(desired) or (with_gpu and not self._context.gpus.gpus)):
+            # Workers with a GPU serve it. While there is none in the group, the others show that.
+            self._places[name] = Place(is_placed=bool(self._context.gpus.gpus) or not with_gpu)
+            return
         own = Sight(busy_hosts=endpoint.busy_hosts, is_busy=endpoint.busy) if endpoint else Sight()
-        before = [seen for worker in self._ranked_before(name) if (seen := self._sight(worker, name, now)) is not None]
+        ranked = self._ranked_before(name, with_gpu)
+        before = [seen for worker in ranked if (seen := self._sight(worker, name, now)) is not None]
         self._places[name] = decide(self._place(name), before, own, now, desired.settings.idle_limit_s)
 
     def _place(self, endpoint_name: str) -> Place:
@@ -135,7 +141,9 @@ class Placement:
         undecided = Place(is_placed=endpoint is not None and endpoint.is_placed)
         return self._places.get(endpoint_name, undecided)
 
-    def _ranked_before(self, endpoint_name: str) -> list[str]:
+    def _ranked_before(self, endpoint_name: str, with_gpu: Collection[str] | None) -> list[str]:
+        if with_gpu is not None and self._context.gpus.gpus:
+            return ranked_before(endpoint_name, self._context.worker_name, with_gpu)
         if endpoint_name not in self._before:
             ranks = ranked_before(endpoint_name, self._context.worker_name, self._roster.names)
             self._before[endpoint_name] = ranks
@@ -146,6 +154,11 @@ class Placement:
         seen = self._roster.sight(worker_name, endpoint_name)
         since = max(self._wanted_since[endpoint_name], self._roster.since(worker_name))
         return Sight() if seen is None and now - since < PATIENCE_S else seen
+
+
+def _is_placed_anew(desired: DesiredDeployment) -> bool:
+    """Whether it depends on the other workers who serves it."""
+    return _is_ranged(desired) or desired.settings.gpu > 0
 
 
 def _is_ranged(desired: DesiredDeployment) -> bool:

@@ -44,6 +44,7 @@ class _Worker(msgspec.Struct):
     endpoints: dict[str, _Endpoint]
     follows_placement: bool = False
     is_leaving: bool = False
+    gpus: list[msgspec.Raw] = []
 
 
 _decode = msgspec.json.Decoder(_Worker).decode
@@ -76,6 +77,10 @@ class Roster:
     def names(self) -> list[str]:
         """The names of these workers."""
         return list(self._workers)
+
+    def with_gpu(self) -> set[str]:
+        """Return the names of those that have a GPU."""
+        return {name for name, each in self._workers.items() if each.gpus}
 
     def missed(self) -> None:
         """Record that the reports can't be read."""

@@ -13,7 +13,7 @@ from redis import RedisError
 from workers.engine.context import Context
 from workers.engine.scaling.growth import MEASURED_S, Bounds, Growth, Sight, decide, is_short
 from workers.engine.serving.endpoint import Endpoint
-from workers.engine.serving.host_pool import HostPool
+from workers.engine.serving.hosts.host_pool import HostPool
 from workers.measures import paces
 from workers.measures.paces import Pace
 

@@ -11,7 +11,7 @@ from registry.trials.candidates import Candidate
 from workers.engine.batching.batcher import Batcher
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.host_pool import HostPool
+from workers.engine.serving.hosts.host_pool import HostPool
 from workers.engine.serving.trials.copies import Copies
 from workers.engine.serving.trials.trial import Side, Trial
 from workers.measures import arms

@@ -1,8 +1,7 @@
-"""One endpoint on one worker: its waiting jobs, its hosts, and the hosts of the next version."""
+"""One endpoint on one worker: its jobs, who gets them, and when its hosts start, sleep and end."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 
@@ -12,10 +11,11 @@ from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
 from workers.engine.serving.candidate import CandidateArm, CandidateEnds
-from workers.engine.serving.host_pool import HostPool
-from workers.engine.serving.sleep import Sleep, without_hosts
+from workers.engine.serving.endpoint_hosts import EndpointHosts, HostsEnds
+from workers.engine.serving.hosts.host_pool import HostPool
+from workers.engine.serving.sleep import without_hosts
 from workers.measures.paces import Pace
-from workers.measures.reports import EndpointReport, HostsState, LoadFailure, VersionReport
+from workers.measures.reports import EndpointReport, HostsState
 
 _log = logging.getLogger(__name__)
 
@@ -29,19 +29,12 @@ class Endpoint:
     def __init__(self, context: Context, desired: DesiredDeployment) -> None:
         self.desired = desired
         self._context = context
-        self._batcher = Batcher(desired.settings)
+        ends = HostsEnds(self._swapped, self._hosts_ready, self._next_changed, self._hosts_ended)
+        self._hosts = EndpointHosts(context, Batcher(desired.settings), ends)
         #: The hosts of a candidate, with the jobs that were dealt to it; None without a candidate.
         self._candidate: CandidateArm | None = None
-        self._current: HostPool | None = None
-        self._next: HostPool | None = None
-        #: What is known of the version while no host has it; None if it has hosts, or hasn't been loaded yet.
-        self._sleep: Sleep | None = None
-        #: How long the version took to load (ms).
-        self._load_ms: float | None = None
         #: When it last had a job, or was loaded (s, monotonic).
         self.used_at = time.monotonic()
-        #: Pools that finish their last batches.
-        self._stopping: set[HostPool] = set()
         #: Whether this worker takes no more jobs of this endpoint, whatever the deployment's intent.
         self.retired = False
         #: Whether this worker serves the endpoint; otherwise other workers of the group do. Changed by `place`.
@@ -55,6 +48,11 @@ class Endpoint:
         return self.desired.endpoint_name
 
     @property
+    def _batcher(self) -> Batcher:
+        """The jobs that wait for the version that serves."""
+        return self._hosts.batcher
+
+    @property
     def capacity(self) -> int:
         """The most jobs to hold at once: a batch for each host, and one that is being collected."""
         if self._gives_back:
@@ -62,7 +60,7 @@ class Endpoint:
         if self.desired.intent is Intent.REJECT:
             return _REJECTED_AT_ONCE
         beside = 0 if self._candidate is None else self._candidate.most_waiting
-        return self._own_capacity + beside
+        return self._hosts.capacity + beside
 
     @property
     def _gives_back(self) -> bool:
@@ -70,20 +68,6 @@ class Endpoint:
         if self.retired or self.desired.intent is Intent.PARK:
             return True
         return not self.is_placed and self.desired.intent is not Intent.REJECT
-
-    @property
-    def _own_capacity(self) -> int:
-        """The capacity of the version that the endpoint serves; without hosts, a batch to wake it."""
-        if self._current is None:
-            return self._batcher.size.rows_at_hand if self._can_wake else 0
-        return self._batcher.size.rows_at_hand * (self._current.ready_hosts + 1)
-
-    @property
-    def _can_wake(self) -> bool:
-        """Whether a job loads the version, or it is being loaded for jobs."""
-        if self._sleep is None or self._next is None:
-            return self._sleep is not None
-        return self._next.state is HostsState.LOADING and self._next.waits_for is None
 
     @property
     def credit(self) -> int:
@@ -96,7 +80,7 @@ class Endpoint:
             return self.capacity - len(self._batcher)
         if not self.capacity:
             return 0
-        return self._candidate.credit(self._own_capacity - len(self._batcher))
+        return self._candidate.credit(self._hosts.capacity - len(self._batcher))
 
     @property
     def credit_if_high(self) -> int:
@@ -133,7 +117,7 @@ class Endpoint:
     @property
     def _serving_pools(self) -> list[HostPool]:
         beside = self._candidate.pool if self._candidate else None
-        return [pool for pool in (self._current, beside, *self._stopping) if pool]
+        return [pool for pool in (self._hosts.current, beside, *self._hosts.stopping) if pool]
 
     @property
     def waiting_jobs(self) -> list[QueuedJob]:
@@ -153,31 +137,31 @@ class Endpoint:
     @property
     def serves(self) -> bool:
         """Whether it is deployed and has a host with its model."""
-        return self.desired.intent is Intent.SERVE and self._current is not None and self._current.ready_hosts > 0
+        return self.desired.intent is Intent.SERVE and self._hosts.are_ready
 
     @property
     def is_proved(self) -> bool:
         """Whether the deployed version has been loaded here, and jobs are taken: it serves, or a job wakes it."""
-        return self.serves or (self.desired.intent is Intent.SERVE and self._can_wake and not self.retired)
+        return self.serves or (self.desired.intent is Intent.SERVE and self._hosts.can_wake and not self.retired)
 
     @property
     def is_asleep(self) -> bool:
         """Whether it has no hosts, and its next job loads them."""
-        return self._sleep is not None and self._next is None
+        return self._hosts.are_asleep
 
     @property
     def can_sleep(self) -> bool:
         """Whether its hosts may end until the next job comes."""
-        current, settings = self._current, self.desired.settings
+        current, settings = self._hosts.current, self.desired.settings
         if current is None or not settings.may_sleep or self.desired.intent is not Intent.SERVE or self.retired:
             return False
-        beside = self._next or self._candidate or self.desired.candidate or self.desired.is_replay
+        beside = self._hosts.next or self._candidate or self.desired.candidate or self.desired.is_replay
         return not beside and not self.busy and not current.is_used and current.ready_hosts > 0
 
     @property
     def scaled_pool(self) -> HostPool | None:
         """The serving hosts whose number changes with the jobs that wait; None if there are none."""
-        current, settings = self._current, self.desired.settings
+        current, settings = self._hosts.current, self.desired.settings
         if current is None or not settings.has_range or self.desired.intent is not Intent.SERVE or self.retired:
             return None
         return current
@@ -185,19 +169,25 @@ class Endpoint:
     @property
     def busy_hosts(self) -> int:
         """The number of serving hosts that have jobs."""
-        return self._current.busy_hosts if self._current else 0
+        return self._hosts.current.busy_hosts if self._hosts.current else 0
 
     @property
     def asks_next(self) -> bool:
         """Whether the next worker should serve it too: its version can't be loaded here now, or jobs wait too long."""
-        beside = self._next
-        cannot = beside is not None and (beside.state is HostsState.FAILED or beside.waits_for is not None)
-        return self.is_placed and not self.retired and (cannot or (self.is_overloaded and self._current is not None))
+        is_short = self.is_overloaded and self._hosts.current is not None
+        return self.is_placed and not self.retired and (self._hosts.next_cannot_load or is_short)
+
+    @property
+    def rests_as(self) -> object:
+        """What its report depends on while it has no hosts, jobs and troubles; None if the report may change."""
+        if self.has_hosts or len(self._batcher) or self._context.troubles.get(self.name):
+            return None
+        return self.desired, self.is_placed, self._hosts.asleep
 
     @property
     def has_hosts(self) -> bool:
         """Whether any host runs, starts or stops."""
-        return bool(self._current or self._next or self._candidate or self._stopping)
+        return self._hosts.are_any or self._candidate is not None
 
     def apply(self, desired: DesiredDeployment) -> None:
         """Start to apply the desired deployment; another version, or a lower limit, is swapped in once it is loaded."""
@@ -205,12 +195,12 @@ class Endpoint:
         self._promote_if_candidates(desired)
         self._batcher.settings = desired.settings
         if desired.intent in (Intent.SERVE, Intent.DRAIN) and not self._gives_back:
-            self._start_or_keep_hosts(desired)
+            self._hosts.start_or_keep(desired)
             self._start_or_keep_candidate(desired)
             self._context.intake.ring(self.name)
             return
         self._end_candidate()
-        self._stop_hosts()
+        self._hosts.stop_all()
         self._context.intake.ring(self.name)
         if desired.intent is Intent.REJECT and not self.retired:
             self._reject(self._batcher.take_all())
@@ -219,20 +209,14 @@ class Endpoint:
 
     def begin_asleep(self, load_ms: float | None = None) -> None:
         """Take jobs without hosts: the version has been loaded before, and its first job here loads it again."""
-        self._sleep = Sleep(self.desired, load_ms)
+        self._hosts.begin_asleep(self.desired, load_ms)
 
     def sleep(self) -> bool:
         """End the hosts until the next job comes; False if it must keep them."""
-        current = self._current
-        if not self.can_sleep or current is None:
+        if not self.can_sleep:
             return False
         _log.info("%s is idle: ending its hosts until the next job", self.name)
-        pace = current.pace()
-        self._sleep = Sleep(
-            self.desired, self._load_ms, current.report(), None if pace is None else {**pace, "hosts": 0}
-        )
-        self._current = None
-        self._stop(current)
+        self._hosts.sleep(self.desired)
         self._context.changed.set()
         self._context.intake.ring(self.name)
         return True
@@ -250,6 +234,8 @@ class Endpoint:
             return
         _log.info("serving %s from now on" if is_placed else "leaving %s to other workers", self.name)
         self.is_placed = is_placed
+        if is_placed:
+            self._context.counters.took_over(self.name)
         self.apply(self.desired)
         self._context.changed.set()
 
@@ -312,28 +298,28 @@ class Endpoint:
     async def stop(self) -> None:
         """Wait until running jobs are finished and the hosts have exited."""
         self._end_candidate()
-        self._stop_hosts()
-        while self._stopping:
-            await asyncio.gather(*(pool.stop() for pool in self._stopping))
+        self._hosts.stop_all()
+        await self._hosts.ended()
 
     def kill(self) -> None:
         """Kill the hosts."""
-        for pool in (self._next, *self._serving_pools):
+        for pool in (self._hosts.next, *self._serving_pools):
             if pool:
                 pool.kill()
 
     def report(self) -> EndpointReport:
         """Return this endpoint's part of the worker's report."""
         beside = self._candidate.pool if self._candidate else None
-        pools = [pool for pool in (self._current, self._next, beside, *self._stopping) if pool]
-        pace = self._current.pace() if self._current else self._sleep.pace if self._sleep else None
+        pace, versions = self._hosts.pace(), self._hosts.reports(beside)
+        if not self.is_placed and self.desired.intent is Intent.SERVE:
+            versions.insert(0, without_hosts(self.desired, HostsState.NOT_PLACED))
         return {
-            "versions": self._version_reports(pools),
+            "versions": versions,
             "waiting": len(self.waiting_jobs),
             "running": len(self.running_jobs),
             "pace": pace,
             "jobs_per_s": Pace(**pace).jobs_per_s if pace else 0.0,
-            "load_failure": self._load_failure(),
+            "load_failure": self._hosts.load_failure(),
             "trouble": "; ".join(
                 f"Can't {what}: {why}" for what, why in self._context.troubles.get(self.name, {}).items()
             ),
@@ -341,90 +327,40 @@ class Endpoint:
             "asks_next": self.asks_next,
         }
 
-    def _version_reports(self, pools: list[HostPool]) -> list[VersionReport]:
-        asleep = self._sleep
-        if not self.is_placed and self.desired.intent is Intent.SERVE:
-            return [without_hosts(self.desired, HostsState.NOT_PLACED), *(pool.report() for pool in pools)]
-        if asleep is None:
-            return [pool.report() for pool in pools]
-        reports = [asleep.waking(pool.report()) if pool is self._next else pool.report() for pool in pools]
-        return [asleep.report(), *reports] if self._next is None else reports
-
-    def _load_failure(self) -> LoadFailure | None:
-        failed = self._next if self._current is None else None
-        if failed is None or failed.state is not HostsState.FAILED:
-            return None
-        return {"revision": failed.desired.revision, "error": failed.error or ""}
-
-    def _start_or_keep_hosts(self, desired: DesiredDeployment) -> None:
-        drains = desired.intent is Intent.DRAIN
-        if self._stays_asleep(desired):
-            return
-        if self._current and (self._current.can_apply(desired) or (drains and self._current.can_serve(desired))):
-            if self._current.can_apply(desired):  # or it drains with the limits that it has
-                self._current.apply(desired)
-            if self._next:
-                self._stop(self._next)
-                self._next = None
-            return
-        if self._next:
-            # Another deploy of a version that failed to load requests another try; draining it doesn't.
-            if self._next.can_apply(desired) and (drains or self._next.state is not HostsState.FAILED):
-                self._next.apply(desired)
-                return
-            self._stop(self._next)
-        _log.info("loading %s version %s for %s", desired.model_name, desired.version, self.name)
-        self._next = HostPool(self._context, desired, self._batcher, self._hosts_ready, self._current)
-        self._next.on_lost = self._next_changed
-        if self._sleep is not None:
-            self._sleep = self._sleep.woken()
-
-    def _stays_asleep(self, desired: DesiredDeployment) -> bool:
-        """Whether no host is needed yet; forget what was known of another version, which has to be loaded now."""
-        if self._sleep is None:
-            return False
-        if not self._sleep.proves(desired):
-            self._sleep = None
-            return False
-        self._sleep = self._sleep.with_settings(desired)
-        wanted = len(self._batcher) or not desired.settings.may_sleep or desired.candidate is not None
-        return self._next is None and not wanted
-
     def _next_changed(self) -> None:
         """Give back the jobs for which a version was loaded that can't be now; other workers may have it."""
-        if self._current is not None or self._next is None:
+        if self._hosts.current is not None or self._hosts.next is None:
             return
-        if self._next.state is HostsState.FAILED or self._next.waits_for is not None:
+        if self._hosts.next_cannot_load:
             self._give_back(self._batcher.take_all())
         self._context.intake.ring(self.name)
 
     def _promote_if_candidates(self, desired: DesiredDeployment) -> None:
         """Serve the candidate's version with the hosts that have it, if the deployment's version is that one now."""
-        theirs, current = self._candidate, self._current
+        theirs, current = self._candidate, self._hosts.current
         if theirs is None or current is None or self.retired or desired.intent is not Intent.SERVE:
             return
         if current.can_serve(desired) or not theirs.can_be_promoted(desired):
             return
         _log.info("the candidate of %s, version %s, is its version now", self.name, desired.version)
         self._candidate = None
-        self._batcher.succeeded_by(theirs.batcher)
-        self._batcher, self._current = theirs.batcher, theirs.pool
+        self._hosts.take_over(theirs.pool, theirs.batcher)
         theirs.promote()
-        self._stop(current)
 
     def _start_or_keep_candidate(self, desired: DesiredDeployment) -> None:
         """Load the candidate beside the version that serves, keep its hosts, or stop them."""
         wanted = desired.of_candidate() if desired.intent is Intent.SERVE else None
         if self._candidate is not None and not self._candidate.apply(wanted, desired.candidate):
             self._end_candidate()
-        if self._current is None:
+        current = self._hosts.current
+        if current is None:
             return
         if wanted is not None and desired.candidate is not None and self._candidate is None:
             _log.info("loading candidate %s version %s for %s", wanted.model_name, wanted.version, self.name)
             ends = CandidateEnds(self._run_on_stable, self._candidate_changed, self._candidate_lost)
             self._candidate = CandidateArm(self._context, wanted, desired.candidate, ends)
         if self._candidate is not None:
-            self._candidate.beside(self._current)
+            self._candidate.beside(current)
 
     def _end_candidate(self) -> None:
         """Stop the candidate's hosts; its waiting jobs go to the stable version."""
@@ -432,10 +368,10 @@ class Endpoint:
         if theirs is not None:
             theirs.batcher.succeeded_by(self._batcher)
             theirs.end()
-            if self._current is not None:
-                self._current.side = None
-                self._current.copies.clear()
-            self._stop(theirs.pool)
+            if self._hosts.current is not None:
+                self._hosts.current.side = None
+                self._hosts.current.copies.clear()
+            self._hosts.stop(theirs.pool)
 
     def _candidate_changed(self) -> None:
         """Fetch jobs for the candidate's hosts."""
@@ -452,53 +388,22 @@ class Endpoint:
             return
         self._batcher.put(jobs)
         self._context.intake.ring(self.name)
-        if self._current is None:
+        if self._hosts.current is None:
             self.apply(self.desired)
+
+    def _swapped(self) -> None:
+        """Note that a version has been loaded, and serves from now on."""
+        self.is_overloaded = False
+        self.used_at = time.monotonic()
+        self._start_or_keep_candidate(self.desired)
 
     def _hosts_ready(self) -> None:
-        """Swap: the old hosts stop only now, when the next ones are loaded and warm."""
-        if self._next and self._next.ready_hosts:
-            old, self._current, self._next = self._current, self._next, None
-            self._current.on_lost = lambda: None
-            self._loaded(self._current)
-            self._current.serve()
-            if old:
-                self._stop(old)
-            self._start_or_keep_candidate(self.desired)
-        # Another host means more credit, and the queue may still hold jobs.
+        """Fetch more: another host means more credit, and the queue may still hold jobs."""
         self._context.intake.ring(self.name)
 
-    def _loaded(self, pool: HostPool) -> None:
-        """Measure how long a version took to load."""
-        self.is_overloaded = False
-        self.used_at = now = time.monotonic()
-        asleep, self._sleep = self._sleep, None
-        was_cold = asleep is not None and asleep.woken_at is not None
-        began_at = asleep.began_at if asleep is not None and was_cold else pool.began_at
-        if was_cold:
-            self._context.counters.cold_start(pool.desired, now - began_at)
-        self._load_ms = round((now - began_at) * 1000, 3)
-        loaded = self._context.versions.loaded(pool.desired.artifact_sha256, self._load_ms)
-        self._context.in_background(loaded)
-
-    def _stop_hosts(self) -> None:
-        for pool in (self._current, self._next):
-            if pool:
-                self._stop(pool)
-        self._current = self._next = self._sleep = None
-
-    def _stop(self, pool: HostPool) -> None:
-        self._stopping.add(pool)
-        pool.begin_stop()  # now, or it starts hosts until the task runs
-        self._context.in_background(self._stopped(pool))
-
-    async def _stopped(self, pool: HostPool) -> None:
-        await pool.stop()
-        self._stopping.discard(pool)
-        self._context.changed.set()
-        if self._current is None:
-            # A lost batch may have returned to a batcher without hosts.
-            self.apply(self.desired)
+    def _hosts_ended(self) -> None:
+        """Load the version again if a lost batch has returned to a batcher without hosts."""
+        self.apply(self.desired)
 
     def _reject(self, jobs: list[QueuedJob]) -> None:
         if not jobs:
@@ -514,7 +419,7 @@ class Endpoint:
         self.used_at = time.monotonic()
         for batcher, dealt in self._deal(jobs):
             batcher.put(dealt)
-        if self._current is None:
+        if self._hosts.current is None:
             self.apply(self.desired)
 
     def _give_back(self, jobs: list[QueuedJob]) -> None:

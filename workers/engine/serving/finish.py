@@ -128,7 +128,9 @@ def failed(  # noqa: PLR0913 - what an ending says
     context: Context, job: QueuedJob, error: JobFailed, started_at: float | None, now: float, *, traceback: str = ""
 ) -> Ending:
     """Return the ending of a job with an error, and the traceback of the model's code if it has raised."""
-    record = records.failed(job, error, now, started_at=started_at, traceback=traceback)
+    record = records.failed(
+        job, error, now, started_at=started_at, traceback=traceback, errors_module=job.errors_module
+    )
     latency_ms = max(0.0, now - job.waits_since) * 1000 if job.waits_since else None
     queued_ms = max(0.0, started_at - job.waits_since) * 1000 if job.waits_since and started_at else None
     finish = Finish(job.job_id, record, Kind.FAILED, latency_ms, job.owner, queued_ms)

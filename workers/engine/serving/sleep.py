@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from registry.deployments import DesiredDeployment, Intent
-from workers.engine.serving.host_pool import can_serve, can_take_over
+from workers.engine.serving.hosts.compatibility import can_serve, can_take_over
 from workers.measures.reports import HostsState, PaceReport, VersionReport
 
 

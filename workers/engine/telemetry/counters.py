@@ -70,6 +70,8 @@ class EngineCounters:
     def __init__(self, worker_name: str) -> None:
         self._worker_name = worker_name
         self._endpoints: dict[str, dict[str, Series]] = {}
+        #: How often each endpoint was taken over from other workers.
+        self._takeovers = Counter[str]()
         #: Of all endpoints, also of forgotten ones.
         self.cold_starts = 0
         self._last_cold_starts_s: deque[float] = deque(maxlen=_COLD_STARTS_KEPT)
@@ -124,8 +126,17 @@ class EngineCounters:
         """Count a deployment that was put to sleep because others needed memory."""
         self._series(deployment).evictions += 1
 
+    def took_over(self, endpoint_name: str) -> None:
+        """Count an endpoint that other workers served, and that this one begins to serve."""
+        self._takeovers[endpoint_name] += 1
+
+    def takeovers(self, endpoint_name: str) -> int:
+        """Return how often an endpoint was taken over; any thread may call it."""
+        return self._takeovers[endpoint_name]
+
     def forget(self, endpoint_name: str) -> None:
         """Drop the measurements of an endpoint that is no longer served here."""
+        self._takeovers.pop(endpoint_name, None)
         self._endpoints.pop(endpoint_name, None)
 
     def of(self, endpoint_name: str) -> Mapping[str, Series]:

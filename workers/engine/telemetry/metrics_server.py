@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -17,7 +17,7 @@ from registry.names import is_replay
 from workers import metric_names as names
 from workers.engine.telemetry.counters import EngineCounters, Histogram, Series
 from workers.measures.counters import Kind
-from workers.measures.reports import MemoryReport
+from workers.measures.reports import GpuReport, MemoryReport
 from workers.metric_names import Metric
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ PORTS_TRIED = 16
 class WorkerCollector(Collector):
     """Converts measurements to Prometheus's metric families, for the endpoints served at the time of the scrape.
 
-    `served` returns the endpoints of this worker with their desired versions, `memory` what its hosts use.
+    `served` returns the endpoints of this worker with their desired versions, `placed` those that it doesn't leave to
+    others of its group, `memory` what its hosts use, and `gpus` what is used of its GPUs.
     """
 
     def __init__(
@@ -37,10 +38,14 @@ class WorkerCollector(Collector):
         counters: EngineCounters,
         served: Callable[[], Mapping[str, str]],
         memory: Callable[[], MemoryReport | None] = lambda: None,
+        placed: Callable[[], Collection[str]] = frozenset,
+        gpus: Callable[[], Sequence[GpuReport]] = tuple,
     ) -> None:
         self._counters = counters
         self._served = served
         self._memory = memory
+        self._placed = placed
+        self._gpus = gpus
 
     def collect(self) -> Iterator[Family]:
         """Return all families, with the series of served endpoints only."""
@@ -60,11 +65,23 @@ class WorkerCollector(Collector):
         yield jobs
         yield restarts
         yield evictions
+        yield from self._placement(sorted({name for name, _, _ in found}))
         yield from _memory(self._memory())
+        yield from _gpus(self._gpus())
         yield _histogram(names.QUEUED, [(name, version, series.queued_s) for name, version, series in found])
         yield _histogram(names.PREDICTING, [(name, version, series.predict_s) for name, version, series in found])
         yield _histogram(names.COLD_STARTS, [(name, version, series.cold_start_s) for name, version, series in found])
         yield _histogram(names.BATCH_ROWS, [(name, version, series.rows) for name, version, series in found])
+
+    def _placement(self, endpoint_names: Sequence[str]) -> Iterator[Family]:
+        here, placed = self._placed(), names.PLACED
+        places = GaugeMetricFamily(placed.name, placed.text, labels=placed.labels)
+        takeovers = _counter(names.TAKEOVERS)
+        for name in endpoint_names:
+            places.add_metric([name], int(name in here))
+            takeovers.add_metric([name], self._counters.takeovers(name))
+        yield places
+        yield takeovers
 
 
 def _memory(report: MemoryReport | None) -> Iterator[Family]:
@@ -74,6 +91,20 @@ def _memory(report: MemoryReport | None) -> Iterator[Family]:
     if report["budget_bytes"] is not None:
         budget = names.WORKER_MEMORY_BUDGET
         yield GaugeMetricFamily(budget.name, budget.text, value=report["budget_bytes"])
+
+
+def _gpus(found: Sequence[GpuReport]) -> Iterator[Family]:
+    share, used, memory = (
+        GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
+        for metric in (names.WORKER_GPU_SHARE, names.WORKER_GPU_USED, names.WORKER_GPU_MEMORY)
+    )
+    for each in found:
+        share.add_metric([each["id"]], each["share"])
+        if each["used_bytes"] is not None:
+            used.add_metric([each["id"]], each["used_bytes"])
+        if each["memory_bytes"] is not None:
+            memory.add_metric([each["id"]], each["memory_bytes"])
+    yield from (share, used, memory)
 
 
 def _counter(metric: Metric) -> CounterMetricFamily:

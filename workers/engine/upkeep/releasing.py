@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _RELEASE = Lua("workers.jobs", "release")
 _TAKE_DUE = Lua("workers.jobs", "take_due")
 _SENT = Lua("workers.jobs", "mark_released")
+_NEXT_DUE = Lua("workers.engine.upkeep", "next_due")
 
 #: Longest pause between two checks. A job that is delayed for less may be released that much late, others on time.
 _CHECK_S = 0.5
@@ -66,14 +67,9 @@ class Release:
 
     async def next_due_in_s(self, endpoint_names: Sequence[str]) -> dict[str, float]:
         """Return in how many seconds, by Redis's clock, the next job is due, for each endpoint with delayed jobs."""
-        async with self._records.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            for name in endpoint_names:
-                pipeline.zrange(keys.delayed(name), 0, 0, withscores=True)
-            (seconds, microseconds), *firsts = await pipeline.execute(raise_on_error=False)
-        now = seconds + microseconds / 1e6
-        found = zip(endpoint_names, firsts, strict=True)
-        return {name: first[0][1] - now for name, first in found if isinstance(first, list) and first}
+        found = await script(self._records, _NEXT_DUE)([keys.delayed(name) for name in endpoint_names], [])
+        by_number = zip(found[::2], found[1::2], strict=True)
+        return {endpoint_names[number - 1]: float(due_in_s) for number, due_in_s in by_number}
 
     async def _move(self, endpoint_name: str, until_s: str) -> bool:
         """Move some jobs into queues in the same Redis; return whether there may be more."""

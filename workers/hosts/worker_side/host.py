@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -132,6 +130,8 @@ class RemoteHost:
         max_memory_bytes: int | None = None,
     ) -> None:
         self.pid = pid
+        #: The GPU that it sees; None for none.
+        self.gpu: str | None = None
         self.load_ms: float | None = None
         #: The model's outputs, as determined from its input example; None if unknown.
         self.outputs: list[OutputDescription] | None = None
@@ -220,11 +220,7 @@ class RemoteHost:
     def set_nice(self, niceness: int) -> bool:
         """Set the niceness of all its threads; False if the operating system refuses."""
         try:
-            threads = [int(each.name) for each in Path(f"/proc/{self.pid}/task").iterdir()]
-            for thread in threads:
-                os.setpriority(os.PRIO_PROCESS, thread, niceness)
-        except (ProcessLookupError, FileNotFoundError):
-            return True  # it has exited, or a thread has
+            processes.set_niceness(self.pid, niceness)
         except OSError as error:
             _log.info("the niceness of model host %d stays as it is: %s", self.pid, error)
             return False

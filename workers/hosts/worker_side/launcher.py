@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry import runtimes
 from registry.errors import RuntimeUnknown
-from registry.hosting import environment
+from registry.hosting import environment, own_packages
 from workers.errors import HostStartFailed
 from workers.hosts import frames
 from workers.hosts.host_side.forkserver import KILL, PRELOAD, REQUEST, SPAWN
@@ -35,35 +35,34 @@ _ENDED = "the forkserver has exited"
 _PROGRAM = "import sys; from workers.hosts.host_side.forkserver import main; main(int(sys.argv[1]))"
 #: In an environment: that has its own libraries, so this project's folder is on the path only until its packages are
 #: found, with none of the libraries beside them.
-_PROGRAM_ELSEWHERE = (
-    "import sys; place, fd = sys.argv[1:]; sys.path.insert(0, place); import registry, workers; "
-    "sys.path.remove(place); from workers.hosts.host_side.forkserver import main; main(int(fd))"
+_PROGRAM_ELSEWHERE = own_packages.import_from_argument("fd") + (
+    "from workers.hosts.host_side.forkserver import main; main(int(fd))"
 )
-_PLACE = str(Path(__file__).resolve().parents[3])
 
 
-def scrubbed_environment(threads: int) -> dict[str, str]:
-    """Return the environment of hosts: no URLs, no credentials, and at most `threads` threads each.
+def scrubbed_environment(threads: int, gpu: str | None = None) -> dict[str, str]:
+    """Return the environment of hosts: no URLs, no credentials, at most `threads` threads each, and one GPU or none.
 
     The module search path is that of this process and the working directory.
     """
     here = str(Path.cwd())
     folders = dict.fromkeys([*(str(Path(path).absolute()) if path else here for path in sys.path), here])
-    return environment.scrubbed(threads, list(folders))
+    return environment.scrubbed(threads, list(folders), gpu)
 
 
 class HostLauncher:
     """Starts hosts; belongs to one event loop.
 
     Each interpreter (the worker's own, or that of an environment) has a forkserver for each set of libraries that
-    runtimes need, so that a host has the libraries of its own runtime alone. It starts when it is first needed, and
-    ends when it has had no hosts for a while.
+    runtimes need, so that a host has the libraries of its own runtime alone; and so has each GPU, which is the only one
+    that those libraries see from their import on. It starts when it is first needed, and ends when it has had no hosts
+    for a while.
     """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        #: By the interpreter (None is the worker's own) and the libraries.
-        self._forkservers: dict[tuple[str | None, tuple[str, ...]], _Forkserver] = {}
+        #: By the interpreter (None is the worker's own), the libraries and the GPU.
+        self._forkservers: dict[tuple[str | None, tuple[str, ...], str | None], _Forkserver] = {}
         #: Has no libraries yet, and the worker's own interpreter.
         self._spare: _Forkserver | None = None
         self._closed = False
@@ -83,14 +82,16 @@ class HostLauncher:
         return [each.pid for each in forkservers if not each.lost]
 
     def warm_up(self, runtime: str, python: str | None = None) -> None:
-        """Start importing the libraries of a runtime, once for all its hosts, without waiting."""
+        """Start importing the libraries of a runtime, once for all its hosts without a GPU, without waiting."""
         try:
             self._running(runtime, python)
         except (OSError, EOFError) as error:
             _log.warning("preloading the libraries of runtime %s failed (%s)", runtime, error)
 
-    async def spawn(self, runtime: str, max_memory_bytes: int | None = None, python: str | None = None) -> RemoteHost:
-        """Start a host of a runtime without a model, in another interpreter if one is named.
+    async def spawn(
+        self, runtime: str, max_memory_bytes: int | None = None, python: str | None = None, gpu: str | None = None
+    ) -> RemoteHost:
+        """Start a host of a runtime without a model, in another interpreter and with a GPU if they are named.
 
         Raises:
             HostStartFailed: the operating system or the forkserver refuses.
@@ -102,14 +103,16 @@ class HostLauncher:
         try:
             with theirs:
                 async with self._turns:
-                    forkserver, pid, exited = await self._spawn_from_running(runtime, python, theirs)
+                    forkserver, pid, exited = await self._spawn_from_running(runtime, python, gpu, theirs)
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_BUFFER_BYTES)
         except BaseException as error:
             ours.close()  # this also ends the host, if it already exists
             if isinstance(error, OSError | EOFError):
                 raise HostStartFailed(f"Starting a model host failed: {error}.") from error
             raise
-        return RemoteHost(pid, reader, writer, exited, lambda: forkserver.kill(pid), max_memory_bytes)
+        host = RemoteHost(pid, reader, writer, exited, lambda: forkserver.kill(pid), max_memory_bytes)
+        host.gpu = gpu
+        return host
 
     def close(self) -> None:
         """Kill all hosts and forkservers; block until they have exited. Any thread may call it."""
@@ -121,29 +124,29 @@ class HostLauncher:
             forkserver.wait()
 
     async def _spawn_from_running(
-        self, runtime: str, python: str | None, channel: socket.socket
+        self, runtime: str, python: str | None, gpu: str | None, channel: socket.socket
     ) -> tuple[_Forkserver, int, asyncio.Future[int]]:
         try:
-            forkserver = self._running(runtime, python)
+            forkserver = self._running(runtime, python, gpu)
             return forkserver, *await forkserver.spawn(channel)
         except EOFError:
             # It has died since its last use. If the next one dies too, raise that error.
-            forkserver = self._running(runtime, python)
+            forkserver = self._running(runtime, python, gpu)
             return forkserver, *await forkserver.spawn(channel)
 
-    def _running(self, runtime: str, python: str | None) -> _Forkserver:
+    def _running(self, runtime: str, python: str | None, gpu: str | None = None) -> _Forkserver:
         if self._closed:
             raise HostStartFailed("The worker is stopping: starting no model hosts.")
-        key = python, _libraries_of(runtime)
+        key = python, _libraries_of(runtime), gpu
         forkserver = self._forkservers.get(key)
         if forkserver is None or forkserver.lost:
-            forkserver = self._forkservers[key] = self._unused(python)
+            forkserver = self._forkservers[key] = self._unused(python, gpu)
             forkserver.preload(key[1])
         return forkserver
 
-    def _unused(self, python: str | None) -> _Forkserver:
-        if python is not None:
-            return _Forkserver(self._threads, python)
+    def _unused(self, python: str | None, gpu: str | None) -> _Forkserver:
+        if python is not None or gpu is not None:
+            return _Forkserver(self._threads, python, gpu)
         unused, self._spare = self._spare, None
         return unused if unused is not None and not unused.lost else _Forkserver(self._threads)
 
@@ -158,7 +161,7 @@ def _libraries_of(runtime: str) -> tuple[str, ...]:
 class _Forkserver:
     """One forkserver process, from its start to its end."""
 
-    def __init__(self, threads: int, python: str | None = None) -> None:
+    def __init__(self, threads: int, python: str | None = None, gpu: str | None = None) -> None:
         #: It has exited, is about to, or can't be reached, and its hosts are dead.
         self.lost = False
         #: Why its hosts can't be used; "" as long as they can.
@@ -169,16 +172,19 @@ class _Forkserver:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._control, theirs = socket.socketpair()
         with theirs:
-            self._process = self._start_process(theirs.fileno(), threads, python)
+            self._process = self._start_process(theirs.fileno(), threads, python, gpu)
         self._loop = asyncio.get_running_loop()
         self._retirement = self._loop.call_later(_IDLE_S, self._retire_if_idle)
         self._reader_task = self._loop.create_task(self._read_replies())
 
-    def _start_process(self, control_fd: int, threads: int, python: str | None) -> subprocess.Popen[bytes]:
+    def _start_process(
+        self, control_fd: int, threads: int, python: str | None, gpu: str | None
+    ) -> subprocess.Popen[bytes]:
         if python is None:
-            command, wanted = [sys.executable, "-P", "-c", _PROGRAM], scrubbed_environment(threads)
+            command, wanted = [sys.executable, "-P", "-c", _PROGRAM], scrubbed_environment(threads, gpu)
         else:
-            command, wanted = [python, "-I", "-c", _PROGRAM_ELSEWHERE, _PLACE], environment.scrubbed(threads, [])
+            command = [python, "-I", "-c", _PROGRAM_ELSEWHERE, own_packages.PLACE]
+            wanted = environment.scrubbed(threads, [], gpu)
         try:
             return subprocess.Popen(  # noqa: S603 - our own program
                 [*command, str(control_fd)],

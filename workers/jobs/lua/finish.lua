@@ -4,11 +4,11 @@
 -- are to be kept, most bytes of the journal's stream, what answered the jobs, how many the journal keeps; then id, record, kind, latency ms, owner, the buckets of its latency, its wait and its prediction, and
 -- its bound in the histogram, of each job (a bucket is "" if it is unknown; a kind is "" if the job is not counted); then the number of a job and its letter for
 -- each input to keep; then the number of a job and what the journal keeps beside its record, of each that it keeps; then the tags of the first jobs, whose leases end with this. What another holds by now is left to it.
--- Returns 1 for each record that was written, 0 where a terminal one stood already; and last what could not be done
--- beside that.
+-- Returns 1 for each record that was written, 0 where a terminal one stood already; then what could not be done
+-- beside that; and last how many of the jobs have successors, which are to be published now.
 -- What is the same for all jobs is done once for all of them; `unpack` takes no more than 7,990 of them.
 --@ constants workers.jobs.transitions PUBLISHED_BYTES
---@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/keep_inputs queues/leases jobs/unweigh jobs/count_ended jobs/keep_journal
+--@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/note_successors jobs/keep_inputs queues/leases jobs/unweigh jobs/count_ended jobs/keep_journal
 
 local jobs = (#KEYS - 7) / 2
 local unfinished, expiring, counts, latencies, prioritized, weights, minute = unpack(KEYS, 2 * jobs + 1)
@@ -22,6 +22,9 @@ local of_bound, of_total, of_queued, of_predict = {}, {}, {}, {}
 local function count(table, field) table[field] = (table[field] or 0) + 1 end
 local stood, copies, tags = redis.call('MGET', unpack(KEYS, 1, jobs)), {}, {unpack(ARGV, after_letters + 2 * journal_count + 1)}
 local held = states(holder, tags)
+local all_ids = {}
+for i = 1, jobs do all_ids[i] = ARGV[FIXED + OF_JOB * (i - 1) + 1] end
+local plans = plans_of(all_ids)
 for i = 1, jobs do
   local at = FIXED + OF_JOB * (i - 1)
   local job_id, record, kind, latency_ms, owner, bucket, queued, predict, bound = unpack(ARGV, at + 1, at + OF_JOB)
@@ -31,6 +34,7 @@ for i = 1, jobs do
   if not is_anothers then ids[#ids + 1], copies[#copies + 1] = job_id, KEYS[jobs + i] end
   if not is_anothers and not has_ended and not seen[job_id] then
     seen[job_id] = true
+    record = with_children(record, plans[job_id])
     redis.call('SET', KEYS[i], record, 'EX', ttl)
     redis.call('PUBLISH', KEYS[i], record)
     if kind ~= '' then count(of_kind, kind) end
@@ -69,6 +73,8 @@ end
 if total_ms > 0 then try_call('HINCRBYFLOAT', counts, 'latency_ms', string.format('%.3f', total_ms)) end
 try_call('EXPIRE', latencies, latencies_ttl)
 end_mine(holder, tags)
+local are_noted, noted = pcall(note_successors, plans, ended, records)
+if not are_noted then refused, noted = type(noted) == 'table' and noted.err or tostring(noted), 0 end
 local is_notified, why = pcall(notify, endpoint, ended, records, owners)
 if not is_notified then refused = type(why) == 'table' and why.err or tostring(why) end
 if kept_count ~= '0' then
@@ -94,5 +100,5 @@ if journal_count ~= '0' then
   end
 end
 publish_ended(ended, records, PUBLISHED_BYTES)
-written[jobs + 1] = refused
+written[jobs + 1], written[jobs + 2] = refused, noted
 return written

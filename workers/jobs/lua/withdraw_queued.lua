@@ -4,7 +4,7 @@
 -- ARGV: seconds to live of a record, of the minute, kind, endpoint; then id, terminal record and owner ("" for none) of
 -- each job.
 -- Returns how many were withdrawn, and what could not be done beside it; others are not queued any more.
---@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/unweigh jobs/count_ended
+--@ parts platform/even_if_full jobs/status platform/try_call jobs/publish_ended jobs/notify jobs/note_successors jobs/unweigh jobs/count_ended
 
 local unfinished, expiring, counts, prioritized, delayed, weights, minute = unpack(KEYS, 1, 7)
 local ttl, minute_ttl, kind, endpoint = unpack(ARGV, 1, 4)
@@ -28,6 +28,7 @@ if #ids > 0 then
   unweigh(weights, ids)
   count_ended(counts, minute, minute_ttl, kind, #ids)
   notify(endpoint, ids, records, owners)
+  note_successors(plans_of(ids), ids, records)
   publish_ended(ids)
 end
 return {#ids, refused}

@@ -26,6 +26,7 @@ _SHOWN = 20
     "--set", "settings", type=Assignment(), multiple=True, help="A serving setting; null is its default; repeatable."
 )
 @click.option("--hosts", type=Hosts(), help="Model hosts in each worker: a number, or a range such as 0-4.")
+@click.option("--gpu", type=float, help="Share of a GPU that each host has: 1, or a fraction such as 0.25; 0 for none.")
 @click.option("--unset", multiple=True, metavar="NAME", help="A serving setting that gets its default; repeatable.")
 @click.option("--group", "worker_group", help="The worker group that serves it.")
 @click.option("--reset", is_flag=True, help="Give the defaults to all settings and the group that are not named.")
@@ -37,6 +38,7 @@ def configure(
     endpoint: str,
     settings: tuple[tuple[str, Any], ...],
     hosts: int | dict[str, int] | None,
+    gpu: float | None,
     unset: tuple[str, ...],
     worker_group: str | None,
     reset: bool,
@@ -56,10 +58,11 @@ def configure(
     """
     wanted: Document = {**dict(settings), **dict.fromkeys(unset)}
     wanted |= {"hosts": hosts} if hosts is not None else {}
+    wanted |= {"gpu": gpu} if gpu is not None else {}
     wanted |= {"worker_group": worker_group} if worker_group is not None else {}
     wanted |= {"reset": True} if reset else {}
     if not wanted:
-        raise click.UsageError("Name what to change: --set, --hosts, --unset, --group or --reset.")
+        raise click.UsageError("Name what to change: --set, --hosts, --gpu, --unset, --group or --reset.")
     view = client.patch(path_of("deployments", endpoint), wanted)
     finish(client, output, view, timeout_s if wait else None)
 

@@ -47,6 +47,7 @@ def _rows_or_auto(text: str) -> int | str:
     help="With auto: target for the time that a job waits for a host and is predicted.  [default: 100]",
 )
 @click.option("--hosts", type=Hosts(), help="Model hosts in each worker: a number, or a range such as 0-4.")
+@click.option("--gpu", type=float, help="Share of a GPU that each host has: 1, or e.g. 0.25.  [default: 0]")
 @click.option("--set", "settings", type=Assignment(), multiple=True, help="A serving setting; repeatable.")
 @click.option(
     "--events",
@@ -157,6 +158,10 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
       EVICTIONS         deployments put to sleep because others needed memory
       COLD STARTS       loads for waiting jobs, and how long the last ones took
     \b
+    Columns of the workers' GPUs, if there are any:
+      SHARE             how much of it deployments with a gpu have
+      GPU USED MB       what all processes use of its memory
+    \b
     Columns of an endpoint's hosts:
       STATE             loading, ready, failed, stopping, asleep or not placed
       HOSTS             ready model hosts, of the configured number
@@ -172,6 +177,7 @@ def deployments(client: Client, output: Output, endpoint: str | None) -> None:
     else:
         show_table(output, found["deployments"])
         _show_memory(output, found.get("workers") or [])
+        _show_gpus(output, found.get("workers") or [])
 
 
 def _show(output: Output, view: Document) -> None:
@@ -183,9 +189,10 @@ def _show(output: Output, view: Document) -> None:
     if apart.get("following"):
         apart["following"] = apart["following"]["text"]
     output.facts({**apart, **times, "settings": shown})
+    has_gpus = any(each.get("gpus") for each in view.get("workers") or [])
     output.line("")
     output.table(
-        ["WORKER", "VERSION", "STATE", "HOSTS", "PIDS", "MEMORY MB", "LOAD MS", "BATCH P95 MS"],
+        ["WORKER", "VERSION", "STATE", "HOSTS", "PIDS", *["GPUS"][:has_gpus], "MEMORY MB", "LOAD MS", "BATCH P95 MS"],
         [
             (
                 each.get("worker"),
@@ -193,6 +200,7 @@ def _show(output: Output, view: Document) -> None:
                 each.get("state"),
                 f"{each.get('hosts')} of {each.get('hosts_wanted')}",
                 " ".join(map(str, each.get("pids") or [])) or None,
+                *([", ".join(each.get("gpus") or []) or None] if has_gpus else []),
                 (each.get("memory_bytes") or 0) / 1e6,
                 each.get("load_ms"),
                 each.get("batch_p95_ms"),
@@ -230,6 +238,24 @@ def _show_memory(output: Output, workers: list[Document]) -> None:
         ],
         "",
     )
+
+
+def _show_gpus(output: Output, workers: list[Document]) -> None:
+    """Show the GPUs of the workers as a table, if there are any."""
+    rows = [
+        (
+            each["worker"],
+            f"{gpu['id']} ({gpu['name']})" if gpu.get("name") else gpu["id"],
+            f"{gpu['share']:g} of 1",
+            None if gpu.get("used_bytes") is None else gpu["used_bytes"] / 1e6,
+            None if gpu.get("memory_bytes") is None else gpu["memory_bytes"] / 1e6,
+        )
+        for each in workers
+        for gpu in each.get("gpus") or []
+    ]
+    if rows:
+        output.line("")
+        output.table(["WORKER", "GPU", "SHARE", "GPU USED MB", "GPU MEMORY MB"], rows, "")
 
 
 def show_table(output: Output, views: list[Document]) -> None:

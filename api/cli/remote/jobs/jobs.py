@@ -104,6 +104,8 @@ def list_jobs(client: Client, output: Output, endpoint_name: str | None, status:
 def cancel(client: Client, output: Output, job_id: str | None, force: bool, yes: bool, **which: Any) -> None:
     """Cancel the job JOB_ID if it is still queued, or the queued jobs of an endpoint: they will never run.
 
+    A pipeline is cancelled also while it runs: the step that runs, and all after it.
+
     With an API key of the role client, only your own jobs are cancelled. A command that is cut off can be repeated.
 
     \b
@@ -135,6 +137,8 @@ def retry(
 ) -> None:
     """Run the failed job JOB_ID again: a new job with the same input, or with an edited one.
 
+    A pipeline goes on from the step that has failed, with that step's input.
+
     \b
     Examples:
       queuecast jobs retry 82776c54-76a5-4b79-b99d-501c4a52d575
@@ -156,6 +160,11 @@ def _is_given(parameter: str) -> bool:
     """Tell whether a parameter was given, as `null` is an input too."""
     source = click.get_current_context().get_parameter_source(parameter)
     return source is not None and source is not ParameterSource.DEFAULT
+
+
+def _step(step: Document) -> tuple[str, str, str | None, str, str]:
+    took = seconds_between(step["started_at"], step["finished_at"])
+    return step["endpoint_name"], step["status"], took, step["job_id"], (step.get("error") or {}).get("message", "")
 
 
 class _Changes:
@@ -206,3 +215,6 @@ def _show_facts(output: Output, job: Document) -> None:
     )
     if error.get("traceback"):
         output.line(f"\n{error['traceback']}")
+    if steps := job.get("steps"):
+        output.line("")
+        output.table(["ENDPOINT", "STATUS", "TOOK", "JOB", "ERROR"], [_step(each) for each in steps], "")

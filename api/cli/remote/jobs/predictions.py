@@ -30,6 +30,7 @@ _TABLE_IDLE_S = 600.0
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
 @click.option("--callback-url", help="Where its end will be told by a signed webhook (docs/guides/webhooks.md).")
 @click.option("--sticky-key", help="During a rollout, jobs with the same key are answered by the same version.")
+@click.option("--then", multiple=True, metavar="ENDPOINT", help="Predict from the prediction there next: a pipeline.")
 @takes_tables
 @waits("for the outcome", 60.0)
 @calls_service
@@ -45,6 +46,7 @@ def predict(
     priority: str | None,
     callback_url: str | None,
     sticky_key: str | None,
+    then: tuple[str, ...],
     wait: bool,
     timeout_s: float,
     **table: Any,
@@ -63,6 +65,7 @@ def predict(
       queuecast predict binary_classifier-v1 '[0.5, 0.8, 0.2]'
       queuecast predict --model quadratic_predictor 2.5
       queuecast predict --many classifier_prod @rows.json --json
+      queuecast predict embed '"a text"' --then classify
       queuecast predict --bulk classifier_prod @rows.ndjson --priority low --timeout 600
       queuecast predict --bulk classifier_prod --no-wait - <rows.ndjson >job_ids
       queuecast predict houses --csv rows.csv >predictions.csv
@@ -73,6 +76,7 @@ def predict(
         "priority": priority,
         "callback_url": callback_url,
         "sticky_key": sticky_key,
+        "then": list(then) or None,
     }
     own = {name: given for name, given in named.items() if given is not None}
     tables = TableOptions.taken_from(table)
@@ -80,9 +84,11 @@ def predict(
     if tables.csv is not None or tables.parquet is not None:
         endpoint_name = _table_endpoint(words, wait=wait, others=(model_name, version, many or None, bulk or None))
         own |= {"idle_timeout_s": timeout_s if _is_given("timeout_s") else _TABLE_IDLE_S}
+        _refuse_then(then)
         predict_table(client, output, endpoint_name, tables, own)
         return
     if bulk:
+        _refuse_then(then)
         path = _bulk_path(words, model_name, many=many)
         predict_all(client, output, path, words[-1], own, wait=wait, timeout_s=timeout_s)
         return
@@ -106,6 +112,11 @@ def _table_endpoint(words: tuple[str, ...], *, wait: bool, others: tuple[object,
     if click.get_current_context().params["sticky_key"] is not None:
         raise click.UsageError("The rows of a table share jobs, so that they have no sticky keys.")
     return words[0]
+
+
+def _refuse_then(then: tuple[str, ...]) -> None:
+    if then:
+        raise click.UsageError("--then is for one job: many inputs in one call, and tables, are no pipelines.")
 
 
 def _is_given(parameter: str) -> bool:

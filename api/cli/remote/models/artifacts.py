@@ -30,6 +30,7 @@ def artifacts() -> None:
 def prune(client: Client, output: Output, dry_run: bool, grace_s: float) -> None:
     """Delete artifacts that no version, deployment or worker needs, and what broken uploads have left.
 
+    So it does with environments, of which the registry has the locks.
     Versions stay until you delete them: queuecast models delete NAME VERSION. Versions with the
     same file share one artifact, which goes with the last of them. The artifact store must be this
     service's alone.
@@ -46,9 +47,12 @@ def prune(client: Client, output: Output, dry_run: bool, grace_s: float) -> None
         return
     rows = [(each["sha256"], size(each["size_bytes"]), _why(each)) for each in report["deleted"]]
     output.table(["ARTIFACT", "SIZE", "WHY"], rows, "Nothing to delete.")
+    did = "Would delete" if dry_run else "Deleted"
     count, total = len(report["deleted"]), size(report["deleted_bytes"])
     if count:
-        output.line(f"{'Would delete' if dry_run else 'Deleted'} {_files(count)}, {total}.")
+        output.line(f"{did} {_files(count)}, {total}.")
+    if environments := len(report["deleted_environments"]):
+        output.line(f"{did} {environments} {'environment' if environments == 1 else 'environments'} without a version.")
     kept = f"{_files(report['needed_count'])} ({size(report['needed_bytes'])}) needed."
     output.note(f"Kept: {kept}")
     if young := len(report["too_young"]):
@@ -61,11 +65,13 @@ def prune(client: Client, output: Output, dry_run: bool, grace_s: float) -> None
 def _pruned(client: Client, wanted: Document) -> Document:
     """Ask until everything is looked at; return one report."""
     report = client.post("/artifacts/prune", wanted)
-    deleted = report["deleted"]
+    deleted, environments = report["deleted"], report.get("deleted_environments", [])
     while not report["is_complete"] and report["deleted"] and not report["dry_run"]:
         report = client.post("/artifacts/prune", wanted)
         deleted += report["deleted"]
-    return {**report, "deleted": deleted, "deleted_bytes": sum(each["size_bytes"] for each in deleted)}
+        environments += report.get("deleted_environments", [])
+    deleted_bytes = sum(each["size_bytes"] for each in deleted)
+    return {**report, "deleted": deleted, "deleted_bytes": deleted_bytes, "deleted_environments": environments}
 
 
 def _why(each: Document) -> str:

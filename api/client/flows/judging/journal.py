@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Union
 
 from api.client import arrays
 from api.client.documents import JournalKept
@@ -25,7 +25,7 @@ FORGET_TIMEOUT_S = 600.0
 _FEEDBACK_AT_ONCE = 5_000
 _JSON = {"Content-Type": "application/json"}
 
-Moment = str | datetime
+Moment = Union[str, datetime]
 
 
 def pages(endpoint_name: str, since: Moment, until: Moment | None, form: str, timeout_s: float) -> Flow[None]:

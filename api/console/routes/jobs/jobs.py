@@ -15,6 +15,7 @@ from api.process import services
 from registry.roles import Role
 from workers.jobs import query
 from workers.jobs.query import JobState
+from workers.pipelines import submitting
 from workers.webhooks import store as deliveries
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
@@ -49,8 +50,10 @@ def review_cancel(job_id: str) -> str:
 @for_role(Role.CLIENT)
 def cancel(job_id: str) -> AnyResponse:
     """Cancel a job as it was shown: if it was queued, its host is not stopped even if the job has started since."""
-    force = request.form.get("status") == JobState.RUNNING
-    query.cancel(job_id, force=force, owner=identity.current().sees_jobs_of)
+    # A pipeline is cancelled as it is, and its host never stopped: it may be further by now.
+    owner = identity.current().sees_jobs_of
+    force = request.form.get("status") == JobState.RUNNING and not query.get(job_id, owner).steps
+    submitting.cancel(job_id, force=force, owner=owner)
     return redirect(url_for(".show_job", job_id=job_id, done="cancel"), 303)
 
 

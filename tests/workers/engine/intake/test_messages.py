@@ -57,6 +57,21 @@ def message(body: Any = None, headers: Any = None, **more: Any) -> bytes:
     ).encode()
 
 
+@pytest.mark.parametrize(
+    ("sender", "headers", "module"),
+    [
+        ("this release", {keys.SUBMITTED_AT_HEADER: 1.0, keys.ERRORS_HEADER: "queuecast.errors"}, "queuecast.errors"),
+        ("the release before", {keys.SUBMITTED_AT_HEADER: 1.0}, "workers.errors"),
+        ("a bare Celery app", {}, "queuecast.errors"),
+    ],
+)
+def test_a_failed_jobs_record_names_the_module_that_its_sender_knows(
+    sender: str, headers: dict[str, Any], module: str
+) -> None:
+    job = parse("", "adding", message(headers={**HEADERS, **headers}))
+    assert job.errors_module == module, sender
+
+
 def check_usable(job: QueuedJob) -> None:
     """Check that a parsed job can be recorded, and that its times are valid."""
     assert job.job_id

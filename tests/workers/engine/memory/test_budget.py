@@ -318,3 +318,53 @@ def test_what_hosts_share_is_measured_only_while_none_comes_or_goes() -> None:
         assert worker.budget.used_bytes == (20 + 5 + 10) * MEBIBYTE
 
     run(look)
+
+
+def test_a_host_without_page_faults_is_measured_again_only_with_all_others() -> None:
+    async def look(worker: Worker) -> None:
+        first, second = await worker.has("a", 10), await worker.has("b", 10)
+        first.pid, second.pid = 1, 2
+        faults, measured = {1: 1_000, 2: 1_000}, list[int]()
+
+        def measure(pid: int) -> MemoryUsage:
+            measured.append(pid)
+            return usage(15, 10) if pid < 100 else usage(20, 0)
+
+        versions: Any = SimpleNamespace(measured=AsyncMock())
+        meter = MemoryMeter(worker.budget, versions, measure, measure, lambda: [100], faults.__getitem__)
+        await meter.look()
+        assert sorted(measured) == [1, 2, 100]
+        del measured[:]
+        faults[1] += 10  # a few pages
+        await meter.look()
+        assert not measured
+        faults[2] += 1_000
+        await meter.look()
+        assert measured == [2]
+        assert worker.budget.used_bytes == (20 + 5 + 5 + 10 + 10) * MEBIBYTE
+        del measured[:]
+        await meter.look()
+        assert not measured
+        third = await worker.has("c", 10)
+        third.pid = faults[3] = 3
+        meter._again_at = 0.0
+        await meter.look()
+        assert sorted(measured) == [1, 2, 3, 100]  # what they share has changed
+        meter._complete_at = 0.0
+        await meter.look()
+        assert sorted(measured) == [1, 1, 2, 2, 3, 3, 100, 100]
+
+    run(look)
+
+
+def test_what_many_hosts_share_is_known_also_while_one_of_them_goes() -> None:
+    async def look(worker: Worker) -> None:
+        claims = [await worker.has(f"e{number}", 1) for number in range(40)]
+        for number, each in enumerate(claims):
+            each.pid = number + 1
+        await meter(worker).look()
+        gone = {7: claims[6]}
+        await meter(worker, lambda pid: worker.budget.release(gone.pop(pid)) if pid in gone else None).look()
+        assert worker.budget.shared_bytes == (20 + 40 * 5) * MEBIBYTE
+
+    run(look)

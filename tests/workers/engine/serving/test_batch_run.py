@@ -18,7 +18,7 @@ from workers import keys
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.batch_run import BatchRun
+from workers.engine.serving.batches.batch_run import BatchRun
 from workers.errors import DeadLetterNotFound
 from workers.hosts.worker_side.host import HostGone, HostTooSlow, RowError
 from workers.jobs import dead_letters, query

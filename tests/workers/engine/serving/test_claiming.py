@@ -13,7 +13,7 @@ from workers import keys
 from workers.engine.context import Context
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.serving import finish
-from workers.engine.serving.batch_run import Claimed, Claims
+from workers.engine.serving.batches.claims import Claimed, Claims
 from workers.jobs import query
 from workers.jobs.job import Failure
 from workers.jobs.query import JobState

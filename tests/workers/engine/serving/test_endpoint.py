@@ -103,7 +103,7 @@ def test_a_job_that_runs_on_a_host_that_is_to_stop_can_be_cancelled(store: redis
         await until(lambda: now.host.batches)
         [job] = now.endpoint.running_jobs
         now.endpoint.apply(deployment(max_batch_delay_ms=0, version="2", revision=2))
-        await until(lambda: len(now.launcher.hosts) == 2 and now.endpoint.serves and now.endpoint._stopping)
+        await until(lambda: len(now.launcher.hosts) == 2 and now.endpoint.serves and now.endpoint._hosts.stopping)
         now.endpoint.cancel(job, at_once=True)
         await until(now.host.exited.done)
         await until(lambda: not now.endpoint.running_jobs)

@@ -20,7 +20,7 @@ from workers.measures.reports import PaceReport
 def test_a_report_has_the_pace_also_as_an_earlier_release_reads_it(pace: PaceReport | None, jobs_per_s: float) -> None:
     endpoint = Endpoint(context(AsyncRedis()), deployment("adding"))
     group: Any = SimpleNamespace(pace=lambda: pace, report=dict, running_jobs=[], busy_hosts=0)
-    endpoint._current = group
+    endpoint._hosts.current = group
     said = endpoint.report()
     assert said["pace"] == pace
     assert said["jobs_per_s"] == pytest.approx(jobs_per_s)

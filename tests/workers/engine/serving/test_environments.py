@@ -20,7 +20,7 @@ from tests.workers.engine import running
 from tests.workers.engine.running import RunningEndpoint
 from tests.workers.stand_ins import deployment
 from workers.engine.memory.budget import MEBIBYTE, Claim, MemoryBudget, Need
-from workers.engine.serving import host_pool
+from workers.engine.serving.hosts import host_slot
 from workers.errors import HostStartFailed
 from workers.measures.reports import HostsState
 
@@ -99,7 +99,7 @@ def test_while_it_is_built_the_version_before_serves_and_then_hosts_start_in_it(
 def test_a_build_that_fails_is_the_reason_and_leaves_the_version_before(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 0.02)
 
     async def fail(now: Running) -> None:
         now.environments.error = EnvironmentBuildFailed(SHA256, "No solution found")

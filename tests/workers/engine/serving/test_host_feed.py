@@ -14,9 +14,9 @@ from tests.workers.conftest import WithRedis, submit_ids
 from tests.workers.engine.fakes import FakeHost
 from tests.workers.stand_ins import context, deployment, queued_job
 from workers.engine.batching.batcher import Batcher
-from workers.engine.serving import host_feed
-from workers.engine.serving.host_feed import HostFeed, HostStopLimit
-from workers.engine.serving.pace import PaceMeter
+from workers.engine.serving.hosts import host_feed
+from workers.engine.serving.hosts.host_feed import HostFeed, HostStopLimit
+from workers.engine.serving.hosts.pace import PaceMeter
 from workers.hosts.worker_side.host import HostGone
 from workers.jobs import query
 from workers.jobs.query import JobState

@@ -20,10 +20,10 @@ from tests.workers.engine.fakes import FakeLauncher, does_not_load, with_fake_ho
 from tests.workers.stand_ins import context, deployment, queued_job
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
-from workers.engine.serving import host_pool
-from workers.engine.serving.host_feed import HostStopLimit
-from workers.engine.serving.host_pool import HostSlot
-from workers.engine.serving.pace import PaceMeter
+from workers.engine.serving.hosts import host_slot
+from workers.engine.serving.hosts.host_feed import HostStopLimit
+from workers.engine.serving.hosts.host_slot import HostSlot
+from workers.engine.serving.hosts.pace import PaceMeter
 from workers.errors import HostStartFailed
 from workers.hosts.processes import MemoryUsage
 from workers.jobs import query
@@ -73,7 +73,7 @@ def serve(with_redis: WithRedis, what: Callable[[Running], Any], launcher: FakeL
 def test_the_pauses_between_loads_that_fail_grow(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 0.02)
 
     async def fail(now: Running) -> None:
         await until(lambda: len(now.launcher.hosts) == 4)
@@ -89,7 +89,7 @@ def test_the_pauses_between_loads_that_fail_grow(
 def test_a_new_revision_is_tried_at_once_and_the_pauses_begin_anew(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 600.0)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 600.0)
     launcher = FakeLauncher(does_not_load)
 
     async def fail(now: Running) -> None:
@@ -107,7 +107,7 @@ def test_a_new_revision_is_tried_at_once_and_the_pauses_begin_anew(
 def test_a_load_that_fails_with_settings_of_before_is_no_failure_of_the_new_revision(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 600.0)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 600.0)
     launcher, may_fail = FakeLauncher(), asyncio.Event()
 
     async def fail_late(*_: Any) -> None:
@@ -129,7 +129,7 @@ def test_a_load_that_fails_with_settings_of_before_is_no_failure_of_the_new_revi
 def test_a_host_whose_load_has_failed_is_ended(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 0.001)
 
     async def fail(now: Running) -> None:
         await until(lambda: len(now.launcher.hosts) == 2)
@@ -211,7 +211,7 @@ def test_a_host_without_jobs_that_stops_is_about_to_free_its_memory(store: redis
 def test_an_artifact_is_held_as_long_as_its_host_lives(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 0.001)
     launcher = FakeLauncher(lambda host: None if launcher.hosts else does_not_load(host))
 
     async def live(now: Running) -> None:

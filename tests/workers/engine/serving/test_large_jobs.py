@@ -14,7 +14,7 @@ from tests.workers.stand_ins import context, deployment, queued_job
 from workers.engine.batching.batch_size import BatchSize
 from workers.engine.batching.batcher import Batcher
 from workers.engine.intake.messages import QueuedJob
-from workers.engine.serving.batch_run import BatchRun
+from workers.engine.serving.batches.batch_run import BatchRun
 from workers.hosts.worker_side.host import HostGone, HostTooBig, HostTooSlow
 from workers.jobs import query
 from workers.jobs.query import JobState

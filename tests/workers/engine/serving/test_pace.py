@@ -6,7 +6,7 @@ import pytest
 
 from registry.serving.settings import ServingSettings
 from workers.engine.batching.batch_size import BatchSize
-from workers.engine.serving.pace import PaceMeter
+from workers.engine.serving.hosts.pace import PaceMeter
 from workers.measures.reports import PaceReport
 
 

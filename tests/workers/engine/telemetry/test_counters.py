@@ -106,6 +106,18 @@ def test_a_server_that_can_not_listen_says_so_and_the_worker_goes_on(
     server.close()
 
 
+def test_it_shows_which_endpoints_the_worker_serves_and_took_over(counters: EngineCounters) -> None:
+    registry = CollectorRegistry()
+    served = {"adding": "1", "left": "1"}
+    registry.register(WorkerCollector(counters, lambda: served, placed=lambda: {"adding"}))
+    counters.took_over("adding")
+    found = Scrape(generate_latest(registry).decode())
+    assert [found.value("queuecast_endpoint_placed", endpoint=name) for name in served] == [1, 0]
+    assert [found.value("queuecast_takeovers_total", endpoint=name) for name in served] == [1, 0]
+    counters.forget("adding")
+    assert counters.takeovers("adding") == 0
+
+
 def test_cold_starts_and_evictions_are_counted_and_the_memory_is_shown(counters: EngineCounters) -> None:
     for seconds in (0.3, 0.1, 0.2):
         counters.cold_start(version(1), seconds)

@@ -68,9 +68,15 @@ def test_inputs_show_in_the_message_shortly_or_not_at_all(store: redis.Redis) ->
 
 
 @pytest.mark.parametrize("name", ["link", "link_error", "chain", "chord"])
-def test_callbacks_are_refused_with_nothing_stored(store: redis.Redis, name: str) -> None:
-    with pytest.raises(JobArgumentsWrong, match=name):
-        tasks.predict.apply_async(("adding", 1), **{name: [tasks.predict.s("adding", 2)]})
+def test_callbacks_that_are_no_signatures_are_refused_with_nothing_stored(store: redis.Redis, name: str) -> None:
+    with pytest.raises(JobArgumentsWrong, match="link, chain, chord"):
+        tasks.predict.apply_async(("adding", 1), **{name: [5]})
+    assert store.keys() == []
+
+
+def test_callbacks_that_are_too_long_are_refused_with_nothing_stored(store: redis.Redis) -> None:
+    with pytest.raises(JobArgumentsWrong, match="262,144"):
+        tasks.predict.apply_async(("adding", 1), link=tasks.predict.si("adding", "x" * 300_000))
     assert store.keys() == []
 
 

@@ -24,8 +24,8 @@ from workers import keys
 from workers.engine.memory.budget import MEBIBYTE, MemoryBudget
 from workers.engine.memory.meter import MemoryMeter
 from workers.engine.scaling.scaler import Scaler
-from workers.engine.serving import host_pool
 from workers.engine.serving.endpoint import Endpoint
+from workers.engine.serving.hosts import host_slot
 from workers.errors import HostStartFailed
 from workers.hosts.processes import MemoryUsage
 from workers.jobs import query, records
@@ -160,7 +160,7 @@ def test_a_fixed_number_of_hosts_and_a_swap_and_a_replay_never_sleep(store: redi
 def test_a_version_that_fails_to_load_again_leaves_the_job_to_other_workers_and_is_tried_again(
     store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_pool, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(host_slot, "_FIRST_PAUSE_S", 0.05)
 
     async def fail(now: Running) -> None:
         await now.fall_asleep()

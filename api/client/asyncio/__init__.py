@@ -1,0 +1,1 @@
+"""The client for asyncio, a module for each group of its calls."""

@@ -1,0 +1,1 @@
+"""The client that blocks, a module for each group of its calls."""

@@ -1,0 +1,1 @@
+"""What is built of this repository for others to install: `make dist`."""

@@ -1,0 +1,1 @@
+"""What tests of GPUs need on a machine without one."""

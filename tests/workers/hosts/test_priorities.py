@@ -1,0 +1,83 @@
+"""Page faults and niceness of processes, as the kernel has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.service.environment import REPOSITORY
+from workers.hosts import processes
+
+PAGES = 2_000
+_KEEPS = """
+import sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+print("up", flush=True)
+kept = bytearray(int(sys.stdin.readline()))
+print("has", flush=True)
+sys.stdin.readline()
+"""
+_NOBODY = 65_534
+_TRIES = """
+import os
+from workers.hosts import processes
+os.setuid(USER)
+usual = processes.own_niceness()
+processes.set_niceness(os.getpid(), usual + 1)
+try:
+    processes.set_niceness(os.getpid(), usual)
+    was_lowered = True
+except PermissionError:
+    was_lowered = False
+assert processes.can_be_less_nice() is was_lowered, was_lowered
+"""
+
+
+@contextmanager
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process with two threads, which keeps as many bytes as it is told."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _KEEPS], start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == b"up\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_memory_that_a_process_gets_are_page_faults() -> None:
+    with child() as process:
+        before = processes.page_faults(process.pid)
+        assert processes.page_faults(process.pid) == before
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"%d\n" % (PAGES * os.sysconf("SC_PAGE_SIZE")))
+        process.stdin.flush()
+        assert process.stdout.readline() == b"has\n"
+        assert processes.page_faults(process.pid) > before
+    assert processes.page_faults(process.pid) == 0
+
+
+def test_the_niceness_of_all_threads_is_set_and_of_the_session() -> None:
+    with child() as process:
+        usual = processes.own_niceness()
+        for niceness in (usual + 1, usual) if processes.can_be_less_nice() else (usual + 1,):
+            processes.set_niceness(process.pid, niceness)
+            threads = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+            assert len(threads) == 2
+            assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {niceness}
+    processes.set_niceness(process.pid, usual)  # it has ended
+
+
+@pytest.mark.parametrize("drops_rights", [False, True])
+def test_it_is_known_whether_a_niceness_can_be_lowered_again(*, drops_rights: bool) -> None:
+    if drops_rights and os.getuid() != 0:
+        pytest.skip("takes root")
+    program = _TRIES.replace("USER", str(_NOBODY) if drops_rights else "os.getuid()")
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY)

@@ -1,0 +1,303 @@
+"""Successors of jobs: each end of a job notes them in its own step, and any process publishes them, ours once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import redis
+from celery.exceptions import ChordError
+
+from tests.workers.conftest import WithRedis
+from workers import keys, tasks
+from workers.errors import InputRejected, PredictionFailed
+from workers.jobs import accept, emptying, query, records, transitions
+from workers.jobs.endings import successors
+from workers.jobs.job import Job
+from workers.jobs.query import JobState
+from workers.jobs.transitions import Finish
+from workers.measures import counters
+from workers.platform.ids import new_id
+from workers.queues import envelopes
+from workers.queues.naming import queue_name
+from workers.settings import load
+from workers.successors import notes
+from workers.successors.publisher import Publisher
+
+FIRST, SECOND, THIRD = "first", "second", "third"
+OUTCOME = {
+    "prediction": "a+", "endpoint_name": FIRST, "model_name": FIRST, "version": "1", "worker": "w", "batch_size": 1,
+    "timing": {"queued_ms": 1.0, "predict_ms": 1.0, "total_ms": 2.0}, "attempts": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def ends(with_redis: WithRedis) -> Ends:
+    return Ends(with_redis)
+
+
+class Ends:
+    """Each way in which a job can end."""
+
+    def __init__(self, with_redis: WithRedis) -> None:
+        self._with_redis = with_redis
+
+    def succeed(self, job_id: str, outcome: dict[str, Any] | None = None) -> None:
+        record = records.succeeded(Job(job_id, FIRST, 1.0), json.dumps(outcome or OUTCOME).encode(), 2.0, 3.0)
+        self._finish(Finish(job_id, record, counters.Kind.SUCCEEDED, 1.0))
+
+    def fail(self, job_id: str) -> None:
+        record = records.failed(Job(job_id, FIRST, 1.0), PredictionFailed("not liked"), 3.0)
+        self._finish(Finish(job_id, record, counters.Kind.FAILED, None))
+
+    def reject(self, job_id: str) -> None:
+        record = records.revoked(Job(job_id, FIRST, 1.0), records.CANCELLED, 3.0)
+        self._finish(Finish(job_id, record, counters.Kind.WITHDRAWN, None))
+
+    def cancel(self, job_id: str) -> None:
+        query.cancel(job_id)
+
+    def cancel_running(self, job_id: str) -> None:
+        record = records.started(Job(job_id, FIRST, 1.0), 2.0, attempts=1, worker="w")
+        claim = transitions.Claim(job_id, record, 1.0)
+        self._with_redis(lambda client: transitions.claim(client, FIRST, [claim]))
+        query.cancel(job_id, force=True)
+
+    def expire(self, job_id: str) -> None:
+        self._with_redis(lambda client: transitions.expire(client, Job(job_id, FIRST, 1.0), time.time()))
+
+    def empty(self, _job_id: str) -> None:
+        emptying.cancel_queued(emptying.Which(FIRST))
+
+    def _finish(self, finish: Finish) -> None:
+        self._with_redis(lambda client: transitions.finish(client, FIRST, [finish], time.time(), None))
+
+
+WITHDRAWN = ["reject", "cancel", "cancel_running", "expire", "empty"]
+
+
+def step(job_id: str, endpoint_name: str, **options: Any) -> Any:
+    return tasks.predict.signature((), kwargs={"endpoint_name": endpoint_name}, task_id=job_id, **options)
+
+
+def submit(*steps: Any, owner: str | None = None) -> str:
+    """Submit a job that these follow, one after the other; a chain has its next one last."""
+    return accept.submit((FIRST, "a"), {}, task_id=new_id(), owner=owner, chain=list(reversed(steps))).job_id
+
+
+def publish() -> None:
+    Publisher()._publish_due(threading.Event())
+
+
+def messages(store: redis.Redis, endpoint_name: str) -> int:
+    return int(store.llen(queue_name(endpoint_name)))
+
+
+def call_of(store: redis.Redis, job_id: str) -> Any:
+
+
+    message = store.get(keys.message(job_id))
+    assert isinstance(message, bytes)
+    return envelopes.decode(message).arguments()
+
+
+def make_due(store: redis.Redis) -> None:
+    for note in cast("list[bytes]", store.zrange(keys.SUCCESSORS_DUE, 0, -1)):
+        store.zadd(keys.SUCCESSORS_DUE, {note: 0})
+
+
+def test_the_next_step_gets_the_prediction_under_its_own_id(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND, priority="high"), step("c", THIRD))
+    assert messages(store, SECOND) == 0
+    ends.succeed(job_id)
+    publish()
+    assert call_of(store, "b") == ([SECOND, "a+"], {})
+    assert query.get("b").priority == "high"
+    assert store.hkeys(keys.SUCCESSORS) == [b"b"]
+    assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+def test_predictions_of_many_rows_are_the_inputs_of_the_next_step(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND))
+    many = {name: value for name, value in OUTCOME.items() if name != "prediction"} | {"predictions": [1, 2]}
+    ends.succeed(job_id, many)
+    publish()
+    assert call_of(store, "b") == ([SECOND], {"inputs": [1, 2]})
+
+
+def test_a_failure_is_that_of_all_that_follows_as_in_celery(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND), step("c", THIRD))
+    ends.fail(job_id)
+    publish()
+    for each, endpoint_name in (("b", SECOND), ("c", THIRD)):
+        job = query.get(each)
+        assert (job.state, job.endpoint_name) == (JobState.FAILED, endpoint_name)
+        assert job_id in (job.error or {})["message"]
+        with pytest.raises(PredictionFailed, match="not liked"):
+            tasks.predict.AsyncResult(each).get(timeout=5)
+    assert (messages(store, SECOND), messages(store, THIRD)) == (0, 0)
+    assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_DUE)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+@pytest.mark.parametrize("how", WITHDRAWN)
+def test_each_other_end_stops_the_chain_and_fails_the_chord(store: redis.Redis, ends: Ends, how: str) -> None:
+    body = step("body", THIRD)
+    chord = {"chord": body, "group_id": "g", "group_index": 0}
+    store.set("celery-taskset-meta-g.s", 1)
+    job_id = accept.submit((FIRST, "a"), {}, task_id=new_id(), chain=[step("b", SECOND)], **chord).job_id
+    getattr(ends, how)(job_id)
+    assert query.get(job_id).state.terminal
+    publish()
+    assert not store.exists(keys.record("b"))
+    with pytest.raises(ChordError, match="TaskRevokedError"):
+        tasks.predict.AsyncResult("body").get(timeout=5)
+    assert (messages(store, SECOND), messages(store, THIRD)) == (0, 0)
+    assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_DUE)
+
+
+def test_a_step_is_submitted_once_however_many_publish_it(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND))
+    ends.succeed(job_id)
+    [note] = notes.lease_due()
+    Publisher()._follow(note)  # and dies before it is settled
+    publish()
+    assert messages(store, SECOND) == 1
+    assert notes.lease_due() == []
+    make_due(store)
+    publish()
+    assert messages(store, SECOND) == 1
+    assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+def test_what_a_lost_process_has_not_published_is_published_by_another(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND))
+    ends.succeed(job_id)
+    assert len(notes.lease_due()) == 1  # by a process that dies now
+    publish()
+    assert messages(store, SECOND) == 0
+    due_at = store.zscore(keys.SUCCESSORS_DUE, f"end {job_id}")
+    assert isinstance(due_at, float)
+    assert 0 < due_at - time.time() <= notes.lease_s()
+    make_due(store)
+    publish()
+    assert messages(store, SECOND) == 1
+
+
+def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.Redis, ends: Ends) -> None:
+    store.hset(keys.LIMITS, SECOND, 1)
+    blocking = accept.submit((SECOND, "x"), {}).job_id
+    job_id = submit(step("b", SECOND), step("c", THIRD))
+    ends.succeed(job_id)
+    publish()
+    assert not store.exists(keys.record("b"))
+    for _ in range(3):
+        make_due(store)
+        publish()
+    assert not store.exists(keys.record("b"))
+    query.cancel(blocking)
+    make_due(store)
+    publish()
+    assert query.get("b").state is JobState.QUEUED
+    assert store.hkeys(keys.SUCCESSORS) == [b"b"]
+    assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+def test_a_process_is_woken_by_what_it_has_ended_itself(store: redis.Redis, ends: Ends) -> None:
+    woken = threading.Event()
+    successors.when_due(woken.set)
+    try:
+        ends.succeed(accept.submit((FIRST, "a"), {}).job_id)
+        assert not woken.is_set()
+        ends.succeed(submit(step("b", SECOND)))
+        assert woken.is_set()
+    finally:
+        successors._due.remove(woken.set)
+
+
+def test_what_follows_a_job_that_an_earlier_release_has_ended_is_published(store: redis.Redis) -> None:
+    job_id, unfinished, gone = submit(step("b", SECOND)), submit(step("c", SECOND)), "gone"
+    plan = store.hget(keys.SUCCESSORS, unfinished)
+    assert plan is not None
+    store.hset(keys.SUCCESSORS, gone, plan)
+    outcome = json.dumps(OUTCOME).encode()
+    store.set(keys.record(job_id), records.succeeded(Job(job_id, FIRST, 1.0), outcome, 2.0, 3.0))
+    publish()
+    assert messages(store, SECOND) == 0
+    assert notes.backfill_some(0) == 0
+    publish()
+    assert store.exists(keys.record("b"), keys.record("c")) == 1
+    assert store.hkeys(keys.SUCCESSORS) == [unfinished.encode()]
+
+
+def test_nothing_is_kept_of_a_job_that_was_taken_back(store: redis.Redis) -> None:
+    transitions.forget_queued(submit(step("b", SECOND)), FIRST)
+    assert not store.exists(keys.SUCCESSORS)
+
+
+def test_a_successor_belongs_to_the_owner_of_its_predecessor(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND), step("c", THIRD), owner="somebody")
+    ends.succeed(job_id)
+    publish()
+    assert query.get("b").owner == "somebody"
+    ends.fail("b")
+    publish()
+    assert query.get("c").owner == "somebody"
+    assert store.zscore(keys.jobs_of("somebody"), "c") is not None
+
+
+@pytest.fixture
+def signed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    def use(key: str) -> None:
+        monkeypatch.setenv("QUEUECAST_MESSAGE_KEY", key)
+        load.cache_clear()
+
+    yield use
+    monkeypatch.undo()
+    load.cache_clear()
+
+
+def test_a_worker_signs_nothing_that_it_was_told_without_the_key(
+    store: redis.Redis, ends: Ends, signed: Callable[[str], None]
+) -> None:
+    forged, moved = submit(step("b", SECOND)), accept.submit((FIRST, "a"), {}).job_id
+    signed("k" * 32)
+    honest = submit(step("c", SECOND))
+    plan = store.hget(keys.SUCCESSORS, honest)
+    assert plan is not None
+    store.hset(keys.SUCCESSORS, moved, plan)
+    for each in (forged, moved):
+        ends.succeed(each)
+    publish()
+    assert messages(store, SECOND) == 0
+    assert not store.exists(keys.SUCCESSORS_DUE)
+    signed(f"{'n' * 32},{'k' * 32}")
+    ends.succeed(honest)
+    publish()
+    assert messages(store, SECOND) == 1
+
+
+def test_a_record_names_the_children_of_a_job_that_has_succeeded(store: redis.Redis, ends: Ends) -> None:
+    result = tasks.predict.apply_async((FIRST, "a"), link=tasks.predict.s(endpoint_name=SECOND))
+    tricky = OUTCOME | {"prediction": {"x": '","children":[],"date_done":', "children": [], "date_done": 1}}
+    ends.succeed(result.id, tricky)
+    publish()
+    [child] = result.children or [result]
+    assert child.id != result.id
+    assert query.get(child.id).endpoint_name == SECOND
+    assert result.get()["prediction"] == tricky["prediction"]
+
+
+def test_a_successor_with_wrong_arguments_fails_and_so_does_what_follows_it(store: redis.Redis, ends: Ends) -> None:
+    job_id = submit(step("b", SECOND, callback_url="gopher://nowhere"), step("c", THIRD))
+    ends.succeed(job_id)
+    publish()
+    publish()
+    assert (query.get("b").error or {})["code"] == "input_invalid"
+    for each in ("b", "c"):
+        with pytest.raises(InputRejected, match="https"):
+            tasks.predict.AsyncResult(each).get(timeout=5)

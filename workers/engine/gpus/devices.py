@@ -1,0 +1,60 @@
+"""The GPUs that a worker may give to its hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workers.engine.gpus.nvidia_smi import Look, SeenGpu
+from workers.errors import SettingsWrong
+
+NONE = "none"
+#: What CUDA itself reads; a worker may have been started with it.
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: Parts of a GPU have names of their own, which nvidia-smi's list of GPUs doesn't have.
+_PART = "MIG-"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; `uuid`, `name` and `memory_bytes` are None where nvidia-smi doesn't show them."""
+
+    #: What CUDA_VISIBLE_DEVICES of its hosts is: an index by PCI bus, or a UUID.
+    id: str
+    uuid: str | None = None
+    name: str | None = None
+    memory_bytes: int | None = None
+
+
+def of_worker(setting: str | None, environment: Mapping[str, str], look: Look | None) -> list[Gpu]:
+    """Return the GPUs of a worker by QUEUECAST_GPUS; by default those that nvidia-smi shows.
+
+    `environment` is the worker's own: CUDA_VISIBLE_DEVICES there leaves only some by default.
+
+    Raises:
+        SettingsWrong: nvidia-smi doesn't show a GPU that the setting names.
+    """
+    seen = look.gpus if look is not None else ()
+    if setting is None:
+        wanted = environment.get(_VISIBLE)
+        if wanted is None:
+            return [_gpu(each.index, each) for each in seen]
+        return [_gpu(each, _seen(each, seen)) for each in _ids(wanted)] if seen else []
+    ids = [] if setting.strip().lower() == NONE else _ids(setting)
+    unknown = [each for each in ids if look is not None and _seen(each, seen) is None and not each.startswith(_PART)]
+    if unknown:
+        shown = ", ".join(f"{each.index} ({each.uuid})" for each in seen) or "none"
+        raise SettingsWrong(f"QUEUECAST_GPUS={setting!r}: there is no GPU {unknown[0]}; nvidia-smi shows {shown}.")
+    return [_gpu(each, _seen(each, seen)) for each in ids]
+
+
+def _ids(text: str) -> list[str]:
+    return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip() and each.strip() != "-1"))
+
+
+def _seen(gpu_id: str, seen: Sequence[SeenGpu]) -> SeenGpu | None:
+    return next((each for each in seen if gpu_id in (each.index, each.uuid)), None)
+
+
+def _gpu(gpu_id: str, seen: SeenGpu | None) -> Gpu:
+    return Gpu(gpu_id) if seen is None else Gpu(gpu_id, seen.uuid, seen.name, seen.memory_bytes)

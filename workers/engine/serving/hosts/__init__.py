@@ -1,0 +1,1 @@
+"""The model hosts of one version on one worker: starting, loading, feeding and replacing them."""

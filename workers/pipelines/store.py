@@ -1,0 +1,149 @@
+"""The plans and the records of pipelines in Redis, each change of both in one step."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import msgspec
+
+from workers import keys
+from workers.jobs import query, transitions
+from workers.jobs.query import JobView
+from workers.pipelines.pipeline import Plan, read_plan
+from workers.platform.lua import Lua, script
+from workers.platform.redis.client import records_client
+from workers.settings import load
+
+_log = logging.getLogger(__name__)
+
+#: Pipelines that one look takes, and for how long they are left to the process that has taken them.
+_TAKEN_AT_ONCE = 50
+_TAKEN_FOR_S = 10
+
+_Value = bytes | str | float
+_BEGIN = Lua("workers.pipelines", "begin")
+_CHANGE = Lua("workers.pipelines", "change")
+_END = Lua("workers.pipelines", "end")
+_FORGET = Lua("workers.pipelines", "forget")
+_TAKE_DUE = Lua("workers.pipelines", "take_due")
+
+
+def begin(plan: Plan, callback: str, idempotency_key: str, digest: str) -> tuple[str, str]:
+    """Store a new pipeline, unless one stands under its idempotency key ("" for none).
+
+    Returns "begun", "repeated" or "conflict", and the id of the pipeline that stands there. Raises redis.RedisError.
+    """
+    settings, endpoint_name = load(), plan.steps[0].endpoint_name
+    names = [
+        keys.record(plan.pipeline_id),
+        keys.pipeline(plan.pipeline_id),
+        keys.PIPELINES_DUE,
+        keys.recent(endpoint_name),
+        keys.ENDPOINTS,
+        keys.CALLBACKS,
+        "" if plan.owner is None else keys.jobs_of(plan.owner),
+        keys.idempotency(idempotency_key) if idempotency_key else "",
+    ]
+    values: list[_Value] = [
+        plan.pipeline_id,
+        plan.record(),
+        plan.stored(),
+        settings.unfinished_ttl_s,
+        plan.submitted_at,
+        _TAKEN_FOR_S,
+        settings.recent_jobs,
+        endpoint_name,
+        callback,
+        digest,
+        settings.result_ttl_s,
+    ]
+    what, pipeline_id = script(records_client(), _BEGIN)(names, values)
+    return what.decode(), pipeline_id.decode()
+
+
+def plan_of(pipeline_id: str) -> tuple[Plan, bytes] | None:
+    """Return the plan of a pipeline, and how it is stored; None without one. Raises redis.RedisError."""
+    stored = cast("bytes | None", records_client().get(keys.pipeline(pipeline_id)))
+    if stored is None:
+        return None
+    try:
+        return read_plan(stored), stored
+    except (msgspec.ValidationError, ValueError) as error:
+        _log.error("the plan of pipeline %s can't be read: %s", pipeline_id, error)
+        return None
+
+
+def view(pipeline_id: str) -> JobView | None:
+    """Return the pipeline's record as a job; None without one. Raises redis.RedisError."""
+    return query.parse_if_readable(pipeline_id, transitions.read_one(pipeline_id))
+
+
+def change(before: bytes, plan: Plan, look_in_s: float = 0.0) -> bytes | None:
+    """Replace a plan, and the record beside it; return how it is stored. The pipeline is due in `look_in_s`.
+
+    None if another process has changed it, or the pipeline has ended: nothing is changed then. Raises redis.RedisError.
+    """
+    stored = plan.stored()
+    names = [keys.record(plan.pipeline_id), keys.pipeline(plan.pipeline_id), keys.PIPELINES_DUE]
+    values: list[_Value] = [plan.pipeline_id, before, stored, plan.record(), load().unfinished_ttl_s, look_in_s]
+    return stored if script(records_client(), _CHANGE)(names, values) else None
+
+
+def end(plan: Plan, record: bytes, *, runs_on: bool = False) -> bool:
+    """Write the terminal record of a pipeline, unless there is one; return whether this did.
+
+    With `runs_on` a step may still run, which whoever looks at the pipeline next has to cancel.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    names = [keys.record(plan.pipeline_id), keys.pipeline(plan.pipeline_id), keys.PIPELINES_DUE]
+    endpoint_name, ttl_s = plan.steps[0].endpoint_name, load().result_ttl_s
+    values: list[_Value] = [plan.pipeline_id, record, ttl_s, endpoint_name, plan.owner or "", int(runs_on)]
+    return bool(script(records_client(), _END)(names, values))
+
+
+def forget(plan: Plan, idempotency_key: str) -> bool:
+    """Take back a pipeline whose first step was refused; False if another process has submitted that meanwhile.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
+    names = [
+        keys.record(plan.pipeline_id),
+        keys.pipeline(plan.pipeline_id),
+        keys.PIPELINES_DUE,
+        keys.recent(plan.steps[0].endpoint_name),
+        keys.CALLBACKS,
+        "" if plan.owner is None else keys.jobs_of(plan.owner),
+        keys.idempotency(idempotency_key) if idempotency_key else "",
+        keys.record(plan.step.job_id),
+    ]
+    return bool(script(records_client(), _FORGET)(names, [plan.pipeline_id]))
+
+
+def drop(pipeline_id: str) -> None:
+    """Forget the plan of a pipeline that has ended. Raises redis.RedisError."""
+    with records_client().pipeline(transaction=False) as both:
+        both.delete(keys.pipeline(pipeline_id))
+        both.zrem(keys.PIPELINES_DUE, pipeline_id)
+        both.execute()
+
+
+def look_again(pipeline_id: str, in_s: float) -> None:
+    """Have a pipeline looked at after this time. Raises redis.RedisError."""
+    client = records_client()
+    seconds, microseconds = client.time()
+    client.zadd(keys.PIPELINES_DUE, {pipeline_id: seconds + microseconds / 1e6 + in_s}, xx=True)
+
+
+def take_due() -> list[str]:
+    """Take the pipelines that are due; others leave them alone for a while. Raises redis.RedisError."""
+    found: Any = script(records_client(), _TAKE_DUE)([keys.PIPELINES_DUE], [_TAKEN_AT_ONCE, _TAKEN_FOR_S])
+    return [each.decode() for each in found]
+
+
+def are_any() -> bool:
+    """Tell whether there are unfinished pipelines. Raises redis.RedisError."""
+    return bool(records_client().exists(keys.PIPELINES_DUE))

@@ -1,0 +1,127 @@
+"""The Celery app that sends successors: jobs of ours by `submission`, tasks of other programs by Celery's producer.
+
+Celery's own code runs the canvas on it. It calls `send_task` for each task, because no task but Celery's own is
+registered here, and `store_result` for each task that fails without having run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+from celery import Celery
+from celery.result import AsyncResult
+from msgspec import Raw
+
+from workers import app as workers_app
+from workers.errors import JOB_ERRORS_MODULE, JobFailed
+from workers.jobs import transitions
+from workers.platform import fast_json
+from workers.platform.celery_results import Loader
+from workers.platform.ids import new_id
+from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, WEBHOOKS_QUEUE, queue_name
+from workers.settings import load
+from workers.successors import submission
+
+_log = logging.getLogger(__name__)
+#: Tasks of this service itself are sent by it alone.
+_OWN_TASKS = "queuecast."
+
+#: The job whose successors are being published, and its owner.
+_ended: ContextVar[tuple[str, str | None]] = ContextVar("ended")
+
+
+@contextmanager
+def following(job_id: str, owner: str | None) -> Iterator[None]:
+    """Send what follows this job within the block; jobs of ours belong to its owner."""
+    token = _ended.set((job_id, owner))
+    try:
+        yield
+    finally:
+        _ended.reset(token)
+
+
+class SuccessorsApp(Celery):  # type: ignore[misc, unused-ignore]
+    """See the module."""
+
+    def send_task(  # type: ignore[override, unused-ignore]
+        self, name: str, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Submit a job of ours, or send another program's task to its queue, with the options of `apply_async`."""
+        task_id = task_id or new_id()
+        if name == TASK_NAME:
+            _, owner = _ended.get()
+            submission.submit(task_id, args or (), kwargs or {}, owner, options)
+        elif may_be_sent(name, options):
+            super().send_task(name, args, kwargs, task_id=task_id, **options)
+        else:
+            _log.error("task %s (%s), which follows a job, may not be sent to its queue", name, task_id)
+        result: AsyncResult[Any] = self.AsyncResult(task_id)
+        return result
+
+    def _get_backend(self) -> Any:
+        backend = super()._get_backend()
+        backend.store_result = partial(_store_result, backend.store_result)
+        return backend
+
+
+def may_be_sent(name: str, options: dict[str, Any]) -> bool:
+    """Whether a task of another program may be sent by a worker: not to the queues that are the service's own.
+
+    Who may write messages for prediction queues alone could otherwise have any message written.
+    """
+    if name.startswith(_OWN_TASKS):
+        return False
+    wanted = load().successor_queue_patterns
+    for where in (options.get("queue"), options.get("routing_key")):
+        if where is None:
+            continue
+        if not isinstance(where, str) or where in (CONTROL_QUEUE, WEBHOOKS_QUEUE) or where.startswith(queue_name("")):
+            return False
+        if not any(fnmatchcase(where, each) for each in wanted):
+            return False
+    return True
+
+
+def _store_result(  # noqa: PLR0913, PLR0917 - Celery's arguments
+    store: Any, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **more: Any
+) -> Any:
+    """Store the failure of a task that never ran; that of the ended job itself is stored already."""
+    ended_id, owner = _ended.get()
+    if task_id == ended_id:
+        return result
+    if getattr(request, "task", None) != TASK_NAME:
+        return store(task_id, result, state, traceback=traceback, request=request, **more)
+    error = JobFailed(f"The task before it, {ended_id}, has failed: {result}")
+    name, is_ours = type(result).__name__, isinstance(result, JobFailed)
+    module = JOB_ERRORS_MODULE if is_ours else type(result).__module__
+    said = {"exc_type": name, "exc_message": [str(each) for each in result.args], "exc_module": module}
+    raised = Raw(fast_json.dumps_finite(said))
+    endpoint_name = submission.endpoint_of(request.args, request.kwargs)
+    transitions.end_unborn(task_id, endpoint_name, owner, error, raised=raised)
+    return result
+
+
+def _configuration() -> dict[str, Any]:
+    return {
+        **workers_app.configuration(),
+        "imports": [],
+        "task_routes": None,
+        "task_default_queue": load().successor_queue,
+        # A plan may have any serializer that the sender's program has.
+        "result_extended": False,
+    }
+
+
+def make() -> SuccessorsApp:
+    """Return the app, without the task of this service, which programs that import it register in all apps."""
+    app = SuccessorsApp("queuecast-successors", set_as_current=False, loader=Loader)
+    app.add_defaults(_configuration)
+    app.finalize()
+    app.tasks.pop(TASK_NAME, None)
+    return app

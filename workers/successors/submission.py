@@ -1,0 +1,121 @@
+"""Submits successors that are jobs of ours, each under an id that is known before, so that none runs twice.
+
+A job whose queue is full is kept as a note and submitted once there is room: it waits, and never fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kombu.utils import json as kombu_json
+
+from registry import names
+from workers.errors import BulkTooLarge, InputRejected, JobArgumentsWrong, QueueFull, TargetRefused, WorkerError
+from workers.jobs import accept, transitions
+from workers.jobs.endings import canvas, successors
+from workers.jobs.endings.successors import SUBMIT_OF, PlanUnreadable
+from workers.jobs.job import JobOptions
+from workers.queues import arguments
+from workers.queues.naming import priority_of
+from workers.queues.priorities import Priority
+from workers.successors import notes
+from workers.successors.notes import Note
+
+_log = logging.getLogger(__name__)
+
+#: The time after which a job is submitted again whose queue is full; it grows with each try, up to the longest one.
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
+#: Options that choose where Celery sends a task; the endpoint decides where a job of ours goes.
+_WHERE = ("queue", "exchange", "routing_key", "exchange_type", "task_type", "add_to_parent", "serializer")
+
+
+def submit(
+    job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
+) -> None:
+    """Submit a job as `apply_async` does with these options, or keep it until its queue has room.
+
+    A job that can't be submitted ever, because its arguments or options are wrong, ends as failed.
+
+    Raises:
+        QueueUnavailable: Redis or the broker can't be reached.
+    """
+    if not _submitted(job_id, args, kwargs, owner, options):
+        _keep(job_id, args, kwargs, owner, options)
+
+
+def submit_kept(note: Note) -> float | None:
+    """Submit a job that was kept; return None, or after how many seconds to try again, as its queue is full.
+
+    Raises:
+        PlanUnreadable: the note is unreadable, or not signed with a known key.
+        QueueUnavailable: Redis or the broker can't be reached.
+    """
+    try:
+        signed, text = note.job.decode().split("\n", 1)
+        successors.check(signed, note.note_id, text)
+        said = kombu_json.loads(text)  # type: ignore[no-untyped-call, unused-ignore]
+        job = said["job_id"], said["args"], said["kwargs"], said["owner"], said["options"]
+    except (ValueError, TypeError, LookupError) as error:
+        raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
+    return None if _submitted(*job) else min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
+
+
+def _submitted(
+    job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
+) -> bool:
+    """Submit a job, or fail it for good; False if its queue is full."""
+    left = dict(options)
+    try:
+        own = JobOptions.taken_from(left)
+        if own.priority is None and "priority" not in left and isinstance(queue := left.get("queue"), str):
+            priority = priority_of(queue)
+            left |= {} if priority is Priority.NORMAL else {"priority": priority.value}
+        celery_options = {name: value for name, value in left.items() if name not in _WHERE}
+        accept.submit(tuple(args), dict(kwargs), task_id=job_id, owner=owner, options=own, **celery_options)
+    except QueueFull:
+        return False
+    except (JobArgumentsWrong, TargetRefused, BulkTooLarge) as error:
+        fail(job_id, args, kwargs, owner, InputRejected(str(error)), options)
+    return True
+
+
+def fail(  # noqa: PLR0913, PLR0917 - what is known of the job
+    job_id: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    owner: str | None,
+    error: WorkerError,
+    options: Mapping[str, Any],
+) -> None:
+    """End a job as failed that was never submitted; what follows it is due."""
+    try:
+        plan = canvas.plan_of_options(job_id, dict(options), owner)
+    except JobArgumentsWrong:
+        plan = b""
+    name = endpoint_of(args, kwargs)
+    if transitions.end_unborn(job_id, name, owner, error, plan):
+        _log.warning("job %s, which follows another one, can't be submitted: %s", job_id, error)
+        successors.announce_due()
+
+
+def endpoint_of(args: Any, kwargs: Any) -> str:
+    """Return the endpoint that arguments name, "" if they name none."""
+    try:
+        return arguments.parse(args, kwargs).endpoint_name
+    except JobArgumentsWrong:
+        named = kwargs.get("endpoint_name") if isinstance(kwargs, Mapping) else None
+        first = args[0] if isinstance(args, (list, tuple)) and args else None
+        name = named if named is not None else first
+        return name if isinstance(name, str) and names.could_exist(name) else ""
+
+
+def _keep(
+    job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
+) -> None:
+    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": options}
+    note_id = SUBMIT_OF + job_id
+    text: str = kombu_json.dumps(said)  # type: ignore[no-untyped-call, unused-ignore]
+    notes.keep_job(note_id, f"{successors.signature(note_id, text)}\n{text}".encode(), FIRST_RETRY_S)
+    _log.info("job %s, which follows another one, waits: its queue is full", job_id)
