@@ -86,6 +86,32 @@ $(LARGE)/.installed-catboost: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/b
 	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check $$($(EXTRA) catboost)
 	@touch $@
 
+# What libraries and Pythons can change is in these rooms: the first run starts no service, the second does. What other
+# versions only warn of is no failure.
+define TEST_LIBRARIES
+"$$environment/bin/python" -m pytest --quiet $(AT_ONCE) -n 2 -p no:cacheprovider -W default -m "$(LIGHT) and not slower" \
+	tests/api tests/cli tests/client tests/packaging tests/registry/catalog tests/registry/database tests/workers && \
+"$$environment/bin/python" -m pytest --quiet $(AT_ONCE) -n 2 -p no:cacheprovider -W default -m "$(subst not slow and,not long and,$(LIGHT))" \
+	tests/service/clients/test_client.py tests/service/jobs/test_predictions.py tests/service/jobs/test_statuses.py
+endef
+INSTALL_ENVIRONMENT := sh tests/support/environments/install_environment.sh
+
+.PHONY: test-dependencies
+test-dependencies: $(VENV)/.installed-dev ## run part of the tests with the lowest and the newest versions in dependencies.txt (8 minutes)
+	@for resolution in lowest-direct highest; do \
+		environment=.venv-$$resolution; echo "With the versions that uv calls $$resolution:"; \
+		$(INSTALL_ENVIRONMENT) $$environment $(BIN)/python $(BIN)/python $$resolution && $(TEST_LIBRARIES) || exit 1; \
+	done
+
+# PYTHONS=… names others.
+PYTHONS ?=
+.PHONY: test-pythons
+test-pythons: $(VENV)/.installed-dev ## run the same part with each other Python from 3.11 on that is here (4 minutes each)
+	@for python in $${PYTHONS:-$$($(BIN)/python -m tests.support.environments.interpreters 3.11)}; do \
+		environment=.venv-$$($$python -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); echo "With $$python:"; \
+		$(INSTALL_ENVIRONMENT) $$environment $(BIN)/python $$python highest && $(TEST_LIBRARIES) || exit 1; \
+	done
+
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
 	@$(BIN)/python -m pytest $(AT_ONCE) -n 2 -m "$(LIGHT) and not slower"
@@ -164,7 +190,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) .venv-lowest-direct .venv-highest .venv-python3.* *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.
