@@ -64,12 +64,16 @@ test-catboost: $(LARGE)/.installed-catboost ## run the tests of the runtime catb
 TORCH ?=
 export TORCH
 .PHONY: test-torch
-test-torch: $(LARGE)/.installed-torch ## run the tests of the runtime torch, whose library is large (2 minutes; TORCH=… names its build)
-	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts
+test-torch: $(LARGE)/.installed-torch ## run the tests of PyTorch and transformers, which are large (4 minutes; TORCH=… names the build)
+	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts tests/service/workers
 
 $(LARGE)/.installed-torch: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/bin/python
 	@echo "Installing PyTorch (minutes the first time) …"
-	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}"
+	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}" transformers
+	@# The same as wheels, of which a test builds an environment.
+	@$(LARGE)/bin/python -m pip download --quiet --disable-pip-version-check --only-binary :all: --dest $(LARGE)/wheels \
+		"$${TORCH:-$$($(EXTRA) torch)}" transformers \
+		"cloudpickle==$$($(LARGE)/bin/python -c 'import cloudpickle; print(cloudpickle.__version__)')"
 	@touch $@
 
 $(LARGE)/bin/python: | $(VENV)/.installed-dev

@@ -63,11 +63,11 @@ class Installed:
         kept = {name: value for name, value in clean_environment().items() if name != "PYTHONPATH"}
         return {**kept, "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.defpath}", **variables}
 
-    def run(self, *arguments: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    def run(self, *arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout_s: float = 100) -> str:
         """Run `python <arguments>` to its end; return what it prints."""
         done = subprocess.run(
             [str(self.python), *arguments],
-            cwd=cwd, env=env or self.environment(), capture_output=True, text=True, timeout=100, check=False,
+            cwd=cwd, env=env or self.environment(), capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout

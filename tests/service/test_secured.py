@@ -212,6 +212,32 @@ def test_a_program_with_our_package_has_a_user_of_its_own(service: SecuredStack)
     assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
 
 
+CANVAS = """
+from celery import Celery, chain, chord
+from workers.tasks import predict
+other = Celery("other").signature("somebody.task")
+first = predict.s("quad", 2.5)
+print(chain(first, predict.s(endpoint_name="quad")).on_error(other).apply_async().get(timeout=30)["prediction"])
+body = chord([first, first], predict.s(endpoint_name="quad")).apply_async()
+print(len(body.get(timeout=30)["predictions"]))
+predict.apply_async(("quad", 2.5), link=other).get(timeout=30)
+"""
+
+
+def test_what_follows_signed_jobs_is_published_as_the_workers_user(service: SecuredStack) -> None:
+    told = program(service, CANVAS, user="default").split()
+    assert [float(told[0]), int(told[1])] == [pytest.approx(-0.09, abs=0.01), 2]
+    with redis.Redis.from_url(service.redis.url) as admin:
+        eventually(lambda: admin.llen("celery") == 1, message="another program's task is sent to Celery's queue")
+        admin.delete("celery")
+
+
+def test_a_program_that_may_not_say_what_follows_its_jobs_is_denied_it(service: SecuredStack) -> None:
+    says = "from workers.tasks import predict; predict.apply_async(('quad', 1.0), link=predict.s(endpoint_name='quad'))"
+    with pytest.raises(AssertionError, match=r"NOPERM|No permissions|NoPermission"):
+        program(service, says, user="queuecast-program")
+
+
 def test_a_program_that_waits_goes_on_when_its_connections_were_lost(service: SecuredStack) -> None:
     """Celery then reads all that is waited for at once, with a command that it uses nowhere else."""
     code = f"""

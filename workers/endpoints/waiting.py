@@ -14,13 +14,11 @@ import redis
 from registry import names
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable, decode
 from workers.queues.naming import LISTS, TASK_NAME, endpoint_of, queue_name
-from workers.queues.priorities import Priority
 
 #: Keys that one step of the search looks at.
 _LOOKED_AT_ONCE = 1_000
-#: Messages in a round trip, and of one list in a round.
-_PAGE, _MOST_OF_LIST = 50, 1_000
-_SUFFIXES = sorted({queue_name("", priority)[len(queue_name("")) :] for priority in Priority} | {""})
+#: Messages in a round trip, and of one list in a round; they are in memory together, so a page ends it that is longer.
+_PAGE, _MOST_OF_LIST, _MOST_BYTES = 10, 1_000, 32 * 1024 * 1024
 
 
 class Waiting(NamedTuple):
@@ -69,10 +67,8 @@ class RedisQueues:
 
     def messages(self, endpoint_name: str) -> Iterator[Waiting]:
         """Yield the messages of jobs, the oldest of each list first. Raises redis.RedisError."""
-        lists = {queue_name(endpoint_name) + suffix for suffixes in LISTS.values() for suffix in suffixes}
-        lists |= {queue_name(endpoint_name, priority) + suffix for priority in Priority for suffix in LISTS[priority]}
-        for name in sorted(lists):
-            yield from self._messages_of(name)
+        for suffix in sorted({each for suffixes in LISTS.values() for each in suffixes}):
+            yield from self._messages_of(queue_name(endpoint_name) + suffix)
 
     def remove(self, waiting: Waiting) -> None:
         """Remove a message whose job has ended. Raises redis.RedisError."""
@@ -84,7 +80,7 @@ class RedisQueues:
         for start in range(0, _MOST_OF_LIST, _PAGE):
             page: Any = self._client.lrange(name, -start - _PAGE, -start - 1)
             found += reversed(page)
-            if len(page) < _PAGE:
+            if len(page) < _PAGE or sum(map(len, found)) > _MOST_BYTES:
                 break
         for message in found:
             envelope = _job_in(message)

@@ -6,6 +6,7 @@ and a step that two of them submit is one job, as its id is known before. A full
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,8 +39,14 @@ from workers.pipelines import store
 from workers.pipelines.pipeline import SKIPPED, WAITING, Plan, rows_of, with_steps
 from workers.platform import fast_json
 
-#: How often a step is looked at: after a quarter of the time that it has taken so far, within these.
-_SOONEST_S, _LATEST_S = 0.2, 5.0
+#: When a step is looked at again whose end nobody has noted (see `endings.successors`): after a quarter of the time
+#: that it has taken so far, within these; and one that waits for room in its queue.
+_SOONEST_S, _LATEST_S = 2.0, 60.0
+_SOONEST_FOR_ROOM_S, _LATEST_FOR_ROOM_S = 0.3, 10.0
+#: An endpoint whose queue was full is not asked again for this time, however many pipelines wait for it.
+_FULL_FOR_S = 0.5
+#: A deployment is read again after this time.
+_READ_FOR_S = 1.0
 _TAKES_JOBS = (Intent.SERVE, Intent.PARK)
 
 
@@ -48,6 +55,8 @@ class Advance:
 
     def __init__(self, database: Database | None = None) -> None:
         self._database = database
+        self._full_until: dict[str, float] = {}
+        self._deployments: dict[str, tuple[float, DesiredDeployment | None]] = {}
 
     def __call__(self, pipeline_id: str, ended: JobView | None = None) -> None:
         """Do all that can be done for a pipeline now; `ended` is a step of it, as it has ended.
@@ -84,6 +93,7 @@ class Advance:
         return False
 
     def _submitted(self, plan: Plan, stored: bytes, ended: JobView | None) -> bool:
+        """Submit the present step, or end the pipeline if that can't be; nothing is left to do at once then."""
         if plan.expires_at is not None and plan.expires_at <= time.time():
             return _withdrawn(plan, records.EXPIRED)
         deployment = self._deployment(plan.step.endpoint_name)
@@ -92,18 +102,33 @@ class Advance:
         rows = _rows(plan, ended)
         if rows is None:
             return _lost(plan, plan.present - 1)
-        try:
-            submit_step(plan, rows, limits_of(deployment))
-        except QueueFull:
-            return _waits(plan, stored)
-        except JobArgumentsWrong as error:
-            return _ended(plan, InputRejected(_about(plan, str(error))))
-        note_submitted(plan, stored)
+        if self._has_room(plan, rows, limits_of(deployment)):
+            note_submitted(plan, stored)
+        elif store.plan_of(plan.pipeline_id) is not None:
+            _waits(plan, stored)
         return False
 
+    def _has_room(self, plan: Plan, rows: Mapping[str, Any], limits: Limits) -> bool:
+        """Submit the present step; False if its queue has no room, or its input can't be one: that ends the whole."""
+        if self._full_until.get(plan.step.endpoint_name, 0.0) > time.monotonic():
+            return False
+        try:
+            submit_step(plan, rows, limits)
+        except QueueFull:
+            self._full_until[plan.step.endpoint_name] = time.monotonic() + _FULL_FOR_S
+            return False
+        except JobArgumentsWrong as error:
+            return _ended(plan, InputRejected(_about(plan, str(error))))
+        return True
+
     def _deployment(self, endpoint_name: str) -> DesiredDeployment | None:
-        with (self._database or default_database()).session() as session:
-            return deployments.find(session, endpoint_name)
+        """Return a deployment, as read lately: as in the API, an undeploy is seen a little later."""
+        read_at, found = self._deployments.get(endpoint_name, (-math.inf, None))
+        if time.monotonic() - read_at > _READ_FOR_S:
+            with (self._database or default_database()).session() as session:
+                found = deployments.find(session, endpoint_name)
+            self._deployments[endpoint_name] = time.monotonic(), found
+        return found
 
 
 def limits_of(deployment: DesiredDeployment) -> Limits:
@@ -156,9 +181,10 @@ def _waits(plan: Plan, stored: bytes) -> bool:
     """Have a step wait for room in its queue."""
     now = time.time()
     if plan.waits_since is None:
-        store.change(stored, replace(plan, waits_since=now), _SOONEST_S)
+        store.change(stored, replace(plan, waits_since=now), _SOONEST_FOR_ROOM_S)
     else:
-        store.look_again(plan.pipeline_id, min(_LATEST_S, max(_SOONEST_S, (now - plan.waits_since) / 4)))
+        waited_s = now - plan.waits_since
+        store.look_again(plan.pipeline_id, min(_LATEST_FOR_ROOM_S, max(_SOONEST_FOR_ROOM_S, waited_s / 4)))
     return False
 
 

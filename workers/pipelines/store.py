@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-import msgspec
-
 from workers import keys
 from workers.jobs import query, transitions
+from workers.jobs.endings.successors import PlanUnreadable
 from workers.jobs.query import JobView
 from workers.pipelines.pipeline import Plan, read_plan
 from workers.platform.lua import Lua, script
@@ -68,9 +67,9 @@ def plan_of(pipeline_id: str) -> tuple[Plan, bytes] | None:
     if stored is None:
         return None
     try:
-        return read_plan(stored), stored
-    except (msgspec.ValidationError, ValueError) as error:
-        _log.error("the plan of pipeline %s can't be read: %s", pipeline_id, error)
+        return read_plan(pipeline_id, stored), stored
+    except PlanUnreadable as error:
+        _log.error("dropping the plan of pipeline %s: %s", pipeline_id, error)
         return None
 
 
