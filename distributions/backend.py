@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,8 +36,9 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
     del metadata_directory  # the same as here
     target = Path(wheel_directory).resolve()
     with _in_stage(stage_wheel):
-        name: str = build_meta.build_wheel(str(target), config_settings)
-    refuse_wrong(target / name)
+        name: str = build_meta.build_wheel("dist", config_settings)
+        refuse_wrong(Path("dist", name))
+        shutil.copyfile(Path("dist", name), target / name)
     return name
 
 

@@ -23,6 +23,8 @@ _CLIENT, _CLIENT_INSTALLED = "api.client", "queuecast_client"
 _STORED = "# a stored name"
 #: A dotted name in a text, and not a part of a path or of a longer name.
 _NAME = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
+#: A package at the top, in the code of a program that a text holds.
+_IMPORTED = re.compile(rf"(?<![\w.])from (?:{'|'.join(PACKAGES)})(?= import )")
 #: Tokens that are text: of an f-string, from Python 3.12 on, the parts between its fields.
 _TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 _PREFIX = re.compile(r"[A-Za-z]*")
@@ -104,6 +106,9 @@ def _texts(
     def replace(match: re.Match[str]) -> str:
         return installed(match[0]) if ".".join(match[0].split(".")[:2]) in modules else match[0]
 
+    def replaced(text: str) -> str:
+        return _IMPORTED.sub(lambda match: f"from {installed(match[0][5:])}", _NAME.sub(replace, text))
+
     for token in tokens:
         if token.type not in _TEXTS:
             continue
@@ -111,9 +116,9 @@ def _texts(
             text = re.sub(rf"^(\W)(?={'|'.join(PACKAGES)}\b)", rf"\1{INSTALLED_IN}.", token.string)
         elif token.type == tokenize.STRING and "f" in _PREFIX.match(token.string)[0].lower():  # type: ignore[index]
             parts = _parts(token.string)
-            text = "".join(part if is_field else _NAME.sub(replace, part) for part, is_field in parts)
+            text = "".join(part if is_field else replaced(part) for part, is_field in parts)
         else:
-            text = _NAME.sub(replace, token.string)
+            text = replaced(token.string)
         if text != token.string:
             yield _Edit(token.start, token.end, text)
 

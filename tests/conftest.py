@@ -48,7 +48,7 @@ ASK_THE_SERVER = {
 }
 #: Folders whose files take longest, and within them the longest files: several processes begin with these, so that none
 #: is left with a long one at the end. Files of a folder stay together, for they share a service.
-LONG_FOLDERS = ("faults", "service", "processes", "upgrade", "bench", "operations")
+LONG_FOLDERS = ("faults", "service", "processes", "packaging", "upgrade", "bench", "operations")
 LONG_FILES = (
     *("test_workers", "test_shares", "test_redis", "test_hosts", "test_registry", "test_network", "test_api"),
     *("test_secured", "test_predictions", "test_mlflow", "test_webhooks", "test_delayed", "test_worker_restarts"),

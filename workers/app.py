@@ -15,6 +15,7 @@ from workers.platform import logs
 from workers.platform.celery_results import Loader
 from workers.platform.redis import masters
 from workers.platform.redis.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from workers.platform.redis.kombu_connections import leave_demoted_masters
 from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load
@@ -80,6 +81,7 @@ def read_settings(read: Callable[[], _T]) -> _T:
 def configuration() -> dict[str, Any]:
     """Celery's settings; called when the app is first used, so that importing it reads nothing."""
     settings = read_settings(load)
+    leave_demoted_masters()
     return {
         **_broker(settings.queue_url, amqp=settings.broker_is_amqp),
         **_result_backend(settings.redis_url),

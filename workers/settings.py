@@ -77,7 +77,7 @@ class WorkerSettings(BaseSettings):
     #: cgroup's. 0 is no limit.
     worker_memory_mb: int | None = Field(default=None, ge=0)
     #: The GPUs of a worker's hosts: ids with commas, or `none`; by default those that nvidia-smi shows.
-    gpus: str | None = Field(default=None, min_length=1, max_length=1_000, pattern=r"^[A-Za-z0-9,:/_ -]+$")
+    gpus: str = Field(default="", max_length=1_000, pattern=r"^[A-Za-z0-9,:/_ -]*$")
     #: The longest body of a request, and the longest that a compressed message may unpack to.
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1_024)
     #: Where a worker's /metrics is, or on one of the next ports that is free; 0 is nowhere.

@@ -41,6 +41,6 @@ def test_a_part_of_the_tests_passes_against_the_installed_package(installed: Ins
     assert where.startswith(str(installed.packages))
     rooms = [room for room in ROOMS if (tmp_path / room).exists()]
     assert rooms == list(ROOMS)
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"]
+    options = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile"]
     marks = "not long and not torch and not catboost and not postgres and not rabbitmq and not browser"
     installed.run("-m", "pytest", *options, "-m", marks, *rooms, cwd=tmp_path, timeout_s=850)

@@ -34,6 +34,8 @@ MODULES = {"api", "api.client", "api.serve", "workers", "workers.jobs", "workers
         ("x = 'é', 'workers.tasks:predict'", "x = 'é', 'queuecast.workers.tasks:predict'"),
         ('"""As `workers.tasks.predict` does.\n\nfrom registry.errors import X\n"""',
          '"""As `queuecast.workers.tasks.predict` does.\n\nfrom queuecast.registry.errors import X\n"""'),
+        ('run("import sys; from registry import errors; …")',
+         'run("import sys; from queuecast.registry import errors; …")'),
         ('run("python -m api.serve", r"--app=workers.tasks")',
          'run("python -m queuecast.api.serve", r"--app=queuecast.workers.tasks")'),
         ('f"api.serve.{name}: {api.serve.x}"', 'f"queuecast.api.serve.{name}: {api.serve.x}"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 from distributions import build_client
 from distributions.checking import refuse_wrong
 from tests.packaging.conftest import Installed, build
+from tests.support.environments.interpreters import others
 from tests.support.models import Echo, Labels
 from tests.support.service.environment import REPOSITORY
 from tests.support.service.ports import free_port
@@ -153,6 +155,33 @@ def test_a_copy_of_a_clone_beside_it_is_refused(installed: Installed, tmp_path: 
     code = "import queuecast.workers.app\ntry:\n    import workers.app\nexcept ImportError as error:\n    print(error)"
     said = installed.run("-c", code, cwd=tmp_path)
     assert f"{tmp_path}/workers/app.py is a second copy of {installed.packages}" in said
+
+
+#: What a host runs with the Python of an environment: it has the package, and nothing that is installed beside it.
+HOST = """
+import queuecast.workers.hosts.host_side.forkserver, queuecast.registry.hosting.trial_process
+for name in ("pydantic", "numpy", "celery", "workers", "registry"):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    raise SystemExit(f"it finds {name}")
+print(queuecast.__file__)
+"""
+START_HOST = """
+import subprocess, sys
+from queuecast.registry.hosting import own_packages
+python, host = sys.argv[1:]
+program = own_packages.import_from_argument("fd") + host
+print(subprocess.check_output([python, "-I", "-S", "-c", program, own_packages.PLACE, "3"], text=True))
+"""
+
+
+def test_a_host_with_libraries_of_its_own_finds_the_package_and_nothing_beside_it(
+    installed: Installed, tmp_path: Path
+) -> None:
+    for python in (sys.executable, *others().values()):
+        assert installed.run("-c", START_HOST, python, HOST, cwd=tmp_path).startswith(str(installed.packages)), python
 
 
 @pytest.fixture(scope="module")

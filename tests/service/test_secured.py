@@ -196,6 +196,22 @@ def test_jobs_are_cancelled_rejected_and_parked_as_the_apis_and_the_workers_user
     service.undeploy("other")
 
 
+def test_pipelines_are_signed_and_need_no_more_rights(service: SecuredStack) -> None:
+    body = {"steps": [{"endpoint_name": ENDPOINT, "input": 2.5}, *[{"endpoint_name": ENDPOINT}] * 2]}
+    callback = {"callback_url": "http://127.0.0.1:9/never"}
+    answer = service.api.post("/pipelines", json={**body, **callback}, headers={"Prefer": "wait=30"})
+    assert answer.status_code == 200, answer.text
+    assert [each["status"] for each in service.job(answer.json()["job_id"])["steps"]] == ["succeeded"] * 3
+    service.deploy("quadratic_predictor", endpoint_name="held", max_batch_delay_ms=1_000)
+    held = service.api.post("/predict/held", json={"input": 1.0, "then": [ENDPOINT]}).json()["job_id"]
+    assert service.api.delete(f"/jobs/{held}").json()["status"] == "cancelled"
+    full = {"input": 1.0, "then": [ENDPOINT]}
+    service.deploy("quadratic_predictor", endpoint_name="held", max_queue_length=1)
+    service.undeploy("held", "park")
+    assert service.api.post("/predict/held", json=full).status_code == 404
+    service.undeploy("held", "reject")
+
+
 @pytest.mark.servers
 def test_a_program_with_our_package_sends_many_jobs_as_its_own_user(service: SecuredStack) -> None:
     code = (

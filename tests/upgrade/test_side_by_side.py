@@ -23,7 +23,7 @@ import pytest
 from tests.faults.audit import leftovers
 from tests.support.calls import Calls, expect, predictions
 from tests.support.load import Load
-from tests.support.models import Appending, Echo, Gate, Recorder
+from tests.support.models import Appending, Echo, Gate, Labels, Recorder
 from tests.support.servers import webhook_receiver
 from tests.support.servers.webhook_receiver import WebhookReceiver
 from tests.support.service.environment import REPOSITORY
@@ -230,6 +230,28 @@ def test_pipelines_go_on_whichever_worker_ends_their_steps(both: SideBySide, old
     assert old.job(ids[0])["outcome"]["prediction"] == "aaa"
     assert old.view("appending")["succeeded_count"] == 3 * len(ids)
     both.undeploy("appending")
+
+
+def test_programs_of_either_release_catch_why_a_job_failed_whichever_worker_ran_it(both: SideBySide) -> None:
+    both.register("refusing", Labels(raises=(3,), seconds=0.02), input_example=1)
+    both.deploy("refusing", endpoint_name="refusing", max_batch_size=1)
+    workers = {each.node_name for each in both.workers}
+    eventually(lambda: both.serving("refusing") == workers, message="both workers serve")
+    code = """
+from workers.errors import JobFailed, PredictionFailed
+from workers.tasks import predict
+for result in predict.bulk("refusing", [3] * 20):
+    try:
+        result.get(timeout=60)
+    except JobFailed as failed:
+        print("caught", type(failed) is PredictionFailed)
+"""
+    for env, cwd in ((both.old_env, both.old_tree), (both.env, REPOSITORY)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, cwd=cwd, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.stdout.count("caught True") == 20, done.stdout + done.stderr
+    both.undeploy("refusing")
 
 
 def test_delayed_jobs_of_either_release_run_once_and_not_before_their_time(both: SideBySide, tmp_path: Path) -> None:

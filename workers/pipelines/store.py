@@ -89,8 +89,10 @@ def change(before: bytes, plan: Plan, look_in_s: float = 0.0) -> bytes | None:
     return stored if script(records_client(), _CHANGE)(names, values) else None
 
 
-def end(plan: Plan, record: bytes, *, runs_on: bool = False) -> bool:
+def end(plan: Plan, record: bytes, before: bytes = b"", *, runs_on: bool = False) -> bool:
     """Write the terminal record of a pipeline, unless there is one; return whether this did.
+
+    With `before`, only if its plan is still stored so: what was seen of it may be out of date.
 
     With `runs_on` a step may still run, which whoever looks at the pipeline next has to cancel.
 
@@ -99,7 +101,7 @@ def end(plan: Plan, record: bytes, *, runs_on: bool = False) -> bool:
     """
     names = [keys.record(plan.pipeline_id), keys.pipeline(plan.pipeline_id), keys.PIPELINES_DUE]
     endpoint_name, ttl_s = plan.steps[0].endpoint_name, load().result_ttl_s
-    values: list[_Value] = [plan.pipeline_id, record, ttl_s, endpoint_name, plan.owner or "", int(runs_on)]
+    values: list[_Value] = [plan.pipeline_id, record, ttl_s, endpoint_name, plan.owner or "", int(runs_on), before]
     return bool(script(records_client(), _END)(names, values))
 
 

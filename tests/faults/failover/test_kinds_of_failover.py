@@ -11,12 +11,15 @@ import httpx
 import pytest
 
 from tests.faults import audit
+from tests.faults.conftest import FAST
 from tests.faults.failover.conftest import FailingOverStack, failing_over
 from tests.support.load import Load
 from tests.support.models import Echo
 from tests.support.servers.proxy import Proxy
-from tests.support.servers.replicated_redis import ReplicatedRedis
+from tests.support.servers.replicated_redis import ReplicatedRedis, Server
 from tests.support.servers.secured_redis import PASSWORD, USERS_FILE
+from tests.support.service.ports import free_port
+from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 
@@ -83,6 +86,43 @@ def test_a_master_that_the_network_cuts_off_is_left_and_follows_when_it_is_back(
             audit.check(service, "cut", load.accepted, lambda row: ["m", row], 30)
 
 
+def test_a_name_that_moves_is_followed_by_every_process(tmp_path: Path) -> None:
+    """A managed Redis: its old master stays, refuses writes as a replica, and closes no connection."""
+    with (
+        Server(free_port(), tmp_path / "one") as one,
+        Server(free_port(), tmp_path / "two") as two,
+        Proxy(one.port) as name,
+    ):
+        two.follow(one)
+        with Stack(tmp_path, env={**FAST, "QUEUECAST_REDIS_URL": f"redis://127.0.0.1:{name.port}/0"}) as service:
+            service.redis = one
+            worker, background = service.start_worker(), service.start_background()
+            service.register("moved", Echo("m", seconds=0.001))
+            service.deploy("moved", endpoint_name="moved", max_batch_size=8)
+            with service.flower(worker) as flower, Load(service.url, "moved") as load:
+                load.wait_for(50)
+                with one.client() as old, two.client() as new:
+                    old.client_pause(10_000, all=False)
+                    new.replicaof("NO", "ONE")
+                    name.to_port = two.port
+                    one.follow(two)
+                    old.client_unpause()
+                service.redis = two
+                load.wait_for(100, timeout_s=BACK_S)
+                moved_at = time.time()
+                eventually(lambda: _answers(flower, worker.node_name, moved_at), 30, message="Flower is back")
+            assert {answer.status_code for answer in load.refused} <= {503}
+            audit.check(service, "moved", load.accepted, lambda row: ["m", row], 30)
+            assert worker.running
+            assert background.running
+
+
+def _answers(flower: str, node_name: str, after: float) -> bool:
+    """Tell whether Flower has had an answer of a worker since then (s since the epoch)."""
+    found = httpx.get(f"{flower}/api/workers", params={"refresh": "true"}, timeout=20)
+    return found.status_code == 200 and found.json().get(node_name, {}).get("timestamp", 0) > after
+
+
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[FailingOverStack]:
     """A service whose processes have the users of docs/redis-users.acl, and whose sentinels have a password."""
@@ -113,11 +153,8 @@ def test_every_process_finds_the_new_master_as_its_own_user(secured: FailingOver
         eventually(lambda: secured.api.get("/health/ready").status_code == 200, BACK_S, message="the API is back")
         assert secured.predict("users", "after")["prediction"] == ["m", "after"]
 
-        def all_answer() -> bool:
-            found = httpx.get(f"{flower}/api/workers", params={"refresh": "true"}, timeout=20)
-            return found.status_code == 200 and bool(found.json().get(worker.node_name))
-
-        eventually(all_answer, 30, interval_s=0.5, message="Flower reaches the worker")
+        after = time.time()
+        eventually(lambda: _answers(flower, worker.node_name, after), 30, message="Flower reaches the worker")
     assert worker.running
     assert background.running
     with secured.redis.master.client() as client:

@@ -16,6 +16,7 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.replicated_redis import Server
 from tests.support.service.ports import free_port
 from tests.support.waiting import eventually, until
+from workers.engine.intake.leases import Leases
 from workers.errors import SettingsWrong
 from workers.platform.redis import async_client, client, masters
 from workers.platform.redis.client import may_have_arrived, refuses_for_good
@@ -117,6 +118,19 @@ def test_an_event_loop_leaves_a_demoted_master_with_all_that_listens(moving: Cal
         await own.publish("news", "x")
         await until(lambda: heard == [b"x"])
         again.end()
+
+    on_loop(f"redis://{NAME}:6379/0", use)
+
+
+def test_a_fetch_from_a_demoted_master_is_no_trouble_of_a_queue(moving: Callable[[], None]) -> None:
+    async def use(own: async_client.Client) -> None:
+        leases = Leases(own, 20.0)
+        await leases.fetch({"adding": 1})
+        await asyncio.to_thread(moving)
+        with pytest.raises(NotMaster):
+            await leases.fetch({"adding": 1})
+        assert leases.refused == {}
+        assert await leases.fetch({"adding": 1}) == []
 
     on_loop(f"redis://{NAME}:6379/0", use)
 

@@ -115,6 +115,8 @@ class GpuShares:
     def serve_waiters(self) -> None:
         """Grant what fits, in the order of the claims."""
         for waiter in list(self._waiters):
+            if waiter not in self._waiters:  # granted meanwhile, because another endpoint sleeps now
+                continue
             gpu = self._room_for(waiter.claim)
             if gpu is not None:
                 self._waiters.remove(waiter)
@@ -133,10 +135,6 @@ class GpuShares:
     def used_bytes(self, gpu: Gpu) -> int | None:
         """Return what is used of a GPU; None if that is unknown."""
         return self._used_bytes.get(gpu.id)
-
-    def hosts_bytes(self, endpoint_name: str) -> int:
-        """Return what the hosts of an endpoint were measured to use."""
-        return sum(each.used_bytes or 0 for each in self._claims if each.endpoint_name == endpoint_name)
 
     async def run(self) -> None:
         """Look at the GPUs again and again."""

@@ -229,6 +229,19 @@ class Client(redis.asyncio.Redis):
             await self._sentinels.aclose()
 
 
+def leave_if_demoted(client: redis.asyncio.Redis, errors: Iterable[str]) -> None:
+    """Leave the server if one of these errors, which a script has passed on, says that it is a replica.
+
+    Raises:
+        NotMaster: one does.
+    """
+    for error in errors:
+        if masters.says_demotion(error):
+            if isinstance(client, Client):
+                client.leave_server()
+            raise NotMaster(error)
+
+
 async def open_listening(client: redis.asyncio.Redis) -> AbstractConnection:
     """Return a connection of its own to whoever listens; it is lost if its server is a master no longer.
 

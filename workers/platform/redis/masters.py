@@ -56,7 +56,12 @@ def is_demotion(error: object) -> bool:
     """Tell whether an error says that the server is a replica, or has just become one."""
     if isinstance(error, _DEMOTED_ERRORS):
         return True
-    return isinstance(error, redis.ResponseError) and any(each in str(error) for each in _DEMOTED)
+    return isinstance(error, redis.ResponseError) and says_demotion(str(error))
+
+
+def says_demotion(text: str) -> bool:
+    """Tell whether the text of an error, as a script may pass it on, says that the server is a replica."""
+    return any(each in text for each in _DEMOTED)
 
 
 def demotion(error: redis.ResponseError, *, replies: int) -> redis.ConnectionError:
