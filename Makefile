@@ -36,8 +36,8 @@ test-long: $(VENV)/.installed-dev services ## run the long tests: guides, produc
 	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m long
 
 # Where tests about Redis servers are: to look through all of them takes longer than to run these.
-ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/service/test_secured.py \
-	tests/operations/test_backup.py
+ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/faults/failover/test_failover.py \
+	tests/service/test_secured.py tests/operations/test_backup.py
 SERVERS := $(VENV)/redis-servers
 
 .PHONY: test-servers
@@ -64,12 +64,16 @@ test-catboost: $(LARGE)/.installed-catboost ## run the tests of the runtime catb
 TORCH ?=
 export TORCH
 .PHONY: test-torch
-test-torch: $(LARGE)/.installed-torch ## run the tests of the runtime torch, whose library is large (2 minutes; TORCH=… names its build)
-	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts
+test-torch: $(LARGE)/.installed-torch ## run the tests of PyTorch and transformers, which are large (4 minutes; TORCH=… names the build)
+	@$(LARGE)/bin/python -m pytest -n 2 -m torch tests/registry tests/workers/hosts tests/service/workers
 
 $(LARGE)/.installed-torch: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/bin/python
 	@echo "Installing PyTorch (minutes the first time) …"
-	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}"
+	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check "$${TORCH:-$$($(EXTRA) torch)}" transformers
+	@# The same as wheels, of which a test builds an environment.
+	@$(LARGE)/bin/python -m pip download --quiet --disable-pip-version-check --only-binary :all: --dest $(LARGE)/wheels \
+		"$${TORCH:-$$($(EXTRA) torch)}" transformers \
+		"cloudpickle==$$($(LARGE)/bin/python -c 'import cloudpickle; print(cloudpickle.__version__)')"
 	@touch $@
 
 $(LARGE)/bin/python: | $(VENV)/.installed-dev
@@ -81,6 +85,32 @@ $(LARGE)/.installed-catboost: $(VENV)/.installed-dev pyproject.toml | $(LARGE)/b
 	@echo "Installing CatBoost (half a minute the first time) …"
 	@$(LARGE)/bin/python -m pip install --quiet --disable-pip-version-check $$($(EXTRA) catboost)
 	@touch $@
+
+# What libraries and Pythons can change is in these rooms: the first run starts no service, the second does. What other
+# versions only warn of is no failure.
+define TEST_LIBRARIES
+"$$environment/bin/python" -m pytest --quiet $(AT_ONCE) -n 2 -p no:cacheprovider -W default -m "$(LIGHT) and not slower" \
+	tests/api tests/cli tests/client tests/packaging tests/registry/catalog tests/registry/database tests/workers && \
+"$$environment/bin/python" -m pytest --quiet $(AT_ONCE) -n 2 -p no:cacheprovider -W default -m "$(subst not slow and,not long and,$(LIGHT))" \
+	tests/service/clients/test_client.py tests/service/jobs/test_predictions.py tests/service/jobs/test_statuses.py
+endef
+INSTALL_ENVIRONMENT := sh tests/support/environments/install_environment.sh
+
+.PHONY: test-dependencies
+test-dependencies: $(VENV)/.installed-dev ## run part of the tests with the lowest and the newest versions in dependencies.txt (8 minutes)
+	@for resolution in lowest-direct highest; do \
+		environment=.venv-$$resolution; echo "With the versions that uv calls $$resolution:"; \
+		$(INSTALL_ENVIRONMENT) $$environment $(BIN)/python $(BIN)/python $$resolution && $(TEST_LIBRARIES) || exit 1; \
+	done
+
+# PYTHONS=… names others.
+PYTHONS ?=
+.PHONY: test-pythons
+test-pythons: $(VENV)/.installed-dev ## run the same part with each other Python from 3.11 on that is here (4 minutes each)
+	@for python in $${PYTHONS:-$$($(BIN)/python -m tests.support.environments.interpreters 3.11)}; do \
+		environment=.venv-$$($$python -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); echo "With $$python:"; \
+		$(INSTALL_ENVIRONMENT) $$environment $(BIN)/python $$python highest && $(TEST_LIBRARIES) || exit 1; \
+	done
 
 .PHONY: test-fast
 test-fast: $(VENV)/.installed-dev ## run the tests that need under a minute in all
@@ -160,7 +190,7 @@ soak: $(VENV)/.installed-dev ## break a running service at random for MINUTES (3
 
 .PHONY: clean
 clean: ## delete the environments and all caches; data/ stays
-	rm -rf $(VENV) $(MLSERVER) $(LARGE) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MLSERVER) $(LARGE) .venv-lowest-direct .venv-highest .venv-python3.* *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the tests start besides Redis: installed where that needs no question, skipped elsewhere.

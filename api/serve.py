@@ -29,6 +29,7 @@ from registry.errors import RegistryError
 from workers.errors import WorkerError
 from workers.platform import garbage, logs
 from workers.platform.process_title import set_title
+from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import load as worker_settings
 from workers.tracing import spans
 
@@ -181,6 +182,7 @@ def main() -> int:
         logs.set_form(worker_settings().log_format, "api", _TEXT)
         default_database()
         guard.check_start(load(), default_database())
+        refuse_wrong_redis()
         server = Server(load(), is_first=not siblings.be_one(sys.argv))
         set_title(f"web {load().host}:{load().port}")
         garbage.collect_less()

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from api.app import create_app
+from flask import Flask
 
-__all__ = ["create_app"]
+from api import app
+from workers.platform.redis.start_check import refuse_wrong_redis
+
+
+def create_app() -> Flask:
+    """Make the app.
+
+    Raises:
+        SettingsWrong: an environment variable has a value that can't be used, or its Redis can't.
+    """
+    refuse_wrong_redis()
+    return app.create_app()

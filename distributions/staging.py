@@ -10,7 +10,7 @@ from pathlib import Path
 from distributions.names import INSTALLED_IN, PACKAGES, rewritten
 
 #: Beside the packages: what describes the project, and what `queuecast run` reads.
-_FILES = ("pyproject.toml", "requirements.txt", "README.md", "Procfile")
+_FILES = ("pyproject.toml", "dependencies.txt", "README.md", "Procfile")
 #: What a clone has besides: the client by the name of its own distribution, which the wheel requires.
 _OF_CLONES = "queuecast_client.py"
 _AS_MODULE = 'py-modules = ["queuecast_client"]\n'
@@ -56,8 +56,8 @@ def _require_client(stage: Path) -> None:
     version = tomllib.loads(text)["project"]["version"]
     assert _AS_MODULE in text  # noqa: S101 - else the wheel would have the client at its top
     project.write_text(text.replace(_AS_MODULE, ""), encoding="utf-8")
-    with (stage / "requirements.txt").open("a", encoding="utf-8") as requirements:
-        requirements.write(f"queuecast-client=={version}\n")
+    with (stage / "dependencies.txt").open("a", encoding="utf-8") as dependencies:
+        dependencies.write(f"queuecast-client=={version}\n")
 
 
 def modules_of(root: Path) -> Iterator[str]:

@@ -61,6 +61,7 @@ LONG_FILES = (
 LONG = (
     *("tests/everyday/", "tests/production/test_main_path.py", "tests/bench/test_running.py"),
     *("tests/service/clients/test_mlflow.py", "tests/rabbitmq/test_faults.py", "tests/rabbitmq/test_delayed.py"),
+    *("tests/service/canvas/test_lost_workers.py", "tests/rabbitmq/test_canvas.py"),
 )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from workers import sentinel_url
 from workers.errors import SettingsWrong
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -29,9 +30,16 @@ class WorkerSettings(BaseSettings):
     # A traceback has pydantic's own error too, which would repeat a wrong secret.
     model_config = SettingsConfigDict(env_prefix="QUEUECAST_", extra="ignore", hide_input_in_errors=True)
 
+    #: Where records are: redis://…, rediss://…, unix://…, or sentinel://… (`workers.sentinel_url`).
     redis_url: str = "redis://127.0.0.1:6390/0"
     #: Where jobs are queued; the same Redis unless said otherwise. amqp://… is RabbitMQ.
     broker_url: str = ""
+    #: How many replicas must have a job before it is accepted; 0 doesn't wait for any.
+    redis_replicas: int = Field(default=0, ge=0, le=100)
+    #: How long that may take (ms), until the submit's answer is that the job may be stored or not.
+    redis_replicas_timeout_ms: int = Field(default=1_000, ge=1, le=1_500)
+    #: RabbitMQ's management plugin, with user and password: it tells which queues there are.
+    rabbitmq_management_url: SecretStr = SecretStr("")
     worker_group: str = "default"
     #: How long the record of a finished job is kept.
     result_ttl_s: int = Field(default=DAY_S, ge=1)
@@ -69,7 +77,7 @@ class WorkerSettings(BaseSettings):
     #: cgroup's. 0 is no limit.
     worker_memory_mb: int | None = Field(default=None, ge=0)
     #: The GPUs of a worker's hosts: ids with commas, or `none`; by default those that nvidia-smi shows.
-    gpus: str | None = Field(default=None, min_length=1, max_length=1_000, pattern=r"^[A-Za-z0-9,:/_ -]+$")
+    gpus: str = Field(default="", max_length=1_000, pattern=r"^[A-Za-z0-9,:/_ -]*$")
     #: The longest body of a request, and the longest that a compressed message may unpack to.
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1_024)
     #: Where a worker's /metrics is, or on one of the next ports that is free; 0 is nowhere.
@@ -99,10 +107,20 @@ class WorkerSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
+        if sentinel_url.is_sentinel(value):
+            sentinel_url.parse(value)
+            return value
         parts = urlsplit(value)
         if parts.scheme not in _REDIS_SCHEMES:
             raise ValueError("a URL such as redis://127.0.0.1:6379/0 is needed")
         _ = parts.port  # raises if it is no number
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: str) -> str:
+        if sentinel_url.is_sentinel(value):
+            sentinel_url.parse(value)
         return value
 
     @field_validator("message_key", "journal_hash_key")

@@ -6,10 +6,10 @@ predict.delay("classifier_prod", [0.5, 0.8, 0.2]).get(timeout=10)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from celery import Task
+from celery import Task, group
 from celery.result import AsyncResult
 
 from registry.names import could_exist
@@ -20,6 +20,11 @@ from workers.jobs import accept, bulk
 from workers.jobs.job import JobOptions
 from workers.queues import arguments
 from workers.queues.naming import TASK_NAME, queue_name
+
+_NOT_HERE = (
+    "A prediction runs in a model host of a Queuecast worker, never in this process: send it with predict.delay(…). In "
+    "tests without a worker, put a stub in the place of predict (docs/guides/celery.md#in-tests)."
+)
 
 
 class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
@@ -37,6 +42,28 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
         return super().signature(args, *more, **options)
 
     subtask = signature
+
+    def map(self, it: Iterable[Any], **kwargs: Any) -> Any:
+        """Return a group of one job for each input: `predict.map(inputs, endpoint_name="classifier")`."""
+        return group([self.s(**kwargs, input=each) for each in it], app=self.app)
+
+    def starmap(self, it: Iterable[Sequence[Any]], **kwargs: Any) -> Any:
+        """Return a group of one job for each list of arguments: `predict.starmap([("classifier", 1), …])`."""
+        return group([self.s(*each, **kwargs) for each in it], app=self.app)
+
+    def chunks(self, it: Iterable[Sequence[Any]], n: int, **kwargs: Any) -> Any:
+        """Return the group that `starmap` returns: workers make batches of jobs themselves, so there are no chunks.
+
+        Raises:
+            ValueError: `n` is less than one.
+        """
+        if n < 1:
+            raise ValueError("chunks takes a number of calls in each chunk, which is at least 1")
+        return self.starmap(it, **kwargs)
+
+    def apply(self, *_args: Any, **_options: Any) -> Any:
+        """Refuse to predict in this process."""
+        raise WorkerError(_NOT_HERE)
 
     def apply_async(
         self,
@@ -65,6 +92,8 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
                 `task_id`, the call can be made again: it is stored once.
             QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
         """
+        if self.app.conf.task_always_eager:
+            raise WorkerError(f"task_always_eager is set. {_NOT_HERE}")
         own, args, kwargs = JobOptions.taken_from(options), tuple(args or ()), dict(kwargs or {})
         if must_exist:
             names.check(arguments.parse(args, kwargs).endpoint_name)
@@ -104,4 +133,4 @@ class PredictTask(Task):  # type: ignore[misc, type-arg, unused-ignore]
 def predict(*_args: Any, **_kwargs: Any) -> dict[str, Any]:
     """Predict (endpoint_name, input), or (endpoint_name, inputs=[…]); the result is the outcome document."""
     # Reached only by calling the function itself: in a worker the engine takes the messages.
-    raise WorkerError("Send predict jobs with predict.delay(…); a Queuecast worker runs them.")
+    raise WorkerError(_NOT_HERE)

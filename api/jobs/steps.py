@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from api.process.services import Services
 from workers.jobs import query, transitions
-from workers.jobs.query import JobView
+from workers.jobs.query import JobState, JobView
 from workers.platform.redis.client import translated_errors
 
 
@@ -38,6 +38,9 @@ def _ids(job: JobView) -> list[str]:
 def _joined(job: JobView, found: Sequence[bytes | None]) -> JobView:
     jobs = [query.parse_if_readable(step["job_id"], record) for step, record in zip(job.steps, found, strict=True)]
     steps = tuple(_step(step, each) for step, each in zip(job.steps, jobs, strict=True))
+    begun = [each for each in jobs if each is not None and each.started_at is not None]
+    if job.state is JobState.QUEUED and begun:  # nobody has written it into the pipeline's record yet
+        job = replace(job, state=JobState.RUNNING, started_at=begun[0].started_at)
     return replace(job, steps=steps, record_bytes=job.record_bytes + _bytes(found))
 
 

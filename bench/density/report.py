@@ -116,7 +116,7 @@ def draw(watched: Watched, budget_mb: int, path: Path) -> None:
         axes.plot([at / 60], [0], marker="^", color="#c1502e", linestyle="none", label=label, clip_on=False)
     axes.set(xlabel="minutes", ylabel="memory of the hosts, MiB", ylim=(0, budget_mb * 1.15))
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right", ncols=3)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)

@@ -37,6 +37,8 @@ _BASE_PER_S, _STEP = 3.0, 10
 _TARGET_WAIT_S, _IDLE_S = 1.0, 10.0
 _SAMPLE_S = 0.25
 _WAIT_S = 60
+#: So many hosts are few.
+_FEW = 2
 _ROW = "{:<8}{:>6}{:>14}{:>16}{:>24}{:>14}"
 
 
@@ -148,7 +150,7 @@ def main() -> None:
             stack.undeploy(name)
             waits = [waited_s for _, waited_s in run.waits]
             waited = ", ".join(f"{np.quantile(waits, q):.2f}" for q in (0.5, 0.95))
-            late_s, down_s = run.late_for_s(whole), run.back_after_s(2 * whole, 1)
+            late_s, down_s = run.late_for_s(whole), run.back_after_s(2 * whole, _FEW)
             down = f"{down_s:.1f}" if "-" in what else "-"
             cost = f"{run.host_seconds():.0f}"
             print(_ROW.format(what, run.most_hosts(), f"{late_s:.1f}", down, waited, cost), flush=True)

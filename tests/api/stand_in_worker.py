@@ -18,7 +18,7 @@ from workers.jobs.dead_letters import DeadLetter
 from workers.jobs.job import Failure, Job
 from workers.jobs.transitions import Claim, Finish
 from workers.measures import counters, paces, reports
-from workers.measures.reports import EndpointReport, HostsState, PaceReport, VersionReport
+from workers.measures.reports import EndpointReport, GpuReport, HostsState, PaceReport, VersionReport
 
 NAME = "stand-in@here"
 LOAD_MS = 12.5
@@ -37,6 +37,8 @@ class StandInWorker:
         self._redis_url = redis_url
         self._endpoints: dict[str, EndpointReport] = {}
         self._served: dict[str, int] = {}
+        #: Its GPUs, from the next report on.
+        self.gpus: list[GpuReport] = []
 
     def start(self, job_id: str, endpoint_name: str) -> None:
         """Take a job: it is running now."""
@@ -151,6 +153,7 @@ class StandInWorker:
             "worker_group": "default",
             "pid": 4_710,
             "started_at": time.time(),
+            "gpus": self.gpus,
             "endpoints": self._endpoints,
         }
         self._do(lambda redis: reports.write(redis, report, self._served))

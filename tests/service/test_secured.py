@@ -196,6 +196,22 @@ def test_jobs_are_cancelled_rejected_and_parked_as_the_apis_and_the_workers_user
     service.undeploy("other")
 
 
+def test_pipelines_are_signed_and_need_no_more_rights(service: SecuredStack) -> None:
+    body = {"steps": [{"endpoint_name": ENDPOINT, "input": 2.5}, *[{"endpoint_name": ENDPOINT}] * 2]}
+    callback = {"callback_url": "http://127.0.0.1:9/never"}
+    answer = service.api.post("/pipelines", json={**body, **callback}, headers={"Prefer": "wait=30"})
+    assert answer.status_code == 200, answer.text
+    assert [each["status"] for each in service.job(answer.json()["job_id"])["steps"]] == ["succeeded"] * 3
+    service.deploy("quadratic_predictor", endpoint_name="held", max_batch_delay_ms=1_000)
+    held = service.api.post("/predict/held", json={"input": 1.0, "then": [ENDPOINT]}).json()["job_id"]
+    assert service.api.delete(f"/jobs/{held}").json()["status"] == "cancelled"
+    full = {"input": 1.0, "then": [ENDPOINT]}
+    service.deploy("quadratic_predictor", endpoint_name="held", max_queue_length=1)
+    service.undeploy("held", "park")
+    assert service.api.post("/predict/held", json=full).status_code == 404
+    service.undeploy("held", "reject")
+
+
 @pytest.mark.servers
 def test_a_program_with_our_package_sends_many_jobs_as_its_own_user(service: SecuredStack) -> None:
     code = (
@@ -210,6 +226,32 @@ def test_a_program_with_our_package_sends_many_jobs_as_its_own_user(service: Sec
 def test_a_program_with_our_package_has_a_user_of_its_own(service: SecuredStack) -> None:
     code = f'from workers.tasks import predict; print(predict.delay("{ENDPOINT}", 2.5).get(timeout=30)["prediction"])'
     assert float(program(service, code, user="queuecast-program")) == pytest.approx(0.68, abs=0.01)
+
+
+CANVAS = """
+from celery import Celery, chain, chord
+from workers.tasks import predict
+other = Celery("other").signature("somebody.task")
+first = predict.s("quad", 2.5)
+print(chain(first, predict.s(endpoint_name="quad")).on_error(other).apply_async().get(timeout=30)["prediction"])
+body = chord([first, first], predict.s(endpoint_name="quad")).apply_async()
+print(len(body.get(timeout=30)["predictions"]))
+predict.apply_async(("quad", 2.5), link=other).get(timeout=30)
+"""
+
+
+def test_what_follows_signed_jobs_is_published_as_the_workers_user(service: SecuredStack) -> None:
+    told = program(service, CANVAS, user="default").split()
+    assert [float(told[0]), int(told[1])] == [pytest.approx(-0.09, abs=0.01), 2]
+    with redis.Redis.from_url(service.redis.url) as admin:
+        eventually(lambda: admin.llen("celery") == 1, message="another program's task is sent to Celery's queue")
+        admin.delete("celery")
+
+
+def test_a_program_that_may_not_say_what_follows_its_jobs_is_denied_it(service: SecuredStack) -> None:
+    says = "from workers.tasks import predict; predict.apply_async(('quad', 1.0), link=predict.s(endpoint_name='quad'))"
+    with pytest.raises(AssertionError, match=r"NOPERM|No permissions|NoPermission"):
+        program(service, says, user="queuecast-program")
 
 
 def test_a_program_that_waits_goes_on_when_its_connections_were_lost(service: SecuredStack) -> None:

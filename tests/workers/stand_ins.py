@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from kombu.clocks import LamportClock
 from msgspec import Raw
 from redis.asyncio import Redis
 
@@ -161,12 +162,21 @@ class RecordingDispatcher:
     """Records the events that Celery would send."""
 
     enabled = True
+    hostname = "w@1"
+    pid = 7
+    producer: Any = "connected"
 
     def __init__(self) -> None:
+        self.groups: set[str] = set()
+        self.clock: Any = LamportClock()
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
-    def send(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
-        self.sent.append((type, fields))
+    def publish(self, type: str, fields: dict[str, Any], producer: Any, **options: Any) -> None:  # noqa: A002 - Celery's
+        assert (type, fields, producer) == ("task-multi", {}, "connected")
+        self.sent += [(each["type"], each) for each in options["Event"](type)]
+
+    def flush(self) -> None:
+        """Have nothing left from before."""
 
 
 def context(records: Redis, worker_name: str = "w@1", intake: Any = None) -> Context:

@@ -33,7 +33,7 @@ SCRIPTS = {
     "queuecast-worker": {
         *scripts("endpoints", "pipelines", "engine.intake", "engine.upkeep", "journal", "successors"),
         *(Lua("workers.webhooks", name) for name in ("take", "begin", "end", "backfill")),
-        *(Lua("workers.jobs", name) for name in ("withdraw", *_OF_WORKERS - {"write_report"})),
+        *(Lua("workers.jobs", name) for name in ("accept", "withdraw", *_OF_WORKERS - {"write_report"})),
         Lua("workers.measures", "write_report"),
     },
     "queuecast-api": {
@@ -70,7 +70,7 @@ CHANNELS = {value for name, value in vars(keys).items() if name.endswith("_CHANN
 #: Of console and API alone, and of the engine alone.
 NOT_OF_WORKERS = {
     *(keys.session("x"), keys.ticket("x"), keys.rate("x"), keys.idempotency("x"), keys.sending("x"), keys.seed("x")),
-    *(keys.jobs_of("x"), keys.jobs_of_complete("x")),
+    keys.jobs_of_complete("x"),
 }
 NOT_OF_THE_API = {
     *(keys.LEASES, keys.LEASED, keys.HOLDERS, keys.READING, keys.TURNS, keys.HEADS, keys.MALFORMED, keys.SWEPT),

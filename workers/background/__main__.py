@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from registry.database import default_database
+from workers import settings
 from workers.background.app import app
 from workers.platform.celery_command import run_worker
+from workers.webhooks import settings as webhook_settings
 
 if __name__ == "__main__":
-    run_worker(app, None, "queuecast background --")
+    needed = (settings.load, webhook_settings.load, default_database)
+    run_worker(app, None, "queuecast background --", settings=needed)

@@ -16,7 +16,7 @@ from celery.worker.consumer.tasks import Tasks
 from kombu.exceptions import OperationalError
 
 from workers import settings
-from workers.app import configuration
+from workers.app import configuration, read_settings
 from workers.background.duties import Duty, DutyThread
 from workers.broker.celery_signals import let_signals_interrupt_each_other
 from workers.endpoints import unknown_jobs
@@ -51,6 +51,8 @@ unpacking.bound_kombu()
 
 
 def _configuration() -> dict[str, Any]:
+    # A wrong setting of webhooks ends this process at its start, too.
+    read_settings(webhook_settings.load)
     return {
         **configuration(),
         "imports": [],
@@ -168,8 +170,6 @@ def _configure_logging(logger: logging.Logger, **_: Any) -> None:
     logs.set_form_of(logger, settings.load().log_format, "background")
 
 
-# An invalid setting ends this process at its start, like the settings that `workers.app` reads.
-webhook_settings.load()
 app.steps["consumer"].add(DutiesStep)
 for _logger_is_set_up in (signals.after_setup_logger, signals.after_setup_task_logger):
     _logger_is_set_up.connect(_configure_logging, weak=False)

@@ -376,7 +376,9 @@ def _ready_status(
         return DEPLOYING, f"Ready on {len(ready)} of {placed} workers.{before}"
     short = [each for each in ready if each["hosts"] < _least_hosts(desired, each)]
     if short:
-        return DEGRADED, short[0]["error"] or "A model host is being replaced."
+        waits_for = short[0].get("waits_for")
+        missing = f"A model host {waits_for}." if waits_for else "A model host is being replaced."
+        return DEGRADED, short[0]["error"] or missing
     return ACTIVE, None
 
 

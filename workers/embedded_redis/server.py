@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import redis
 
 from registry.artifacts import private_files
+from workers import sentinel_url
 from workers.embedded_redis import redis_binary
 from workers.errors import WorkerError
 from workers.platform.child_process import dies_with_parent
@@ -230,7 +231,9 @@ def _configured() -> EmbeddedRedis:
     from registry.settings import load as registry_settings
     from workers.settings import load as worker_settings
 
-    url = urlsplit(worker_settings().redis_url)
+    configured = worker_settings().redis_url
+    # A URL of sentinels has no one host.
+    url = urlsplit("" if sentinel_url.is_sentinel(configured) else configured)
     if url.hostname not in (HOST, "localhost") or url.password:
         raise RedisStartFailed("The Redis of QUEUECAST_REDIS_URL is not the embedded one: there is nothing to start.")
     return EmbeddedRedis(url.port or 6379, Path(registry_settings().data_dir) / "redis")

@@ -69,7 +69,7 @@ def check(endpoint_name: str) -> None:
 def unknown(endpoint_name: str) -> EndpointUnknown:
     """Return the error of a job for an endpoint that doesn't exist."""
     return EndpointUnknown(
-        f"Nothing that takes jobs is deployed as {endpoint_name!r}: `queuecast deployments list` lists what is. "
+        f"Nothing that takes jobs is deployed as {endpoint_name!r}: `queuecast deployments` lists what is. "
         "To send a job before its endpoint is deployed, call predict.apply_async with must_exist=False."
     )
 

@@ -13,18 +13,19 @@ import threading
 import time
 from typing import Any, cast
 
+import redis
 from redis.exceptions import NoPermissionError
 
 from registry import deployments
 from registry.database import Database, default_database
 from workers import keys
 from workers.deployments import status
-from workers.endpoints import names, waiting
+from workers.endpoints import brokers, names
 from workers.endpoints.waiting import Queues, Waiting
 from workers.jobs import records
 from workers.jobs.job import Job
 from workers.platform.lua import Lua, script
-from workers.platform.redis.client import records_client, translated_errors
+from workers.platform.redis.client import records_client, refuses_for_good, translated_errors
 from workers.queues import envelopes
 from workers.settings import load
 
@@ -72,7 +73,13 @@ class UnknownJobs:
         now = seconds + microseconds / 1e6
         for endpoint_name, at in since.items():
             if now - at >= self._unknown_s and not (stopping is not None and stopping.is_set()):
-                self._fail_jobs_of(endpoint_name)
+                try:
+                    self._fail_jobs_of(endpoint_name)
+                except redis.ResponseError as error:
+                    if not refuses_for_good(error):
+                        raise
+                    # A key of another type, of some other program: the other endpoints can be looked at.
+                    _log.warning("can't look at the jobs for %s: %s", endpoint_name, error)
 
     def _unknown_since(self) -> dict[str, float]:
         """Return since when which names are known to be unknown, and remember it."""
@@ -152,5 +159,5 @@ def failed_count() -> int:
 
 def duties() -> list[UnknownJobs]:
     """Return this duty, unless it is turned off, or the broker doesn't tell which queues it has."""
-    queues = waiting.here() if load().unknown_endpoint_s else None
+    queues = brokers.here() if load().unknown_endpoint_s else None
     return [] if queues is None else [UnknownJobs(queues)]

@@ -1,29 +1,24 @@
 """The messages of jobs that wait in queues of endpoints, whatever is deployed; of other programs' queues nothing.
 
 On Redis, a queue is a list, and the lists are found by their names. RabbitMQ tells nobody which queues it has but its
-management plugin (see `management`).
+management plugin (see `rabbitmq_queues`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import redis
 
 from registry import names
-from workers.platform.redis.client import connect, records_client
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable, decode
 from workers.queues.naming import LISTS, TASK_NAME, endpoint_of, queue_name
-from workers.queues.priorities import Priority
-from workers.settings import load
 
 #: Keys that one step of the search looks at.
 _LOOKED_AT_ONCE = 1_000
-#: Messages in a round trip, and of one list in a round.
-_PAGE, _MOST_OF_LIST = 50, 1_000
-_SUFFIXES = sorted({queue_name("", priority)[len(queue_name("")) :] for priority in Priority} | {""})
+#: Messages in a round trip, and of one list in a round; they are in memory together, so a page ends it that is longer.
+_PAGE, _MOST_OF_LIST, _MOST_BYTES = 10, 1_000, 32 * 1024 * 1024
 
 
 class Waiting(NamedTuple):
@@ -32,6 +27,8 @@ class Waiting(NamedTuple):
     queue: str
     message: bytes
     envelope: Envelope
+    #: Removes it, where the broker waits for that.
+    acknowledge: Callable[[], None] | None = None
 
     @property
     def job_id(self) -> str:
@@ -70,10 +67,8 @@ class RedisQueues:
 
     def messages(self, endpoint_name: str) -> Iterator[Waiting]:
         """Yield the messages of jobs, the oldest of each list first. Raises redis.RedisError."""
-        lists = {queue_name(endpoint_name) + suffix for suffixes in LISTS.values() for suffix in suffixes}
-        lists |= {queue_name(endpoint_name, priority) + suffix for priority in Priority for suffix in LISTS[priority]}
-        for name in sorted(lists):
-            yield from self._messages_of(name)
+        for suffix in sorted({each for suffixes in LISTS.values() for each in suffixes}):
+            yield from self._messages_of(queue_name(endpoint_name) + suffix)
 
     def remove(self, waiting: Waiting) -> None:
         """Remove a message whose job has ended. Raises redis.RedisError."""
@@ -85,7 +80,7 @@ class RedisQueues:
         for start in range(0, _MOST_OF_LIST, _PAGE):
             page: Any = self._client.lrange(name, -start - _PAGE, -start - 1)
             found += reversed(page)
-            if len(page) < _PAGE:
+            if len(page) < _PAGE or sum(map(len, found)) > _MOST_BYTES:
                 break
         for message in found:
             envelope = _job_in(message)
@@ -108,14 +103,3 @@ def _job_in(message: bytes) -> Envelope | None:
         return None
     is_job = envelope.headers.get("task") == TASK_NAME and isinstance(envelope.headers.get("id"), str)
     return envelope if is_job else None
-
-
-@lru_cache(maxsize=1)
-def here() -> Queues | None:
-    """Return the queues of this service's broker; None if nobody can say which there are."""
-    settings = load()
-    if settings.broker_is_amqp:
-        return None
-    if settings.queues_beside_records:
-        return RedisQueues(records_client(), beside_records=True)
-    return RedisQueues(connect(settings.queue_url), beside_records=False)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from workers.errors import SettingsWrong
 from workers.platform.child_process import python_command
 from workers.platform.loopback import is_loopback
+from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import WorkerSettings, load
 
 USER = "queuecast"
@@ -55,6 +56,7 @@ def main() -> int:
     """Replace this process by Flower; return the exit code if the settings are invalid."""
     try:
         settings = load()
+        refuse_wrong_redis()
         os.execve(sys.executable, command(settings), environment(settings, os.environ))  # noqa: S606 - our own arguments
     except SettingsWrong as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output

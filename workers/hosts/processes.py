@@ -186,7 +186,8 @@ def set_niceness(pid: int, niceness: int) -> None:
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - as above
             os.setpriority(os.PRIO_PROCESS, int(thread), niceness)
-        if _rights() & _CAP_SYS_ADMIN:  # others may not change it as often as this may be needed
+        # Others may not change it as often as this may be needed. A process that begins may still be in its parent's.
+        if _rights() & _CAP_SYS_ADMIN and os.getsid(pid) == pid:
             with contextlib.suppress(OSError):  # there are no such groups
                 Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
 

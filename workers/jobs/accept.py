@@ -20,7 +20,7 @@ import redis
 from workers import keys
 from workers.broker import broker_client
 from workers.errors import IdempotencyConflict, JobArgumentsWrong, JobUnconfirmed, QueueUnavailable
-from workers.jobs import prepared_messages, records, transitions, weights
+from workers.jobs import prepared_messages, records, replication, transitions, weights
 from workers.jobs.endings import canvas, outbox
 from workers.jobs.job import NO_OPTIONS, Job, JobOptions
 from workers.measures import positions
@@ -112,7 +112,7 @@ def submit(  # noqa: PLR0913 - what makes a job, each by name
         TargetRefused: nothing can be told to `callback_url`.
         QueueFull: the endpoint has no room for another unfinished job, or for another one of this owner.
         IdempotencyConflict: the idempotency key was used for another request.
-        JobUnconfirmed: Redis or the broker was lost on the way; the job may be stored.
+        JobUnconfirmed: Redis or the broker was lost on the way, or too few replicas have the job; it may be stored.
         QueueUnavailable: Redis or the broker can't be reached; nothing was stored.
     """
     endpoint_name = arguments.parse(args, kwargs).endpoint_name
@@ -219,9 +219,14 @@ def store(request: Request, new: Sequence[PreparedJob], *, asks_for_room: bool =
     """Store some jobs of a call with their messages, all in one step; return the answer of `accept.lua`.
 
     Raises:
+        NotReplicated: too few replicas have them; they may be lost in a failover.
         redis.RedisError: Redis can't be reached, or refuses.
     """
-    answer: list[Any] = script(records_client(), ACCEPT)(*script_arguments(request, new, asks_for_room=asks_for_room))
+    names, values = script_arguments(request, new, asks_for_room=asks_for_room)
+    waiting = replication.wait_command()
+    if waiting is not None:
+        return replication.run(records_client(), ACCEPT, (names, values), waiting)
+    answer: list[Any] = script(records_client(), ACCEPT)(names, values)
     return answer
 
 
@@ -285,6 +290,7 @@ def _shared_values(request: Request, submitted_at: float, *, asks_for_room: bool
         time.time() + positions.CLOCK_SLACK_S,
         request.room,
         request.repeats,
+        int(settings.redis_replicas > 0),
     ]
 
 

@@ -24,9 +24,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import redis
 from msgspec import Raw
 from redis.asyncio import Redis
@@ -161,8 +161,7 @@ def _ignore(_why: str | None) -> None:
     """Ignore errors of the bookkeeping."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """One job before it is sent to a host, with its record in state STARTED."""
 
     job_id: str
@@ -172,8 +171,7 @@ class Claim:
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The terminal record of one job, with its kind and times for the counters."""
 
     job_id: str

@@ -67,7 +67,7 @@ class VersionReport(TypedDict):
     predict_p95_ms: float | None
     #: The GPUs of its hosts; missing without any.
     gpus: NotRequired[list[str]]
-    #: Why no host can be started now, e.g. for want of memory or of a GPU; missing otherwise.
+    #: Why a missing host can't be started now, e.g. for want of memory or of a GPU; missing otherwise.
     waits_for: NotRequired[str]
     #: When a job began to wake it (s since the epoch), while it is loaded for waiting jobs; missing otherwise.
     woken_at: NotRequired[float]

@@ -6,6 +6,7 @@ and a step that two of them submit is one job, as its id is known before. A full
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,9 +39,16 @@ from workers.pipelines import store
 from workers.pipelines.pipeline import SKIPPED, WAITING, Plan, rows_of, with_steps
 from workers.platform import fast_json
 
-#: How often a step is looked at: after a quarter of the time that it has taken so far, within these.
-_SOONEST_S, _LATEST_S = 0.2, 5.0
+#: When a step is looked at again whose end nobody has noted (see `endings.successors`): after a quarter of the time
+#: that it has taken so far, within these; and one that waits for room in its queue.
+_SOONEST_S, _LATEST_S = 2.0, 60.0
+_SOONEST_FOR_ROOM_S, _LATEST_FOR_ROOM_S = 0.3, 10.0
+#: An endpoint whose queue was full is not asked again for this time, however many pipelines wait for it.
+_FULL_FOR_S = 0.5
+#: A deployment is read again after this time.
+_READ_FOR_S = 1.0
 _TAKES_JOBS = (Intent.SERVE, Intent.PARK)
+_NOTHING_DEPLOYED = "nothing that takes jobs is deployed there"
 
 
 class Advance:
@@ -48,6 +56,8 @@ class Advance:
 
     def __init__(self, database: Database | None = None) -> None:
         self._database = database
+        self._full_until: dict[str, float] = {}
+        self._deployments: dict[str, tuple[float, DesiredDeployment | None]] = {}
 
     def __call__(self, pipeline_id: str, ended: JobView | None = None) -> None:
         """Do all that can be done for a pipeline now; `ended` is a step of it, as it has ended.
@@ -69,11 +79,11 @@ class Advance:
         """Do the next thing; return whether there may be more to do at once."""
         job = _read(plan.step.job_id, ended)
         if job is None:
-            return _lost(plan, plan.present) if plan.is_submitted else self._submitted(plan, stored, ended)
+            return _lost(plan, stored, plan.present) if plan.is_submitted else self._submitted(plan, stored, ended)
         if job.state is JobState.SUCCEEDED:
             return _succeeded(plan, stored, job)
         if job.state.terminal:
-            return _ended_with(plan, job)
+            return _ended_with(plan, stored, job)
         if not plan.is_submitted or (job.state is JobState.RUNNING and not plan.is_running):
             is_running = plan.is_running or job.state is JobState.RUNNING
             now = plan.with_step(status=job.state.value, started_at=job.started_at)
@@ -84,26 +94,44 @@ class Advance:
         return False
 
     def _submitted(self, plan: Plan, stored: bytes, ended: JobView | None) -> bool:
+        """Submit the present step, or end the pipeline if that can't be; nothing is left to do at once then."""
         if plan.expires_at is not None and plan.expires_at <= time.time():
-            return _withdrawn(plan, records.EXPIRED)
+            return _withdrawn(plan, stored, records.EXPIRED)
         deployment = self._deployment(plan.step.endpoint_name)
         if deployment is None or deployment.intent not in _TAKES_JOBS:
-            return _ended(plan, StepEndpointUndeployed(_about(plan, "nothing that takes jobs is deployed there")))
+            return _ended(plan, stored, StepEndpointUndeployed(_about(plan, _NOTHING_DEPLOYED)))
         rows = _rows(plan, ended)
         if rows is None:
-            return _lost(plan, plan.present - 1)
+            return _lost(plan, stored, plan.present - 1)
         try:
-            submit_step(plan, rows, limits_of(deployment))
-        except QueueFull:
-            return _waits(plan, stored)
+            has_room = self._has_room(plan, rows, limits_of(deployment))
         except JobArgumentsWrong as error:
-            return _ended(plan, InputRejected(_about(plan, str(error))))
-        note_submitted(plan, stored)
-        return False
+            return _ended(plan, stored, InputRejected(_about(plan, str(error))))
+        if has_room:
+            note_submitted(plan, stored)
+            return False
+        return _waits(plan, stored)
+
+    def _has_room(self, plan: Plan, rows: Mapping[str, Any], limits: Limits) -> bool:
+        """Submit the present step; False if its queue has no room. Raises JobArgumentsWrong."""
+        if self._full_until.get(plan.step.endpoint_name, 0.0) > time.monotonic():
+            return False
+        try:
+            submit_step(plan, rows, limits)
+        except QueueFull:
+            self._full_until[plan.step.endpoint_name] = time.monotonic() + _FULL_FOR_S
+            return False
+        return True
 
     def _deployment(self, endpoint_name: str) -> DesiredDeployment | None:
-        with (self._database or default_database()).session() as session:
-            return deployments.find(session, endpoint_name)
+        """Return a deployment, as read lately: as in the API, an undeploy is seen a little later."""
+        read_at, found = self._deployments.get(endpoint_name, (-math.inf, None))
+        if time.monotonic() - read_at > _READ_FOR_S:
+            with (self._database or default_database()).session() as session:
+                found = deployments.find(session, endpoint_name)
+            if found is not None and found.intent in _TAKES_JOBS:  # what isn't deployed may be at any moment
+                self._deployments[endpoint_name] = time.monotonic(), found
+        return found
 
 
 def limits_of(deployment: DesiredDeployment) -> Limits:
@@ -156,9 +184,10 @@ def _waits(plan: Plan, stored: bytes) -> bool:
     """Have a step wait for room in its queue."""
     now = time.time()
     if plan.waits_since is None:
-        store.change(stored, replace(plan, waits_since=now), _SOONEST_S)
+        store.change(stored, replace(plan, waits_since=now), _SOONEST_FOR_ROOM_S)
     else:
-        store.look_again(plan.pipeline_id, min(_LATEST_S, max(_SOONEST_S, (now - plan.waits_since) / 4)))
+        waited_s = now - plan.waits_since
+        store.look_again(plan.pipeline_id, min(_LATEST_FOR_ROOM_S, max(_SOONEST_FOR_ROOM_S, waited_s / 4)))
     return False
 
 
@@ -184,19 +213,19 @@ def _succeeded(plan: Plan, stored: bytes, job: JobView) -> bool:
     outcome = fast_json.dumps_celery(job.outcome)
     ended_at = job.finished_at or time.time()
     record = records.succeeded(plan.job, outcome, now.started_at or ended_at, ended_at)
-    store.end(plan, with_steps(record, now.steps))
+    store.end(plan, with_steps(record, now.steps), stored)
     return False
 
 
-def _ended_with(plan: Plan, job: JobView) -> bool:
+def _ended_with(plan: Plan, stored: bytes, job: JobView) -> bool:
     """End a pipeline as its step has ended, which has no outcome."""
     now = plan.with_step(status=job.state.value, started_at=job.started_at, finished_at=job.finished_at)
     error = job.error or {}
     if error.get("code") == workers.errors.EndpointUndeployed.code:
-        return _ended(now, StepEndpointUndeployed(_about(plan, str(error.get("message")))))
+        return _ended(now, stored, StepEndpointUndeployed(_about(plan, str(error.get("message")))))
     if job.state is JobState.FAILED:
-        return _ended(now, _error_of(plan, error), traceback=job.traceback or "")
-    return _withdrawn(now, records.EXPIRED if job.state is JobState.EXPIRED else records.CANCELLED)
+        return _ended(now, stored, _error_of(plan, error), traceback=job.traceback or "")
+    return _withdrawn(now, stored, records.EXPIRED if job.state is JobState.EXPIRED else records.CANCELLED)
 
 
 def _error_of(plan: Plan, error: Mapping[str, Any]) -> WorkerError:
@@ -207,26 +236,26 @@ def _error_of(plan: Plan, error: Mapping[str, Any]) -> WorkerError:
     return kind(message) if is_known else JobFailed(message)
 
 
-def _lost(plan: Plan, number: int) -> bool:
+def _lost(plan: Plan, stored: bytes, number: int) -> bool:
     step = plan.steps[number]
     which = f"step {number + 1} ({step.endpoint_name}, job {step.job_id})"
-    return _ended(plan, StepLost(f"The outcome of {which} is gone: its result_ttl_s was over."))
+    return _ended(plan, stored, StepLost(f"The outcome of {which} is gone: its result_ttl_s was over."))
 
 
 def _about(plan: Plan, what: str) -> str:
     return f"Step {plan.present + 1} of {len(plan.steps)} ({plan.step.endpoint_name}): {what}"
 
 
-def _ended(plan: Plan, error: WorkerError, traceback: str = "") -> bool:
+def _ended(plan: Plan, stored: bytes, error: WorkerError, traceback: str = "") -> bool:
     if plan.step.status == WAITING:
         plan = plan.with_step(status=SKIPPED)
     record = records.failed(plan.job, error, time.time(), started_at=plan.started_at, traceback=traceback)
-    store.end(plan, with_steps(record, skipped(plan)))
+    store.end(plan, with_steps(record, skipped(plan)), stored)
     return False
 
 
-def _withdrawn(plan: Plan, reason: str) -> bool:
-    store.end(plan, with_steps(records.revoked(plan.job, reason, time.time()), skipped(plan)))
+def _withdrawn(plan: Plan, stored: bytes, reason: str) -> bool:
+    store.end(plan, with_steps(records.revoked(plan.job, reason, time.time()), skipped(plan)), stored)
     return False
 
 

@@ -14,6 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from workers.jobs import records
+from workers.jobs.endings import successors
+from workers.jobs.endings.successors import PlanUnreadable
 from workers.jobs.job import Job
 from workers.platform import fast_json
 from workers.platform.ids import step_id
@@ -89,9 +91,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         return replace(self, steps=tuple(steps))
 
     def stored(self) -> bytes:
-        """Return the plan as Redis keeps it."""
+        """Return the plan as Redis keeps it: a line with the signature, as its steps are submitted by who reads it."""
         said = msgspec.to_builtins(replace(self, rows=None))
-        return fast_json.dumps_celery({**said, "rows": self.rows})
+        text = fast_json.dumps_celery({**said, "rows": self.rows})
+        return successors.signature(self.pipeline_id, text.decode()).encode() + b"\n" + text
 
     def record(self) -> bytes:
         """Return the record while the pipeline is queued, or runs."""
@@ -108,9 +111,18 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         return next((each.started_at for each in self.steps if each.started_at is not None), None)
 
 
-def read_plan(stored: bytes) -> Plan:
-    """Return a stored plan. Raises msgspec.ValidationError, ValueError: it can't be read."""
-    return msgspec.convert(fast_json.loads(stored), Plan)
+def read_plan(pipeline_id: str, stored: bytes) -> Plan:
+    """Return the stored plan of a pipeline.
+
+    Raises:
+        PlanUnreadable: it can't be read, or is not signed with a known key although messages must be.
+    """
+    try:
+        signed, text = stored.decode().split("\n", 1)
+        successors.check(signed, pipeline_id, text)
+        return msgspec.convert(fast_json.loads(text), Plan)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise PlanUnreadable(str(error)) from error
 
 
 def with_steps(record: bytes, steps: Sequence[Step]) -> bytes:

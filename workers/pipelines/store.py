@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-import msgspec
-
 from workers import keys
 from workers.jobs import query, transitions
+from workers.jobs.endings.successors import PlanUnreadable
 from workers.jobs.query import JobView
 from workers.pipelines.pipeline import Plan, read_plan
 from workers.platform.lua import Lua, script
@@ -68,9 +67,9 @@ def plan_of(pipeline_id: str) -> tuple[Plan, bytes] | None:
     if stored is None:
         return None
     try:
-        return read_plan(stored), stored
-    except (msgspec.ValidationError, ValueError) as error:
-        _log.error("the plan of pipeline %s can't be read: %s", pipeline_id, error)
+        return read_plan(pipeline_id, stored), stored
+    except PlanUnreadable as error:
+        _log.error("dropping the plan of pipeline %s: %s", pipeline_id, error)
         return None
 
 
@@ -90,8 +89,10 @@ def change(before: bytes, plan: Plan, look_in_s: float = 0.0) -> bytes | None:
     return stored if script(records_client(), _CHANGE)(names, values) else None
 
 
-def end(plan: Plan, record: bytes, *, runs_on: bool = False) -> bool:
+def end(plan: Plan, record: bytes, before: bytes = b"", *, runs_on: bool = False) -> bool:
     """Write the terminal record of a pipeline, unless there is one; return whether this did.
+
+    With `before`, only if its plan is still stored so: what was seen of it may be out of date.
 
     With `runs_on` a step may still run, which whoever looks at the pipeline next has to cancel.
 
@@ -100,7 +101,7 @@ def end(plan: Plan, record: bytes, *, runs_on: bool = False) -> bool:
     """
     names = [keys.record(plan.pipeline_id), keys.pipeline(plan.pipeline_id), keys.PIPELINES_DUE]
     endpoint_name, ttl_s = plan.steps[0].endpoint_name, load().result_ttl_s
-    values: list[_Value] = [plan.pipeline_id, record, ttl_s, endpoint_name, plan.owner or "", int(runs_on)]
+    values: list[_Value] = [plan.pipeline_id, record, ttl_s, endpoint_name, plan.owner or "", int(runs_on), before]
     return bool(script(records_client(), _END)(names, values))
 
 

@@ -12,6 +12,7 @@ numbers, lists and dictionaries. A function of `workers.keys` stands for the pre
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class Lua:
     def text(self) -> str:
         """The script as Redis gets it."""
         return _joined(self.package, self.name)
+
+
+@cache
+def digest(source: Lua) -> str:
+    """Return Redis's name for a script."""
+    return hashlib.sha1(source.text.encode()).hexdigest()  # noqa: S324 - Redis's choice
 
 
 @overload

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -108,15 +109,17 @@ _parts = msgspec.json.Decoder(tuple[Raw, Raw, Raw])
 def embedded_in(body: bytes | str) -> Any:
     """Return what a body names that follows the task: Celery's callbacks, chain and chord; None if it names nothing.
 
-    The rows, which can be long, are not parsed. A body that can't be read names nothing.
+    The rows, which can be long, are parsed only if they are no strict JSON, such as NaN. A body that can't be read
+    names nothing.
     """
     nothing = body.endswith(_NOTHING_FOLLOWS) if isinstance(body, str) else body.endswith(_NOTHING_FOLLOWS.encode())
     if nothing:
         return None
-    try:
+    with suppress(ValueError, RecursionError):
         return fast_json.loads(bytes(_parts.decode(body)[2]))
-    except (ValueError, RecursionError):
-        return None
+    with suppress(ValueError, TypeError, LookupError, RecursionError):
+        return fast_json.loads(body)[2]
+    return None
 
 
 def owner(headers: Mapping[str, Any]) -> str | None:

@@ -14,12 +14,12 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from celery import Celery
+from celery import Celery, states
 from celery.result import AsyncResult
 from msgspec import Raw
 
 from workers import app as workers_app
-from workers.errors import JOB_ERRORS_MODULE, JobFailed
+from workers.errors import JOB_ERRORS_MODULE, JobFailed, WorkerError
 from workers.jobs import transitions
 from workers.platform import fast_json
 from workers.platform.celery_results import Loader
@@ -60,7 +60,9 @@ class SuccessorsApp(Celery):  # type: ignore[misc, unused-ignore]
         elif may_be_sent(name, options):
             super().send_task(name, args, kwargs, task_id=task_id, **options)
         else:
-            _log.error("task %s (%s), which follows a job, may not be sent to its queue", name, task_id)
+            why = f"Workers may not send the task {name!r} to this queue (QUEUECAST_SUCCESSOR_QUEUES)."
+            _log.error("task %s, which follows job %s, fails: %s", task_id, _ended.get()[0], why)
+            self.backend.store_result(task_id, WorkerError(why), states.FAILURE)
         result: AsyncResult[Any] = self.AsyncResult(task_id)
         return result
 
@@ -113,8 +115,6 @@ def _configuration() -> dict[str, Any]:
         "imports": [],
         "task_routes": None,
         "task_default_queue": load().successor_queue,
-        # A plan may have any serializer that the sender's program has.
-        "result_extended": False,
     }
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from workers import keys
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client
+from workers.settings import load
 
 #: Notes that one step takes.
-TAKEN_AT_ONCE = 20
-#: A process that has not settled a note after this time is lost, and others take the note.
-LEASE_S = 30
+TAKEN_AT_ONCE = 10
+#: The shortest time after which a process that has not settled a note is lost, and others take the note.
+_SHORTEST_LEASE_S = 5.0
 #: The scan of so many plans blocks Redis for half a millisecond.
 _SCANNED_AT_ONCE = 200
 
@@ -39,9 +40,14 @@ class Note:
     tries: int
 
 
+def lease_s() -> float:
+    """Return for how long a note is taken: as long as jobs are, and never shortly, as it is not renewed."""
+    return max(_SHORTEST_LEASE_S, load().lease_s)
+
+
 def lease_due(most: int = TAKEN_AT_ONCE) -> Sequence[Note]:
     """Take notes that are due. Raises redis.RedisError."""
-    found = script(records_client(), _LEASE_DUE)([keys.SUCCESSORS_DUE], [most, LEASE_S])
+    found = script(records_client(), _LEASE_DUE)([keys.SUCCESSORS_DUE], [most, lease_s()])
     return [
         Note(note_id.decode(), plan, record, job, float(at), int(tries))
         for note_id, plan, record, job, at, tries in found

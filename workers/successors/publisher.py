@@ -60,12 +60,17 @@ class Publisher:
         self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
-        """Publish until `stopping` is set. Raises redis.RedisError if Redis can't be reached."""
+        """Publish until `stopping` is set, and then what this process has noted last.
+
+        Raises:
+            redis.RedisError: Redis can't be reached.
+        """
         while not stopping.is_set():
             self._wake.clear()
             self._publish_due(stopping)
             self._backfill()
             self._wake.wait(_CHECK_INTERVAL_S)
+        self._publish_due(threading.Event())
 
     def _backfill(self) -> None:
         if time.monotonic() >= self._backfills_at:

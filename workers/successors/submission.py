@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kombu.utils import json as kombu_json
 
 from registry import names
-from workers.errors import BulkTooLarge, InputRejected, JobArgumentsWrong, QueueFull, TargetRefused, WorkerError
+from workers.errors import (
+    BulkTooLarge,
+    InputRejected,
+    JobArgumentsWrong,
+    QueueFull,
+    QueueUnavailable,
+    TargetRefused,
+    WorkerError,
+)
 from workers.jobs import accept, transitions
 from workers.jobs.endings import canvas, successors
 from workers.jobs.endings.successors import SUBMIT_OF, PlanUnreadable
@@ -34,14 +43,18 @@ _WHERE = ("queue", "exchange", "routing_key", "exchange_type", "task_type", "add
 def submit(
     job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
 ) -> None:
-    """Submit a job as `apply_async` does with these options, or keep it until its queue has room.
+    """Submit a job as `apply_async` does with these options, or keep it until its queue has room and can be reached.
 
     A job that can't be submitted ever, because its arguments or options are wrong, ends as failed.
 
     Raises:
-        QueueUnavailable: Redis or the broker can't be reached.
+        redis.RedisError: Redis can't be reached.
     """
-    if not _submitted(job_id, args, kwargs, owner, options):
+    # The body of a chord has this one call: Celery would fail it.
+    is_submitted = False
+    with suppress(QueueUnavailable):
+        is_submitted = _submitted(job_id, args, kwargs, owner, options)
+    if not is_submitted:
         _keep(job_id, args, kwargs, owner, options)
 
 
@@ -118,4 +131,4 @@ def _keep(
     note_id = SUBMIT_OF + job_id
     text: str = kombu_json.dumps(said)  # type: ignore[no-untyped-call, unused-ignore]
     notes.keep_job(note_id, f"{successors.signature(note_id, text)}\n{text}".encode(), FIRST_RETRY_S)
-    _log.info("job %s, which follows another one, waits: its queue is full", job_id)
+    _log.info("job %s, which follows another one, waits: its queue takes none now", job_id)

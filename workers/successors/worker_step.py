@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import redis
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.worker.consumer.tasks import Tasks
 
 from workers.jobs.endings import successors
@@ -34,8 +34,15 @@ class SuccessorsStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-igno
         """Start the thread, unless it runs."""
         if self._thread is None:
             successors.when_due(self._publisher.wake)
+            # The last step to stop: the engine ends jobs while it stops.
+            signals.worker_shutdown.connect(self._stop_thread, weak=False)
             self._thread = threading.Thread(target=self._run, name=self._publisher.name, daemon=True)
             self._thread.start()
+
+    def stop(self, _consumer: Any) -> None:
+        """Do nothing: the thread outlives a reconnect, and stops when the worker has stopped."""
+
+    terminate = stop
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -48,12 +55,8 @@ class SuccessorsStep(bootsteps.StartStopStep):  # type: ignore[misc, unused-igno
                 _log.exception("%s failed; retrying", self._publisher.name)
                 self._stopping.wait(_RETRY_AFTER_ERROR_S)
 
-    def stop(self, consumer: Any) -> None:
-        """Stop the thread if the worker stops, but not when the worker reconnects to the broker."""
-        if self._thread is not None and consumer.blueprint.state in (bootsteps.CLOSE, bootsteps.TERMINATE):
+    def _stop_thread(self, **_: Any) -> None:
+        if self._thread is not None:
             self._stopping.set()
             self._publisher.wake()
             self._thread.join(_LONGEST_STOP_S)
-            self._thread = None
-
-    terminate = stop

@@ -65,6 +65,8 @@ def run(examples: bool) -> None:
 
 def _run(settings: CliSettings, log: Log, *, examples: bool) -> None:
     starting.refuse_wrong_settings()
+    if not settings.runs_own_redis:
+        starting.refuse_wrong_redis()
     starting.refuse_taken_ports(settings)
     environment = child_environment(settings)
     environment |= webhook_settings.variables(settings, environment)

@@ -54,6 +54,21 @@ def refuse_wrong_settings() -> None:
         raise StartFailed("\n".join(wrong))
 
 
+def refuse_wrong_redis() -> None:
+    """Look whether the Redis that the settings name can be used, if it answers already.
+
+    Raises:
+        StartFailed: names the variable, and what to do instead.
+    """
+    import workers.errors
+    from workers.platform.redis import start_check
+
+    try:
+        start_check.refuse_wrong_redis()
+    except workers.errors.SettingsWrong as error:
+        raise StartFailed(str(error)) from error
+
+
 def refuse_taken_ports(settings: CliSettings) -> None:
     """Look whether every port is free, before anything starts.
 

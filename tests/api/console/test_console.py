@@ -66,6 +66,25 @@ def test_a_deployment_is_shown_with_its_settings_versions_workers_and_jobs(
     assert "Nothing is deployed as 'none'" in page(client, "/deployments/none", 404)
 
 
+def test_the_gpus_of_workers_and_hosts_are_shown_where_there_are_any(
+    client: Client, adding: View, worker: StandInWorker
+) -> None:
+    worker.report(adding)
+    assert "GPUs" not in client.get("/console/").text + client.get("/console/deployments/adding").text
+    worker.gpus = [
+        {"id": "0", "name": "NVIDIA L4", "memory_bytes": 24 << 30, "used_bytes": 3 << 30, "share": 0.75},
+        {"id": "MIG-1", "name": None, "memory_bytes": None, "used_bytes": None, "share": 0.0},
+    ]
+    worker.report(adding, gpus=["0"])
+    overview = client.get("/console/").text
+    assert "0: 0.75 of 1" in overview
+    assert "3.2 GB of 26 GB" in overview
+    assert "MIG-1: 0 of 1" in overview
+    assert '<td data-label="GPUs">0</td>' in client.get("/console/deployments/adding").text
+    [shown] = client.get("/deployments").json["workers"]
+    assert shown["gpus"] == worker.gpus
+
+
 def test_a_deployment_shows_warnings_and_the_step_of_building_its_environment(
     client: Client, adding: View, worker: StandInWorker
 ) -> None:

@@ -45,6 +45,16 @@ def test_a_change_is_said_in_words(changes: dict[str, Any], text: str) -> None:
     assert described(changes) == text
 
 
+def test_a_share_of_a_gpu_is_given_to_a_deploy_and_a_change(service: FakeService, command: Command) -> None:
+    service.on("POST", "/deployments/deploy", changed(), status=202)
+    service.on("PATCH", "/deployments/prod", changed())
+    command("deploy", "m", "--endpoint", "prod", "--gpu", "0.25", "--no-wait")
+    command("configure", "prod", "--gpu", "0", "--no-wait")
+    assert [each.json for each in service.received] == [
+        {"model_name": "m", "endpoint_name": "prod", "gpu": 0.25}, {"gpu": 0.0}
+    ]  # fmt: skip
+
+
 def test_a_deploy_says_what_it_has_changed_and_that_the_version_stays(service: FakeService, command: Command) -> None:
     service.on("POST", "/deployments/deploy", changed(), status=202)
     result = command("deploy", "m", "--endpoint", "prod", "--set", "hosts=2", "--reset")

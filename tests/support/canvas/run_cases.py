@@ -51,7 +51,9 @@ def plain(value: Any) -> Any:
 
 def _outcome(result: Any) -> Any:
     try:
-        return plain(result.get(timeout=_TIMEOUT_S))
+        # A group of tasks of two apps: each result is looked up by its own.
+        get = result.join if isinstance(result, GroupResult) else result.get
+        return plain(get(timeout=_TIMEOUT_S))
     except Exception as error:  # noqa: BLE001 - that is what is compared
         return [type(error).__name__, _ID.sub("<id>", str(error))]
 

@@ -30,9 +30,24 @@ def others() -> dict[str, str]:
     return found
 
 
+def others_from(earliest: str) -> list[str]:
+    """Return the other CPythons from a version on, such as 3.11, the lowest first."""
+    lowest = tuple(map(int, earliest.split(".")))
+    found = {_numbers(name): place for name, place in others().items() if name.startswith("cpython")}
+    return [found[numbers] for numbers in sorted(found) if numbers >= lowest]
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(map(int, name.removeprefix("cpython").split(".")))
+
+
 def _shown(place: str) -> list[str] | None:
     """What an interpreter shows of itself; None if it doesn't run, like a shim of pyenv."""
     command = [place, "-I", "-c", _SHOW]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     words = done.stdout.split()
     return words if done.returncode == 0 and len(words) == 4 else None
+
+
+if __name__ == "__main__":
+    print(*others_from(sys.argv[1]))

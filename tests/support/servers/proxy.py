@@ -25,11 +25,12 @@ class Proxy:
         port: where it listens.
         bytes_per_s: as above; may be changed if it was given.
         delay_s: how long each piece is held up, in both directions.
+        to_port: as above; another one is for connections from then on.
     """
 
     def __init__(self, to_port: int, tls: ssl.SSLContext | None = None, bytes_per_s: float | None = None) -> None:
         self.delay_s = 0.0
-        self._to_port = to_port
+        self.to_port = to_port
         self._tls = tls
         self.bytes_per_s = bytes_per_s
         self._loop = asyncio.new_event_loop()
@@ -82,7 +83,7 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.to_port)
         except OSError:
             writer.close()
             return

@@ -50,8 +50,10 @@ def installed_script() -> Path:
 class RabbitNode:
     """One node with its own port mapper, cookie, data and logs in `folder`; it keeps its data over restarts."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    def __init__(self, program: Path, folder: Path, *, management: bool = False) -> None:
         self._folder = folder
+        #: Where the management plugin listens, if it is wanted.
+        self._management_port = free_port() if management else None
         self._program = program
         self._password = secrets.token_hex(8)
         self._epmd_port = free_port()
@@ -64,6 +66,11 @@ class RabbitNode:
     def url(self) -> str:
         """The broker's URL."""
         return f"amqp://{_USER}:{self._password}@127.0.0.1:{self.port}//"
+
+    @property
+    def management_url(self) -> str:
+        """The URL of the management plugin."""
+        return f"http://{_USER}:{self._password}@127.0.0.1:{self._management_port}"
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -176,9 +183,13 @@ class RabbitNode:
             # A broker that is short of disk takes no messages; tests must not depend on the machine's.
             "disk_free_limit.absolute": "1MB",
         }
+        plugins = ""
+        if self._management_port is not None:
+            plugins = "rabbitmq_management"
+            settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(self._management_port)}
         text = "".join(f"{name} = {value}\n" for name, value in settings.items())
         (self._folder / "rabbitmq.conf").write_text(text)
-        (self._folder / "enabled_plugins").write_text("[].\n")
+        (self._folder / "enabled_plugins").write_text(f"[{plugins}].\n")
         (self._folder / "advanced.config").write_text("[].\n")
         cookie = self._folder / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(10).upper())

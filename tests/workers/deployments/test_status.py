@@ -79,6 +79,7 @@ def test_without_a_worker_a_deployment_that_has_served_as_it_is_stays_asleep(
         ([(failed(),), (ready(),)], "degraded", "Ready on 1 of 2 workers; elsewhere: the weights are missing"),
         ([(ready(hosts=1, hosts_wanted=2, error="host 3 died"),)], "degraded", "host 3 died"),
         ([(ready(hosts=1, hosts_wanted=2),)], "degraded", "is being replaced"),
+        ([(ready(hosts=1, hosts_wanted=2, waits_for="waits for a GPU"),)], "degraded", "A model host waits for a GPU."),
     ],
 )
 def test_status_of_a_deployment_that_serves(

@@ -137,6 +137,16 @@ def test_jobs_of_an_endpoint_that_its_workers_still_finish_are_left_to_them(
     assert store.hkeys(keys.UNKNOWN_ENDPOINTS) == [b"e"]
 
 
+def test_a_key_of_another_type_holds_up_no_other_endpoint(duty: UnknownJobs, send: Send, store: redis.Redis) -> None:
+    store.set("predict.a:high", "no list")
+    jobs = [send("a"), send("b")]
+    duty.look()
+    pass_time(store, "a")
+    pass_time(store, "b")
+    duty.look()
+    assert query.get(str(jobs[1].id)).state is JobState.FAILED
+
+
 def test_one_of_several_background_processes_looks(duty: UnknownJobs, send: Send, database: Database) -> None:
     looks: list[UnknownJobs] = []
     duties = [duty, UnknownJobs(RedisQueues(records_client(), beside_records=True), database)]

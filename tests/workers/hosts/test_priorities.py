@@ -51,6 +51,19 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def session_niceness(pid: int) -> int | None:
+    """The niceness of a process's group by session; None where there are none, or only root may change it at will."""
+    file = Path(f"/proc/{pid}/autogroup")
+    return int(file.read_text().split()[-1]) if os.getuid() == 0 and file.exists() else None
+
+
+def test_a_process_in_the_session_of_another_leaves_that_as_it_is() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        before = session_niceness(os.getpid())
+        processes.set_niceness(process.pid, processes.own_niceness() + 1)
+        assert session_niceness(os.getpid()) == before
+
+
 def test_memory_that_a_process_gets_are_page_faults() -> None:
     with child() as process:
         before = processes.page_faults(process.pid)
@@ -72,6 +85,7 @@ def test_the_niceness_of_all_threads_is_set_and_of_the_session() -> None:
             threads = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
             assert len(threads) == 2
             assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {niceness}
+            assert session_niceness(process.pid) in (None, niceness)
     processes.set_niceness(process.pid, usual)  # it has ended
 
 

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import pytest
 import redis
+from celery import Celery
 from celery.exceptions import ChordError
 
 from tests.workers.conftest import WithRedis
 from workers import keys, tasks
-from workers.errors import InputRejected, PredictionFailed
+from workers.errors import InputRejected, PredictionFailed, QueueUnavailable
 from workers.jobs import accept, emptying, query, records, transitions
 from workers.jobs.endings import successors
 from workers.jobs.job import Job
@@ -182,7 +183,7 @@ def test_what_a_lost_process_has_not_published_is_published_by_another(store: re
     assert messages(store, SECOND) == 0
     due_at = store.zscore(keys.SUCCESSORS_DUE, f"end {job_id}")
     assert isinstance(due_at, float)
-    assert 0 < due_at - time.time() <= notes.LEASE_S
+    assert 0 < due_at - time.time() <= notes.lease_s()
     make_due(store)
     publish()
     assert messages(store, SECOND) == 1
@@ -205,6 +206,38 @@ def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.R
     assert query.get("b").state is JobState.QUEUED
     assert store.hkeys(keys.SUCCESSORS) == [b"b"]
     assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+def test_a_broker_that_is_away_holds_the_body_of_a_chord_up_and_does_not_fail_it(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.set("celery-taskset-meta-g.s", 1)
+    chord = {"chord": step("body", THIRD), "group_id": "g", "group_index": 0}
+    ends.succeed(accept.submit((FIRST, "a"), {}, task_id=new_id(), **chord).job_id)
+
+    def away(*_args: Any, **_more: Any) -> None:
+        raise QueueUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accept, "submit", away)
+        publish()
+        make_due(store)
+        publish()
+    assert not store.exists(keys.record("body"))
+    make_due(store)
+    publish()
+    assert call_of(store, "body") == ([THIRD], {"inputs": ["a+"]})
+    assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+def test_a_task_that_may_not_be_sent_fails_and_says_why(store: redis.Redis, ends: Ends, bare_app: Celery) -> None:
+    link = bare_app.signature("somebody.task", queue="queuecast.webhooks", task_id="b")
+    ends.succeed(accept.submit((FIRST, "a"), {}, task_id=new_id(), link=link).job_id)
+    publish()
+    assert "QUEUECAST_SUCCESSOR_QUEUES" in str(bare_app.AsyncResult("b").result)
+    assert not store.exists("queuecast.webhooks", keys.SUCCESSORS_DUE)
 
 
 def test_a_process_is_woken_by_what_it_has_ended_itself(store: redis.Redis, ends: Ends) -> None:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     # Prometheus's library is loaded only if metrics are enabled.
     from workers.engine.telemetry.metrics_server import MetricsServer
 
-#: Events in one message. With Celery's default of 24, the messages cost more than the events.
-_EVENTS_PER_MESSAGE = 500
 #: How long events are collected: waking Celery's thread costs as much as dozens of events.
 _COLLECT_S = 0.05
 
@@ -43,12 +41,11 @@ unpacking.bound_kombu()
 
 
 def _configure_dispatcher(dispatcher: Any) -> None:
-    """Send many events in one message, and keep events for later if sending fails.
+    """Encode events fast, and keep them for later if sending fails.
 
     By default, Celery's heartbeat retries for ever on Celery's own thread, which then handles no signal: a worker would
     ignore SIGTERM while the broker is away.
     """
-    dispatcher.buffer_limit = _EVENTS_PER_MESSAGE
     dispatcher.serializer = _EVENTS_SERIALIZER
     send = dispatcher.send
     dispatcher.send = lambda type_, retry=False, **fields: send(type_, **fields)  # noqa: ARG005 - see above

@@ -26,8 +26,8 @@ class Gpu:
     memory_bytes: int | None = None
 
 
-def of_worker(setting: str | None, environment: Mapping[str, str], look: Look | None) -> list[Gpu]:
-    """Return the GPUs of a worker by QUEUECAST_GPUS; by default those that nvidia-smi shows.
+def of_worker(setting: str, environment: Mapping[str, str], look: Look | None) -> list[Gpu]:
+    """Return the GPUs of a worker by QUEUECAST_GPUS; if that is empty, those that nvidia-smi shows.
 
     `environment` is the worker's own: CUDA_VISIBLE_DEVICES there leaves only some by default.
 
@@ -35,7 +35,7 @@ def of_worker(setting: str | None, environment: Mapping[str, str], look: Look | 
         SettingsWrong: nvidia-smi doesn't show a GPU that the setting names.
     """
     seen = look.gpus if look is not None else ()
-    if setting is None:
+    if not setting.strip():
         wanted = environment.get(_VISIBLE)
         if wanted is None:
             return [_gpu(each.index, each) for each in seen]

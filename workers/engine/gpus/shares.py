@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from workers.engine.gpus import nvidia_smi
@@ -48,6 +48,8 @@ class GpuClaim:
     pid: int | None = None
     #: None until it was measured.
     used_bytes: int | None = None
+    #: Whether its host ends because others need the GPU.
+    is_ending: bool = False
 
     def replaces(self, other: GpuClaim) -> bool:
         """Whether it is of another version or share of the same endpoint: one takes the place of the other."""
@@ -113,6 +115,8 @@ class GpuShares:
     def serve_waiters(self) -> None:
         """Grant what fits, in the order of the claims."""
         for waiter in list(self._waiters):
+            if waiter not in self._waiters:  # granted meanwhile, because another endpoint sleeps now
+                continue
             gpu = self._room_for(waiter.claim)
             if gpu is not None:
                 self._waiters.remove(waiter)
@@ -131,10 +135,6 @@ class GpuShares:
     def used_bytes(self, gpu: Gpu) -> int | None:
         """Return what is used of a GPU; None if that is unknown."""
         return self._used_bytes.get(gpu.id)
-
-    def hosts_bytes(self, endpoint_name: str) -> int:
-        """Return what the hosts of an endpoint were measured to use."""
-        return sum(each.used_bytes or 0 for each in self._claims if each.endpoint_name == endpoint_name)
 
     async def run(self) -> None:
         """Look at the GPUs again and again."""
@@ -166,13 +166,13 @@ class GpuShares:
     def _on(self, gpu: Gpu) -> list[GpuClaim]:
         return [each for each in self._claims if each.gpu is gpu]
 
-    def _room_for(self, claim: GpuClaim, without: frozenset[str] = frozenset()) -> Gpu | None:
-        """Return the fullest GPU that has room, so that whole ones stay free; as if some endpoints had no hosts."""
+    def _room_for(self, claim: GpuClaim, without: Collection[GpuClaim] = ()) -> Gpu | None:
+        """Return the fullest GPU that has room, so that whole ones stay free; as if some claims had ended."""
         fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, without)]
         return max(fitting, key=self.share_of, default=None)
 
-    def _fits(self, claim: GpuClaim, gpu: Gpu, without: frozenset[str]) -> bool:
-        others = [each for each in self._on(gpu) if each.endpoint_name not in without]
+    def _fits(self, claim: GpuClaim, gpu: Gpu, without: Collection[GpuClaim]) -> bool:
+        others = [each for each in self._on(gpu) if each not in without]
         shares = sum(each.share for each in others if not claim.replaces(each))
         if shares + claim.share > 1 + _ROUNDING:
             return False
@@ -180,36 +180,49 @@ class GpuShares:
         # A guess that is too large must not wait for ever.
         return free_bytes is None or claim.need_bytes <= free_bytes or (not claim.is_measured and not others)
 
-    def _free_bytes(self, gpu: Gpu, without: frozenset[str]) -> int | None:
+    def _free_bytes(self, gpu: Gpu, without: Collection[GpuClaim] = ()) -> int | None:
         if gpu.memory_bytes is None:
             return None
         claims = self._on(gpu)
-        kept_bytes = sum(max(0, each.need_bytes - (each.used_bytes or 0)) for each in claims
-                         if each.endpoint_name not in without)  # fmt: skip
-        freed_bytes = sum(each.used_bytes or 0 for each in claims if each.endpoint_name in without)
+        freed_bytes = sum(each.used_bytes or 0 for each in claims if each in without)
+        staying = [each for each in claims if each not in without]
+        kept_bytes = sum(max(0, each.need_bytes - (each.used_bytes or 0)) for each in staying)
         used_bytes = max(self._used_bytes.get(gpu.id, 0), sum(each.used_bytes or 0 for each in claims))
         return gpu.memory_bytes - used_bytes + freed_bytes - kept_bytes
 
     def _evict(self, claim: GpuClaim) -> bool:
         """Let idle endpoints sleep until a GPU has room, least recently used first; False if that isn't enough."""
+        ending = {each for each in self._claims if each.is_ending}
+        if self._room_for(claim, ending) is not None:
+            return True  # soon
         holders = {each.endpoint_name for each in self._claims}
         idle = [each for each in self.sleepers() if each.name in holders and each.name != claim.endpoint_name]
         chosen: list[Sleeper] = []
         for sleeper in sorted((each for each in idle if each.can_sleep), key=lambda each: each.used_at):
             chosen.append(sleeper)
-            gpu = self._room_for(claim, frozenset(each.name for each in chosen))
+            names = {each.name for each in chosen}
+            gpu = self._room_for(claim, ending | {each for each in self._claims if each.endpoint_name in names})
             if gpu is not None:
                 there = {each.endpoint_name for each in self._on(gpu)}
-                ended = [each for each in chosen if each.name in there and each.evict()]
-                self.evictions += len(ended)
-                for each in ended:
-                    _log.info("ending the idle hosts of %s: others need a GPU", each.name)
-                return bool(ended)
+                return self._end([each for each in chosen if each.name in there])
         return False
+
+    def _end(self, chosen: Sequence[Sleeper]) -> bool:
+        """Let endpoints sleep; their shares are free once their hosts have exited."""
+        ended: set[str] = set()
+        for sleeper in chosen:
+            held = [each for each in self._claims if each.endpoint_name == sleeper.name]
+            if sleeper.evict():
+                _log.info("ending the idle hosts of %s: others need a GPU", sleeper.name)
+                ended.add(sleeper.name)
+                for each in held:
+                    each.is_ending = True
+        self.evictions += len(ended)
+        return bool(ended)
 
     def _reason(self, claim: GpuClaim) -> str:
         shares = ", ".join(f"GPU {gpu.id} has {max(0.0, 1 - self.share_of(gpu)):g}" for gpu in self.gpus)
-        free = [(gpu, free) for gpu in self.gpus if (free := self._free_bytes(gpu, frozenset())) is not None]
+        free = [(gpu, free) for gpu in self.gpus if (free := self._free_bytes(gpu)) is not None]
         memory = ", ".join(f"GPU {gpu.id} has {mebibytes(max(0, size))} MiB" for gpu, size in free)
         needs = f"waits for a GPU: needs a share of {claim.share:g} ({shares} free)"
         return f"{needs} and {mebibytes(claim.need_bytes)} MiB ({memory} free)" if memory else needs

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from workers import keys
 from workers.jobs.transitions import claim_fetched_values
 from workers.platform.lua import Lua, script
+from workers.platform.redis.async_client import leave_if_demoted
 from workers.queues import envelopes
 from workers.queues.lease_holder import LEASE_HOLDER
 from workers.queues.naming import LISTS, queue_name
@@ -100,6 +101,9 @@ class Leases:
 
         For the endpoints in `claiming`, a message that is the only one of its endpoint is claimed in the same step, if
         its job has a record and no attempt; the records must be in the same Redis.
+
+        Raises:
+            redis.RedisError: Redis can't be reached, or is a replica.
         """
         names, now = list(dict.fromkeys([*wanted, *more_if_high])), time.time()
         arguments: list[str | float | bytes] = [self._lease_s, FETCHED_AT_ONCE_BYTES]
@@ -109,7 +113,9 @@ class Leases:
         keys_of = [keys.LEASED, keys.TURNS, *map(queue_name, names)]
         flat, claimed = await script(self._client, _FETCH)(keys_of, arguments)
         found = list(zip(*(flat[offset::3] for offset in range(3)), strict=True))
-        self.refused = {names[index]: why.decode(errors="replace") for index, tag, why in found if not tag}
+        refused = {names[index]: why.decode(errors="replace") for index, tag, why in found if not tag}
+        leave_if_demoted(self._client, refused.values())
+        self.refused = refused
         try:
             # All of them are renewed while the large ones are read.
             self.arriving = {tag.decode() for _, tag, _ in found if tag}

@@ -14,6 +14,8 @@ from redis import RedisError
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
+from workers.platform.redis.async_client import open_listening
+
 _log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 65_536
@@ -43,17 +45,18 @@ class QueueListener:
         `on_message` gets bytes that contain, for each message, the names of its channel and pattern.
         """
         while True:
-            connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            connection: AbstractConnection | None = None
             try:
+                connection = await open_listening(self._client)
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
                 _log.warning("lost the subscription in Redis (%s); retrying", error)
             finally:
-                await connection.disconnect()
+                if connection is not None:
+                    await connection.disconnect()
             await asyncio.sleep(_PAUSE_S)
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_command("PSUBSCRIBE", *self._patterns)
         for _ in self._patterns:
             await connection.read_response()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from registry.serving.settings import EventsSetting
@@ -48,8 +50,7 @@ class Dealt:
     predict_ms: float | None = None
 
 
-@dataclass(eq=False, slots=True)
-class QueuedJob:
+class QueuedJob(msgspec.Struct, eq=False):
     """A job that this worker holds under a lease; times in seconds since the epoch."""
 
     tag: str
@@ -79,7 +80,7 @@ class QueuedJob:
     #: The number of attempts, on any worker.
     attempts: int = 0
     #: Attempts that ended with the loss of the host or worker.
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failure] = []
     #: An attempt was lost, so it must run in a batch of its own.
     alone: bool = False
     #: It was cancelled while it waited to run again.
@@ -205,8 +206,8 @@ def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
         _read_successors(job, envelope, body)
         read = arguments.parse_quickly(body)
         if read is None:
-            read = arguments.parse(*envelopes.arguments_in(body))
-            read = replace(read, rows=arguments.as_json(read.rows))
+            values = arguments.parse(*envelopes.arguments_in(body))
+            read = arguments.Arguments(values.endpoint_name, arguments.as_json(values.rows), values.many)
     except EnvelopeUnreadable as error:
         raise JobArgumentsWrong(str(error)) from error
     if read.endpoint_name != job.endpoint_name:

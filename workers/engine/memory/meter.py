@@ -67,41 +67,43 @@ class MemoryMeter:
         """Measure, relieve, and look for room for waiting hosts."""
         while True:
             began = time.monotonic()
-            await self.look()
-            took_s = time.monotonic() - began
+            took_s = await self.look()
             while (left_s := began + self._interval_s(took_s) - time.monotonic()) > 0:
                 await asyncio.sleep(min(left_s, _WAITING_S))
                 self._budget.serve_waiters()
 
     def _interval_s(self, took_s: float) -> float:
-        """Return the interval of measurements, one of which takes so long."""
+        """Return the interval of measurements, one of which takes so much of a processor's time."""
         if self._budget.has_waiters:
             return max(_INTERVAL_IF_CHANGING_S, took_s * _MOST_SHARE_IF_WAITING)
         if any(each.pid is not None and (each.kill is not None or each.usage is None) for each in self._budget.claims):
             return max(_INTERVAL_IF_CHANGING_S, took_s * _MOST_SHARE_IF_CHANGING)
         return max(_INTERVAL_S, took_s * _MOST_SHARE)
 
-    async def look(self) -> None:
-        """Measure the hosts whose memory may have changed, at times all of them, and get back under the limit."""
+    async def look(self) -> float:
+        """Measure the hosts whose memory may have changed, at times all of them, and get back under the limit.
+
+        Returns how much of a processor's time that took (s): on a busy machine it lasts longer, and is as urgent.
+        """
         before, began = self._pids(), time.monotonic()
         if began >= (self._complete_at if self._is_steady(before) else self._again_at):
-            usages, forkserver_bytes = await asyncio.to_thread(self._measured, before, self._forkserver_pids())
+            usages, forkserver_bytes, took_s = await asyncio.to_thread(self._measured, before, self._forkserver_pids())
             common = sum(each.pss_bytes - each.private_bytes for each in usages.values()) + forkserver_bytes
             if not self._is_sure(before, set(usages)):  # rather too much than too little
                 common = max(common, self._budget.shared_bytes or 0)
             self._budget.measured(usages, common)
-            ended = time.monotonic()
-            took_s, self._complete = ended - began, before
+            ended, self._complete = time.monotonic(), before
             self._complete_at = ended + max(_COMPLETE_S, took_s * _MOST_SHARE_COMPLETE)
             self._again_at = ended + took_s * _MOST_SHARE_IF_CHANGING
         else:
-            usages, _ = await asyncio.to_thread(self._measured, before, (), only_changed=True)
+            usages, _, took_s = await asyncio.to_thread(self._measured, before, (), only_changed=True)
             self._budget.measured(usages)
         for each in self._budget.claims:
             if each.pid in usages and each.usage is not None and each.usage.private_bytes:
                 await self._versions.measured(each.artifact_sha256, each.usage.private_bytes)
         self._budget.relieve()
         self._budget.serve_waiters()
+        return took_s
 
     def _is_sure(self, before: set[int], measured: set[int]) -> bool:
         """Whether what hosts share is known.
@@ -120,14 +122,17 @@ class MemoryMeter:
 
     def _measured(
         self, pids: Iterable[int], forkservers: Sequence[int], *, only_changed: bool = False
-    ) -> tuple[dict[int, MemoryUsage], int]:
+    ) -> tuple[dict[int, MemoryUsage], int, float]:
+        """Return what processes use by pid, what forkservers do, and the processor's time for it (s)."""
+        began_s = time.thread_time()
         faults = self._faults_of(pids)
         if only_changed and faults:
             known = self._faults
             pids = [pid for pid, count in faults.items() if pid not in known or count - known[pid] > _FEW_FAULTS]
         found = {pid: usage for pid in pids if (usage := self._measure(pid)).pss_bytes}
         self._faults = {pid: faults[pid] if pid in found else self._faults.get(pid, 0) for pid in faults}
-        return found, sum(self._measure_own(pid).pss_bytes for pid in forkservers)
+        forkserver_bytes = sum(self._measure_own(pid).pss_bytes for pid in forkservers)
+        return found, forkserver_bytes, time.thread_time() - began_s
 
     def _faults_of(self, pids: Iterable[int]) -> dict[int, int]:
         """Return the page faults of each process; nothing if they aren't known."""

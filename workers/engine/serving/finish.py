@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
@@ -27,8 +29,7 @@ _WRITTEN_AT_ONCE = 1_000
 _WRITTEN_AT_ONCE_BYTES = 2 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """The ending of one job; `send_event` is called if the job had not ended before."""
 
     job: QueuedJob
@@ -82,7 +83,9 @@ def _written_bytes(ending: Ending) -> int:
 
 async def _write(context: Context, deployment: DesiredDeployment, endings: Sequence[Ending]) -> None:
     now, name, ttl_s = time.time(), deployment.endpoint_name, deployment.settings.result_ttl_s
-    finishes = [replace(each.finish, is_counted=not deployment.is_replay) for each in endings]
+    finishes = [each.finish for each in endings]
+    if deployment.is_replay:
+        finishes = [replace(each, is_counted=False) for each in finishes]
     if dead := [ending.dead_letter for ending in endings if ending.dead_letter]:
         await context.for_endpoint(name, "keep dead letters", lambda: dead_letters.keep(context.records, dead))
     jobs, intake = [ending.job for ending in endings], context.intake

@@ -7,10 +7,11 @@
 -- whether there is room (otherwise an earlier step has), digest of the request, seconds to live of the idempotency key,
 -- id of the call's first job, id of the call, seconds that sending may take, when the jobs are due ("" for jobs
 -- without delay, which go into their queues), when they were submitted by the caller's clock, time after which jobs in
--- `unfinished` are delayed and not before these, the room that the whole call needs (`weights.asked`), and what a
--- repeat of the request returns: "job" (the first one), or "call" (what is missing of it is stored); then of each job
--- its id, record, message, submitted at, expires at ("" for never), queue ("" for one in another broker), sign of its
--- score in `priorities` ("" for a normal job), its callback ("" for none), the plan of its successors ("" for none).
+-- `unfinished` are delayed and not before these, the room that the whole call needs (`weights.asked`), what a repeat of
+-- the request returns: "job" (the first one), or "call" (what is missing of it is stored), and "1" if the caller waits
+-- for replicas; then of each job its id, record, message, submitted at, expires at ("" for never), queue ("" for one in
+-- another broker), sign of its score in `priorities` ("" for a normal job), its callback ("" for none), and the plan of
+-- its successors ("" for none).
 -- Returns a result and its details:
 --   'accepted', for a call of one job the unfinished jobs before it, and of them high and low (0 for a call of many);
 --   then the numbers of the jobs that are new;
@@ -25,10 +26,17 @@
 local unfinished, priorities, recent, endpoints, expiring, limits, callbacks, delayed, weights = unpack(KEYS, 1, 9)
 local owned, idempotency_key, sending_key = unpack(KEYS, 10, 12)
 local endpoint, ttl, most_recent, most_jobs, asks_for_room, digest, key_ttl, first_id = unpack(ARGV, 1, 8)
-local call_id, sending_s, due, submitted_at, until_s, asked, repeats = unpack(ARGV, 9, 15)
-local FIXED_KEYS, FIXED_ARGV, OF_JOB = 12, 15, 9
+local call_id, sending_s, due, submitted_at, until_s, asked, repeats, is_replicated = unpack(ARGV, 9, 16)
+local FIXED_KEYS, FIXED_ARGV, OF_JOB = 12, 16, 9
 local jobs, is_delayed = (#ARGV - FIXED_ARGV) / OF_JOB, due ~= ''
 asked = cjson.decode(asked)
+
+-- WAIT is about what its connection has written. A repeat writes nothing, and its first request may have been answered
+-- that too few replicas have the job: so it writes a key again as it is.
+local function write_again(key)
+  local value = is_replicated == '1' and redis.pcall('GET', key)
+  if type(value) == 'string' then redis.call('SET', key, value, 'KEEPTTL') end
+end
 
 -- What stands under the idempotency key, if its job still has a record.
 local is_repeat = false
@@ -38,10 +46,16 @@ if idempotency_key ~= '' then
   if is_repeat and known_digest ~= digest then return {'conflict', known_id} end
   local sender = is_repeat and sending_key ~= '' and redis.call('GET', sending_key)
   if sender and (repeats == 'job' or sender ~= call_id) then return {'sending', known_id} end
-  if is_repeat and repeats == 'job' then return {'repeated', known_id} end
+  if is_repeat and repeats == 'job' then
+    write_again(idempotency_key)
+    return {'repeated', known_id}
+  end
 end
 local is_sent_again = redis.call('EXISTS', KEYS[FIXED_KEYS + 1]) == 1
-if is_sent_again and repeats == 'job' then return {'repeated', first_id} end
+if is_sent_again and repeats == 'job' then
+  write_again(KEYS[FIXED_KEYS + 1])
+  return {'repeated', first_id}
+end
 
 local count = redis.call('ZCARD', unfinished)
 if asks_for_room == '1' and not is_repeat and not is_sent_again then
@@ -91,6 +105,7 @@ local function remember()
 end
 if #new == 0 then
   remember()
+  write_again(KEYS[FIXED_KEYS + 1])
   return answer
 end
 

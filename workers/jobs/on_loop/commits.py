@@ -60,7 +60,7 @@ class Commits:
 
         Raises:
             QueueFull, IdempotencyConflict: as `accept.submit`.
-            JobUnconfirmed: Redis was lost on the way; the job may be stored.
+            JobUnconfirmed: Redis was lost on the way, or too few replicas have the job; it may be stored.
             QueueUnavailable: too many submits wait already; nothing was stored.
             redis.RedisError: Redis can't be reached or refuses; nothing was stored.
         """
@@ -87,7 +87,8 @@ class Commits:
         """Store each group by one call; return the submits that must be stored alone."""
         calls = [_call(group) for group in groups]
         left: list[_Submit] = []
-        for group, answer in zip(groups, await scripts.run(self._client, accept.ACCEPT, calls), strict=True):
+        answers = await scripts.run(self._client, accept.ACCEPT, calls, replicated=True)
+        for group, answer in zip(groups, answers, strict=True):
             if len(group) == 1 or isinstance(answer, redis.RedisError):
                 for each in group:
                     _tell(each, answer)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from workers import sentinel_url
 from workers.errors import QueueStoreFull, QueueUnavailable
 from workers.platform import blocking
+from workers.platform.redis import masters
+from workers.platform.redis.masters import NotMaster
 from workers.settings import load
 
 CONNECT_TIMEOUT_S = 0.7
@@ -29,7 +33,7 @@ _SEND_BUFFER_BYTES = 256 * 1024
 #: As many as a process has threads: redis-py's own limit would fail the hundred-and-first caller at once.
 _MAX_CONNECTIONS = 20_000
 #: How redis-py begins to say that it has no connection to send anything on.
-_NOT_CONNECTED = re.compile("Error .*connecting to |Timeout connecting to ")
+_NOT_CONNECTED = re.compile(f"Error .*connecting to |Timeout connecting to |{masters.NOT_FOUND}")
 _EARLIER_TRY = "an earlier try may have reached the server"
 _OUT_OF_MEMORY = "OOM command not allowed"
 UNREACHABLE = "The job queue can't be reached; nothing was stored. Try again shortly."
@@ -57,7 +61,7 @@ def may_have_arrived(error: BaseException) -> bool:
     """Tell whether the command that failed so may have been carried out all the same."""
     if _EARLIER_TRY in getattr(error, "__notes__", ()):
         return True
-    if isinstance(error, (redis.AuthenticationError, redis.BusyLoadingError, redis.MaxConnectionsError)):
+    if isinstance(error, (redis.AuthenticationError, redis.BusyLoadingError, redis.MaxConnectionsError, NotMaster)):
         return False
     lost = isinstance(error, (redis.ConnectionError, redis.TimeoutError))
     return lost and not _NOT_CONNECTED.match(str(error))
@@ -75,7 +79,15 @@ _PASSING = (
     "OOM",
     "READONLY",
     "TRYAGAIN",
+    "UNBLOCKED",
     "UNKILLABLE",
+)
+#: The same where redis-py has a class for the error, and so no longer says the word.
+_PASSING_ERRORS = (
+    redis.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.NoScriptError,
+    redis.exceptions.TryAgainError,
 )
 
 
@@ -83,9 +95,9 @@ def refuses_for_good(error: BaseException) -> bool:
     """Whether the same command fails again until its cause is mended: a wrong key or argument, a missing right."""
     if isinstance(error, redis.DataError):
         return True
-    if not isinstance(error, redis.ResponseError) or isinstance(error, (redis.OutOfMemoryError, redis.ReadOnlyError)):
+    if not isinstance(error, redis.ResponseError) or isinstance(error, _PASSING_ERRORS):
         return False
-    return not str(error).startswith(_PASSING)
+    return not masters.is_demotion(error) and not str(error).startswith(_PASSING)
 
 
 def is_wrong_type(error: BaseException) -> bool:
@@ -110,17 +122,94 @@ def buffer_little(connected: Any) -> None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-class _InPieces:
-    """A connection that writes long commands piece by piece; redis-py gives the whole of a command one time-out."""
+class _Connection:
+    """A connection to a master, that writes long commands piece by piece.
+
+    redis-py gives the whole of a command one time-out, and knows of masters only where there are sentinels.
+    """
+
+    #: Where the master is now; None if the URL says it.
+    find_master: Callable[[], tuple[str, int]] | None = None
+    #: Of a client's own kind of connections: where it was found last.
+    master: tuple[str, int] | None = None
+    #: When the server has said last that it is a master (s, monotonic).
+    verified_at = 0.0
+    #: Of a client's own kind of connections: when one of them had a server that was a master no longer.
+    left_at = 0.0
+    #: The replies to what was sent last.
+    _replies = 0
 
     def send_packed_command(self, command: str | Iterable[bytes], check_health: bool = True) -> None:
+        self._replies = 0
         parts = [command.encode()] if isinstance(command, str) else command
         super().send_packed_command(in_pieces(parts), check_health)  # type: ignore[misc]
 
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read a reply. Raises NotMaster, besides what redis-py does: the server is a replica by now."""
+        try:
+            reply = super().read_response(*args, **options)  # type: ignore[misc]
+        except redis.ResponseError as error:
+            if not masters.is_demotion(error):
+                raise
+            self.disconnect()  # type: ignore[attr-defined]
+            type(self).left_at = time.monotonic()
+            raise masters.demotion(error, replies=self._replies) from error
+        self._replies += 1
+        return reply
+
+    def on_connect_check_health(self, *args: Any, **options: Any) -> None:
+        """Log in, and check that the server is a master."""
+        super().on_connect_check_health(*args, **options)  # type: ignore[misc]
+        self.verify()
+
+    def verify(self) -> None:
+        """Check that the server is a master. Raises redis.RedisError."""
+        self.send_command(*masters.HELLO, check_health=False)  # type: ignore[attr-defined]
+        try:
+            answer = self.read_response()
+        except redis.ResponseError:
+            answer = None  # an older server, or a proxy
+        masters.check_hello(answer)
+        self.verified_at = time.monotonic()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another server is the master by now."""
+        return self.master is not None and (self.host, self.port) != self.master
+
     def _connect(self) -> Any:
+        if self.find_master is not None:
+            self.host, self.port = type(self).master = self.find_master()
         connected = super()._connect()  # type: ignore[misc]
         buffer_little(connected)
         return connected
+
+
+class _Pool(redis.ConnectionPool):
+    """Connections to a master; idle ones are asked again whether they still are before they are used."""
+
+    def get_connection(self, *args: Any, **options: Any) -> redis.Connection:
+        """Return a connection that can be used. Raises redis.RedisError."""
+        connection = super().get_connection(*args, **options)
+        try:
+            _verify(connection)
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+
+def _verify(connection: Any) -> None:
+    if masters.is_verified(connection.verified_at, connection.left_at) and not connection.is_elsewhere:
+        return
+    try:
+        if not connection.is_elsewhere:
+            connection.verify()
+            return
+    except (redis.RedisError, OSError):
+        pass
+    connection.disconnect()
+    connection.connect()
 
 
 def connect(url: str) -> redis.Redis:
@@ -129,18 +218,21 @@ def connect(url: str) -> redis.Redis:
     One retry, and on a refused or dropped connection only: a pooled connection that the server
     closed fails once, but a command whose answer is late must not run twice.
     """
-    client = redis.Redis.from_url(
-        url,
+    sentinels = sentinel_url.parse(url) if sentinel_url.is_sentinel(url) else None
+    pool = _Pool.from_url(
+        url if sentinels is None else sentinels.server_url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=_Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         max_connections=_MAX_CONNECTIONS,
         protocol=2,
     )
-    pool = client.connection_pool
     # TCP, TLS or a unix socket, as the URL says.
-    pool.connection_class = type("Connection", (_InPieces, pool.connection_class), {})
-    return client
+    kind = pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
+    if sentinels is not None:
+        asked = masters.sentinels(sentinels)
+        kind.find_master = staticmethod(partial(asked.discover_master, sentinels.master_name))  # type: ignore[attr-defined]
+    return redis.Redis.from_pool(pool)
 
 
 def records_client() -> redis.Redis:

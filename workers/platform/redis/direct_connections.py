@@ -16,9 +16,12 @@ from redis._parsers import _AsyncHiredisParser
 from redis.asyncio.connection import AbstractConnection
 
 from workers.platform.redis import client as redis_client
+from workers.platform.redis import masters
+from workers.platform.redis.masters import NotMaster
 
 #: How often silent connections are looked for while a time-out lasts: much cheaper than a timer for each command.
 _LOOKS_A_TIMEOUT = 8
+_HELLO = b"".join([hiredis.pack_command(masters.HELLO)])  # type: ignore[arg-type]  # its stub allows one element
 _NOT_ENOUGH_DATA = object()
 _SILENT = "Nothing has moved on the connection to Redis"
 LOST = "Redis closed the connection"
@@ -29,10 +32,12 @@ class DirectConnections:
 
     Args:
         make: returns a connection of redis-py that is still to be opened.
+        demoted: called when a server turns out to be a master no longer.
     """
 
-    def __init__(self, make: Callable[[], AbstractConnection]) -> None:
+    def __init__(self, make: Callable[[], AbstractConnection], demoted: Callable[[], None] = lambda: None) -> None:
         self._make = make
+        self._demoted = demoted
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -42,6 +47,7 @@ class DirectConnections:
         """Send this many commands, and return their replies in order; a redis.RedisError is one too.
 
         Raises:
+            NotMaster: the server is a replica; none of the commands was carried out.
             redis.ConnectionError: the connection can't be opened, or was lost on the way.
             redis.TimeoutError: nothing has moved on it for too long.
             OSError: it can't be opened.
@@ -58,8 +64,15 @@ class DirectConnections:
         for each in [*self._idle, *self._busy]:
             each.close(redis.ConnectionError(LOST))
 
+    def leave(self) -> None:
+        """Use none of the connections for another call."""
+        for each in list(self._idle):
+            each.close(redis.ConnectionError(LOST))
+        for each in self._busy:
+            each.is_left = True
+
     async def _open(self) -> _Connection:
-        connection = _Connection(await opened(self._make), self._answered, self._lost)
+        connection = _Connection(await opened(self._make), self._answered, self._lost, self._demoted)
         if self._is_closed:
             connection.close(redis.ConnectionError(LOST))
             raise redis.ConnectionError(LOST)
@@ -67,7 +80,7 @@ class DirectConnections:
 
     def _answered(self, connection: _Connection) -> None:
         self._busy.discard(connection)
-        if self._is_closed:
+        if self._is_closed or connection.is_left:
             connection.close(redis.ConnectionError(LOST))
         else:
             self._idle.append(connection)
@@ -152,17 +165,27 @@ class DirectConnection(asyncio.Protocol):
 
 
 class _Connection(DirectConnection):
-    """A connection that runs one call at a time."""
+    """A connection that runs one call at a time.
+
+    Attributes:
+        is_left: whether it is closed after its call.
+    """
 
     def __init__(
         self,
         opened: AbstractConnection,
         answered: Callable[[_Connection], None],
         lost: Callable[[_Connection], None],
+        demoted: Callable[[], None],
     ) -> None:
         super().__init__(opened)
         self._on_answer = answered
         self._on_loss = lost
+        self._on_demotion = demoted
+        self.is_left = False
+        #: When the server has said last that it is a master: redis-py has asked it.
+        self._verified_at = self._loop.time()
+        self._is_verifying = False
         self._answer: asyncio.Future[list[Any]] | None = None
         self._replies: list[Any] = []
         self._count = 0
@@ -174,6 +197,9 @@ class _Connection(DirectConnection):
         answer = self._loop.create_future()
         self._answer, self._replies, self._count = answer, [], count
         self._unsent_bytes, self._moved_at = 0, self._loop.time()
+        if self._moved_at - self._verified_at > masters.VERIFIED_FOR_S:
+            self._is_verifying = True
+            commands = _HELLO + commands
         self._transport.write(commands)
         return answer
 
@@ -192,12 +218,27 @@ class _Connection(DirectConnection):
 
     def replied(self, reply: Any) -> None:
         """Take a reply; the last one answers the call."""
+        if self._is_verifying:
+            self._verify(reply)
+            return
+        if masters.is_demotion(reply):
+            reply = NotMaster(str(reply))
+            self._on_demotion()
         self._replies.append(reply)
         if self._answer is not None and len(self._replies) == self._count:
             answer, replies, self._answer, self._replies = self._answer, self._replies, None, []
             if not answer.done():
                 answer.set_result(replies)
             self._on_answer(self)
+
+    def _verify(self, reply: Any) -> None:
+        self._is_verifying, self._verified_at = False, self._loop.time()
+        try:
+            masters.check_hello(reply)
+        except NotMaster as error:
+            # A replica carries out nothing that changes anything, whatever it was sent.
+            self.close(error)
+            self._on_demotion()
 
     def lost(self, error: redis.RedisError) -> None:
         """Fail the call that is under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,17 @@ from workers.errors import SettingsWrong
 MEBIBYTE = 1 << 20
 
 
-@pytest.fixture
-def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvidiaSmi:
-    found = FakeNvidiaSmi(tmp_path / "bin", 24_000, 16_000)
-    monkeypatch.setenv("PATH", found.path)
-    return found
+@pytest.fixture(scope="module")
+def smi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNvidiaSmi]:
+    found = FakeNvidiaSmi(tmp_path_factory.mktemp("smi") / "bin", 24_000, 16_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", found.path)
+        yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def look(smi: FakeNvidiaSmi) -> Look:
+    """What it shows before anything uses a GPU."""
     found = nvidia_smi.look()
     assert found is not None
     return found
@@ -31,6 +34,7 @@ def look(smi: FakeNvidiaSmi) -> Look:
 def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
     smi.use(1, {4_711: 300, 4_712: 500})
     found = nvidia_smi.look()
+    smi.use(1, {})
     assert found is not None
     assert [(each.index, each.name, each.memory_bytes, each.used_bytes) for each in found.gpus] == [
         ("0", NAME, 24_000 * MEBIBYTE, 4 * MEBIBYTE),
@@ -42,10 +46,10 @@ def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
 @pytest.mark.parametrize(
     ("setting", "environment", "expected"),
     [
-        (None, {}, ["0", "1"]),
-        (None, {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
-        (None, {"CUDA_VISIBLE_DEVICES": ""}, []),
-        (None, {"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ("", {}, ["0", "1"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
+        ("", {"CUDA_VISIBLE_DEVICES": ""}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "-1"}, []),
         ("1", {"CUDA_VISIBLE_DEVICES": "0"}, ["1"]),
         ("0, 1,", {}, ["0", "1"]),
         ("none", {}, []),
@@ -53,7 +57,7 @@ def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
     ],
 )
 def test_the_gpus_of_a_worker(
-    look: Look, setting: str | None, environment: dict[str, str], expected: list[str]
+    look: Look, setting: str, environment: dict[str, str], expected: list[str]
 ) -> None:
     found = devices.of_worker(setting, environment, look)
     assert [each.id for each in found] == expected
@@ -74,7 +78,7 @@ def test_without_nvidia_smi_there_are_those_that_are_named(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not nvidia_smi.is_there()
     assert nvidia_smi.look() is None
-    assert devices.of_worker(None, {}, None) == []
+    assert devices.of_worker("", {}, None) == []
     assert [(each.id, each.memory_bytes) for each in devices.of_worker("0,1", {}, None)] == [("0", None), ("1", None)]
 
 

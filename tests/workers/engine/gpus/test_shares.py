@@ -167,6 +167,31 @@ async def test_idle_deployments_end_for_others_least_recently_used_first_and_no_
     waiting.cancel()
 
 
+async def test_several_that_wait_are_served_by_one_that_ends_at_once() -> None:
+    sleepers: list[Sleeper] = []
+    shares = GpuShares([gpu("0")], sleepers=lambda: sleepers)
+    held = await shares.claim(claim(1, "old"))
+    waiting = [(await waits(shares, claim(0.3, name)))[0] for name in "ab"]
+    sleepers.append(Sleeper("old", 1.0, shares, [held]))
+    shares.serve_waiters()
+    assert [(await each).gpu for each in waiting] == [gpu("0"), gpu("0")]
+    assert sleepers[0].slept == ["old"]
+
+
+async def test_hosts_that_are_about_to_exit_are_waited_for_and_no_more_end() -> None:
+    sleepers: list[Sleeper] = []
+    shares = GpuShares([gpu("0"), gpu("1")], sleepers=lambda: sleepers)
+    held = {name: await shares.claim(claim(1, name)) for name in ("old", "new")}
+    # Their hosts take a while to exit: nothing is given back yet.
+    sleepers += [Sleeper("old", 1.0, shares), Sleeper("new", 2.0, shares)]
+    waiting, reasons = await waits(shares, claim(1, "a"))
+    shares.serve_waiters()
+    assert [each.slept for each in sleepers] == [["old"], []]
+    assert reasons == []
+    shares.release(held["old"])
+    assert (await waiting).gpu == gpu("0")
+
+
 async def test_a_look_that_fails_changes_nothing_and_a_good_one_is_taken() -> None:
     found: list[Look | None] = [None]
     shares = GpuShares([gpu("0", 10_000)], look=lambda: found[0])

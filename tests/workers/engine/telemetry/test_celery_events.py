@@ -7,10 +7,12 @@ import time
 from typing import Any
 
 import pytest
+from celery.events.dispatcher import EventDispatcher
 from celery.worker import state
 
 from registry.serving.settings import EventsSetting
 from tests.workers.stand_ins import RecordingDispatcher, queued_job
+from workers.app import app
 from workers.engine.intake.messages import QueuedJob
 from workers.engine.telemetry import celery_events as events_module
 from workers.engine.telemetry.celery_events import CeleryEventBuffer
@@ -134,6 +136,78 @@ def test_without_anybody_who_listens_events_are_dropped() -> None:
     assert sent(event_buffer) == []
 
 
+def test_events_wait_for_a_connection() -> None:
+    event_buffer, dispatcher = CeleryEventBuffer(), RecordingDispatcher()
+    event_buffer.started([queued_job()])
+    dispatcher.producer = None
+    event_buffer.flush(dispatcher)
+    assert dispatcher.sent == []
+    dispatcher.producer = "connected"
+    event_buffer.flush(dispatcher)
+    assert [type_ for type_, _ in dispatcher.sent] == ["task-started"]
+
+
+def test_a_worker_without_task_events_sends_none() -> None:
+    event_buffer, dispatcher = CeleryEventBuffer(), RecordingDispatcher()
+    dispatcher.groups = {"worker"}
+    event_buffer.started([queued_job()])
+    event_buffer.flush(dispatcher)
+    dispatcher.groups = set()
+    event_buffer.flush(dispatcher)
+    assert dispatcher.sent == []
+
+
+class RecordingProducer:
+    """Keeps what Celery's own dispatcher sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
+        self.is_away = False
+
+    def publish(self, body: Any, routing_key: str, **_: Any) -> None:
+        if self.is_away:
+            raise ConnectionError("the broker is away")
+        self.sent.append((routing_key, body))
+
+
+@pytest.fixture
+def celerys_own() -> EventDispatcher:
+    """Celery's dispatcher as a worker with task events has it, which sends each event by itself."""
+    dispatcher = EventDispatcher(app=app, hostname="w@1", enabled=False)
+    dispatcher.enabled, dispatcher.producer = True, RecordingProducer()
+    return dispatcher
+
+
+def test_events_are_as_celerys_dispatcher_makes_them(celerys_own: EventDispatcher) -> None:
+    event_buffer, producer = CeleryEventBuffer(), celerys_own.producer
+    event_buffer.received([queued_job("a"), queued_job("b")])
+    event_buffer.flush(celerys_own)
+    celerys_own.send("task-received", uuid="b", timestamp=1.0)
+    [(multi, [first, second]), (single, theirs)] = producer.sent
+    assert (multi, single) == ("task.multi", "task.received")
+    assert first["clock"] < second["clock"] < theirs["clock"]
+    assert abs(second["timestamp"] - time.time()) < 60
+    changing = ("clock", "timestamp")
+    assert {name: value for name, value in second.items() if name not in changing} == {
+        name: value for name, value in theirs.items() if name not in changing
+    }
+
+
+def test_events_that_a_broker_did_not_take_are_sent_before_the_next_ones(celerys_own: EventDispatcher) -> None:
+    event_buffer, producer = CeleryEventBuffer(), celerys_own.producer
+    producer.is_away = True
+    for job_id in "ab":
+        event_buffer.started([queued_job(job_id)])
+        event_buffer.flush(celerys_own)
+    assert producer.sent == []
+    producer.is_away = False
+    event_buffer.started([queued_job(f"{number}") for number in range(1_001)])
+    event_buffer.flush(celerys_own)
+    assert [len(events) for _, events in producer.sent] == [1, 1, 500, 500, 1]
+    ids = [event["uuid"] for _, events in producer.sent for event in events]
+    assert ids == ["a", "b", *map(str, range(1_001))]
+
+
 def test_what_can_not_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events_module, "_MAX_BUFFERED", 3)
     event_buffer = CeleryEventBuffer()
@@ -143,8 +217,8 @@ def test_what_can_not_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_error_of_the_dispatcher_reaches_nobody(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(RecordingDispatcher):
-        def send(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
-            raise KeyError(type)
+        def publish(self, *_: Any, **__: Any) -> None:
+            raise KeyError("odd")
 
     event_buffer = CeleryEventBuffer()
     event_buffer.started([queued_job()])

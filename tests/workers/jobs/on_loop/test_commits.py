@@ -54,9 +54,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     run = scripts.run
 
-    async def counting(client: Any, source: Any, calls: Sequence[Any]) -> list[Any]:
+    async def counting(client: Any, source: Any, calls: Sequence[Any], **more: Any) -> list[Any]:
         counts.append(len(calls))
-        return await run(client, source, calls)
+        return await run(client, source, calls, **more)
 
     monkeypatch.setattr(scripts, "run", counting)
     return counts

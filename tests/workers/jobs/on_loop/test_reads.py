@@ -49,7 +49,7 @@ def test_jobs_of_one_turn_are_read_together_and_each_caller_gets_its_own(
 def test_an_error_that_nobody_expected_is_the_error_of_all_that_wait(
     store: redis.Redis, loop_desk: LoopDesk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: object) -> list[object]:
+    async def broken(*_: object, **_more: object) -> list[object]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(scripts, "run", broken)

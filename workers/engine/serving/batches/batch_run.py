@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from registry.deployments import DesiredDeployment
 from registry.errors import InputInvalid

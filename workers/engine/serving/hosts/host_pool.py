@@ -127,8 +127,10 @@ class HostPool:
     @property
     def waits_for(self) -> str | None:
         """Why no host can be started now; None if one has its model, loads it or has failed."""
-        if self.ready_hosts:
-            return None
+        return None if self.ready_hosts else self._one_waits_for
+
+    @property
+    def _one_waits_for(self) -> str | None:
         return next((slot.waits_for for slot in self._slots if slot.waits_for), None)
 
     @property
@@ -247,8 +249,8 @@ class HostPool:
         }
         if gpus := sorted({host.gpu for host in hosts if host.gpu is not None}):
             report["gpus"] = gpus
-        if self.waits_for is not None:
-            report["waits_for"] = self.waits_for
+        if (waits_for := self._one_waits_for) is not None:
+            report["waits_for"] = waits_for
         if self.building is not None:
             report["building"] = self.building
         if self.side is not None and self.side.arm is Arm.CANDIDATE:

@@ -26,6 +26,7 @@ from workers.engine.intake.messages import Dealt
 from workers.engine.serving.trials import arm_counts, copies
 from workers.engine.serving.trials.copies import Copies, Copy, PairAnswer
 from workers.errors import JobArgumentsWrong
+from workers.hosts import processes
 from workers.hosts.worker_side.host import Answer, HostGone, HostTooSlow, RowError
 from workers.jobs import query
 from workers.jobs.query import JobState
@@ -377,7 +378,7 @@ def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(store: redis.Redi
         await until(now.stable.exited.done)
         await now.run("a")
         assert version_of("a") == "2"
-        assert [host.niceness for host in now.launcher.hosts if not host.exited.done()] == [0]
+        assert [host.niceness for host in now.launcher.hosts if not host.exited.done()] == [processes.own_niceness()]
 
     serve(with_redis, promote)
 

@@ -1,0 +1,31 @@
+"""What others install: ranges, which hold what the service is tested with."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from packaging.requirements import Requirement
+
+from tests.support.service.environment import REPOSITORY
+
+
+def requirements(name: str) -> dict[str, Requirement]:
+    lines = (REPOSITORY / name).read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {each.name: each for each in found}
+
+
+def test_the_service_pins_what_its_package_needs_and_nothing_else() -> None:
+    pinned, ranges = requirements("requirements.txt"), requirements("dependencies.txt")
+    assert list(pinned) == list(ranges)
+    assert all(pinned[name].extras == ranges[name].extras for name in pinned)
+
+
+def test_what_the_service_is_tested_with_is_in_the_ranges() -> None:
+    for name, each in requirements("dependencies.txt").items():
+        assert version(name) in each.specifier, each
+
+
+def test_each_range_begins_at_a_version_that_is_tested_and_is_none_of_one_version() -> None:
+    for each in requirements("dependencies.txt").values():
+        assert [part.operator for part in each.specifier if part.operator in (">=", "==", "~=")] == [">="], each
