@@ -14,7 +14,7 @@ from tests.support.service.environment import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-#: Rooms whose tests need nothing of the repository: the contract of jobs, queues, inputs and hosts, routes, and commands.
+#: Tests that need nothing of the repository: jobs, queues, inputs, hosts, routes and commands.
 ROOMS = (
     "tests/workers/jobs",
     "tests/workers/queues",
