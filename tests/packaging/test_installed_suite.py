@@ -14,15 +14,13 @@ from tests.support.service.environment import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-#: Rooms whose tests need nothing of the repository: the contract of jobs, queues, inputs, hosts, and routes.
+#: Tests that need nothing of the repository: jobs, queues, inputs, hosts, routes and commands.
 ROOMS = (
     "tests/workers/jobs",
     "tests/workers/queues",
     "tests/workers/hosts",
     "tests/registry/signatures",
-    "tests/registry/runtimes",
     "tests/api/predictions",
-    "tests/api/deployments",
     "tests/service/workers/test_commands.py",
 )
 
