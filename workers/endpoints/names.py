@@ -22,6 +22,7 @@ from redis.exceptions import NoPermissionError
 
 from workers import keys
 from workers.errors import EndpointUnknown, QueueUnavailable
+from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, refuses_for_good, translated_errors
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _FRESH_S = 15.0
 #: How long an answer is waited for, and how often it is looked for.
 _ANSWER_S, _LOOK_S = 2.0, 0.02
 _MOST_SEEN = 10_000
+_REPLACE = Lua("workers.endpoints", "replace_names")
 
 
 class Reading(msgspec.Struct):
@@ -111,10 +113,7 @@ def write(endpoint_names: Iterable[str], answered: int) -> None:
     client = records_client()
     seconds, _ = client.time()
     reading = json.dumps({"at": float(seconds), "asked": answered})
-    with client.pipeline(transaction=True) as both:
-        both.delete(keys.TAKING_JOBS)
-        both.hset(keys.TAKING_JOBS, mapping={**dict.fromkeys(endpoint_names, 1), READING: reading})
-        both.execute()
+    script(client, _REPLACE)([keys.TAKING_JOBS], [READING, reading, *endpoint_names])
 
 
 def _is_missing(endpoint_name: str) -> bool:
