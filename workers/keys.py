@@ -83,6 +83,8 @@ WEBHOOKS_CHANNEL = "queuecast:webhooks:new"
 SUCCESSORS = "queuecast:successors"
 #: Zset: note of successors that are to be published -> time (s) of the next attempt.
 SUCCESSORS_DUE = "queuecast:successors:due"
+#: Zset: job that has a plan there, but no record yet -> when it was first seen so (s, Redis clock).
+SUCCESSORS_UNRECORDED = "queuecast:successors:unrecorded"
 #: Zset: job id -> time (s) after which it must not run any more.
 EXPIRING = "queuecast:expiring"
 #: Never exists: see `platform/lua/even_if_full.lua`.

@@ -75,5 +75,5 @@ def backfill_some(cursor: int) -> int:
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    names = [keys.SUCCESSORS, keys.ENDPOINTS]
-    return int(script(records_client(), _BACKFILL)(names, [cursor, _SCANNED_AT_ONCE]))
+    names = [keys.SUCCESSORS, keys.ENDPOINTS, keys.SUCCESSORS_UNRECORDED]
+    return int(script(records_client(), _BACKFILL)(names, [cursor, _SCANNED_AT_ONCE, load().unfinished_ttl_s]))

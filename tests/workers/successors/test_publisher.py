@@ -15,6 +15,8 @@ from celery.exceptions import ChordError
 
 from tests.workers.conftest import WithRedis
 from workers import keys, tasks
+from workers.engine.intake import messages as intake
+from workers.engine.intake.messages import QueuedJob
 from workers.errors import InputRejected, PredictionFailed, QueueUnavailable
 from workers.jobs import accept, emptying, query, records, transitions
 from workers.jobs.endings import successors
@@ -23,6 +25,7 @@ from workers.jobs.query import JobState
 from workers.jobs.transitions import Finish
 from workers.measures import counters
 from workers.platform.ids import new_id
+from workers.platform.redis.client import records_client
 from workers.queues import envelopes
 from workers.queues.naming import queue_name
 from workers.settings import load
@@ -74,6 +77,10 @@ class Ends:
     def empty(self, _job_id: str) -> None:
         emptying.cancel_queued(emptying.Which(FIRST))
 
+    def keep(self, jobs: list[QueuedJob]) -> None:
+        """As a worker does that receives them."""
+        self._with_redis(lambda client: intake.keep_successors(client, jobs))
+
     def _finish(self, finish: Finish) -> None:
         self._with_redis(lambda client: transitions.finish(client, FIRST, [finish], time.time(), None))
 
@@ -88,6 +95,14 @@ def step(job_id: str, endpoint_name: str, **options: Any) -> Any:
 def submit(*steps: Any, owner: str | None = None) -> str:
     """Submit a job that these follow, one after the other; a chain has its next one last."""
     return accept.submit((FIRST, "a"), {}, task_id=new_id(), owner=owner, chain=list(reversed(steps))).job_id
+
+
+def send_bare(app: Celery, *steps: Any) -> QueuedJob:
+    """Send a job of a bare program that these follow; return it as a worker takes it from its queue."""
+    app.send_task("predict", args=[FIRST, "a"], queue=queue_name(FIRST), chain=list(reversed(steps)))
+    message = records_client().rpop(queue_name(FIRST))
+    assert isinstance(message, bytes)
+    return intake.parse("", FIRST, message)
 
 
 def publish() -> None:
@@ -253,10 +268,7 @@ def test_a_process_is_woken_by_what_it_has_ended_itself(store: redis.Redis, ends
 
 
 def test_what_follows_a_job_that_an_earlier_release_has_ended_is_published(store: redis.Redis) -> None:
-    job_id, unfinished, gone = submit(step("b", SECOND)), submit(step("c", SECOND)), "gone"
-    plan = store.hget(keys.SUCCESSORS, unfinished)
-    assert plan is not None
-    store.hset(keys.SUCCESSORS, gone, plan)
+    job_id, unfinished = submit(step("b", SECOND)), submit(step("c", SECOND))
     outcome = json.dumps(OUTCOME).encode()
     store.set(keys.record(job_id), records.succeeded(Job(job_id, FIRST, 1.0), outcome, 2.0, 3.0))
     publish()
@@ -265,6 +277,22 @@ def test_what_follows_a_job_that_an_earlier_release_has_ended_is_published(store
     publish()
     assert store.exists(keys.record("b"), keys.record("c")) == 1
     assert store.hkeys(keys.SUCCESSORS) == [unfinished.encode()]
+
+
+def test_what_follows_a_job_that_waits_in_a_worker_without_a_record_is_kept(
+    store: redis.Redis, ends: Ends, bare_app: Celery
+) -> None:
+    waiting, gone = send_bare(bare_app, step("b", SECOND)), send_bare(bare_app, step("c", SECOND))
+    ends.keep([waiting, gone])
+    for _ in range(2):
+        notes.backfill_some(0)
+    assert store.hlen(keys.SUCCESSORS) == 2
+    ends.succeed(waiting.job_id)
+    publish()
+    assert query.get("b").state is JobState.QUEUED
+    store.zincrby(keys.SUCCESSORS_UNRECORDED, -load().unfinished_ttl_s, gone.job_id)
+    notes.backfill_some(0)
+    assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_UNRECORDED), "of a job that never came nothing stays"
 
 
 def test_nothing_is_kept_of_a_job_that_was_taken_back(store: redis.Redis) -> None:

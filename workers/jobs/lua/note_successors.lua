@@ -3,7 +3,7 @@
 -- successors, as Celery shows them. `note_successors` of plans, ids of ended jobs and their records notes what is to be
 -- published, and returns for how many jobs. The plan is deleted last: if a step fails, it is found again.
 --@ parts jobs/status
---@ constants workers.keys SUCCESSORS SUCCESSORS_DUE successor_note
+--@ constants workers.keys SUCCESSORS SUCCESSORS_DUE SUCCESSORS_UNRECORDED successor_note
 --@ constants workers.jobs.endings.successors NO_CHILDREN END_OF
 local function plans_of(ids)
   local plans = {}
@@ -39,6 +39,7 @@ local function note_successors(plans, ids, records)
       local note_id = END_OF .. job_id
       redis.call('HSET', successor_note_prefix .. note_id, 'plan', plans[job_id], 'record', records[i], 'at', now)
       redis.call('ZADD', SUCCESSORS_DUE, now, note_id)
+      redis.call('ZREM', SUCCESSORS_UNRECORDED, job_id)
       redis.call('HDEL', SUCCESSORS, job_id)
       noted = noted + 1
     end
