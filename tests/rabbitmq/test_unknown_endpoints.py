@@ -39,11 +39,15 @@ def test_a_job_for_no_endpoint_fails_and_other_queues_stay(managed: Stack, node:
     managed.celery.send_task("predict", args=["nothing", "x"], queue="predict.nothing")
     other = managed.celery.send_task("other.task", queue="predict.nothing")
     somebodys = managed.celery.send_task("predict", args=["nothing", "x"], queue="somebodys")
-    job = managed.celery.send_task("predict", args=["nothing", "x"], queue="predict.nothing:high")
+    with node.channel() as channel:
+        channel.queue_declare("failures", durable=True, auto_delete=False)
+    told = managed.celery.signature("other.failed", queue="failures")
+    job = managed.celery.send_task("predict", args=["nothing", "x"], queue="predict.nothing:high", link_error=told)
     with pytest.raises(Exception, match="Nothing that takes jobs is deployed as 'nothing'"):
         job.get(timeout=40)
     assert managed.job(job.id)["error"]["code"] == "endpoint_unknown"
     eventually(lambda: node.depth("predict.nothing") == 1, message="the other task is left")
+    eventually(lambda: node.depth("failures") == 1, message="what follows the failure is sent")
     assert node.depth("somebodys") == 1
     assert other.state == somebodys.state == "PENDING"
 

@@ -21,7 +21,7 @@ from registry import names
 from workers.app import app
 from workers.endpoints.waiting import Waiting
 from workers.errors import QueueUnavailable
-from workers.queues.envelopes import Envelope
+from workers.queues import envelopes
 from workers.queues.naming import TASK_NAME, endpoint_of, queue_name, queue_names
 
 _TIMEOUT_S = 5.0
@@ -92,5 +92,7 @@ class RabbitQueues:
                 return
             headers = message.properties.get("application_headers") or {}
             if headers.get("task") == TASK_NAME and isinstance(headers.get("id"), str):
-                envelope = Envelope("", None, dict(headers), {"delivery_info": {"routing_key": queue}})
+                body, content_type = message.body, message.properties.get("content_type")
+                sent = body.encode() if isinstance(body, str) else bytes(body)
+                envelope = envelopes.wrap(queue, sent, content_type, dict(headers), {})
                 yield Waiting(queue, b"", envelope, lambda tag=message.delivery_tag: channel.basic_ack(tag))  # type: ignore[misc]

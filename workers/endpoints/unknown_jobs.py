@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
@@ -22,11 +23,15 @@ from workers import keys
 from workers.deployments import status
 from workers.endpoints import brokers, names
 from workers.endpoints.waiting import Queues, Waiting
+from workers.errors import JobArgumentsWrong
 from workers.jobs import records
+from workers.jobs.endings import canvas, successors
 from workers.jobs.job import Job
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client, refuses_for_good, translated_errors
-from workers.queues import envelopes
+from workers.queues import envelopes, signing
+from workers.queues.envelopes import EnvelopeUnreadable
+from workers.queues.signing import SignatureWrong
 from workers.settings import load
 
 _log = logging.getLogger(__name__)
@@ -132,11 +137,22 @@ class UnknownJobs:
         ]
         record = records.failed(job, names.unknown(endpoint_name), now)
         values: list[bytes | str | float] = [found.message if beside else "", job.job_id, endpoint_name, record]
-        values += settings.result_ttl_s, since or now, settings.recent_jobs
+        values += settings.result_ttl_s, since or now, settings.recent_jobs, _plan_of(found, owner)
         is_done = bool(script(records_client(), _FAIL)(names_of, values))
         if is_done and not beside:
             self._queues.remove(found)
+        if is_done:
+            successors.announce_due()
         return is_done
+
+
+def _plan_of(found: Waiting, owner: str | None) -> bytes:
+    """Return the plan of what follows a job by its message; nothing if a worker would not publish it either."""
+    envelope = found.envelope
+    with suppress(SignatureWrong, EnvelopeUnreadable, JobArgumentsWrong):
+        signing.check_envelope(load().message_keys, envelope)
+        return canvas.plan_of_message(found.job_id, envelope.headers, envelope.json(), owner)
+    return b""
 
 
 def _is_delayed(found: Waiting) -> bool:

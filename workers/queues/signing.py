@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from workers.keys import OWNER_HEADER, SIGNATURE_HEADER
+from workers.queues.envelopes import Envelope
 
 #: The headers that are signed together with the body, in this order.
 SIGNED_HEADERS = ("id", "eta", "expires", OWNER_HEADER)
@@ -27,6 +28,13 @@ class SignatureWrong(Exception):
 def signature(key: str, headers: Mapping[str, Any], body: bytes) -> str:
     """Return the signature of a message; `body` is its content, before any compression."""
     return hmac.digest(key.encode(), _head(headers) + body, "sha256").hex()
+
+
+def check_envelope(accepted_keys: Sequence[str], envelope: Envelope) -> None:
+    """Raise SignatureWrong if messages must be signed, and this is not. Raises EnvelopeUnreadable."""
+    if accepted_keys:
+        content = envelope.unpacked() if envelope.is_packed else envelope.content()
+        check(accepted_keys, envelope.headers, content.encode() if isinstance(content, str) else content)
 
 
 def check(accepted_keys: Sequence[str], headers: Mapping[str, Any], body: bytes | Iterable[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 
 from registry import deployments
 from registry.database import Database
+from tests.support.service.environment import forget_cached_settings
 from tests.workers.judging.conftest import Workers
 from workers import keys, tasks
 from workers.endpoints import names, unknown_jobs
@@ -23,6 +24,7 @@ from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.platform.redis.client import records_client
 from workers.settings import load
+from workers.successors.publisher import Publisher
 
 Send = Callable[..., "AsyncResult[object]"]
 
@@ -63,6 +65,30 @@ def test_a_job_for_an_endpoint_that_does_not_exist_fails_after_the_time(
     assert store.get(keys.UNKNOWN_ENDPOINTS_FAILED) == b"3"
     duty.look()
     assert store.hlen(keys.UNKNOWN_ENDPOINTS) == 0
+
+
+@pytest.fixture(params=["", "k" * 40])
+def message_key(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("QUEUECAST_MESSAGE_KEY", request.param)
+    forget_cached_settings()
+    yield request.param
+    monkeypatch.undo()
+    forget_cached_settings()
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+def test_what_follows_a_job_that_fails_so_is_told(
+    duty: UnknownJobs, send: Send, store: redis.Redis, bare_app: Celery, message_key: str
+) -> None:
+    send("nothing", link_error=bare_app.signature("somebody.failed"), chain=[bare_app.signature("b", task_id="next")])
+    duty.look()
+    pass_time(store, "nothing")
+    duty.look()
+    Publisher()._publish_due(threading.Event())
+    # Where messages must be signed, what one says without a signature is not done.
+    assert store.llen("celery") == (0 if message_key else 1)
+    assert bare_app.AsyncResult("next").state == ("PENDING" if message_key else "FAILURE")
+    assert not store.exists(keys.SUCCESSORS_DUE)
 
 
 def test_a_deploy_that_comes_in_time_keeps_the_jobs(

@@ -118,7 +118,7 @@ def parse(tag: str, endpoint_name: str, message: bytes, envelope: Envelope | Non
     """
     try:
         envelope = envelope or envelopes.decode(message)
-        _check_signature(envelope)
+        signing.check_envelope(load().message_keys, envelope)
         if "task" not in envelope.headers:
             return _of_protocol_1(tag, endpoint_name, message, envelope)
         job = _job(tag, endpoint_name, message, envelope)
@@ -194,16 +194,10 @@ def _errors_module(headers: Mapping[str, Any]) -> str:
     return EARLIER_JOB_ERRORS_MODULE if is_earlier else JOB_ERRORS_MODULE
 
 
-def _check_signature(envelope: Envelope) -> None:
-    if accepted_keys := load().message_keys:
-        content = envelope.unpacked() if envelope.is_packed else envelope.content()
-        signing.check(accepted_keys, envelope.headers, content.encode() if isinstance(content, str) else content)
-
-
 def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     try:
         body = envelope.json()
-        _read_successors(job, envelope, body)
+        job.successors = canvas.plan_of_message(job.job_id, envelope.headers, body, job.owner)
         read = arguments.parse_quickly(body)
         if read is None:
             values = arguments.parse(*envelopes.arguments_in(body))
@@ -213,18 +207,6 @@ def _read_arguments(job: QueuedJob, envelope: Envelope) -> None:
     if read.endpoint_name != job.endpoint_name:
         raise JobArgumentsWrong(f"A job of {read.endpoint_name!r} was sent to the queue of {job.endpoint_name!r}.")
     job.rows, job.many = read.rows, read.many
-
-
-def _read_successors(job: QueuedJob, envelope: Envelope, body: bytes | str) -> None:
-    embedded = envelopes.embedded_in(body)
-    if not canvas.has_successors(embedded):
-        return
-    if load().canvas != "on":
-        raise JobArgumentsWrong(
-            "The message names tasks that follow the job (link, chain, chord). With QUEUECAST_CANVAS=accepted, "
-            "workers publish what follows jobs that were submitted with workers.tasks, and refuse other such jobs."
-        )
-    job.successors = canvas.plan(job.job_id, embedded, envelope.headers, job.owner)
 
 
 def _moment(value: Any) -> float | None:

@@ -16,6 +16,8 @@ from workers.app import app
 from workers.errors import JobArgumentsWrong
 from workers.jobs.endings import successors
 from workers.jobs.endings.successors import Plan
+from workers.queues import envelopes
+from workers.settings import load
 
 #: Options of `apply_async`, and what the third part of a message's body calls them.
 _OPTIONS = {"link": "callbacks", "link_error": "errbacks", "chain": "chain", "chord": "chord"}
@@ -38,6 +40,23 @@ def plan_of_options(job_id: str, options: dict[str, Any], owner: str | None) -> 
         return b""
     headers = {name: options.get(name) for name in ("root_id", "parent_id", "group_index")}
     return plan(job_id, said, {**headers, "group": options.get("group_id")}, owner)
+
+
+def plan_of_message(job_id: str, headers: Mapping[str, Any], body: bytes | str, owner: str | None) -> bytes:
+    """Return the plan of what follows a job by the body of its message, empty if nothing does.
+
+    Raises:
+        JobArgumentsWrong: it can't be used, is too long, or is not trusted here.
+    """
+    embedded = envelopes.embedded_in(body)
+    if not has_successors(embedded):
+        return b""
+    if load().canvas != "on":
+        raise JobArgumentsWrong(
+            "The message names tasks that follow the job (link, chain, chord). With QUEUECAST_CANVAS=accepted, "
+            "workers publish what follows jobs that were submitted with workers.tasks, and refuse other such jobs."
+        )
+    return plan(job_id, embedded, headers, owner)
 
 
 def plan(job_id: str, embedded: Mapping[str, Any], headers: Mapping[str, Any], owner: str | None) -> bytes:
