@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 #: The keys and the arguments of a script.
 Call = tuple[Sequence[str], Sequence[Any]]
 
-#: What the answers of `accept.lua` begin with if there are jobs that must be kept.
-_STORED = (b"accepted", b"repeated")
+#: What the answers of `accept.lua`, and of `begin.lua` of pipelines, begin with if there are jobs that must be kept.
+_STORED = (b"accepted", b"repeated", b"begun")
 
 
 class NotReplicated(redis.TimeoutError):
@@ -36,7 +36,7 @@ def wait_command() -> tuple[str | int, ...] | None:
 
 
 def confirmed(answers: Sequence[Any], waited: Any) -> list[Any]:
-    """Return the answers of calls of `accept.lua`, with an error for each that enough replicas have not confirmed.
+    """Return the answers of calls of such a script, with an error for each that enough replicas have not confirmed.
 
     `waited` is the answer to the `WAIT` behind them, or its error.
     """
@@ -50,7 +50,7 @@ def confirmed(answers: Sequence[Any], waited: Any) -> list[Any]:
 
 
 def run(client: redis.Redis, source: Lua, call: Call, waiting: Sequence[str | int]) -> list[Any]:
-    """Run `accept.lua` with these keys and arguments, and wait for replicas; return its answer.
+    """Run a script that stores jobs with these keys and arguments, and wait for replicas; return its answer.
 
     Raises:
         NotReplicated: it has stored jobs, and too few replicas have them.

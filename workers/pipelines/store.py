@@ -6,7 +6,7 @@ import logging
 from typing import Any, cast
 
 from workers import keys
-from workers.jobs import query, transitions
+from workers.jobs import query, replication, transitions
 from workers.jobs.endings.successors import PlanUnreadable
 from workers.jobs.query import JobView
 from workers.pipelines.pipeline import Plan, read_plan
@@ -31,7 +31,11 @@ _TAKE_DUE = Lua("workers.pipelines", "take_due")
 def begin(plan: Plan, callback: str, idempotency_key: str, digest: str) -> tuple[str, str]:
     """Store a new pipeline, unless one stands under its idempotency key ("" for none).
 
-    Returns "begun", "repeated" or "conflict", and the id of the pipeline that stands there. Raises redis.RedisError.
+    Returns "begun", "repeated" or "conflict", and the id of the pipeline that stands there.
+
+    Raises:
+        NotReplicated: it stands there, and too few replicas have it.
+        redis.RedisError: Redis can't be reached.
     """
     settings, endpoint_name = load(), plan.steps[0].endpoint_name
     names = [
@@ -56,8 +60,13 @@ def begin(plan: Plan, callback: str, idempotency_key: str, digest: str) -> tuple
         callback,
         digest,
         settings.result_ttl_s,
+        int(settings.redis_replicas > 0),
     ]
-    what, pipeline_id = script(records_client(), _BEGIN)(names, values)
+    waiting = replication.wait_command()
+    if waiting is None:
+        what, pipeline_id = script(records_client(), _BEGIN)(names, values)
+    else:
+        what, pipeline_id = replication.run(records_client(), _BEGIN, (names, values), waiting)
     return what.decode(), pipeline_id.decode()
 
 

@@ -54,7 +54,7 @@ def submit(new: NewPipeline, limits: Limits, pipeline_id: str | None = None) -> 
         TargetRefused: nothing can be told to the callback URL.
         QueueFull: the first endpoint has no room for another job; nothing was stored.
         IdempotencyConflict: the idempotency key was used for another request.
-        JobUnconfirmed: Redis or the broker was lost on the way; the pipeline may be stored.
+        JobUnconfirmed: Redis or the broker was lost on the way, or too few replicas have it; it may be stored.
         QueueUnavailable: Redis can't be reached; nothing was stored.
     """
     plan = _plan(new, pipeline_id or new_id())

@@ -20,7 +20,7 @@
 -- An idempotency key is forgotten with the record of its job. Scores in `unfinished` and `priorities` are Redis's
 -- time, which follows the order of the queue, or when the job is due. A call whose first job is there was accepted
 -- before, and its answer was lost. Commands that may fail, on keys of a wrong type, run before anything is stored.
---@ parts jobs/status platform/try_call platform/clock measures/count_by_priority jobs/weigh
+--@ parts jobs/status platform/try_call platform/clock measures/count_by_priority jobs/weigh jobs/write_again
 --@ constants workers.keys record SUCCESSORS
 
 local unfinished, priorities, recent, endpoints, expiring, limits, callbacks, delayed, weights = unpack(KEYS, 1, 9)
@@ -31,13 +31,6 @@ local FIXED_KEYS, FIXED_ARGV, OF_JOB = 12, 16, 9
 local jobs, is_delayed = (#ARGV - FIXED_ARGV) / OF_JOB, due ~= ''
 asked = cjson.decode(asked)
 
--- WAIT is about what its connection has written. A repeat writes nothing, and its first request may have been answered
--- that too few replicas have the job: so it writes a key again as it is.
-local function write_again(key)
-  local value = is_replicated == '1' and redis.pcall('GET', key)
-  if type(value) == 'string' then redis.call('SET', key, value, 'KEEPTTL') end
-end
-
 -- What stands under the idempotency key, if its job still has a record.
 local is_repeat = false
 if idempotency_key ~= '' then
@@ -47,13 +40,13 @@ if idempotency_key ~= '' then
   local sender = is_repeat and sending_key ~= '' and redis.call('GET', sending_key)
   if sender and (repeats == 'job' or sender ~= call_id) then return {'sending', known_id} end
   if is_repeat and repeats == 'job' then
-    write_again(idempotency_key)
+    if is_replicated == '1' then write_again(idempotency_key) end
     return {'repeated', known_id}
   end
 end
 local is_sent_again = redis.call('EXISTS', KEYS[FIXED_KEYS + 1]) == 1
 if is_sent_again and repeats == 'job' then
-  write_again(KEYS[FIXED_KEYS + 1])
+  if is_replicated == '1' then write_again(KEYS[FIXED_KEYS + 1]) end
   return {'repeated', first_id}
 end
 
@@ -105,7 +98,7 @@ local function remember()
 end
 if #new == 0 then
   remember()
-  write_again(KEYS[FIXED_KEYS + 1])
+  if is_replicated == '1' then write_again(KEYS[FIXED_KEYS + 1]) end
   return answer
 end
 

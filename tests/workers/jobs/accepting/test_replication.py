@@ -15,6 +15,7 @@ from tests.support.service.environment import forget_cached_settings
 from tests.support.service.ports import free_port
 from tests.workers.conftest import submit
 from tests.workers.jobs.conftest import LoopDesk
+from workers import keys
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.errors import BulkInterrupted, JobUnconfirmed, QueueFull
 from workers.jobs import bulk, query
@@ -22,6 +23,8 @@ from workers.jobs.accept import Idempotency, Limits
 from workers.jobs.bulk import NewJob
 from workers.jobs.job import NO_OPTIONS
 from workers.jobs.query import JobView
+from workers.pipelines import submitting
+from workers.pipelines.submitting import NewPipeline
 
 pytestmark = pytest.mark.servers
 
@@ -126,6 +129,21 @@ def test_without_a_confirmation_each_submit_of_a_turn_says_so_and_a_refusal_stay
     *unconfirmed, refused = loop_desk.run(together())
     assert [type(each) for each in unconfirmed] == [JobUnconfirmed] * 3
     assert isinstance(refused, QueueFull)
+
+
+def test_a_pipeline_that_no_replica_confirms_is_no_safer_when_it_is_submitted_again(
+    store: redis.Redis, replica: Server, late: Callable[[], None]
+) -> None:
+    new = NewPipeline(["one", "two"], {"input": 1}, NO_OPTIONS, idempotency=Idempotency("pipeline", b"request"))
+    with pytest.raises(JobUnconfirmed) as first:
+        submitting.submit(new, Limits())
+    store.connection_pool.disconnect()
+    with pytest.raises(JobUnconfirmed):
+        submitting.submit(new, Limits())
+    late()
+    assert submitting.submit(new, Limits()).job_id == first.value.job_id
+    with replica.client() as client:
+        assert client.exists(keys.record(first.value.job_id), keys.pipeline(first.value.job_id)) == 2
 
 
 def test_a_bulk_call_names_the_jobs_that_no_replica_has_confirmed(
