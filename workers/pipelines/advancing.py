@@ -36,7 +36,7 @@ from workers.jobs.endings import successors
 from workers.jobs.job import JobOptions
 from workers.jobs.query import JobState, JobView
 from workers.pipelines import store
-from workers.pipelines.pipeline import SKIPPED, WAITING, Plan, rows_of, with_steps
+from workers.pipelines.pipeline import SKIPPED, WAITING, Plan, rows_of, skipped, with_steps
 from workers.platform import fast_json
 
 #: When a step is looked at again whose end nobody has noted (see `endings.successors`): after a quarter of the time
@@ -213,7 +213,7 @@ def _succeeded(plan: Plan, stored: bytes, job: JobView) -> bool:
     outcome = fast_json.dumps_celery(job.outcome)
     ended_at = job.finished_at or time.time()
     record = records.succeeded(plan.job, outcome, now.started_at or ended_at, ended_at)
-    store.end(plan, with_steps(record, now.steps), stored)
+    store.end(plan.job, with_steps(record, now.steps), stored)
     return False
 
 
@@ -250,15 +250,10 @@ def _ended(plan: Plan, stored: bytes, error: WorkerError, traceback: str = "") -
     if plan.step.status == WAITING:
         plan = plan.with_step(status=SKIPPED)
     record = records.failed(plan.job, error, time.time(), started_at=plan.started_at, traceback=traceback)
-    store.end(plan, with_steps(record, skipped(plan)), stored)
+    store.end(plan.job, with_steps(record, skipped(plan.steps)), stored)
     return False
 
 
 def _withdrawn(plan: Plan, stored: bytes, reason: str) -> bool:
-    store.end(plan, with_steps(records.revoked(plan.job, reason, time.time()), skipped(plan)), stored)
+    store.end(plan.job, with_steps(records.revoked(plan.job, reason, time.time()), skipped(plan.steps)), stored)
     return False
-
-
-def skipped(plan: Plan) -> tuple[Any, ...]:
-    """Return the steps of a pipeline that ends now: those that wait will not run."""
-    return tuple(replace(each, status=SKIPPED) if each.status == WAITING else each for each in plan.steps)

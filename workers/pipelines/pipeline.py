@@ -137,6 +137,11 @@ def new_steps(pipeline_id: str, endpoint_names: Sequence[str], before: Sequence[
     return (*before, *(Step(name, step_id(pipeline_id, n)) for n, name in zip(numbers, names, strict=True)))
 
 
+def skipped(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps of a pipeline that ends now: those that wait will not run."""
+    return tuple(replace(each, status=SKIPPED) if each.status == WAITING else each for each in steps)
+
+
 def rows_of(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return the input of the step after one with this outcome: what it has predicted."""
     return {"inputs": outcome["predictions"]} if "predictions" in outcome else {"input": outcome["prediction"]}

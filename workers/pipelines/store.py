@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, cast
 
 from workers import keys
-from workers.jobs import query, replication, transitions
+from workers.errors import JobFailed
+from workers.jobs import query, records, replication, transitions
 from workers.jobs.endings.successors import PlanUnreadable
+from workers.jobs.job import JobFacts
 from workers.jobs.query import JobView
-from workers.pipelines.pipeline import Plan, read_plan
+from workers.pipelines.pipeline import Plan, read_plan, skipped, steps_of, with_steps
 from workers.platform.lua import Lua, script
 from workers.platform.redis.client import records_client
 from workers.settings import load
@@ -71,15 +74,29 @@ def begin(plan: Plan, callback: str, idempotency_key: str, digest: str) -> tuple
 
 
 def plan_of(pipeline_id: str) -> tuple[Plan, bytes] | None:
-    """Return the plan of a pipeline, and how it is stored; None without one. Raises redis.RedisError."""
+    """Return the plan of a pipeline, and how it is stored; None without one.
+
+    A pipeline with a plan that can't be read fails: it can't go on, and nobody would wait for its end in vain.
+
+    Raises:
+        redis.RedisError: Redis can't be reached.
+    """
     stored = cast("bytes | None", records_client().get(keys.pipeline(pipeline_id)))
     if stored is None:
         return None
     try:
         return read_plan(pipeline_id, stored), stored
     except PlanUnreadable as error:
-        _log.error("dropping the plan of pipeline %s: %s", pipeline_id, error)
+        _log.error("pipeline %s fails, as its plan can't be read: %s", pipeline_id, error)
+        _fail(pipeline_id, stored, JobFailed(f"The plan of the pipeline can't be read: {error}."))
         return None
+
+
+def _fail(pipeline_id: str, stored: bytes, error: JobFailed) -> None:
+    job = view(pipeline_id)
+    if job is not None and not job.state.terminal:
+        record = records.failed(job, error, time.time(), started_at=job.started_at)
+        end(job, with_steps(record, skipped(steps_of(job.steps))), stored)
 
 
 def view(pipeline_id: str) -> JobView | None:
@@ -98,7 +115,7 @@ def change(before: bytes, plan: Plan, look_in_s: float = 0.0) -> bytes | None:
     return stored if script(records_client(), _CHANGE)(names, values) else None
 
 
-def end(plan: Plan, record: bytes, before: bytes = b"", *, runs_on: bool = False) -> bool:
+def end(job: JobFacts, record: bytes, before: bytes = b"", *, runs_on: bool = False) -> bool:
     """Write the terminal record of a pipeline, unless there is one; return whether this did.
 
     With `before`, only if its plan is still stored so: what was seen of it may be out of date.
@@ -108,9 +125,9 @@ def end(plan: Plan, record: bytes, before: bytes = b"", *, runs_on: bool = False
     Raises:
         redis.RedisError: Redis can't be reached.
     """
-    names = [keys.record(plan.pipeline_id), keys.pipeline(plan.pipeline_id), keys.PIPELINES_DUE]
-    endpoint_name, ttl_s = plan.steps[0].endpoint_name, load().result_ttl_s
-    values: list[_Value] = [plan.pipeline_id, record, ttl_s, endpoint_name, plan.owner or "", int(runs_on), before]
+    names = [keys.record(job.job_id), keys.pipeline(job.job_id), keys.PIPELINES_DUE]
+    values: list[_Value] = [job.job_id, record, load().result_ttl_s, job.endpoint_name, job.owner or ""]
+    values += [int(runs_on), before]
     return bool(script(records_client(), _END)(names, values))
 
 

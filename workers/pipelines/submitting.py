@@ -22,7 +22,7 @@ from workers.jobs.endings import outbox
 from workers.jobs.job import JobOptions
 from workers.jobs.query import JobState, JobView
 from workers.pipelines import advancing, store
-from workers.pipelines.pipeline import Plan, Step, new_steps, with_steps
+from workers.pipelines.pipeline import Plan, Step, new_steps, skipped, with_steps
 from workers.platform.ids import new_id
 from workers.platform.redis.client import may_have_arrived, translated_errors
 from workers.queues.priorities import Priority
@@ -93,8 +93,8 @@ def cancel(job_id: str, *, force: bool = False, owner: str | None = None) -> Job
             raise JobNotCancellable(job_id, job.state.value)
         plan, _ = found
         now = plan.with_step(status=JobState.CANCELLED.value) if plan.is_submitted else plan
-        record = with_steps(records.revoked(plan.job, records.CANCELLED, time.time()), advancing.skipped(now))
-        if not store.end(plan, record, runs_on=True):
+        record = with_steps(records.revoked(plan.job, records.CANCELLED, time.time()), skipped(now.steps))
+        if not store.end(plan.job, record, runs_on=True):
             raise JobNotCancellable(job_id, query.get(job_id).state.value)
         # The next step may just have begun; whoever advances the pipeline cancels it then.
         advancing.cancel_step(plan, stops_host=force and owner is None)

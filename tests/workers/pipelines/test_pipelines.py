@@ -326,4 +326,7 @@ def test_a_plan_that_is_not_signed_is_not_followed_where_messages_must_be(
     monkeypatch.setattr(endings, "load", lambda: SimpleNamespace(message_keys=("k" * 40,)))
     pipes.advance()
     assert pipes.store.llen("predict.two") == 0
-    assert not pipes.store.exists(keys.pipeline(job.job_id))
+    assert not pipes.store.exists(keys.pipeline(job.job_id), keys.PIPELINES_DUE)
+    found = query.get(job.job_id)
+    assert (found.state, pipes.statuses(job)[1:]) == (JobState.FAILED, ["skipped", "skipped"])
+    assert "QUEUECAST_MESSAGE_KEY" in str((found.error or {})["message"])
