@@ -89,10 +89,7 @@ class Publisher:
     def _publish(self, note: Note) -> None:
         again_in_s: float | None = None
         try:
-            if note.job:
-                again_in_s = submission.submit_kept(note)
-            else:
-                self._follow(note)
+            again_in_s = submission.submit_kept(note) if note.job else self._follow(note)
         except (QueueUnavailable, OperationalError, RegistryUnavailable, redis.RedisError) as error:
             _log.warning("publishing what follows %s failed (%s); retrying", note.note_id, error)
             again_in_s = _RETRY_AFTER_OUTAGE_S
@@ -108,16 +105,29 @@ class Publisher:
         else:
             notes.postpone(note.note_id, again_in_s)
 
-    def _follow(self, note: Note) -> None:
-        """Publish what follows the end of a job."""
+    def _follow(self, note: Note) -> float | None:
+        """Publish what follows the end of a job; return None, or after how many seconds to try again."""
         job_id = note.note_id.removeprefix(END_OF)
         plan = successors.decode(job_id, note.plan)
         if plan.pipeline_id is not None:
             self._advance(plan.pipeline_id, query.shown(job_id, note.record))
-            return
+            return None
+        if note.tries > 1 and plan.chord and plan.group_id and self._is_claimed(plan.group_id):
+            return _RETRY_AFTER_OUTAGE_S
         ended = fast_json.loads(note.record)
         with celery_app.following(job_id, plan.owner):
             self._follow_canvas(job_id, plan, ended)
+        return None
+
+    def _is_claimed(self, group_id: str) -> bool:
+        """Whether a process sends the body of this chord, or has died while it did.
+
+        Celery has one process send it, for as long as its claim lives, and tells no other that it doesn't. So a note
+        that was taken before is not settled until the body is sent, or the claim is over.
+        """
+        backend = self._app.backend
+        claim, size = (backend.get_key_for_group(group_id, suffix) for suffix in (".c", ".s"))
+        return backend.client.get(claim) not in (None, b"done") and bool(backend.client.exists(size))
 
     def _follow_canvas(self, job_id: str, plan: Plan, ended: dict[str, Any]) -> None:
         """Do what a stock worker does after a task, with Celery's own code."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, chord, group
 from celery.exceptions import ChordError
 
 from tests.workers.conftest import WithRedis
@@ -243,6 +243,31 @@ def test_a_broker_that_is_away_holds_the_body_of_a_chord_up_and_does_not_fail_it
     make_due(store)
     publish()
     assert call_of(store, "body") == ([THIRD], {"inputs": ["a+"]})
+    assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+def test_the_body_of_a_chord_is_sent_after_the_death_of_the_process_that_had_it_to_send(
+    store: redis.Redis, ends: Ends, bare_app: Celery
+) -> None:
+    header = group(bare_app.signature("predict", args=[FIRST, "a"], queue=queue_name(FIRST)))
+    body = bare_app.signature("predict", kwargs={"endpoint_name": SECOND}, queue=queue_name(SECOND), task_id="body")
+    chord(header, body, app=bare_app).apply_async()
+    message = store.rpop(queue_name(FIRST))
+    assert isinstance(message, bytes)
+    job = intake.parse("", FIRST, message)
+    ends.keep([job])
+    ends.succeed(job.job_id)
+    # As a process leaves it that dies then: it has taken the note, and Celery's right to send the body.
+    notes.lease_due()
+    claim = bare_app.backend.get_key_for_group(envelopes.decode(message).headers["group"], ".c")
+    store.set(claim, "of one that is lost", ex=60)
+    make_due(store)
+    publish()
+    assert messages(store, SECOND) == 0
+    store.delete(claim)
+    make_due(store)
+    publish()
+    assert call_of(store, "body") == ([SECOND], {"inputs": ["a+"]})
     assert not store.exists(keys.SUCCESSORS_DUE)
 
 
