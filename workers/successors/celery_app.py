@@ -7,6 +7,7 @@ registered here, and `store_result` for each task that fails without having run.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,13 +25,19 @@ from workers.jobs import transitions
 from workers.platform import fast_json
 from workers.platform.celery_results import Loader
 from workers.platform.ids import new_id
-from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, WEBHOOKS_QUEUE, queue_name
+from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load
 from workers.successors import submission
 
 _log = logging.getLogger(__name__)
 #: Tasks of this service itself are sent by it alone.
 _OWN_TASKS = "queuecast."
+#: So are its queues, the queues and exchanges of Celery's remote control and events, and what else is in Redis: a queue
+#: is a list there, and could have the name of any key.
+_OWN = re.compile(
+    rf"{CONTROL_QUEUE}(?![\w-])|{re.escape(queue_name(''))}|celery-task|celeryev|_kombu|unacked|.*\bcelery\.pidbox|.*[\x00-\x1f]",
+    re.DOTALL,
+)
 
 #: The job whose successors are being published, and its owner.
 _ended: ContextVar[tuple[str, str | None]] = ContextVar("ended")
@@ -79,15 +86,15 @@ def may_be_sent(name: str, options: dict[str, Any]) -> bool:
     """
     if name.startswith(_OWN_TASKS):
         return False
-    wanted = load().successor_queue_patterns
-    for where in (options.get("queue"), options.get("routing_key")):
-        if where is None:
-            continue
-        if not isinstance(where, str) or where in (CONTROL_QUEUE, WEBHOOKS_QUEUE) or where.startswith(queue_name("")):
-            return False
-        if not any(fnmatchcase(where, each) for each in wanted):
-            return False
-    return True
+    named = [options.get(each) for each in ("queue", "routing_key", "exchange")]
+    return all(map(_is_allowed, (each for each in named if each is not None and each != "")))
+
+
+def _is_allowed(where: Any) -> bool:
+    """Whether a queue, a routing key or an exchange is one for tasks of other programs."""
+    if not isinstance(where, str) or _OWN.match(where):
+        return False
+    return any(fnmatchcase(where, each) for each in load().successor_queue_patterns)
 
 
 def _store_result(  # noqa: PLR0913, PLR0917 - Celery's arguments

@@ -113,12 +113,18 @@ def test_a_signature_names_its_queue_for_workers_of_other_programs() -> None:
         ({"exchange": "", "routing_key": "queuecast.webhooks"}, False),
         ({"queue": "queuecast"}, False),
         ({"queue": {"name": "celery"}}, False),
+        ({"queue": "queuecast.webhooks\x06\x163"}, False),
+        ({"queue": "shop.prices\x06\x163"}, False),
+        ({"queue": "celery-task-meta-1"}, False),
+        ({"exchange": "celery.pidbox", "exchange_type": "fanout"}, False),
+        ({"exchange": "shop.prices"}, True),
+        ({"queue": "queuecasts"}, True),
     ],
 )
 def test_tasks_of_others_are_sent_to_the_queues_that_are_allowed(
     settings: Callable[..., None], options: dict[str, Any], may: bool
 ) -> None:
-    settings(QUEUECAST_SUCCESSOR_QUEUES="celery, shop.*, queue*, predict.*")
+    settings(QUEUECAST_SUCCESSOR_QUEUES="celery*, shop.*, queue*, predict.*")
     assert may_be_sent("shop.price", options) is may
     assert not may_be_sent("queuecast.deliver", options)
 
