@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from workers import app as workers_app
 from workers.errors import JOB_ERRORS_MODULE, JobFailed, WorkerError
-from workers.jobs import transitions
+from workers.jobs import query, transitions
 from workers.platform import fast_json
 from workers.platform.celery_results import Loader
 from workers.platform.ids import new_id
@@ -105,6 +105,10 @@ def _store_result(  # noqa: PLR0913, PLR0917 - Celery's arguments
     if task_id == ended_id:
         return result
     if getattr(request, "task", None) != TASK_NAME:
+        if _is_job(task_id):
+            # A signature may name any id, and must not end anybody's job so.
+            _log.error("task %s, which follows job %s, has failed, and there is a job of this id", task_id, ended_id)
+            return result
         return store(task_id, result, state, traceback=traceback, request=request, **more)
     error = JobFailed(f"The task before it, {ended_id}, has failed: {result}")
     name, is_ours = type(result).__name__, isinstance(result, JobFailed)
@@ -114,6 +118,12 @@ def _store_result(  # noqa: PLR0913, PLR0917 - Celery's arguments
     endpoint_name = submission.endpoint_of(request.args, request.kwargs)
     transitions.end_unborn(task_id, endpoint_name, owner, error, raised=raised)
     return result
+
+
+def _is_job(task_id: str) -> bool:
+    record = transitions.read_one(task_id)
+    found = None if record is None else query.parse_if_readable(task_id, record)
+    return found is not None and found.endpoint_name != ""
 
 
 def _configuration() -> dict[str, Any]:

@@ -280,6 +280,18 @@ def test_a_task_that_may_not_be_sent_fails_and_says_why(store: redis.Redis, ends
     assert not store.exists("queuecast.webhooks", keys.SUCCESSORS_DUE)
 
 
+def test_a_task_that_fails_before_it_runs_ends_no_job_of_its_id(
+    store: redis.Redis, ends: Ends, bare_app: Celery
+) -> None:
+    somebodys = accept.submit((SECOND, "a"), {}, owner="somebody").job_id
+    refused = bare_app.signature("somebody.task", queue="queuecast.webhooks", task_id=somebodys)
+    skipped = bare_app.signature("somebody.task", task_id=somebodys)
+    ends.succeed(accept.submit((FIRST, "a"), {}, link=refused).job_id)
+    ends.fail(accept.submit((FIRST, "a"), {}, chain=[skipped]).job_id)
+    publish()
+    assert query.get(somebodys).state is JobState.QUEUED
+
+
 def test_a_process_is_woken_by_what_it_has_ended_itself(store: redis.Redis, ends: Ends) -> None:
     woken = threading.Event()
     successors.when_due(woken.set)
