@@ -6,6 +6,7 @@ A job whose queue is full is kept as a note and submitted once there is room: it
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 from kombu.utils import json as kombu_json
 
 from registry import names
+from workers.endpoints import names as endpoint_names
 from workers.errors import (
     BulkTooLarge,
+    EndpointUnknown,
     InputRejected,
     JobArgumentsWrong,
     QueueFull,
@@ -29,6 +32,7 @@ from workers.jobs.job import JobOptions
 from workers.queues import arguments
 from workers.queues.naming import priority_of
 from workers.queues.priorities import Priority
+from workers.settings import load
 from workers.successors import notes
 from workers.successors.notes import Note
 
@@ -45,21 +49,22 @@ def submit(
 ) -> None:
     """Submit a job as `apply_async` does with these options, or keep it until its queue has room and can be reached.
 
-    A job that can't be submitted ever, because its arguments or options are wrong, ends as failed.
+    A job that can't be submitted ever, because its arguments or options are wrong, ends as failed. One for an endpoint
+    that doesn't exist waits for it as long as a bare program's job does (QUEUECAST_UNKNOWN_ENDPOINT_S).
 
     Raises:
         redis.RedisError: Redis can't be reached.
     """
     # The body of a chord has this one call: Celery would fail it.
     is_submitted = False
-    with suppress(QueueUnavailable):
+    with suppress(QueueUnavailable, EndpointUnknown):
         is_submitted = _submitted(job_id, args, kwargs, owner, options)
     if not is_submitted:
         _keep(job_id, args, kwargs, owner, options)
 
 
 def submit_kept(note: Note) -> float | None:
-    """Submit a job that was kept; return None, or after how many seconds to try again, as its queue is full.
+    """Submit a job that was kept, or fail it; return None, or after how many seconds to try again.
 
     Raises:
         PlanUnreadable: the note is unreadable, or not signed with a known key.
@@ -72,20 +77,32 @@ def submit_kept(note: Note) -> float | None:
         job = said["job_id"], said["args"], said["kwargs"], said["owner"], said["options"]
     except (ValueError, TypeError, LookupError) as error:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
-    return None if _submitted(*job) else min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
+    retry_s: float = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
+    try:
+        return None if _submitted(*job) else retry_s
+    except EndpointUnknown as error:
+        left_s = note.at + load().unknown_endpoint_s - time.time()
+        if left_s > 0:
+            return min(retry_s, max(left_s, FIRST_RETRY_S))
+        job_id, args, kwargs, owner, options = job
+        fail(job_id, args, kwargs, owner, error, options)
+        return None
 
 
 def _submitted(
     job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
 ) -> bool:
-    """Submit a job, or fail it for good; False if its queue is full."""
+    """Submit a job, or fail it for good; False if its queue is full. Raises EndpointUnknown."""
     left = dict(options)
+    must_exist = left.pop("must_exist", True) and load().unknown_endpoint_s > 0
     try:
         own = JobOptions.taken_from(left)
         if own.priority is None and "priority" not in left and isinstance(queue := left.get("queue"), str):
             priority = priority_of(queue)
             left |= {} if priority is Priority.NORMAL else {"priority": priority.value}
         celery_options = {name: value for name, value in left.items() if name not in _WHERE}
+        if must_exist:
+            endpoint_names.check(arguments.parse(args, kwargs).endpoint_name)
         accept.submit(tuple(args), dict(kwargs), task_id=job_id, owner=owner, options=own, **celery_options)
     except QueueFull:
         return False

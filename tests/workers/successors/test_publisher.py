@@ -15,9 +15,10 @@ from celery.exceptions import ChordError
 
 from tests.workers.conftest import WithRedis
 from workers import keys, tasks
+from workers.endpoints import names
 from workers.engine.intake import messages as intake
 from workers.engine.intake.messages import QueuedJob
-from workers.errors import InputRejected, PredictionFailed, QueueUnavailable
+from workers.errors import EndpointUnknown, InputRejected, PredictionFailed, QueueUnavailable
 from workers.jobs import accept, emptying, query, records, transitions
 from workers.jobs.endings import successors
 from workers.jobs.job import Job
@@ -224,6 +225,29 @@ def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.R
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+def test_a_successor_waits_for_an_endpoint_that_does_not_exist_as_long_as_other_jobs_do(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(endpoint_name: str) -> None:
+        if endpoint_name == SECOND:
+            raise names.unknown(endpoint_name)
+
+    monkeypatch.setattr(names, "check", unknown)
+    ends.succeed(submit(step("b", SECOND), step("c", THIRD)))
+    ends.succeed(submit(step("waits", SECOND, must_exist=False)))
+    publish()
+    assert query.get("waits").state is JobState.QUEUED
+    note = keys.successor_note(f"{successors.SUBMIT_OF}b")
+    assert not store.exists(keys.record("b"))
+    store.hset(note, "at", time.time() - load().unknown_endpoint_s)
+    make_due(store)
+    publish()
+    publish()
+    assert (query.get("b").error or {})["code"] == EndpointUnknown.code
+    assert query.get("c").state is JobState.FAILED
+    assert not store.exists(keys.SUCCESSORS_DUE, note)
+
+
 def test_a_broker_that_is_away_holds_the_body_of_a_chord_up_and_does_not_fail_it(
     store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
