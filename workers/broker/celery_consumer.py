@@ -5,6 +5,8 @@ Workers and the background process use it. It knows nothing of jobs: the engine 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer
@@ -41,7 +43,18 @@ class CeleryConsumer(Consumer):  # type: ignore[misc, unused-ignore]
         while self._held_tags:
             connection.default_channel.qos.restore_by_tag(self._held_tags[-1])
             self._held_tags.pop()
+        connection.info = partial(_shown, connection.info)
         return connection
+
+
+def _shown(info: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `celery inspect stats` and Flower show of a connection: not how it speaks to sentinels.
+
+    That has their password, which Celery doesn't hide, and what JSON can't say: there would be no answer at all.
+    """
+    found = info()
+    options = {name: value for name, value in found["transport_options"].items() if name != "sentinel_kwargs"}
+    return {**found, "transport_options": options}
 
 
 def _redis_channels(connection: Any) -> list[redis.Channel]:

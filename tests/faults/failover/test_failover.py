@@ -55,6 +55,8 @@ def test_no_accepted_job_is_lost_with_a_killed_master(replicated_service: Failin
     service.register(name, Echo("m", seconds=0.001))
     service.deploy(name, endpoint_name=name, max_batch_size=8)
     old = service.redis.master
+    assert service.celery.control.inspect(timeout=5).stats(), "workers tell how they are connected, without secrets"
+    service.forget_celery()
     with Load(service.url, name) as load, celery_load(service, name) as by_celery:
         load.wait_for(100)
         old.kill()
