@@ -59,6 +59,17 @@ def test_every_pod_runs_without_rights_and_without_a_disk_to_write_to() -> None:
         assert {each["mountPath"] for each in container["volumeMounts"]} == {"/data", "/tmp"}, name
 
 
+def test_no_service_of_the_namespace_gives_a_pod_a_setting() -> None:
+    """Kubernetes gives each pod the address of each Service, by variables that begin with its name."""
+    known = {name for name, _ in settings()}
+    links = {
+        f"{each['metadata']['name'].upper().replace('-', '_')}_{end}"
+        for each in rendered() if each["kind"] == "Service" for end in ("PORT", "SERVICE_HOST", "SERVICE_PORT")
+    }  # fmt: skip
+    assert links & known == {"QUEUECAST_FLOWER_PORT"}, "an address instead of a number, with which nothing starts"
+    assert {name for name, pod in pods(rendered()).items() if pod.get("enableServiceLinks", True)} == set()
+
+
 def test_what_serves_is_looked_at_by_probes() -> None:
     both = {"readinessProbe", "livenessProbe"}
     found = {name: both & set(pod["containers"][0]) for name, pod in pods(rendered()).items()}
