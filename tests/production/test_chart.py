@@ -152,6 +152,16 @@ def test_each_worker_group_has_a_deployment_a_scaler_and_an_image_of_its_own() -
     assert one("Deployment", "queuecast-worker-default", changes)
 
 
+def test_an_entry_of_a_worker_group_may_leave_out_how_many_there_are() -> None:
+    entry = {"group": "heavy", "terminationGracePeriodSeconds": 60, "resources": {}}
+    changes = {"workers": [entry], "keda": {"enabled": True}}
+    scaled = one("ScaledObject", "queuecast-worker-heavy", changes)["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 10)
+    assert one("Deployment", "queuecast-worker-heavy", {"workers": [entry]})["spec"]["replicas"] == 1
+    none = {"workers": [{**entry, "replicas": 0}]}
+    assert one("Deployment", "queuecast-worker-heavy", none)["spec"]["replicas"] == 0
+
+
 def test_without_keda_a_group_has_the_wanted_number_of_workers() -> None:
     found = [each["kind"] for each in rendered({})]
     assert "ScaledObject" not in found
