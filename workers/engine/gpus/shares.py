@@ -137,6 +137,10 @@ class GpuShares:
             self._claims.add(waiter.claim)
             waiter.granted.set_result(None)
 
+    def has_room(self, claim: GpuClaim) -> bool:
+        """Whether a GPU has room for another host without an end of others."""
+        return not self._waiters and self._room_for(claim, ()) is not None
+
     def share_of(self, gpu: Gpu) -> float:
         """Return the sum of the shares that hosts have of a GPU."""
         return round(sum(each.share for each in list(self._claims) if each.gpu is gpu), 6)

@@ -130,6 +130,11 @@ class HostPool:
         return None if self.ready_hosts else self._one_waits_for
 
     @property
+    def lacks_room(self) -> bool:
+        """Whether a missing host waits for memory or a GPU."""
+        return self._one_waits_for is not None
+
+    @property
     def _one_waits_for(self) -> str | None:
         return next((slot.waits_for for slot in self._slots if slot.waits_for), None)
 
