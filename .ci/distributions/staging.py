@@ -10,14 +10,16 @@ from pathlib import Path
 from distributions.names import INSTALLED_IN, PACKAGES, rewritten
 
 #: Beside the packages: what describes the project, and what `queuecast run` reads.
-_FILES = ("pyproject.toml", "dependencies.txt", "README.md", "Procfile")
+_FILES = ("pyproject.toml", "README.md", "Procfile")
 #: What a clone has besides: the client by the name of its own distribution, which the wheel requires.
 _OF_CLONES = "queuecast_client.py"
 _AS_MODULE = 'py-modules = ["queuecast_client"]\n'
 _CLIENT = Path("api", "client")
 #: In a wheel, inside of the package.
 _INSIDE = ("Procfile",)
-_BUILD = Path(__file__).parent.name
+#: This build, which an sdist has, too, and the ranges of what the wheel requires.
+_BUILD = ".ci/distributions"
+_RANGES = f"{_BUILD}/dependencies.txt"
 _CACHES = ("__pycache__", "*.pyc", "*.egg-info")
 
 
@@ -45,6 +47,8 @@ def stage_wheel(root: Path, stage: Path) -> None:
         path.write_text(rewritten(path.read_text(encoding="utf-8"), modules), encoding="utf-8")
     for name in _FILES:
         shutil.copyfile(root / name, (package if name in _INSIDE else stage) / name)
+    (stage / _RANGES).parent.mkdir(parents=True)
+    shutil.copyfile(root / _RANGES, stage / _RANGES)
     _require_client(stage)
     _close(stage)
 
@@ -56,7 +60,7 @@ def _require_client(stage: Path) -> None:
     version = tomllib.loads(text)["project"]["version"]
     assert _AS_MODULE in text  # noqa: S101 - else the wheel would have the client at its top
     project.write_text(text.replace(_AS_MODULE, ""), encoding="utf-8")
-    with (stage / "dependencies.txt").open("a", encoding="utf-8") as dependencies:
+    with (stage / _RANGES).open("a", encoding="utf-8") as dependencies:
         dependencies.write(f"queuecast-client=={version}\n")
 
 
