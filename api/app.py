@@ -81,7 +81,8 @@ def create_app(settings: ApiSettings | None = None) -> Flask:
     webhook_settings.load()  # a wrong value is named now, and not when the first job asks for a webhook
     operations_metrics.add_feature(rollout_metrics.families)
     operations_metrics.add_feature(monitoring_metrics.families)
-    app = Flask("api", static_folder=None)
+    # The name of the package: Flask looks for its folder, and takes templates from that of another one of the name.
+    app = Flask(__name__.rpartition(".")[0], static_folder=None)
     app.request_class = bodies.Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     services.install(app, services.Services(settings))

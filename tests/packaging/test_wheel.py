@@ -149,6 +149,14 @@ def test_an_application_with_packages_of_the_same_names_sends_jobs(
     }
 
 
+def test_the_app_has_its_own_folder_and_no_templates_of_others(installed: Installed, tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "__init__.py").touch()
+    code = "from queuecast.api.app import create_app; print(create_app().root_path)"
+    said = installed.run("-c", code, cwd=tmp_path, env=installed.environment(QUEUECAST_DATA_DIR=str(tmp_path)))
+    assert said.strip() == str(installed.packages / "queuecast" / "api")
+
+
 def test_a_copy_of_a_clone_beside_it_is_refused(installed: Installed, tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "registry", tmp_path / "registry", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "workers", tmp_path / "workers", ignore=shutil.ignore_patterns("__pycache__"))

@@ -59,6 +59,17 @@ def test_every_pod_runs_without_rights_and_without_a_disk_to_write_to() -> None:
         assert {each["mountPath"] for each in container["volumeMounts"]} == {"/data", "/tmp"}, name
 
 
+def test_no_service_of_the_namespace_gives_a_pod_a_setting() -> None:
+    """Kubernetes gives each pod the address of each Service, by variables that begin with its name."""
+    known = {name for name, _ in settings()}
+    links = {
+        f"{each['metadata']['name'].upper().replace('-', '_')}_{end}"
+        for each in rendered() if each["kind"] == "Service" for end in ("PORT", "SERVICE_HOST", "SERVICE_PORT")
+    }  # fmt: skip
+    assert links & known == {"QUEUECAST_FLOWER_PORT"}, "an address instead of a number, with which nothing starts"
+    assert {name for name, pod in pods(rendered()).items() if pod.get("enableServiceLinks", True)} == set()
+
+
 def test_what_serves_is_looked_at_by_probes() -> None:
     both = {"readinessProbe", "livenessProbe"}
     found = {name: both & set(pod["containers"][0]) for name, pod in pods(rendered()).items()}
@@ -139,6 +150,16 @@ def test_each_worker_group_has_a_deployment_a_scaler_and_an_image_of_its_own() -
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 3)
     assert scaled["triggers"][0]["metadata"]["valueLocation"].endswith('{group="heavy"}')
     assert one("Deployment", "queuecast-worker-default", changes)
+
+
+def test_an_entry_of_a_worker_group_may_leave_out_how_many_there_are() -> None:
+    entry = {"group": "heavy", "terminationGracePeriodSeconds": 60, "resources": {}}
+    changes = {"workers": [entry], "keda": {"enabled": True}}
+    scaled = one("ScaledObject", "queuecast-worker-heavy", changes)["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 10)
+    assert one("Deployment", "queuecast-worker-heavy", {"workers": [entry]})["spec"]["replicas"] == 1
+    none = {"workers": [{**entry, "replicas": 0}]}
+    assert one("Deployment", "queuecast-worker-heavy", none)["spec"]["replicas"] == 0
 
 
 def test_without_keda_a_group_has_the_wanted_number_of_workers() -> None:

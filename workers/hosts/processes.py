@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import re
-import resource
 import signal
 import sys
 from functools import cache
@@ -23,9 +22,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: The niceness of processes that give way to others, from -20 to 19: they get the processor when others leave it, or
 #: while they load, somewhat less of it than the worker.
 NICE, LOADING_NICE = 10, 5
-_CAP_SYS_NICE, _CAP_SYS_ADMIN = 1 << 23, 1 << 21
-#: The limit of resources counts the other way round.
-_NICENESS_0_IS = 20
+_CAP_SYS_ADMIN = 1 << 21
+#: At threads of a process that starts some all the time.
+_MOST_LOOKS = 3
 #: From -1000 to 1000; the kernel's out-of-memory killer kills the highest first.
 _KILLED_EARLY = "500"
 
@@ -155,11 +154,29 @@ def die_first_without_memory() -> None:
 
 @cache
 def can_be_less_nice() -> bool:
-    """Whether this process may lower a niceness again that it has raised, which takes a right."""
-    if not hasattr(resource, "RLIMIT_NICE"):
+    """Whether this process may lower a niceness again that it has raised, which takes a right.
+
+    Tried on a thread that ends (Linux only): its rights don't tell, since those in a user namespace don't count here.
+    """
+    if sys.platform != "linux":
         return False
-    soft, _ = resource.getrlimit(resource.RLIMIT_NICE)
-    return _rights() & _CAP_SYS_NICE > 0 or soft == resource.RLIM_INFINITY or soft >= _NICENESS_0_IS
+    import threading
+
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(_lowers_own_niceness(threading.get_native_id())))
+    thread.start()
+    thread.join()
+    return found == [True]
+
+
+def _lowers_own_niceness(thread: int) -> bool:
+    usual = os.getpriority(os.PRIO_PROCESS, thread)
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, usual + 1)
+        os.setpriority(os.PRIO_PROCESS, thread, usual)
+    except OSError:
+        return False
+    return True
 
 
 @cache
@@ -184,8 +201,15 @@ def set_niceness(pid: int, niceness: int) -> None:
         OSError: the operating system refuses.
     """
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - as above
-            os.setpriority(os.PRIO_PROCESS, int(thread), niceness)
+        known: set[str] = set()
+        for _ in range(_MOST_LOOKS):  # a thread that began meanwhile may have the niceness of before
+            found = set(os.listdir(f"/proc/{pid}/task")) - known  # noqa: PTH208 - as above
+            for thread in found:
+                with contextlib.suppress(ProcessLookupError):  # it has ended, others have not
+                    os.setpriority(os.PRIO_PROCESS, int(thread), niceness)
+            known |= found
+            if not found:
+                break
         # Others may not change it as often as this may be needed. A process that begins may still be in its parent's.
         if _rights() & _CAP_SYS_ADMIN and os.getsid(pid) == pid:
             with contextlib.suppress(OSError):  # there are no such groups

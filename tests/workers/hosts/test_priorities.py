@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ sys.stdin.readline()
 """
 _NOBODY = 65_534
 _TRIES = """
-import os
+import os, threading
 from workers.hosts import processes
 os.setuid(USER)
 usual = processes.own_niceness()
@@ -87,6 +89,28 @@ def test_the_niceness_of_all_threads_is_set_and_of_the_session() -> None:
             assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {niceness}
             assert session_niceness(process.pid) in (None, niceness)
     processes.set_niceness(process.pid, usual)  # it has ended
+
+
+def test_a_thread_that_ends_meanwhile_leaves_no_other_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Thread(target=lambda: None)
+    ended.start()
+    ended.join()
+    real = os.listdir
+    with child() as process:
+        niceness = processes.own_niceness() + 1
+        monkeypatch.setattr(os, "listdir", lambda place: [str(ended.native_id), *real(place)])
+        processes.set_niceness(process.pid, niceness)
+        monkeypatch.undo()
+        threads = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+        assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {niceness}
+        assert session_niceness(process.pid) in (None, niceness)
+
+
+def test_the_rights_of_a_namespace_of_users_are_not_taken_for_those_of_the_machine() -> None:
+    unshare = ["unshare", "--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("no namespaces of users here")
+    subprocess.run([*unshare, sys.executable, "-c", _TRIES.replace("USER", "0")], check=True, cwd=REPOSITORY)
 
 
 @pytest.mark.parametrize("drops_rights", [False, True])

@@ -39,13 +39,22 @@ def of_worker(setting: str, environment: Mapping[str, str], look: Look | None) -
         wanted = environment.get(_VISIBLE)
         if wanted is None:
             return [_gpu(each.index, each) for each in seen]
-        return [_gpu(each, _seen(each, seen)) for each in _ids(wanted)] if seen else []
+        return _gpus(_ids(wanted), seen) if seen else []
     ids = [] if setting.strip().lower() == NONE else _ids(setting)
     unknown = [each for each in ids if look is not None and _seen(each, seen) is None and not each.startswith(_PART)]
     if unknown:
         shown = ", ".join(f"{each.index} ({each.uuid})" for each in seen) or "none"
         raise SettingsWrong(f"QUEUECAST_GPUS={setting!r}: there is no GPU {unknown[0]}; nvidia-smi shows {shown}.")
-    return [_gpu(each, _seen(each, seen)) for each in ids]
+    return _gpus(ids, seen)
+
+
+def _gpus(ids: Sequence[str], seen: Sequence[SeenGpu]) -> list[Gpu]:
+    """Return each GPU once, also if it is named by its index and by its UUID: it would be given away twice."""
+    found: dict[str, Gpu] = {}
+    for each in ids:
+        gpu = _gpu(each, _seen(each, seen))
+        found.setdefault(gpu.uuid or gpu.id, gpu)
+    return list(found.values())
 
 
 def _ids(text: str) -> list[str]:

@@ -64,6 +64,10 @@ class _Waiter:
     has_reason: bool = False
 
 
+#: A claim that waits, and the GPU on which others end for it.
+_Promise = tuple[Gpu, GpuClaim]
+
+
 @dataclass
 class GpuShares:
     """The GPUs of one worker and who has them; by default there are none."""
@@ -113,20 +117,29 @@ class GpuShares:
         self.serve_waiters()
 
     def serve_waiters(self) -> None:
-        """Grant what fits, in the order of the claims."""
+        """Grant what fits, in the order of the claims; what is about to be free for one is not given to the next."""
+        promised: list[_Promise] = []
         for waiter in list(self._waiters):
             if waiter not in self._waiters:  # granted meanwhile, because another endpoint sleeps now
                 continue
-            gpu = self._room_for(waiter.claim)
-            if gpu is not None:
-                self._waiters.remove(waiter)
-                if not waiter.granted.done():
-                    waiter.claim.gpu = gpu
-                    self._claims.add(waiter.claim)
-                    waiter.granted.set_result(None)
-            elif not self._evict(waiter.claim) and not waiter.has_reason:
+            if (gpu := self._room_for(waiter.claim, promised)) is not None:
+                self._grant(waiter, gpu)
+            elif (gpu := self._evict(waiter.claim, promised)) is not None:
+                promised.append((gpu, waiter.claim))
+            elif not waiter.has_reason:
                 waiter.has_reason = True
                 waiter.on_wait(self._reason(waiter.claim))
+
+    def _grant(self, waiter: _Waiter, gpu: Gpu) -> None:
+        self._waiters.remove(waiter)
+        if not waiter.granted.done():
+            waiter.claim.gpu = gpu
+            self._claims.add(waiter.claim)
+            waiter.granted.set_result(None)
+
+    def has_room(self, claim: GpuClaim) -> bool:
+        """Whether a GPU has room for another host without an end of others."""
+        return not self._waiters and self._room_for(claim, ()) is not None
 
     def share_of(self, gpu: Gpu) -> float:
         """Return the sum of the shares that hosts have of a GPU."""
@@ -166,19 +179,25 @@ class GpuShares:
     def _on(self, gpu: Gpu) -> list[GpuClaim]:
         return [each for each in self._claims if each.gpu is gpu]
 
-    def _room_for(self, claim: GpuClaim, without: Collection[GpuClaim] = ()) -> Gpu | None:
+    def _room_for(
+        self, claim: GpuClaim, promised: Sequence[_Promise], without: Collection[GpuClaim] = ()
+    ) -> Gpu | None:
         """Return the fullest GPU that has room, so that whole ones stay free; as if some claims had ended."""
-        fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, without)]
+        fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, promised, without)]
         return max(fitting, key=self.share_of, default=None)
 
-    def _fits(self, claim: GpuClaim, gpu: Gpu, without: Collection[GpuClaim]) -> bool:
-        others = [each for each in self._on(gpu) if each not in without]
+    def _fits(
+        self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]
+    ) -> bool:
+        coming = [each for its_gpu, each in promised if its_gpu is gpu]
+        others = [*coming, *(each for each in self._on(gpu) if each not in without)]
         shares = sum(each.share for each in others if not claim.replaces(each))
         if shares + claim.share > 1 + _ROUNDING:
             return False
         free_bytes = self._free_bytes(gpu, without)
-        # A guess that is too large must not wait for ever.
-        return free_bytes is None or claim.need_bytes <= free_bytes or (not claim.is_measured and not others)
+        if free_bytes is None or (not claim.is_measured and not others):  # a guess must not wait for ever
+            return True
+        return claim.need_bytes <= free_bytes - sum(each.need_bytes for each in coming)
 
     def _free_bytes(self, gpu: Gpu, without: Collection[GpuClaim] = ()) -> int | None:
         if gpu.memory_bytes is None:
@@ -190,22 +209,26 @@ class GpuShares:
         used_bytes = max(self._used_bytes.get(gpu.id, 0), sum(each.used_bytes or 0 for each in claims))
         return gpu.memory_bytes - used_bytes + freed_bytes - kept_bytes
 
-    def _evict(self, claim: GpuClaim) -> bool:
-        """Let idle endpoints sleep until a GPU has room, least recently used first; False if that isn't enough."""
+    def _evict(self, claim: GpuClaim, promised: Sequence[_Promise]) -> Gpu | None:
+        """Let idle endpoints sleep until a GPU has room, least recently used first, and return that GPU.
+
+        None if that isn't enough.
+        """
         ending = {each for each in self._claims if each.is_ending}
-        if self._room_for(claim, ending) is not None:
-            return True  # soon
+        if (gpu := self._room_for(claim, promised, ending)) is not None:
+            return gpu  # soon
         holders = {each.endpoint_name for each in self._claims}
         idle = [each for each in self.sleepers() if each.name in holders and each.name != claim.endpoint_name]
         chosen: list[Sleeper] = []
         for sleeper in sorted((each for each in idle if each.can_sleep), key=lambda each: each.used_at):
             chosen.append(sleeper)
             names = {each.name for each in chosen}
-            gpu = self._room_for(claim, ending | {each for each in self._claims if each.endpoint_name in names})
+            also_ending = {each for each in self._claims if each.endpoint_name in names}
+            gpu = self._room_for(claim, promised, ending | also_ending)
             if gpu is not None:
                 there = {each.endpoint_name for each in self._on(gpu)}
-                return self._end([each for each in chosen if each.name in there])
-        return False
+                return gpu if self._end([each for each in chosen if each.name in there]) else None
+        return None
 
     def _end(self, chosen: Sequence[Sleeper]) -> bool:
         """Let endpoints sleep; their shares are free once their hosts have exited."""

@@ -60,6 +60,12 @@ def _need(desired: DesiredDeployment, known: VersionFacts | None) -> Need:
     return Need(max(known.host_bytes, known.loaded_bytes), is_measured=True, least_bytes=known.loaded_bytes)
 
 
+def _gpu_need(desired: DesiredDeployment, known: VersionFacts | None) -> tuple[int, bool]:
+    if known is None or known.gpu_bytes is None:
+        return _GUESSED_CUDA_BYTES + desired.artifact_size_bytes, False
+    return known.gpu_bytes, True
+
+
 class Versions:
     """The facts of versions by the checksum of their artifact; belongs to one event loop."""
 
@@ -77,10 +83,11 @@ class Versions:
 
     async def gpu_need(self, desired: DesiredDeployment) -> tuple[int, bool]:
         """Return the memory of a GPU that a host of a version takes, and whether that was measured."""
-        known = (await self.facts([desired.artifact_sha256])).get(desired.artifact_sha256)
-        if known is None or known.gpu_bytes is None:
-            return _GUESSED_CUDA_BYTES + desired.artifact_size_bytes, False
-        return known.gpu_bytes, True
+        return _gpu_need(desired, (await self.facts([desired.artifact_sha256])).get(desired.artifact_sha256))
+
+    def known_gpu_need(self, desired: DesiredDeployment) -> tuple[int, bool]:
+        """Return the same without a look into Redis, for a version that this worker has loaded."""
+        return _gpu_need(desired, self._known.get(desired.artifact_sha256))
 
     async def facts(self, checksums: Sequence[str]) -> dict[str, VersionFacts]:
         """Return what is known of versions, by checksum."""

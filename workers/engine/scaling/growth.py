@@ -50,8 +50,10 @@ class Sight:
     batches: int
     #: Whether a missing host has failed.
     failed: bool = False
-    #: Whether there is memory for another host.
+    #: Whether there is memory for another host, and a GPU if it needs one.
     has_room: bool = True
+    #: Whether a missing host waits for them.
+    lacks_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,10 @@ def decide(growth: Growth, sight: Sight, bounds: Bounds) -> tuple[Growth, int]:
 
 def is_short(growth: Growth, sight: Sight, bounds: Bounds) -> bool:
     """Whether jobs wait too long although the version has all hosts that it can have on this worker."""
-    if sight.wait_s is None or sight.wait_s <= bounds.target_wait_s or sight.ready < sight.hosts:
+    if sight.wait_s is None or sight.wait_s <= bounds.target_wait_s:
         return False
+    if sight.ready < sight.hosts:
+        return sight.lacks_room
     return sight.hosts >= bounds.most or sight.now < growth.refused_until or not sight.has_room
 
 

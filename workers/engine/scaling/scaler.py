@@ -10,9 +10,11 @@ from weakref import WeakKeyDictionary
 
 from redis import RedisError
 
+from registry.deployments import DesiredDeployment
 from workers.engine.context import Context
 from workers.engine.scaling.growth import MEASURED_S, Bounds, Growth, Sight, decide, is_short
 from workers.engine.serving.endpoint import Endpoint
+from workers.engine.serving.hosts import host_gpu
 from workers.engine.serving.hosts.host_pool import HostPool
 from workers.measures import paces
 from workers.measures.paces import Pace
@@ -98,13 +100,18 @@ class Scaler:
             pool.rows_ended,
             pool.batches_ended,
             failed=pool.ready_hosts < pool.wanted_hosts and pool.error is not None,
-            has_room=self._context.memory.has_room(self._context.versions.known_need(pool.desired)),
+            has_room=self._has_room(pool.desired),
+            lacks_room=pool.lacks_room,
         )
         self._growths[pool], hosts = decide(self._growths.get(pool, Growth()), seen, bounds)
         if hosts != seen.hosts:
             _log.info("%s: changing from %d to %d hosts", pool.desired.endpoint_name, seen.hosts, hosts)
             pool.scale(hosts)
         return seen
+
+    def _has_room(self, desired: DesiredDeployment) -> bool:
+        need = self._context.versions.known_need(desired)
+        return self._context.memory.has_room(need) and host_gpu.has_room(self._context, desired)
 
 
 def _bounds(pool: HostPool) -> Bounds:

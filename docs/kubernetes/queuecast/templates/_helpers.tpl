@@ -28,6 +28,8 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{/* Of a pod: nobody's account, nobody's rights, and folders that live as long as it. */}}
 {{- define "queuecast.pod" -}}
 automountServiceAccountToken: false
+{{- /* Else a Service queuecast-flower gives each pod QUEUECAST_FLOWER_PORT=tcp://…, which is a setting. */}}
+enableServiceLinks: false
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}

@@ -69,6 +69,12 @@ def test_a_gpu_can_be_named_by_its_uuid(look: Look, smi: FakeNvidiaSmi) -> None:
     assert (found.id, found.memory_bytes) == (smi.uuids[1], 16_000 * MEBIBYTE)
 
 
+def test_a_gpu_that_is_named_twice_is_one(look: Look, smi: FakeNvidiaSmi) -> None:
+    both = f"1,{smi.uuids[1]},0"
+    assert [each.id for each in devices.of_worker(both, {}, look)] == ["1", "0"]
+    assert [each.id for each in devices.of_worker("", {"CUDA_VISIBLE_DEVICES": both}, look)] == ["1", "0"]
+
+
 def test_a_gpu_that_is_not_there_is_named_with_those_that_are(look: Look, smi: FakeNvidiaSmi) -> None:
     with pytest.raises(SettingsWrong, match=rf"QUEUECAST_GPUS='0,7': there is no GPU 7; .* 1 \({smi.uuids[1]}\)"):
         devices.of_worker("0,7", {}, look)

@@ -192,6 +192,24 @@ async def test_hosts_that_are_about_to_exit_are_waited_for_and_no_more_end() -> 
     assert (await waiting).gpu == gpu("0")
 
 
+async def test_what_ends_for_one_that_waits_is_not_given_to_those_behind_it() -> None:
+    sleepers: list[Sleeper] = []
+    shares = GpuShares([gpu("0"), gpu("1")], sleepers=lambda: sleepers)
+    held = [await shares.claim(claim(0.5, name)) for name in ("old", "new")]
+    other = await shares.claim(claim(1, "other"))
+    sleepers += [Sleeper("old", 1.0, shares), Sleeper("new", 2.0, shares), Sleeper("other", 3.0, shares)]
+    large, _ = await waits(shares, claim(0.8, "large"))
+    assert [each.slept for each in sleepers] == [["old"], ["new"], []]
+    small, _ = await waits(shares, claim(0.2, "small"))
+    assert sleepers[2].slept == [], "there is room beside the large one"
+    shares.release(held[0])
+    await asyncio.sleep(0)
+    assert not small.done(), "else the large one would wait for the end of yet another"
+    shares.release(held[1])
+    assert [(await each).gpu for each in (large, small)] == [gpu("0"), gpu("0")]
+    assert other.gpu == gpu("1")
+
+
 async def test_a_look_that_fails_changes_nothing_and_a_good_one_is_taken() -> None:
     found: list[Look | None] = [None]
     shares = GpuShares([gpu("0", 10_000)], look=lambda: found[0])

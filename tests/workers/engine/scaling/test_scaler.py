@@ -14,6 +14,7 @@ from tests.workers.conftest import WithRedis
 from tests.workers.engine import running
 from tests.workers.engine.running import RunningEndpoint
 from tests.workers.stand_ins import deployment, queued_job, worker_report
+from workers.engine.gpus.devices import Gpu
 from workers.engine.scaling.scaler import Scaler
 from workers.jobs import query
 from workers.jobs.query import JobState
@@ -21,11 +22,12 @@ from workers.measures import paces, reports
 
 
 class Running(RunningEndpoint):
-    """An endpoint with hosts from 1 to 3 that predict one row at once."""
+    """An endpoint with hosts from 1 to 3 that predict one row at once, each on a GPU of its own if there are any."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, gpus: int = 0) -> None:
         ranged: dict[str, Any] = {"hosts": {"min": 1, "max": 3}, "idle_s": 30, "target_wait_s": 1}
-        super().__init__(client, deployment(max_batch_size=1, max_batch_delay_ms=0, **ranged))
+        super().__init__(client, deployment(max_batch_size=1, max_batch_delay_ms=0, gpu=min(gpus, 1), **ranged))
+        self.context.gpus.gpus = [Gpu(str(number)) for number in range(gpus)]
         self.scaler = Scaler(self.context, {"adding": self.endpoint})
 
     @property
@@ -35,8 +37,8 @@ class Running(RunningEndpoint):
         return pool.ready_hosts
 
 
-def serve(with_redis: WithRedis, what: Callable[[Running], Any]) -> None:
-    running.serve(with_redis, Running, what)
+def serve(with_redis: WithRedis, what: Callable[[Running], Any], gpus: int = 0) -> None:
+    running.serve(with_redis, lambda client: Running(client, gpus), what)
 
 
 def test_a_host_is_added_while_jobs_wait_in_the_queue_too_long(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -152,6 +154,46 @@ def test_the_next_worker_is_asked_for_once_jobs_have_waited_too_long_with_all_ho
 
     paces.default_paces.cache_clear()
     serve(with_redis, ask)
+
+
+def test_without_another_gpu_no_host_is_added_and_the_next_worker_is_asked_for(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def ask(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
+        await until(lambda: not now.endpoint.busy)
+        now.launcher.hosts[0].may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        now.intake.queued["adding"] = 10_000_000
+        await now.scaler.look(100.0)
+        pool._pace.batches_ended += 4
+        await now.scaler.look(110.0)
+        assert pool.wanted_hosts == 1
+        assert now.endpoint.report()["asks_next"] is True
+
+    paces.default_paces.cache_clear()
+    serve(with_redis, ask, gpus=1)
+
+
+def test_the_next_worker_is_asked_for_while_a_host_waits_for_a_gpu(store: redis.Redis, with_redis: WithRedis) -> None:
+    async def ask(now: Running) -> None:
+        pool = now.endpoint.scaled_pool
+        assert pool is not None
+        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
+        await until(lambda: not now.endpoint.busy)
+        pool.scale(2)
+        await until(lambda: "waits for a GPU" in str(now.endpoint.report()["versions"][0].get("waits_for")))
+        now.launcher.hosts[0].may_answer.clear()
+        now.endpoint.receive([queued_job("a"), queued_job("b")])
+        now.intake.queued["adding"] = 10_000_000
+        await now.scaler.look(100.0)
+        await now.scaler.look(102.0)
+        assert now.endpoint.report()["asks_next"] is True
+
+    paces.default_paces.cache_clear()
+    serve(with_redis, ask, gpus=1)
 
 
 def test_a_host_that_is_taken_back_finishes_its_batch(store: redis.Redis, with_redis: WithRedis) -> None:

@@ -26,16 +26,7 @@ class HostGpu:
         """
         if not wanted.settings.gpu:
             return None
-        need_bytes, is_measured = await self._context.versions.gpu_need(wanted)
-        claim = GpuClaim(
-            wanted.endpoint_name,
-            (wanted.model_name, wanted.version, wanted.settings.gpu),
-            wanted.settings.gpu,
-            need_bytes,
-            is_measured,
-            wanted.artifact_size_bytes,
-            wanted.artifact_sha256,
-        )
+        claim = _claim(wanted, *await self._context.versions.gpu_need(wanted))
         return await self._context.gpus.claim(claim, self._waits)
 
     def started(self, claim: GpuClaim | None, host: RemoteHost) -> None:
@@ -54,3 +45,22 @@ class HostGpu:
         self.waits_for = reason
         if has_changed:
             self._on_change()
+
+
+def has_room(context: Context, wanted: DesiredDeployment) -> bool:
+    """Whether a GPU has room for another host of a loaded version without an end of others; True if it needs none."""
+    if not wanted.settings.gpu:
+        return True
+    return context.gpus.has_room(_claim(wanted, *context.versions.known_gpu_need(wanted)))
+
+
+def _claim(wanted: DesiredDeployment, need_bytes: int, is_measured: bool) -> GpuClaim:
+    return GpuClaim(
+        wanted.endpoint_name,
+        (wanted.model_name, wanted.version, wanted.settings.gpu),
+        wanted.settings.gpu,
+        need_bytes,
+        is_measured,
+        wanted.artifact_size_bytes,
+        wanted.artifact_sha256,
+    )

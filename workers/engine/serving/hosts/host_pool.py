@@ -130,6 +130,11 @@ class HostPool:
         return None if self.ready_hosts else self._one_waits_for
 
     @property
+    def lacks_room(self) -> bool:
+        """Whether a missing host waits for memory or a GPU."""
+        return self._one_waits_for is not None
+
+    @property
     def _one_waits_for(self) -> str | None:
         return next((slot.waits_for for slot in self._slots if slot.waits_for), None)
 
@@ -186,7 +191,7 @@ class HostPool:
         """Let the hosts have less of the processor than others, or as much; False if the operating system refuses."""
         self._is_nice = wanted
         hosts = [slot.host for slot in self._slots if slot.host is not None]
-        niceness = processes.NICE if wanted else 0
+        niceness = processes.NICE if wanted else processes.own_niceness()
         refused = [host for host in hosts if not host.set_nice(niceness)]
         return not refused
 

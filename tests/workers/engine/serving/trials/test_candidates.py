@@ -368,6 +368,21 @@ def test_a_promoted_candidate_serves_on_without_another_load(store: redis.Redis,
     serve(with_redis, promote)
 
 
+def test_the_hosts_of_a_shadow_that_is_promoted_have_the_niceness_of_the_worker(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def promote(now: Running) -> None:
+        await now.begin(weight=0.0, shadow_share=1.0)
+        shadow = now.candidate
+        assert shadow.niceness == processes.NICE
+        promoted(now)
+        await until(now.stable.exited.done)
+        assert (shadow.exited.done(), shadow.niceness) == (False, 5)
+
+    monkeypatch.setattr(processes, "own_niceness", lambda: 5)
+    serve(with_redis, promote)
+
+
 def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(store: redis.Redis, with_redis: WithRedis) -> None:
     async def promote(now: Running) -> None:
         await now.begin(weight=0.0, shadow_share=1.0)
