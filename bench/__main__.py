@@ -35,7 +35,7 @@ from bench.plots import BATCH_PLOT, LOAD_PLOT, draw
 from bench.report import Results
 from bench.running import run
 from bench.scale import FULL, QUICK, TINY, Scale
-from bench.studies import breakdown
+from bench.studies.profiles import breakdown
 from bench.summary import Sample
 
 _DOCS = machine.REPOSITORY / "docs"

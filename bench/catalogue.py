@@ -20,7 +20,7 @@ from bench.figures import (
 )
 from bench.figures.measurement import Measurement
 from bench.scale import Scale
-from bench.studies import breakdown
+from bench.studies.profiles import breakdown
 from bench.systems.base import System
 
 SideBySide = Callable[[System, Scale], Iterator[Measurement]]

@@ -60,8 +60,9 @@ LONG_FILES = (
 #: RabbitMQ, models that MLflow itself writes, and the bench.
 LONG = (
     *("tests/everyday/", "tests/production/test_main_path.py", "tests/bench/test_running.py"),
-    *("tests/service/clients/test_mlflow.py", "tests/rabbitmq/test_faults.py", "tests/rabbitmq/test_delayed.py"),
-    *("tests/service/canvas/test_lost_workers.py", "tests/rabbitmq/test_canvas.py"),
+    *("tests/service/clients/test_mlflow.py", "tests/service/canvas/test_lost_workers.py"),
+    "tests/rabbitmq/test_faults.py",
+    *("tests/rabbitmq/submits/test_delayed.py", "tests/rabbitmq/submits/test_canvas.py"),
 )
 
 

@@ -12,7 +12,7 @@ from celery import Celery, signals
 from workers import sentinel_url
 from workers.errors import SettingsWrong
 from workers.platform import logs
-from workers.platform.celery_results import Loader
+from workers.platform.celery.results import Loader
 from workers.platform.redis import masters
 from workers.platform.redis.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from workers.platform.redis.kombu_connections import leave_demoted_masters

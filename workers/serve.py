@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from registry.database import default_database
 from workers.app import app
-from workers.platform.celery_command import run_worker
+from workers.platform.celery.command import run_worker
 from workers.settings import load
 
 

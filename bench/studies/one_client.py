@@ -3,7 +3,7 @@
     python -m bench.studies.one_client --jobs 500
 
 Counts hold on a machine that does other things too, where times from step to step (`python -m
-bench.studies.breakdown`) don't.
+bench.studies.profiles.breakdown`) don't.
 A switch is one that a thread asks for: it waits for another thread, another process, or the network.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.models import FOREST, QUADRATIC
-from bench.studies.breakdown import STEPS, split, table
+from bench.studies.profiles.breakdown import STEPS, split, table
 from bench.summary import Sample
 
 MARKS = {

@@ -22,7 +22,8 @@ from api.client import (
     SettingsWrong,
     WaitTimedOut,
 )
-from api.client.flows import map_options, mapping
+from api.client.flows.maps import mapping
+from api.client.flows.maps import options as map_options
 from api.client.options import OnError
 from api.client.steps import Answer, Lost, Pause, Request, Step, Take, Taken
 from api.client.transport import drivers

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import redis
 
-from tests.support.load import Accepted
+from tests.support.loads.load import Accepted
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys

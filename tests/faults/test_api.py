@@ -14,7 +14,7 @@ import psutil
 import redis
 
 from tests.faults import audit
-from tests.support.load import PatientLoad
+from tests.support.loads.load import PatientLoad
 from tests.support.models import Echo, Recorder
 from tests.support.service.ports import free_port
 from tests.support.service.processes import Child, no_more_files

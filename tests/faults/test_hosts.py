@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.faults import audit
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, Hungry, Mortal, Unruly
 from tests.support.service.processes import no_more_files
 from tests.support.service.stack import Stack

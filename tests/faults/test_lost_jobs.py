@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.faults import audit
-from tests.support.load import Accepted
+from tests.support.loads.load import Accepted
 from tests.support.models import Echo
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tests.faults import audit
 from tests.faults.conftest import LEASE_S
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo
 from tests.support.servers.proxy import Proxy
 from tests.support.service.stack import Stack, Worker

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests.faults import audit
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, Mortal
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually

@@ -12,7 +12,7 @@ import redis
 
 from tests.faults import audit
 from tests.faults.conftest import LEASE_S
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, Recorder
 from tests.support.service.processes import no_more_files
 from tests.support.service.stack import Stack

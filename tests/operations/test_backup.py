@@ -20,7 +20,7 @@ from registry.artifacts.store import ArtifactStore
 from registry.database import Database, default_database
 from tests.support.calls import Document, expect
 from tests.support.documentation import documented_commands
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, Mortal, dumped
 from tests.support.servers.postgres import PostgresCluster
 from tests.support.service.environment import clean_environment, forget_cached_settings

@@ -13,7 +13,7 @@ import pytest
 from tests.rabbitmq import audit
 from tests.rabbitmq.conftest import FAST
 from tests.support.calls import expect, predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.metrics import scrape
 from tests.support.models import Echo, Gate, dumped
 from tests.support.servers import rabbitmq

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from tests.support.load import Accepted
+from tests.support.loads.load import Accepted
 from tests.support.servers.rabbitmq import RabbitNode
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually

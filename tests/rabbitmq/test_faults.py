@@ -13,7 +13,7 @@ from tests.faults import audit
 from tests.rabbitmq import audit as queues
 from tests.service.conftest import StartWorker
 from tests.support.calls import expect, predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, Recorder
 from tests.support.servers.rabbitmq import RabbitNode
 from tests.support.service.stack import Stack

@@ -12,7 +12,7 @@ import pytest
 from tests.rabbitmq import audit as queues
 from tests.service.conftest import StartWorker
 from tests.support.calls import predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Heavy, LoadedInTurn
 from tests.support.servers.rabbitmq import RabbitNode
 from tests.support.service.stack import Stack

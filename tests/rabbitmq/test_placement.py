@@ -6,7 +6,7 @@ import pytest
 
 from tests.rabbitmq import audit as queues
 from tests.service.conftest import StartWorker
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo
 from tests.support.servers.rabbitmq import RabbitNode
 from tests.support.service.stack import Stack

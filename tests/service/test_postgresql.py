@@ -8,7 +8,7 @@ import pytest
 
 from registry import examples
 from tests.support.calls import expect, predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo
 from tests.support.service.stack import Stack
 

@@ -22,7 +22,7 @@ import pytest
 
 from tests.faults.audit import leftovers
 from tests.support.calls import Calls, expect, predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Appending, Echo, Gate, Labels, Recorder
 from tests.support.servers import webhook_receiver
 from tests.support.servers.webhook_receiver import WebhookReceiver

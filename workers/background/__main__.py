@@ -8,7 +8,7 @@ from __future__ import annotations
 from registry.database import default_database
 from workers import settings
 from workers.background.app import app
-from workers.platform.celery_command import run_worker
+from workers.platform.celery.command import run_worker
 from workers.webhooks import settings as webhook_settings
 
 if __name__ == "__main__":

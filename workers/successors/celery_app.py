@@ -23,7 +23,7 @@ from workers import app as workers_app
 from workers.errors import JOB_ERRORS_MODULE, JobFailed, WorkerError
 from workers.jobs import query, transitions
 from workers.platform import fast_json
-from workers.platform.celery_results import Loader
+from workers.platform.celery.results import Loader
 from workers.platform.ids import new_id
 from workers.queues.naming import CONTROL_QUEUE, TASK_NAME, queue_name
 from workers.settings import load

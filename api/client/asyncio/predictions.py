@@ -7,12 +7,9 @@ from typing import Any, overload
 
 from api.client.asyncio.base import AwaitedCalls
 from api.client.base import EMPTY_TIMEOUT_S
-from api.client.flows import (
-    map_options,
-    mapping,
-    pipelines,
-    prediction,
-)
+from api.client.flows import pipelines, prediction
+from api.client.flows.maps import mapping
+from api.client.flows.maps.options import options_of
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import AsyncJob
 from api.client.options import MapOptions, SubmitOptions
@@ -79,11 +76,11 @@ class PredictionCalls(AwaitedCalls):
         """As `Client.map`; for a data frame, await it."""
         if frames.is_frame(inputs):
             return self._map_frame(endpoint_name, inputs, frames.options_of(options))
-        how = map_options.options_of(endpoint_name, options, ordered=True)
+        how = options_of(endpoint_name, options, ordered=True)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
 
     async def _map_frame(self, endpoint_name: str, frame: Any, options: MapOptions) -> Any:
-        how = map_options.options_of(endpoint_name, options, ordered=True)
+        how = options_of(endpoint_name, options, ordered=True)
         signature = await self._driver.run(prediction.signature(endpoint_name, self._ends_at()))
         inputs, answer = frames.inputs_of(frame, signature), frames.Answer(frame, options)
         async for result in self._driver.stream(mapping.run(how, how.progress(frame)), inputs):
@@ -98,7 +95,7 @@ class PredictionCalls(AwaitedCalls):
     ) -> AsyncIterator[tuple[int, Any]]:
         """As `Client.map_unordered`."""
         frames.refuse(inputs)
-        how = map_options.options_of(endpoint_name, options, ordered=False)
+        how = options_of(endpoint_name, options, ordered=False)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
 
     async def job(self, job_id: str) -> AsyncJob:

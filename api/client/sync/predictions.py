@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, overload
 
 from api.client.base import EMPTY_TIMEOUT_S
-from api.client.flows import (
-    map_options,
-    mapping,
-    pipelines,
-    prediction,
-)
+from api.client.flows import pipelines, prediction
+from api.client.flows.maps import mapping
+from api.client.flows.maps.options import options_of
 from api.client.flows.prediction import UNSET, Wanted
 from api.client.jobs import Job
 from api.client.options import MapOptions, SubmitOptions
@@ -100,11 +97,11 @@ class PredictionCalls(BlockingCalls):
         """
         if frames.is_frame(inputs):
             return self._map_frame(endpoint_name, inputs, frames.options_of(options))
-        how = map_options.options_of(endpoint_name, options, ordered=True)
+        how = options_of(endpoint_name, options, ordered=True)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
 
     def _map_frame(self, endpoint_name: str, frame: Any, options: MapOptions) -> Any:
-        how = map_options.options_of(endpoint_name, options, ordered=True)
+        how = options_of(endpoint_name, options, ordered=True)
         signature = self._driver.run(prediction.signature(endpoint_name, self._ends_at()))
         inputs, answer = frames.inputs_of(frame, signature), frames.Answer(frame, options)
         for result in self._driver.stream(mapping.run(how, how.progress(frame)), inputs):
@@ -119,7 +116,7 @@ class PredictionCalls(BlockingCalls):
     ) -> Iterator[tuple[int, Any]]:
         """Do the same and yield `(number of the input, prediction)` as soon as a job has ended."""
         frames.refuse(inputs)
-        how = map_options.options_of(endpoint_name, options, ordered=False)
+        how = options_of(endpoint_name, options, ordered=False)
         return self._driver.stream(mapping.run(how, how.progress(inputs)), inputs)
 
     def job(self, job_id: str) -> Job:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults import audit
 from tests.faults.failover.conftest import FailingOverStack
-from tests.support.load import Accepted, Load
+from tests.support.loads.load import Accepted, Load
 from tests.support.models import Echo
 from tests.support.service.environment import REPOSITORY
 from tests.support.waiting import eventually
@@ -33,7 +33,7 @@ def whole(service: FailingOverStack) -> FailingOverStack:
 def celery_load(service: FailingOverStack, endpoint_name: str) -> Iterator[list[Accepted]]:
     """Submit jobs from a Celery program; the list has those that were accepted, once the block has ended."""
     accepted: list[Accepted] = []
-    command = [sys.executable, "-m", "tests.support.celery_load", endpoint_name]
+    command = [sys.executable, "-m", "tests.support.loads.celery_load", endpoint_name]
     with (
         (service.logs / "celery-load.log").open("ab") as log,
         subprocess.Popen(

@@ -13,7 +13,7 @@ import pytest
 from tests.faults import audit
 from tests.faults.conftest import FAST
 from tests.faults.failover.conftest import FailingOverStack, failing_over
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.replicated_redis import ReplicatedRedis, Server

@@ -13,7 +13,7 @@ from api.client import Client
 from tests.faults import audit
 from tests.faults.conftest import LEASE_S
 from tests.support.calls import expect
-from tests.support.load import Accepted, PatientLoad
+from tests.support.loads.load import Accepted, PatientLoad
 from tests.support.models import Echo, Faulty
 from tests.support.service import trials
 from tests.support.service.processes import Child

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from tests.support.calls import Document, expect
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Heavy, Unloadable
 from tests.support.service.stack import Stack
 

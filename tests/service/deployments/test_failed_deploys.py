@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.calls import Document, expect, predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import DiesWhenLoaded, Echo, Mortal, Unloadable
 from tests.support.service.stack import Stack
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, SlowToLoad
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually

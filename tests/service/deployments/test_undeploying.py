@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.calls import Document, expect, predictions
-from tests.support.load import Accepted, Load
+from tests.support.loads.load import Accepted, Load
 from tests.support.models import Echo, Gate
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually

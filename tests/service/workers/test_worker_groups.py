@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.calls import expect
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, LoadedInTurn
 from tests.support.service.stack import Stack, Worker
 from tests.support.waiting import eventually

@@ -9,7 +9,7 @@ import redis
 
 from tests.service.conftest import StartWorker
 from tests.support.calls import predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate
 from tests.support.service.processes import living
 from tests.support.service.stack import CELERYS_COMMAND, Stack

@@ -1,6 +1,6 @@
 """Show where the time of one job goes, from the client's request to its answer.
 
-    python -m bench.studies.breakdown --jobs 200
+    python -m bench.studies.profiles.breakdown --jobs 200
 
 One client sends one job after the other and waits for each (`Prefer: wait`). Redis tells (MONITOR) when the job's
 record and message are touched; the job's own record says when it was accepted and how long the model took. All
@@ -164,7 +164,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        prog="python -m bench.studies.breakdown",
+        prog="python -m bench.studies.profiles.breakdown",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--jobs", type=int, default=FULL.latency_jobs)

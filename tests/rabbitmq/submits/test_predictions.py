@@ -11,7 +11,7 @@ from celery import Celery
 
 from tests.faults import audit
 from tests.support.calls import expect, predictions
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo, Gate, Mortal
 from tests.support.servers.rabbitmq import RabbitNode
 from tests.support.service.stack import Stack

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.client.errors import SettingsWrong
-from api.client.flows.progress import Progress
+from api.client.flows.maps.progress import Progress
 from api.client.options import INPUTS_A_KEY, MapOptions, given
 
 IDLE_TIMEOUT_S = 600.0

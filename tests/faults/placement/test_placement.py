@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults import audit
 from tests.faults.conftest import LEASE_S
-from tests.support.load import Load
+from tests.support.loads.load import Load
 from tests.support.models import Echo
 from tests.support.service.stack import Stack
 from tests.support.waiting import eventually

@@ -1,7 +1,7 @@
 """Show what a submit costs the thread of the API's event loop, stage by stage.
 
-    python -m bench.studies.submit_stages
-    python -m bench.studies.submit_stages --rounds 5 --at-once 1
+    python -m bench.studies.profiles.submit_stages
+    python -m bench.studies.profiles.submit_stages --rounds 5 --at-once 1
 
 Each row answers a constant after its stage instead of going on, so the difference to the row before is the stage's own
 cost. All is in this process, with a Redis and a registry of its own and a stand-in for Granian (whose own threads, and
@@ -149,7 +149,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        prog="python -m bench.studies.submit_stages",
+        prog="python -m bench.studies.profiles.submit_stages",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=20)

@@ -33,7 +33,7 @@ class Loader(AppLoader):  # type: ignore[misc, unused-ignore]
     """Celery's loader, which chooses these backends by the scheme of the URL; each is imported when it is used."""
 
     override_backends: ClassVar[Mapping[str, str]] = {
-        "redis": "workers.platform.celery_backends:RedisResults",
-        "rediss": "workers.platform.celery_backends:RedisResults",
-        "sentinel": "workers.platform.celery_backends:SentinelResults",
+        "redis": "workers.platform.celery.backends:RedisResults",
+        "rediss": "workers.platform.celery.backends:RedisResults",
+        "sentinel": "workers.platform.celery.backends:SentinelResults",
     }

@@ -21,12 +21,12 @@ from api.client.errors import (
     WaitTimedOut,
     unsuccessful,
 )
-from api.client.flows import map_items
 from api.client.flows.calls import call, paired
-from api.client.flows.map_items import Item
-from api.client.flows.map_options import Options
+from api.client.flows.maps import items as map_items
+from api.client.flows.maps.items import Item
+from api.client.flows.maps.options import Options
+from api.client.flows.maps.progress import Progress
 from api.client.flows.prediction import UNFINISHED
-from api.client.flows.progress import Progress
 from api.client.options import INPUTS_A_KEY
 from api.client.steps import Document, Emit, Flow, Pause, Request, Take, Taken, path_of
 

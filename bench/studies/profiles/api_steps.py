@@ -1,7 +1,7 @@
 """Show what the API's processor time of one request consists of, by sampling its event loop.
 
-    pip install py-spy && python -m bench.studies.api_steps --clients 64 --requests 12000
-    python -m bench.studies.api_steps --wait
+    pip install py-spy && python -m bench.studies.profiles.api_steps --clients 64 --requests 12000
+    python -m bench.studies.profiles.api_steps --wait
 
 Each sample of the loop's thread belongs to the step of its innermost function that belongs to one. The shares are
 multiplied by the processor time of that thread for each request, so that other load matters little to the sum.
@@ -55,7 +55,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        prog="python -m bench.studies.api_steps",
+        prog="python -m bench.studies.profiles.api_steps",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--clients", type=int, default=64)

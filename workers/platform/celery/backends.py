@@ -1,10 +1,10 @@
-"""The result backends on Redis that `celery_results` chooses; importing this takes what Celery's own take."""
+"""The result backends on Redis that `results` chooses; importing this takes what Celery's own take."""
 
 from __future__ import annotations
 
 from celery.backends.redis import RedisBackend, SentinelBackend
 
-from workers.platform.celery_results import JobErrors
+from workers.platform.celery.results import JobErrors
 
 
 class RedisResults(JobErrors, RedisBackend):  # type: ignore[misc, unused-ignore]

@@ -1,6 +1,6 @@
 """Submits jobs with `predict.apply_async` until its standard input ends, and prints the id of each that is accepted.
 
-A program of its own: `python -m tests.support.celery_load ENDPOINT`. Its rows are "c0", "c1", …
+A program of its own: `python -m tests.support.loads.celery_load ENDPOINT`. Its rows are "c0", "c1", …
 """
 
 from __future__ import annotations

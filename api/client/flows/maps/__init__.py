@@ -1,0 +1,1 @@
+"""Maps: many inputs as jobs of bulk calls, their outcomes in order, and the progress that is shown."""

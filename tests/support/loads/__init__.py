@@ -1,0 +1,1 @@
+"""Load over HTTP and Celery that never stops while faults are injected."""

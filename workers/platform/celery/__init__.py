@@ -1,0 +1,1 @@
+"""What this service changes in Celery itself: its result backends and its command line."""
