@@ -1,19 +1,20 @@
-"""Desired deployments: deploy, undeploy, find. The observed state is not stored here."""
+"""Changes of desired deployments: deploy, configure, follow, roll back, undeploy; each is written into the history."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
 from registry import history, names, versions
 from registry.catalog import aliases
 from registry.database.inserting import insert_if_absent
-from registry.database.tables import CandidateRow, DeploymentRow
+from registry.database.tables import DeploymentRow
+from registry.deployments.desired import UNDEPLOYED, DesiredDeployment, find_row, read_row, view
 from registry.errors import (
     AliasNotFound,
     DeploymentChanged,
@@ -26,86 +27,9 @@ from registry.errors import (
 )
 from registry.history import Action, State
 from registry.intent import Intent
-from registry.runtimes.models import libraries
 from registry.serving.settings import ServingSettings
-from registry.signatures.signature import Signature
 from registry.trials import candidates, trials
-from registry.trials.candidates import Candidate
 from registry.versions import ModelVersion
-
-__all__ = [
-    "DesiredDeployment",
-    "Intent",
-    "configure",
-    "deploy",
-    "desired",
-    "find",
-    "follow",
-    "resolve",
-    "rollback",
-    "rollback_target",
-    "serving",
-    "taking_jobs",
-    "undeploy",
-    "undeployed",
-]
-
-#: A database binds some thousand values in one statement.
-_READ_AT_ONCE = 500
-#: Undeployed endpoints: their settings are kept for the next deploy, and can't be changed before it.
-_UNDEPLOYED = (Intent.DRAIN, Intent.REJECT)
-
-
-@dataclass(frozen=True)
-class DesiredDeployment:
-    """The desired state of one endpoint, with its model version."""
-
-    endpoint_name: str
-    model_name: str
-    version: str
-    runtime: str
-    runtime_options: dict[str, Any]
-    artifact_sha256: str
-    artifact_size_bytes: int
-    signature: Signature
-    input_example: Any
-    settings: ServingSettings
-    worker_group: str
-    intent: Intent
-    #: Grows by 1 with every change.
-    revision: int
-    deployed_at: datetime
-    updated_at: datetime
-    #: A move of this alias binds the endpoint to the alias's version.
-    followed_alias: str | None = None
-    #: The version under judgement beside this one.
-    candidate: Candidate | None = None
-    #: It exists for an evaluation alone: its jobs have no webhooks, counters, journal or dead letters.
-    is_replay: bool = False
-    #: The versions of libraries that the model was made with, as far as they are known.
-    built_with: Mapping[str, str] = field(default_factory=dict)
-    #: The environment that the version runs in; None is the worker's own.
-    environment_sha256: str | None = None
-
-    def of_candidate(self) -> DesiredDeployment | None:
-        """Return this deployment with the candidate in the place of its version; None without a candidate."""
-        candidate = self.candidate
-        if candidate is None:
-            return None
-        return replace(
-            self,
-            model_name=candidate.model_name,
-            version=candidate.version,
-            runtime=candidate.runtime,
-            runtime_options=candidate.runtime_options,
-            artifact_sha256=candidate.artifact_sha256,
-            artifact_size_bytes=candidate.artifact_size_bytes,
-            signature=candidate.signature,
-            input_example=candidate.input_example,
-            built_with={},
-            environment_sha256=candidate.environment_sha256,
-            candidate=None,
-        )
 
 
 def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
@@ -158,9 +82,9 @@ def deploy(  # noqa: PLR0913 - the fields of a deployment, by name
     if _insert(session, name, bound, **wanted):
         _refuse_unless(name, revision, 0)
         checked.complete()
-        row = _read(session, name)
+        row = read_row(session, name)
         history.record(session, row, Action.DEPLOY, None, actor=actor)
-        return _view(row)
+        return view(row)
     now = datetime.now(UTC)
     row = _revise(session, name, revision, updated_at=now, deployed_at=now)
     before = State.of(row)
@@ -202,16 +126,16 @@ def configure(  # noqa: PLR0913 - the fields of a deployment, by name
         names.check_group_name(worker_group)
     named = ServingSettings.with_defaults(settings or {})
     ServingSettings.parse(named)
-    if _read(session, endpoint_name).intent in _UNDEPLOYED:
+    if read_row(session, endpoint_name).intent in UNDEPLOYED:
         raise DeploymentUndeployed(endpoint_name)
     row = _revise(session, endpoint_name, revision, updated_at=datetime.now(UTC))
-    if row.intent in _UNDEPLOYED:
+    if row.intent in UNDEPLOYED:
         raise DeploymentUndeployed(endpoint_name)
     before = State.of(row)
     _configure(row, named, worker_group, reset=reset)
     session.flush()
     history.record(session, row, Action.CONFIGURE, before, actor=actor)
-    return _view(_read(session, endpoint_name))
+    return view(read_row(session, endpoint_name))
 
 
 def follow(
@@ -228,7 +152,7 @@ def follow(
     target = aliases.find(session, model_name, alias)
     changed = []
     for endpoint_name in target.followed_by:
-        row = _read(session, endpoint_name)
+        row = read_row(session, endpoint_name)
         if row.version == target.version or endpoint_name in but:
             continue
         now = datetime.now(UTC)
@@ -370,92 +294,9 @@ def _recorded(  # noqa: PLR0913 - what a change is
 ) -> DesiredDeployment:
     """End the trial that a change displaces, and write the change into the history; return the deployment."""
     trials.end_if_displaced(session, row.endpoint_name, before, State.of(row), actor=actor)
-    row = _read(session, row.endpoint_name)
+    row = read_row(session, row.endpoint_name)
     history.record(session, row, action, before, actor=actor, rolled_back_to=rolled_back_to)
-    return _view(row)
-
-
-def find(session: Session, endpoint_name: str) -> DesiredDeployment | None:
-    """Return the deployment of an endpoint, even if it is undeployed; None if there never was one."""
-    try:
-        return _view(_read(session, endpoint_name))
-    except DeploymentNotFound:
-        return None
-
-
-def desired(
-    session: Session, worker_group: str | None = None, known: Collection[DesiredDeployment] = ()
-) -> list[DesiredDeployment]:
-    """Return all deployments, including undeployed ones, of one group or of all, by endpoint name.
-
-    Those that are `known` from before are returned as they are if their rows have not changed since: to read a
-    thousand rows takes much longer than to see that they are the same.
-    """
-    query = select(DeploymentRow).order_by(DeploymentRow.endpoint_name)
-    if worker_group is not None:
-        query = query.where(DeploymentRow.worker_group == worker_group)
-    same = _unchanged(session, known) if known else {}
-    if not same:
-        return [_view(row) for row in session.scalars(query)]
-    names_now = session.scalars(query.with_only_columns(DeploymentRow.endpoint_name)).all()
-    others = [name for name in names_now if name not in same]
-    for start in range(0, len(others), _READ_AT_ONCE):
-        some = DeploymentRow.endpoint_name.in_(others[start : start + _READ_AT_ONCE])
-        same |= {row.endpoint_name: _view(row) for row in session.scalars(query.where(some))}
-    return [same[name] for name in names_now if name in same]
-
-
-def _unchanged(session: Session, known: Collection[DesiredDeployment]) -> dict[str, DesiredDeployment]:
-    """Return those deployments whose rows are as they were; a candidate has no revision of its own."""
-    columns = DeploymentRow.endpoint_name, DeploymentRow.worker_group, DeploymentRow.revision, DeploymentRow.updated_at
-    judged = set(session.scalars(select(CandidateRow.endpoint_name)))
-    stamps = {stamp for stamp in map(tuple, session.execute(select(*columns))) if stamp[0] not in judged}
-    alone = (each for each in known if each.candidate is None and not each.is_replay)
-    found = ((each, (each.endpoint_name, each.worker_group, each.revision, each.updated_at)) for each in alone)
-    return {each.endpoint_name: each for each, stamp in found if stamp in stamps}
-
-
-def taking_jobs(session: Session) -> list[str]:
-    """Return the names of the endpoints that take jobs: those that serve, and parked ones, whose jobs wait."""
-    query = select(DeploymentRow.endpoint_name).where(DeploymentRow.intent.not_in(_UNDEPLOYED))
-    return list(session.scalars(query))
-
-
-def undeployed(session: Session) -> dict[str, str]:
-    """Return the endpoints that take no jobs any more, with the group whose workers end those that wait there."""
-    query = select(DeploymentRow.endpoint_name, DeploymentRow.worker_group)
-    found = session.execute(query.where(DeploymentRow.intent.in_(_UNDEPLOYED)))
-    return {row.endpoint_name: row.worker_group for row in found}
-
-
-def serving(
-    session: Session, model_name: str, version: str | None = None, *, among: Collection[str] | None = None
-) -> list[DesiredDeployment]:
-    """Return the serving deployments of a model, or of one version of it, on all endpoints or those in `among`."""
-    if not names.could_exist(model_name):
-        return []
-    query = select(DeploymentRow).where(DeploymentRow.model_name == model_name, DeploymentRow.intent == Intent.SERVE)
-    found = [_view(row) for row in session.scalars(query) if version in (None, row.version)]
-    return [each for each in found if among is None or each.endpoint_name in among]
-
-
-def resolve(
-    session: Session, model_name: str, version: str | None = None, *, among: Collection[str] | None = None
-) -> DesiredDeployment:
-    """Return the serving deployment of a model: of `version`, or else of the latest deployed version.
-
-    The latest version is the highest number if all deployed versions are numbers, otherwise the one deployed last. If
-    several endpoints serve it, the one deployed last counts. With `among`, only these endpoints count.
-
-    Raises:
-        DeploymentNotFound: no such endpoint serves it.
-    """
-    found = serving(session, model_name, version, among=among)
-    if not found:
-        raise DeploymentNotFound(model_name if version is None else f"{model_name}, version {version}")
-    found.sort(key=lambda each: each.deployed_at)
-    latest = names.newest([each.version for each in found])
-    return [each for each in found if each.version == latest][-1]
+    return view(row)
 
 
 def _endpoint_name(given: str | None, model_name: str, version: str) -> str:
@@ -479,19 +320,6 @@ def _insert(session: Session, endpoint_name: str, bound: ModelVersion, **wanted:
     )
 
 
-def _find(session: Session, endpoint_name: str) -> DeploymentRow | None:
-    query = select(DeploymentRow).where(DeploymentRow.endpoint_name == endpoint_name)
-    query = query.execution_options(populate_existing=True)
-    return session.scalars(query).one_or_none() if names.could_exist(endpoint_name) else None
-
-
-def _read(session: Session, endpoint_name: str) -> DeploymentRow:
-    row = _find(session, endpoint_name)
-    if row is None:
-        raise DeploymentNotFound(endpoint_name)
-    return row
-
-
 def _revise(session: Session, endpoint_name: str, expected: int | None, **changes: Any) -> DeploymentRow:
     """Update the row, which locks it until the caller commits; return the updated row."""
     if not names.could_exist(endpoint_name):
@@ -502,7 +330,7 @@ def _revise(session: Session, endpoint_name: str, expected: int | None, **change
     statement = statement.values(revision=DeploymentRow.revision + 1, **changes)
     done = session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(done, CursorResult)  # noqa: S101 - narrows the type
-    row = _read(session, endpoint_name)
+    row = read_row(session, endpoint_name)
     if not done.rowcount:
         _refuse_unless(endpoint_name, expected, row.revision)
     return row
@@ -517,7 +345,7 @@ def _chosen_version(session: Session, model_name: str, version: str | None, endp
     """Return the version to bind: the given one, or that of the endpoint, or the latest."""
     if version is not None:
         return versions.get_version(session, model_name, version)
-    row = _find(session, endpoint_name) if endpoint_name is not None else None
+    row = find_row(session, endpoint_name) if endpoint_name is not None else None
     if row is not None and row.model_name == model_name:
         try:
             return versions.get_version(session, model_name, _version_of(session, row))
@@ -550,7 +378,7 @@ def _version_of(session: Session, row: DeploymentRow) -> str:
     Moves reach an endpoint that is served or parked at once. If it still has another version than the alias, that one
     is on trial, or its rollout was aborted, also if the setting is gone since.
     """
-    if row.followed_alias is None or row.intent not in _UNDEPLOYED or row.settings.get("rollout") is not None:
+    if row.followed_alias is None or row.intent not in UNDEPLOYED or row.settings.get("rollout") is not None:
         return row.version
     try:
         return aliases.find(session, row.model_name, row.followed_alias).version
@@ -565,28 +393,3 @@ def _configure(row: DeploymentRow, settings: Mapping[str, Any], worker_group: st
     merged = {**previous, **ServingSettings.stored(previous).changed(settings).row()}
     row.settings = {name: value for name, value in merged.items() if value is not None}
     row.worker_group = worker_group or (names.DEFAULT_WORKER_GROUP if reset else row.worker_group)
-
-
-def _view(row: DeploymentRow) -> DesiredDeployment:
-    bound = row.bound_version
-    return DesiredDeployment(
-        endpoint_name=row.endpoint_name,
-        model_name=row.model_name,
-        version=row.version,
-        runtime=bound.runtime,
-        runtime_options=bound.runtime_options,
-        artifact_sha256=bound.artifact_sha256,
-        artifact_size_bytes=bound.artifact_size_bytes,
-        signature=Signature.stored(bound.signature, bound.input_example),
-        input_example=bound.input_example,
-        settings=ServingSettings.stored(row.settings),
-        worker_group=row.worker_group,
-        intent=row.intent,
-        revision=row.revision,
-        deployed_at=row.deployed_at,
-        updated_at=row.updated_at,
-        followed_alias=row.followed_alias,
-        candidate=candidates.view(row.candidate) if row.candidate else None,
-        built_with=libraries.recorded(bound.details),
-        environment_sha256=bound.environment_sha256,
-    )
