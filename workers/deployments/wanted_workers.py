@@ -15,6 +15,9 @@ from workers.measures.reports import EndpointReport, HostsState, SeenReport
 #: With a fixed number of hosts, more workers are wanted while the unfinished jobs take longer than this.
 TOLERATED_WAIT_S = 10.0
 
+#: Shares of GPUs have no exact sum.
+_ROUNDING = 1e-6
+
 View = Mapping[str, Any]
 
 
@@ -42,7 +45,7 @@ def of_group(needed: Sequence[int], views: Sequence[View], workers: Sequence[See
     A worker stays while its hosts have no room at the others.
     """
     most = max([*needed, int(is_replaying)])
-    return max(most, _for_memory(views, workers)) if most else 0
+    return max(most, _for_memory(views, workers), _for_gpus(views, workers)) if most else 0
 
 
 def _for_memory(views: Sequence[View], workers: Sequence[SeenReport]) -> int:
@@ -61,6 +64,23 @@ def _for_memory(views: Sequence[View], workers: Sequence[SeenReport]) -> int:
         budget_bytes = max(budget_bytes, memory["budget_bytes"])
     room_bytes = budget_bytes - once_bytes
     return len(workers) if spread_bytes > room_bytes * len(workers) else math.ceil(spread_bytes / max(1, room_bytes))
+
+
+def _for_gpus(views: Sequence[View], workers: Sequence[SeenReport]) -> int:
+    """Return how many workers have GPUs for the hosts of the live ones, if each has those of fixed numbers."""
+    fixed = {
+        each["endpoint_name"]: each["settings"]["gpu"] * each["settings"]["hosts"]
+        for each in views if not isinstance(each["settings"]["hosts"], Mapping)
+    }  # fmt: skip
+    once, spread, having = 0.0, 0.0, [each for each in workers if each.get("gpus")]
+    for each in having:
+        fixed_share = sum(fixed.get(name, 0.0) for name in each["endpoints"])
+        once = max(once, fixed_share)
+        spread += max(0.0, sum(gpu["share"] for gpu in each["gpus"]) - fixed_share)
+    room = max((len(each["gpus"]) for each in having), default=0) - once
+    if spread <= _ROUNDING:
+        return 0
+    return len(having) if room <= _ROUNDING else min(len(having), math.ceil(spread / room - _ROUNDING))
 
 
 def _share(part_bytes: int, all_bytes: Iterable[int]) -> float:

@@ -17,7 +17,7 @@ from api.client.steps import Flow
 
 #: What the address of a version in MLflow's registry begins with.
 SCHEME = "models:/"
-_log = logging.getLogger("api.client")
+_log = logging.getLogger("queuecast_client")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ RANGE = {"min": 0, "max": 4}
 
 def view(status: str = "active", hosts: Any = RANGE, **more: Any) -> dict[str, Any]:
     return {
-        "endpoint_name": "e", "status": status, "settings": {"hosts": hosts}, "queue_depth": 0, "workers": [], **more,
+        "endpoint_name": "e", "status": status, "settings": {"hosts": hosts, "gpu": 0.0}, "queue_depth": 0,
+        "workers": [], **more,
     }  # fmt: skip
 
 
@@ -93,6 +94,27 @@ def test_a_worker_stays_whose_hosts_have_no_room_at_the_others(
 ) -> None:
     workers = [seen(serving(memory_bytes=1), memory_mib=(used, 1_000)) for used in used_mib]
     assert wanted_workers.of_group([needed], [view(hosts=hosts)], workers, is_replaying=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("shares", "hosts", "expected"),
+    [
+        ([[1.0], [1.0]], RANGE, 2),
+        ([[0.5], [0.5]], RANGE, 1),
+        ([[0.5, 0.0], [1.0, 0.5], [0.5, 0.0]], RANGE, 2),
+        ([[0.1], [0.2], [0.7]], RANGE, 1),
+        ([[0.0], [0.0]], RANGE, 1),
+        # Each worker has the host of a fixed number: one can be given up.
+        ([[1.0], [1.0]], 1, 1),
+        ([[], []], RANGE, 1),
+    ],
+)
+def test_a_worker_stays_whose_hosts_have_no_gpu_at_the_others(
+    shares: list[list[float]], hosts: Any, expected: int
+) -> None:
+    workers = [seen(serving(), gpus=[{"share": share} for share in gpus]) for gpus in shares]
+    one = view(settings={"hosts": hosts, "gpu": 1.0})
+    assert wanted_workers.of_group([1], [one], workers, is_replaying=False) == expected
 
 
 def test_without_a_memory_limit_workers_are_given_up() -> None:
