@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,6 +25,7 @@ from workers.jobs.job import JobOptions
 from workers.platform.redis import async_client as async_redis
 from workers.platform.redis.client import records_client
 from workers.queues import envelopes
+from workers.successors.publisher import Publisher
 
 T = TypeVar("T")
 
@@ -80,7 +82,24 @@ def bare_app(redis_url: str) -> Iterator[Celery]:
     """A Celery app without any code of Queuecast."""
     app = Celery("somebody", broker=redis_url, backend=redis_url, set_as_current=False)
     yield app
+    close(app)
+
+
+def close(app: Celery) -> None:
+    """Close an app with the connections of its result backend, which Celery leaves to be collected: with a warning."""
+    consumer = app.backend.result_consumer
+    consumer.stop()
+    # A result that is collected later would open it again.
+    consumer._pubsub = None
+    app.backend.client.connection_pool.disconnect()
     app.close()
+
+
+def publish_successors() -> None:
+    """Publish what follows jobs that have ended, as any worker does."""
+    publisher = Publisher()
+    publisher._publish_due(threading.Event())
+    close(publisher._app)
 
 
 @pytest.fixture(autouse=True)

@@ -168,9 +168,9 @@ def note_submitted(plan: Plan, stored: bytes) -> None:
     """Note that the present step was accepted. Raises redis.RedisError."""
     now = replace(plan.with_step(status=JobState.QUEUED.value), is_submitted=True, rows=None, waits_since=None)
     if store.change(stored, now, _SOONEST_S) is None:
-        # Another process was faster, or the pipeline was cancelled meanwhile.
+        # Another process was faster, or the pipeline has ended meanwhile: was cancelled, or its endpoint undeployed.
         job = store.view(plan.pipeline_id)
-        if job is None or job.state is JobState.CANCELLED:
+        if job is None or job.state.terminal:
             cancel_step(plan, stops_host=False)
 
 

@@ -40,18 +40,27 @@ def begin(plan: Plan, callback: str, idempotency_key: str, digest: str) -> tuple
         NotReplicated: it stands there, and too few replicas have it.
         redis.RedisError: Redis can't be reached.
     """
-    settings, endpoint_name = load(), plan.steps[0].endpoint_name
     names = [
         keys.record(plan.pipeline_id),
         keys.pipeline(plan.pipeline_id),
         keys.PIPELINES_DUE,
-        keys.recent(endpoint_name),
+        keys.recent(plan.steps[0].endpoint_name),
         keys.ENDPOINTS,
         keys.CALLBACKS,
         "" if plan.owner is None else keys.jobs_of(plan.owner),
         keys.idempotency(idempotency_key) if idempotency_key else "",
     ]
-    values: list[_Value] = [
+    values, waiting = _begin_values(plan, callback, digest), replication.wait_command()
+    if waiting is None:
+        what, pipeline_id = script(records_client(), _BEGIN)(names, values)
+    else:
+        what, pipeline_id = replication.run(records_client(), _BEGIN, (names, values), waiting)
+    return what.decode(), pipeline_id.decode()
+
+
+def _begin_values(plan: Plan, callback: str, digest: str) -> list[_Value]:
+    settings = load()
+    return [
         plan.pipeline_id,
         plan.record(),
         plan.stored(),
@@ -59,18 +68,12 @@ def begin(plan: Plan, callback: str, idempotency_key: str, digest: str) -> tuple
         plan.submitted_at,
         _TAKEN_FOR_S,
         settings.recent_jobs,
-        endpoint_name,
+        plan.steps[0].endpoint_name,
         callback,
         digest,
         settings.result_ttl_s,
         int(settings.redis_replicas > 0),
     ]
-    waiting = replication.wait_command()
-    if waiting is None:
-        what, pipeline_id = script(records_client(), _BEGIN)(names, values)
-    else:
-        what, pipeline_id = replication.run(records_client(), _BEGIN, (names, values), waiting)
-    return what.decode(), pipeline_id.decode()
 
 
 def plan_of(pipeline_id: str) -> tuple[Plan, bytes] | None:

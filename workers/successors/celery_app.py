@@ -76,6 +76,8 @@ class SuccessorsApp(Celery):  # type: ignore[misc, unused-ignore]
     def _get_backend(self) -> Any:
         backend = super()._get_backend()
         backend.store_result = partial(_store_result, backend.store_result)
+        # Nothing here waits for results: subscriptions to them would fill a connection that nobody reads.
+        backend.on_task_call = lambda _producer, _task_id: {}
         return backend
 
 

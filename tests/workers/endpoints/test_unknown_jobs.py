@@ -14,6 +14,7 @@ from celery.result import AsyncResult
 from registry import deployments
 from registry.database import Database
 from tests.support.service.environment import forget_cached_settings
+from tests.workers.conftest import publish_successors
 from tests.workers.judging.conftest import Workers
 from workers import keys, tasks
 from workers.endpoints import names, unknown_jobs
@@ -24,7 +25,6 @@ from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.platform.redis.client import records_client
 from workers.settings import load
-from workers.successors.publisher import Publisher
 
 Send = Callable[..., "AsyncResult[object]"]
 
@@ -84,7 +84,7 @@ def test_what_follows_a_job_that_fails_so_is_told(
     duty.look()
     pass_time(store, "nothing")
     duty.look()
-    Publisher()._publish_due(threading.Event())
+    publish_successors()
     # Where messages must be signed, what one says without a signature is not done.
     assert store.llen("celery") == (0 if message_key else 1)
     assert bare_app.AsyncResult("next").state == ("PENDING" if message_key else "FAILURE")

@@ -24,12 +24,13 @@ from workers.errors import (
     StepEndpointUndeployed,
     StepLost,
 )
-from workers.jobs import query
-from workers.jobs.accept import Limits
+from workers.jobs import query, records
+from workers.jobs.accept import Accepted, Limits
 from workers.jobs.endings import successors as endings
 from workers.jobs.query import JobState
-from workers.pipelines import submitting
+from workers.pipelines import advancing, store, submitting
 from workers.pipelines.advancing import Advance
+from workers.pipelines.pipeline import Plan, with_steps
 from workers.platform.ids import pipeline_of, step_id
 from workers.queues.priorities import Priority
 from workers.successors.publisher import Publisher
@@ -203,6 +204,23 @@ def test_a_pipeline_that_an_earlier_release_has_cancelled_goes_no_further(pipes:
     pipes.advance()
     assert pipes.step(job, 1).state is JobState.CANCELLED
     assert not pipes.store.exists(keys.pipeline(job.job_id))
+
+
+def test_a_step_that_is_submitted_while_another_process_ends_its_pipeline_is_taken_back(
+    pipes: Pipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, submit_step = pipes.submit(), advancing.submit_step
+    pipes.succeed(job, 1, 2)
+
+    def ended_meanwhile(plan: Plan, rows: Any, limits: Limits) -> Accepted:
+        accepted = submit_step(plan, rows, limits)
+        failed = records.failed(plan.job, StepEndpointUndeployed("as it looked there"), time.time())
+        assert store.end(plan.job, with_steps(failed, plan.steps))
+        return accepted
+
+    monkeypatch.setattr(advancing, "submit_step", ended_meanwhile)
+    pipes.advance()
+    assert pipes.step(job, 2).state is JobState.CANCELLED
 
 
 def test_a_step_that_is_cancelled_alone_cancels_the_pipeline(pipes: Pipes) -> None:

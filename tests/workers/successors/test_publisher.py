@@ -14,6 +14,7 @@ from celery import Celery, chord, group
 from celery.exceptions import ChordError
 
 from tests.workers.conftest import WithRedis
+from tests.workers.conftest import publish_successors as publish
 from workers import keys, tasks
 from workers.endpoints import names
 from workers.engine.intake import messages as intake
@@ -104,10 +105,6 @@ def send_bare(app: Celery, *steps: Any) -> QueuedJob:
     message = records_client().rpop(queue_name(FIRST))
     assert isinstance(message, bytes)
     return intake.parse("", FIRST, message)
-
-
-def publish() -> None:
-    Publisher()._publish_due(threading.Event())
 
 
 def messages(store: redis.Redis, endpoint_name: str) -> int:
@@ -314,6 +311,15 @@ def test_a_task_that_fails_before_it_runs_ends_no_job_of_its_id(
     ends.fail(accept.submit((FIRST, "a"), {}, chain=[skipped]).job_id)
     publish()
     assert query.get(somebodys).state is JobState.QUEUED
+
+
+def test_the_results_of_tasks_that_were_sent_are_not_waited_for(store: redis.Redis, ends: Ends) -> None:
+    before = store.info("commandstats").get("cmdstat_subscribe", {"calls": 0})["calls"]
+    link = tasks.predict.app.signature("somebody.task", task_id="b")
+    ends.succeed(accept.submit((FIRST, "a"), {}, link=link).job_id)
+    publish()
+    assert store.llen("celery") == 1
+    assert store.info("commandstats").get("cmdstat_subscribe", {"calls": 0})["calls"] == before
 
 
 def test_a_process_is_woken_by_what_it_has_ended_itself(store: redis.Redis, ends: Ends) -> None:
