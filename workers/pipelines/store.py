@@ -28,6 +28,7 @@ _BEGIN = Lua("workers.pipelines", "begin")
 _CHANGE = Lua("workers.pipelines", "change")
 _END = Lua("workers.pipelines", "end")
 _FORGET = Lua("workers.pipelines", "forget")
+_LOOK_AGAIN = Lua("workers.pipelines", "look_again")
 _TAKE_DUE = Lua("workers.pipelines", "take_due")
 
 
@@ -162,10 +163,9 @@ def drop(pipeline_id: str) -> None:
 
 
 def look_again(pipeline_id: str, in_s: float) -> None:
-    """Have a pipeline looked at after this time. Raises redis.RedisError."""
-    client = records_client()
-    seconds, microseconds = client.time()
-    client.zadd(keys.PIPELINES_DUE, {pipeline_id: seconds + microseconds / 1e6 + in_s}, xx=True)
+    """Have an unfinished pipeline looked at after this time, and kept until then. Raises redis.RedisError."""
+    names = [keys.record(pipeline_id), keys.pipeline(pipeline_id), keys.PIPELINES_DUE]
+    script(records_client(), _LOOK_AGAIN)(names, [pipeline_id, load().unfinished_ttl_s, in_s])
 
 
 def take_due() -> list[str]:

@@ -348,3 +348,23 @@ def test_a_plan_that_is_not_signed_is_not_followed_where_messages_must_be(
     found = query.get(job.job_id)
     assert (found.state, pipes.statuses(job)[1:]) == (JobState.FAILED, ["skipped", "skipped"])
     assert "QUEUECAST_MESSAGE_KEY" in str((found.error or {})["message"])
+
+
+def test_a_pipeline_is_kept_for_as_long_as_its_step_waits(pipes: Pipes) -> None:
+    job = pipes.submit(row=[1.0])
+    stored = [keys.record(job.job_id), keys.pipeline(job.job_id)]
+    for name in stored:
+        pipes.store.expire(name, 5)
+    store.look_again(job.job_id, 1.0)
+    assert all(int(pipes.store.ttl(name)) > 5 for name in stored)
+
+
+def test_an_ended_pipeline_is_kept_no_longer_than_its_outcome(pipes: Pipes) -> None:
+    job = pipes.submit(row=[1.0])
+    for number, prediction in ((1, [2.0]), (2, [3.0]), (3, 4.0)):
+        pipes.succeed(job, number, prediction)
+        pipes.advance()
+    assert query.get(job.job_id).state is JobState.SUCCEEDED
+    pipes.store.expire(keys.record(job.job_id), 5)
+    store.look_again(job.job_id, 1.0)
+    assert int(pipes.store.ttl(keys.record(job.job_id))) <= 5
