@@ -96,7 +96,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hot", type=int, default=5, help="so many are the hottest")
     parser.add_argument("--idle-s", type=float, default=60.0)
     parser.add_argument("--kill-hosts-s", type=float, default=5.0, help="interval of kills of a model host; 0: none")
-    parser.add_argument("--kill-workers-s", type=float, default=0.0, help="interval of kills of a worker; 0: none")
+    parser.add_argument(
+        "--kill-workers-s", type=float, default=0.0,
+        help="interval of kills of a worker, of the time that rounds with kills take together; 0: none",
+    )  # fmt: skip
     parser.add_argument("--error-mb", type=float, default=16.0, help="how far a sample may be over the budget")
     parser.add_argument("--plot", type=Path, help="draw the memory against the budget into this file")
     parser.add_argument("--logs", type=Path, help="copy the logs of all processes into this folder")

@@ -60,6 +60,9 @@ class Density:
         self.watched = Watched()
         self._options = options
         self._draw = random.Random(options.seed)
+        host_s, worker_s = options.kill_hosts_s, options.kill_workers_s
+        self._host_kills = Repeated(self._kill_host, lambda: self._draw.uniform(0.5, 1.5) * host_s)
+        self._worker_kills = Repeated(self.kill_worker, lambda: self._draw.uniform(0.8, 1.2) * worker_s)
         self._redis = redis.Redis.from_url(stack.redis.url)
         self._workers = {name: self._start(name) for name in (f"worker{n}" for n in range(options.workers))}
         for kind in self.kinds:
@@ -83,17 +86,13 @@ class Density:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Sample the memory, and which worker has which model, until the end of the block."""
-        with _repeated(self._sample, lambda: _SAMPLE_S):
+        with Repeated(self._sample, lambda: _SAMPLE_S).meanwhile():
             yield
 
     @contextmanager
     def killing(self) -> Iterator[None]:
         """Kill hosts and workers until the end of the block, about at the intervals of the options."""
-        host_s, worker_s = self._options.kill_hosts_s, self._options.kill_workers_s
-        with (
-            _repeated(self._kill_host, lambda: self._draw.uniform(0.5, 1.5) * host_s),
-            _repeated(self.kill_worker, lambda: self._draw.uniform(0.8, 1.2) * worker_s),
-        ):
+        with self._host_kills.meanwhile(), self._worker_kills.meanwhile():
             yield
 
     def cold_starts_ms(self) -> list[float]:
@@ -186,21 +185,34 @@ def _stop(pid: int, found: list[int], *, really: bool) -> None:
         found.append(pid)
 
 
-@contextmanager
-def _repeated(what: Callable[[], None], interval_s: Callable[[], float]) -> Iterator[None]:
-    """Do something at intervals, in a thread; never with an interval of 0."""
-    stopping = threading.Event()
+class Repeated:
+    """Something that is done at intervals of the time that blocks take, in a thread; never with an interval of 0.
 
-    def run() -> None:
-        while not stopping.wait(interval_s()):
-            what()
+    The interval goes on from one block to the next: it may be longer than each of them.
+    """
 
-    thread = threading.Thread(target=run, daemon=True)
-    if interval_s() > 0:
-        thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        if thread.is_alive():
-            thread.join()
+    def __init__(self, what: Callable[[], None], interval_s: Callable[[], float]) -> None:
+        self._what = what
+        self._interval_s = interval_s
+        self._left_s = interval_s()
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Do it until the end of the block."""
+        stopping = threading.Event()
+        thread = threading.Thread(target=self._run, args=(stopping,), daemon=True)
+        if self._left_s > 0:
+            thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            if thread.is_alive():
+                thread.join()
+
+    def _run(self, stopping: threading.Event) -> None:
+        began = time.monotonic()
+        while not stopping.wait(self._left_s):
+            self._what()
+            began, self._left_s = time.monotonic(), self._interval_s()
+        self._left_s = max(0.001, self._left_s - (time.monotonic() - began))

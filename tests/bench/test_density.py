@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from pathlib import Path
 
 from bench.density import report
 from bench.density.kinds import Kind
 from bench.density.load import Job, arrivals
 from bench.density.report import Results
-from bench.density.service import Watched
+from bench.density.service import Repeated, Watched
 
 NAMES = [f"d{number}" for number in range(50)]
 OPTIONS = argparse.Namespace(deployments=50, workers=2, budget_mb=100, error_mb=4)
@@ -58,3 +59,15 @@ def test_the_memory_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "new" / "memory.png"
     report.draw(watched(), 100, path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interval_of_kills_may_be_longer_than_a_round_with_kills() -> None:
+    killed = threading.Event()
+    kills = Repeated(killed.set, lambda: 0.2)
+    rounds = 0
+    while not killed.is_set() and rounds < 100:
+        with kills.meanwhile():
+            killed.wait(0.02)
+        rounds += 1
+    assert killed.is_set()
+    assert rounds > 1
