@@ -16,6 +16,7 @@ from tests.workers.engine.running import RunningEndpoint
 from tests.workers.stand_ins import deployment, queued_job, worker_report
 from workers.engine.gpus.devices import Gpu
 from workers.engine.scaling.scaler import Scaler
+from workers.engine.serving.hosts.host_pool import HostPool
 from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures import paces, reports
@@ -39,6 +40,20 @@ class Running(RunningEndpoint):
 
 def serve(with_redis: WithRedis, what: Callable[[Running], Any], gpus: int = 0) -> None:
     running.serve(with_redis, lambda client: Running(client, gpus), what)
+
+
+async def with_a_long_queue(now: Running) -> HostPool:
+    """Have the host predict for good, and the scaler see that many jobs wait; return the pool of the endpoint."""
+    pool = now.endpoint.scaled_pool
+    assert pool is not None
+    now.endpoint.receive([queued_job(str(number)) for number in range(4)])
+    await until(lambda: not now.endpoint.busy)
+    now.launcher.hosts[0].may_answer.clear()
+    now.endpoint.receive([queued_job("a"), queued_job("b")])
+    now.intake.queued["adding"] = 10_000_000
+    await now.scaler.look(100.0)
+    pool._pace.batches_ended += 4
+    return pool
 
 
 def test_a_host_is_added_while_jobs_wait_in_the_queue_too_long(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -65,15 +80,7 @@ def test_a_version_that_is_swapped_out_during_a_look_gets_no_more_hosts(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:
     async def swap(now: Running) -> None:
-        pool = now.endpoint.scaled_pool
-        assert pool is not None
-        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
-        await until(lambda: not now.endpoint.busy)
-        now.launcher.hosts[0].may_answer.clear()
-        now.endpoint.receive([queued_job("a"), queued_job("b")])
-        now.intake.queued["adding"] = 10_000_000
-        await now.scaler.look(100.0)
-        pool._pace.batches_ended += 4
+        pool = await with_a_long_queue(now)
         depths, settings = now.intake.depths, now.endpoint.desired.settings
 
         async def depths_after_a_swap(endpoint_names: Sequence[str]) -> dict[str, int]:
@@ -160,15 +167,7 @@ def test_without_another_gpu_no_host_is_added_and_the_next_worker_is_asked_for(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:
     async def ask(now: Running) -> None:
-        pool = now.endpoint.scaled_pool
-        assert pool is not None
-        now.endpoint.receive([queued_job(str(number)) for number in range(4)])
-        await until(lambda: not now.endpoint.busy)
-        now.launcher.hosts[0].may_answer.clear()
-        now.endpoint.receive([queued_job("a"), queued_job("b")])
-        now.intake.queued["adding"] = 10_000_000
-        await now.scaler.look(100.0)
-        pool._pace.batches_ended += 4
+        pool = await with_a_long_queue(now)
         await now.scaler.look(110.0)
         assert pool.wanted_hosts == 1
         assert now.endpoint.report()["asks_next"] is True
