@@ -54,9 +54,14 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def session_niceness(pid: int) -> int | None:
-    """The niceness of a process's group by session; None where there are none, or only root may change it at will."""
+    """The niceness of a process's group by session; None where it is in none, or only root may change it at will.
+
+    The kernel makes a group for each session that begins. What is still in the session in which the machine started is
+    in none of them: its file is empty.
+    """
     file = Path(f"/proc/{pid}/autogroup")
-    return int(file.read_text().split()[-1]) if os.getuid() == 0 and file.exists() else None
+    said = file.read_text().split() if os.getuid() == 0 and file.exists() else []
+    return int(said[-1]) if said else None
 
 
 def test_a_process_in_the_session_of_another_leaves_that_as_it_is() -> None:
