@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: Changes within this time are reported together.
 _DELAY_S = 0.02
-#: Reports take at most one part in so many of the event loop's time.
+#: Reports take at most one part in so many of the event loop's time, unless a change would wait longer than the
+#: interval below: most of the time of one that takes long is spent waiting, for Redis or a busy machine.
 _MOST_SHARE = 20
 #: Interval of reports while there are jobs: the depth of a queue includes the jobs that wait here.
 _BUSY_INTERVAL_S = 1.0
@@ -68,7 +69,7 @@ class Reporter:
                     await self._context.changed.wait()
             except TimeoutError:
                 continue
-            await asyncio.sleep(max(_DELAY_S, took_s * _MOST_SHARE))
+            await asyncio.sleep(min(max(_DELAY_S, took_s * _MOST_SHARE), _BUSY_INTERVAL_S))
 
     async def write(self) -> bool:
         """Write one report; return whether there are jobs. Raises RedisError, OSError."""

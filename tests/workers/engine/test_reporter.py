@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,8 @@ from workers.engine.reporter import Reporter
 from workers.engine.serving.endpoint import Endpoint
 from workers.measures.reports import WorkerReport
 
+#: How long Redis lets writers wait.
+_PAUSE_MS = 500
 ON_DEMAND: dict[str, Any] = {"hosts": {"min": 0, "max": 1}, "max_batch_delay_ms": 0}
 
 
@@ -100,6 +104,26 @@ def test_what_changes_about_it_is_reported(store: redis.Redis, with_redis: WithR
         resting.receive([queued_job("a")])
         assert await now.reporter.write()  # there are jobs
         assert now.states()["asleep"] == ["loading"]
+
+    run(with_redis, store, report)
+
+
+def test_a_report_that_redis_kept_waiting_holds_up_the_next_ones_for_a_second_at_most(
+    store: redis.Redis, with_redis: WithRedis
+) -> None:
+    async def report(now: Running) -> None:
+        reporting = asyncio.create_task(now.reporter.run())
+        try:
+            await until(lambda: store.exists(keys.REPORTS))
+            store.client_pause(_PAUSE_MS, all=False)
+            now.context.trouble("awake", "read a queue", "the first")
+            await until(lambda: b"the first" in store.hvals(keys.REPORTS)[0])
+            began = time.monotonic()
+            now.context.trouble("awake", "read a queue", "the second")
+            await until(lambda: b"the second" in store.hvals(keys.REPORTS)[0])
+            assert time.monotonic() - began < _PAUSE_MS / 1000 * reporter_module._MOST_SHARE / 2
+        finally:
+            reporting.cancel()
 
     run(with_redis, store, report)
 
