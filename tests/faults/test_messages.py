@@ -100,7 +100,7 @@ def test_a_task_message_with_wrong_arguments_fails_its_job(
     body = json.loads(json.dumps(body).replace("{endpoint}", endpoint))
     with redis.Redis.from_url(service.redis.url) as client:
         client.lpush(queue_name(endpoint), envelope(body, job_id=job_id, **more))
-    eventually(lambda: service.api.get(f"/jobs/{job_id}").status_code == 200, message="the job is known")
+    service.wait_until_known([job_id])
     document = service.job(job_id)
     assert document["status"] == "failed"
     assert document["error"]["code"] == "input_invalid"

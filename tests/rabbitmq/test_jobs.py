@@ -130,6 +130,7 @@ def test_the_ends_of_jobs_are_told_by_way_of_rabbitmq(service: Stack, echo: str)
 def test_the_journal_keeps_jobs_that_came_by_way_of_rabbitmq(service: Stack, echo: str) -> None:
     service.deploy(echo, endpoint_name=echo, journal=1)
     ids = [service.submit(echo, "a"), service.celery.send_task("predict", args=[echo, "b"], queue=queue_name(echo)).id]
+    service.wait_until_known(ids)
     service.outcomes(ids)
     answer = service.api.get(f"/deployments/{echo}/journal")
     found = {each["job_id"]: each["predictions"] for each in map(json.loads, answer.text.splitlines())}

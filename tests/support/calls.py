@@ -63,6 +63,20 @@ class Calls:
         ready = [each for each in view["workers"] if each["state"] == "ready"]
         return {each["worker"] for each in ready if each["revision"] == view["revision"]}
 
+    def wait_for_other_hosts(self, endpoint_name: str, pids: Iterable[int]) -> list[int]:
+        """Wait until a worker reports hosts of a deployment, and none of these; return their process ids.
+
+        What becomes of a host is reported soon after, not before its jobs are answered.
+        """
+        gone = set(pids)
+
+        def others() -> list[int]:
+            found = [pid for worker in self.view(endpoint_name)["workers"] for pid in worker["pids"]]
+            assert not gone & set(found), f"{found} are reported, of which {gone} should be gone"
+            return found
+
+        return eventually(others, message=f"{endpoint_name} has other hosts than {sorted(gone)}")
+
     def submit(self, endpoint_name: str, row: Any) -> str:
         """Submit one input without waiting; return the job's id."""
         answer = self.api.post(f"/predict/{endpoint_name}", json={"input": row})
@@ -80,6 +94,17 @@ class Calls:
     def job(self, job_id: str, wait_s: int = 30) -> Document:
         """Wait for a job's end; return its document."""
         return expect(200, self.api.get(f"/jobs/{job_id}", params={"wait": wait_s}))
+
+    def wait_until_known(self, job_ids: Iterable[str], timeout_s: float = 20.0) -> None:
+        """Wait until these jobs have records: one of a program without our code has it once a worker takes its message.
+
+        Until then the API answers 404, also to those who would wait for the job's end.
+        """
+        ids = list(job_ids)
+        eventually(
+            lambda: {self.api.get(f"/jobs/{job_id}").status_code for job_id in ids} == {200},
+            timeout_s, message="the jobs are known",
+        )  # fmt: skip
 
     def ended(self, job_ids: Iterable[str]) -> list[Document]:
         """Wait for the ends of all these jobs; return their documents in the same order."""

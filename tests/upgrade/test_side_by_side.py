@@ -265,7 +265,7 @@ def test_delayed_jobs_of_either_release_run_once_and_not_before_their_time(both:
     sent_at = time.time()
     jobs.append(both.celery.send_task("predict", args=["noting", "bare"], queue="predict.noting", countdown=DELAY_S).id)
     # An earlier release may hold the bare one without a record until its time.
-    eventually(lambda: both.api.get(f"/jobs/{jobs[-1]}").status_code == 200, 30, message="the bare job has a record")
+    both.wait_until_known(jobs[-1:], 30)
     documents = both.ended(jobs)
     assert {each["status"] for each in documents} == {"succeeded"}
     started_at = datetime.fromisoformat(documents[-1]["started_at"]).timestamp()

@@ -51,8 +51,7 @@ def test_delayed_jobs_run_once_and_not_before_their_time(service: Stack, name: s
     service.deploy(name, endpoint_name=name)
     ours = submit_delayed(service, name, "ours", 4)
     bare = service.celery.send_task("predict", args=[name, "bare"], queue=queue_name(name), countdown=4).id
-    # Known once a worker has put it aside.
-    eventually(lambda: service.api.get(f"/jobs/{bare}").status_code == 200)
+    service.wait_until_known([bare])  # once a worker has put it aside
     not_before = [service.job(job_id, wait_s=0)["not_before"] for job_id in (ours, bare)]
     for job, moment in zip(service.ended([ours, bare]), not_before, strict=True):
         assert job["status"] == "succeeded"

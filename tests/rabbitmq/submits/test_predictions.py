@@ -77,8 +77,7 @@ def test_a_celery_app_without_our_code_may_be_the_first_to_declare_the_queue(
     early = send_bare(service, rabbit, name, "don't wait")
     service.register(name, Echo("1"))
     service.deploy(name, endpoint_name=name)
-    # Known once a worker has taken it.
-    eventually(lambda: service.api.get(f"/jobs/{early}").status_code == 200)
+    service.wait_until_known([early])
     assert service.job(early)["outcome"]["prediction"] == ["1", "bare"]
     assert service.predict(name, "ours")["prediction"] == ["1", "ours"]
 

@@ -59,7 +59,7 @@ def test_a_memory_limit_that_hosts_keep_is_applied_by_new_hosts(service: Stack, 
     view = configure(service, name, max_memory_mb=400)
     assert view["status"] == "active"
     assert service.predict(name, "a")["prediction"] == ["1", "a"]
-    assert service.view(name)["workers"][0]["pids"] != pids
+    service.wait_for_other_hosts(name, pids)
 
 
 def test_a_time_limit_that_the_example_exceeds_is_refused(service: Stack, name: str) -> None:

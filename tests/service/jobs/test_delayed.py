@@ -54,6 +54,7 @@ def test_delayed_jobs_run_once_and_not_before_their_time(service: Stack, name: s
     ours = submit_delayed(service, name, "ours", 3)
     bare = service.celery.send_task("predict", args=[name, "bare"], queue=queue_name(name), countdown=2)
     not_before = service.job(ours, wait_s=0)["not_before"]
+    service.wait_until_known([bare.id])
     jobs = service.ended([ours, bare.id])
     assert {each["status"] for each in jobs} == {"succeeded"}
     assert timestamp(jobs[0]["started_at"]) >= timestamp(not_before) - 0.001

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.models import Echo, Mortal
 from tests.support.service.stack import Stack
-from tests.support.waiting import eventually
 
 HOW_IT_ENDED = {"exit": "exited with status 7", "kill": "SIGKILL", "segfault": "SIGSEGV"}
 
@@ -45,8 +44,8 @@ def test_a_job_that_kills_its_host_fails_and_its_batch_mates_succeed(
     assert len(job["failures"]) == 2
 
     assert worker.running
-    view = service.wait_for_status(name, "active")
-    assert not set(view["workers"][0]["pids"]) & set(pids)
+    service.wait_for_other_hosts(name, pids)
+    service.wait_for_status(name, "active")
     assert service.predict(name, "g")["prediction"] == ["1", "g"]
     assert service.view(neighbour)["workers"][0]["pids"] == neighbours_pids
     assert service.predict(neighbour, "a")["prediction"] == ["beside", "a"]
@@ -70,10 +69,5 @@ def test_an_idle_host_that_is_killed_from_outside_is_replaced(service: Stack, na
     service.register(name, Echo("1"))
     [pid] = service.deploy(name, endpoint_name=name)["workers"][0]["pids"]
     psutil.Process(pid).kill()
-
-    def replaced() -> bool:
-        workers = service.view(name)["workers"]
-        return bool(workers[0]["pids"]) and pid not in workers[0]["pids"]
-
-    eventually(replaced, message="another host has taken its place")
+    service.wait_for_other_hosts(name, [pid])
     assert service.predict(name, "a")["prediction"] == ["1", "a"]

@@ -174,20 +174,27 @@ class Stack(Calls):
 
     @contextmanager
     def flower(self, worker: Worker, auth: tuple[str, str] | None = None) -> Iterator[str]:
-        """Run Flower as the Procfile does; yields its URL once it has heard of the worker (`auth`: user, password)."""
+        """Run Flower as the Procfile does; yields its URL once it knows the worker (`auth`: user, password).
+
+        It knows it in two ways: by its events, from which it has jobs, and by asking it, without which its buttons
+        answer 404. It asks by itself only as it starts, and waits a second for answers.
+        """
         url, env = self._flower_place()
         command = ["/bin/sh", "-c", f"exec {procfile_command('flower')}"]
         with Child(command, env=env, log_path=self.logs / "flower.log") as flower:
 
-            def hears() -> bool:
+            def told(**parameters: str) -> Any:
                 assert_running(flower)
                 try:
-                    answer = httpx.get(f"{url}/api/workers", params={"status": "true"}, auth=auth)
+                    answer = httpx.get(f"{url}/api/workers", params=parameters, auth=auth, timeout=10)
                 except httpx.TransportError:
-                    return False
-                return answer.status_code == 200 and bool(answer.json().get(worker.node_name))
+                    return None
+                return answer.json().get(worker.node_name) if answer.status_code == 200 else None
 
+            hears = lambda: told(status="true")  # noqa: E731 - said in place
+            asks = lambda: told(refresh="true", workername=worker.node_name)  # noqa: E731 - as above
             eventually(hears, START_TIMEOUT_S, interval_s=0.1, message="Flower has heard of the worker")
+            eventually(asks, START_TIMEOUT_S, interval_s=0.1, message="Flower has an answer of the worker")
             yield url
 
     @cached_property
