@@ -12,6 +12,7 @@ import pytest
 from api.client import Client
 from tests.observability.conftest import ENDPOINT, Observed, json_lines
 from tests.support.calls import expect
+from tests.support.metrics import Scrape
 from tests.support.models import Echo
 from tests.support.servers.otlp import Receiver
 from tests.support.service.environment import REPOSITORY
@@ -52,17 +53,23 @@ def test_both_scrapes_agree_with_what_became_of_the_jobs(observed: Observed, tmp
     observed.wait_for_status(endpoint, "active")
 
     observed.wait_for_jobs(endpoint, succeeded=6, failed=2, withdrawn=0)
-    api = observed.scrape_api()
+
+    def settled() -> Scrape:
+        """What is scraped once a worker has reported that no job waits there, and its host."""
+        scrape = observed.scrape_api()
+        assert scrape.value("queuecast_queue_depth", endpoint=endpoint) == 0
+        assert scrape.value("queuecast_hosts_ready", endpoint=endpoint, version="1") == 1
+        assert scrape.value("queuecast_host_memory_bytes", endpoint=endpoint) > 1e6
+        return scrape
+
+    api = eventually(settled, message="the worker has reported")
     # The cancelled job was ended by the API, not by the worker.
     ended = {"succeeded": 6, "failed": 2, "withdrawn": 1}
     assert api.by("outcome", "queuecast_endpoint_jobs_total", endpoint=endpoint) == ended
     assert api.value("queuecast_endpoint_job_duration_seconds_count", endpoint=endpoint) == 8
     assert api.value("queuecast_endpoint_job_duration_seconds_sum", endpoint=endpoint) > 0
-    assert api.value("queuecast_queue_depth", endpoint=endpoint) == 0
     assert api.by("state", "queuecast_deployment_state", endpoint=endpoint)["active"] == 1
     assert sum(api.by("state", "queuecast_deployment_state", endpoint=endpoint).values()) == 1
-    assert api.value("queuecast_hosts_ready", endpoint=endpoint, version="1") == 1
-    assert api.value("queuecast_host_memory_bytes", endpoint=endpoint) > 1e6
     assert api.value("queuecast_dead_letters") == 1
     assert api.value("queuecast_workers", group="default") == 1
     assert api.by("part", "queuecast_up") == {"redis": 1, "registry": 1}

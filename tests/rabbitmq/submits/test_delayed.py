@@ -28,7 +28,7 @@ def test_after_a_lost_connection_delayed_jobs_keep_no_other_waiting(
     began = time.monotonic()
     assert service.predict(name, "now", wait_s=40)["prediction"] == ["1", "now"]
     assert time.monotonic() - began < 10
-    assert service.view(name)["delayed_count"] == len(later)
+    eventually(lambda: service.view(name)["delayed_count"] == len(later))
     eventually(lambda: rabbit.queues()[queue_name(name)]["messages_unacknowledged"] == 0, message="none is held")
     service.undeploy(name, "reject")
     assert {service.job(job_id)["error"]["code"] for job_id in later} == {"endpoint_undeployed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -80,13 +81,11 @@ class PostgresCluster:
 
     def freeze(self) -> None:
         """Stop all its processes (SIGSTOP): connections stay, and new ones are taken, but no answer comes."""
-        for process in self._processes():
-            process.suspend()
+        self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let them go on."""
-        for process in self._processes():
-            process.resume()
+        self._send(signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop it and delete its data."""
@@ -106,10 +105,13 @@ class PostgresCluster:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")  # type: ignore[arg-type, unused-ignore]
 
-    def _processes(self) -> list[psutil.Process]:
+    def _send(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes: first to the one that starts the others."""
         assert self._process is not None
-        server = psutil.Process(self._process.pid)
-        return [server, *server.children(recursive=True)]
+        self._process.send_signal(number)
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # the one of a connection that was closed just now
+                child.send_signal(number)
 
     def _url(self, database: str) -> str:
         return f"postgresql://{_USER}:{self._password}@127.0.0.1:{self.port}/{database}"
