@@ -20,8 +20,8 @@ from tests.support.service.stack import Stack
 from tests.support.waiting import eventually
 from workers import keys
 
-#: A submit must say within two seconds that it could not be stored; half a second is for the way.
-ANSWER_S = 2.5
+#: A submit must say within two seconds that it could not be stored; the rest is for the way, also on a busy machine.
+ANSWER_S = 3.5
 
 
 @contextmanager

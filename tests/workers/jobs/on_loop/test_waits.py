@@ -306,10 +306,10 @@ def test_release_ends_every_wait_now_and_later(
 
 
 def test_jobs_that_are_waited_for_together_share_the_time(store: redis.Redis, loop_desk: LoopDesk) -> None:
-    ids = submit_ids(5)
+    ids = submit_ids(20)
     began = time.monotonic()
     loop_desk.wait_for_all(ids, 0.2)
-    assert 0.2 <= time.monotonic() - began < 0.6
+    assert 0.2 <= time.monotonic() - began < 2, "one after the other they would take 4 s"
 
 
 class SilentSubscription:
