@@ -249,7 +249,7 @@ class WebhooksNotSetUp(ApiError):
     def __init__(self, field: str) -> None:
         super().__init__(
             "This service sends no webhooks: its operator must set QUEUECAST_WEBHOOK_SECRETS and "
-            "QUEUECAST_WEBHOOK_HOSTS for its API and its background process (docs/guides/webhooks.md).",
+            "QUEUECAST_WEBHOOK_HOSTS for its API and its background process (queuecast docs webhooks).",
             {"field": field},
         )
 

@@ -23,7 +23,7 @@ from workers.queues.naming import TASK_NAME, queue_name
 
 _NOT_HERE = (
     "A prediction runs in a model host of a Queuecast worker, never in this process: send it with predict.delay(…). In "
-    "tests without a worker, put a stub in the place of predict (docs/guides/celery.md#in-tests)."
+    "tests without a worker, put a stub in the place of predict (queuecast docs celery#in-tests)."
 )
 
 

@@ -10,6 +10,8 @@ from distributions.names import INSTALLED_IN, left_over
 #: What `queuecast` needs at run time besides modules, one of each kind.
 _DATA = (
     "Procfile",
+    "docs/README.md",
+    "docs/redis-users.acl",
     "py.typed",
     "api/console/static/console.css",
     "api/console/templates/console/layout.html",

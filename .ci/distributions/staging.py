@@ -17,6 +17,9 @@ _AS_MODULE = 'py-modules = ["queuecast_client"]\n'
 _CLIENT = Path("api", "client")
 #: In a wheel, inside of the package.
 _INSIDE = ("Procfile",)
+#: The documentation, for `queuecast docs`: without its pictures and the results of measurements, which are most of it.
+_DOCS = "docs"
+_NOT_OF_DOCS = ("images", "performance.json", "soak.json")
 #: This build, which an sdist has, too, and the ranges of what the wheel requires.
 _BUILD = ".ci/distributions"
 _RANGES = f"{_BUILD}/dependencies.txt"
@@ -30,7 +33,8 @@ def copy_sources(root: Path, stage: Path) -> None:
         shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns(*_CACHES))
     for name in files:
         shutil.copyfile(root / name, stage / name)
-    lines = [f"graft {name}" for name in folders] + [f"include {name}" for name in files]
+    _copy_docs(root, stage)
+    lines = [f"graft {name}" for name in (*folders, _DOCS)] + [f"include {name}" for name in files]
     (stage / "MANIFEST.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _close(stage)
 
@@ -42,6 +46,7 @@ def stage_wheel(root: Path, stage: Path) -> None:
     for name in PACKAGES:
         shutil.copytree(root / name, package / name, ignore=shutil.ignore_patterns(*_CACHES))
     shutil.rmtree(package / _CLIENT)
+    _copy_docs(root, package)
     modules = set(modules_of(root))
     for path in package.rglob("*.py"):
         path.write_text(rewritten(path.read_text(encoding="utf-8"), modules), encoding="utf-8")
@@ -51,6 +56,10 @@ def stage_wheel(root: Path, stage: Path) -> None:
     shutil.copyfile(root / _RANGES, stage / _RANGES)
     _require_client(stage)
     _close(stage)
+
+
+def _copy_docs(root: Path, target: Path) -> None:
+    shutil.copytree(root / _DOCS, target / _DOCS, ignore=shutil.ignore_patterns(*_NOT_OF_DOCS))
 
 
 def _require_client(stage: Path) -> None:

@@ -7,6 +7,7 @@ import click
 #: docs/reference/fields.md has the same texts.
 MEANINGS = {
     "ACCURACY": "Share of right labels, by feedback and its weights",
+    "ABOUT": "What the page is for",
     "ACTION": "What was done: deploy, swap, configure, undeploy, rollback, or what a shadow or rollout did",
     "ALIAS": "The alias, a movable name for a version",
     "ALIASES": "The aliases of the model, or of the version",
@@ -62,6 +63,7 @@ MEANINGS = {
     "NOISE": "About what the index is without any change, by chance alone",
     "OUTCOME": "What came of it: active, failed, undeployed, parked, superseded by the next; or pending",
     "OVER TIME": "One character for each step, the newest on the right; a dot where there is no value",
+    "PAGE": "The name of the page",
     "P50 MS": "Median of whole-job time (ms) in the step",
     "P95 15M": "95th percentile of whole-job time (ms) over the last 15 minutes",
     "P95 MS": "95th percentile of whole-job time (ms) in the step",
@@ -108,6 +110,7 @@ _COLUMNS = {
     "jobs list": ("JOB", "ENDPOINT", "STATUS", "SUBMITTED", "TOOK", "ERROR"),
     "rollout start": ("WHEN", "BY", "EVENT", "REASON"),
     "rollout show": ("WHEN", "BY", "EVENT", "REASON"),
+    "docs": ("PAGE", "ABOUT"),
     "history": ("REVISION", "WHEN", "BY", "ACTION", "OUTCOME", "CHANGES"),
     "aliases list": ("ALIAS", "VERSION", "MOVED", "FOLLOWED BY"),
     "aliases history": ("WHEN", "BY", "FROM", "TO"),

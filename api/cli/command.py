@@ -25,6 +25,7 @@ _MODULES = {
     "dead-letters": "remote.jobs.dead_letters:dead_letters",
     "deploy": "remote.deployments.deployments",
     "deployments": "remote.deployments.deployments",
+    "docs": "local.docs",
     "drift": "remote.monitoring",
     "evaluate": "remote.evaluating",
     "evaluations": "remote.evaluating",
@@ -88,6 +89,11 @@ def queuecast() -> None:
     \b
     The processes of the service, which `queuecast run` starts together:
       queuecast migrate | web | worker | background | flower
+
+    \b
+    The documentation of this release:
+      queuecast docs
+      queuecast docs http
 
     \b
     Exit codes:

@@ -30,7 +30,7 @@ def database_file() -> Path:
     url = Database(settings.load().database_url).url
     if url.get_backend_name() != "sqlite" or not url.database:
         raise BackupImpossible(
-            "The registry is in PostgreSQL, which has its own backup programs: see docs/guides/operations.md."
+            "The registry is in PostgreSQL, which has its own backup programs: see `queuecast docs operations`."
         )
     return Path(url.database)
 

@@ -91,7 +91,7 @@ def send(job_id: str) -> None:
 def _webhook_duties() -> Sequence[Duty]:
     if webhook_settings.load().keys:
         return [Dispatcher(send), Announcer()]
-    _log.warning("webhooks are disabled: QUEUECAST_WEBHOOK_SECRETS is not set (docs/guides/webhooks.md)")
+    _log.warning("webhooks are disabled: QUEUECAST_WEBHOOK_SECRETS is not set (queuecast docs webhooks)")
     return []
 
 

@@ -71,7 +71,7 @@ def _running(url: str, directory: Path) -> Iterator[redis.Redis]:
     if not any((directory / name).exists() for name in _IN_USE):
         raise SnapshotImpossible(
             f"No Redis answers at {_shown(url)}, and {directory} has no data of one. Set QUEUECAST_DATA_DIR to the "
-            "service's data folder; for a Redis of your own, see docs/guides/operations.md."
+            "service's data folder; for a Redis of your own, see `queuecast docs operations`."
         )
     with EmbeddedRedis(_free_port(), directory) as server, _client(server.url) as client:
         yield client
@@ -81,7 +81,7 @@ def _refuse_another(url: str, found_directory: str, directory: Path) -> None:
     if Path(found_directory).resolve() != directory.resolve():
         raise SnapshotImpossible(
             f"The Redis at {_shown(url)} keeps its data in {found_directory}, not in {directory}: it is not the "
-            "embedded one of this service. docs/guides/operations.md has the commands for a Redis of your own."
+            "embedded one of this service. `queuecast docs operations` has the commands for a Redis of your own."
         )
 
 

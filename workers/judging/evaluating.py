@@ -205,7 +205,7 @@ class _Run:
         elif not (count := self._chosen()):
             reason = (
                 f"The journal has no jobs of {evaluation.endpoint_name} in this time that version "
-                f"{evaluation.stable_version} answered. Is `journal` set? See docs/guides/evaluate-a-version.md."
+                f"{evaluation.stable_version} answered. Is `journal` set? See `queuecast docs evaluate-a-version`."
             )
             self._end(evaluations.fail, reason)
             return

@@ -72,7 +72,7 @@ def backup(output: Output, folder: Path) -> None:
 
     For a service that `queuecast run` starts: a private Redis, SQLite, a folder of artifacts (in
     QUEUECAST_DATA_DIR). Run it on the same machine, with the same QUEUECAST_ variables. For services of
-    your own (PostgreSQL, Redis, a bucket) docs/guides/operations.md has the commands.
+    your own (PostgreSQL, Redis, a bucket) `queuecast docs operations` has the commands.
 
     \b
     Jobs that are accepted after this, and outcomes that come after it, are not in it.

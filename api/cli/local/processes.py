@@ -32,7 +32,7 @@ def web(host: str | None, port: str | None) -> None:
     In the foreground; SIGTERM or Ctrl-C ends it. It needs the Redis of QUEUECAST_REDIS_URL and the
     registry of DATABASE_URL (or QUEUECAST_DATA_DIR), which `queuecast migrate` prepares. On another
     address than loopback it asks for keys. QUEUECAST_API_PROCESSES=4 starts three more processes on the
-    port. docs/reference/settings.md has all variables.
+    port. `queuecast docs settings` has all variables.
 
     \b
       queuecast web

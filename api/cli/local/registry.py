@@ -32,7 +32,7 @@ def copy(target: str, as_json: bool) -> None:
     Models, versions, deployments with their settings, and API keys come along; artifacts and
     jobs are in other places and stay there. Stop the API first: what it writes after the copy is
     not in it. Running workers go on meanwhile. The source is only read, so that there is a way
-    back. docs/guides/moving-to-postgresql.md has all steps.
+    back. `queuecast docs moving-to-postgresql` has all steps.
 
     \b
     Examples:

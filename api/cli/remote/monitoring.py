@@ -29,7 +29,7 @@ def quality(client: Client, output: Output, endpoint: str, since: str, until: st
         output.document(found)
         return
     rows = [_row("all", each) for each in found["versions"]] + [_row(each["day"], each) for each in found["days"]]
-    empty = f"No job of {endpoint} has feedback in this time. See docs/guides/feedback-quality-drift.md."
+    empty = f"No job of {endpoint} has feedback in this time. See `queuecast docs feedback-quality-drift`."
     output.table(["DAY", "VERSION", "FEEDBACK", "ACCURACY", "MAE", "RMSE"], rows, empty)
     if found.get("computed_at"):
         pending = found["pending_days"]

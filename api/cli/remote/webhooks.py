@@ -60,7 +60,7 @@ def list_deliveries(client: Client, output: Output, endpoint_name: str | None, s
     if overdue := sum(map(_is_overdue, found["deliveries"])):
         output.note(
             f"{overdue} of these should have been sent over a minute ago: no background process runs, or the receiver "
-            "takes less than comes (docs/guides/webhooks.md)."
+            "takes less than comes (queuecast docs webhooks)."
         )
 
 

@@ -32,10 +32,10 @@ _DEMOTED_ERRORS = (redis.ReadOnlyError, redis.exceptions.MasterDownError)
 
 CLUSTER = (
     "This Redis runs in cluster mode, which Queuecast can't use: one step changes keys of many slots. Use a Redis "
-    "without cluster mode, with sentinels or as your provider replicates it (docs/guides/redis-failover.md)."
+    "without cluster mode, with sentinels or as your provider replicates it (queuecast docs redis-failover)."
 )
 _SENTINEL = (
-    "This is a sentinel, and no Redis for data: its URL has to be sentinel://… (docs/guides/redis-failover.md)."
+    "This is a sentinel, and no Redis for data: its URL has to be sentinel://… (queuecast docs redis-failover)."
 )
 
 

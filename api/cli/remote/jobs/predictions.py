@@ -28,7 +28,7 @@ _TABLE_IDLE_S = 600.0
 @click.option("--bulk", is_flag=True, help="INPUT is many inputs, in a JSON array or one a line: a job for each.")
 @click.option("--expires-in", "expires_in_s", type=float, help="Seconds after which it must not begin any more.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Before or after other jobs.")
-@click.option("--callback-url", help="Where its end will be told by a signed webhook (docs/guides/webhooks.md).")
+@click.option("--callback-url", help="Where its end will be told by a signed webhook (queuecast docs webhooks).")
 @click.option("--sticky-key", help="During a rollout, jobs with the same key are answered by the same version.")
 @click.option("--then", multiple=True, metavar="ENDPOINT", help="Predict from the prediction there next: a pipeline.")
 @takes_tables

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+import celery
 import pytest
 from celery.events.dispatcher import EventDispatcher
 from celery.worker import state
@@ -193,6 +194,7 @@ def test_events_are_as_celerys_dispatcher_makes_them(celerys_own: EventDispatche
     }
 
 
+@pytest.mark.skipif(celery.VERSION < (5, 7), reason="the dispatcher of Celery 5.6 drops what fails twice")
 def test_events_that_a_broker_did_not_take_are_sent_before_the_next_ones(celerys_own: EventDispatcher) -> None:
     event_buffer, producer = CeleryEventBuffer(), celerys_own.producer
     producer.is_away = True
