@@ -236,7 +236,7 @@ def test_cluster_mode_is_refused_by_name_with_what_to_do_instead(
             refuse_wrong_redis()
         load.cache_clear()
     assert str(caught.value).startswith(f"{variable}: This Redis runs in cluster mode")
-    assert "redis-failover.md" in str(caught.value)
+    assert "queuecast docs redis-failover" in str(caught.value)
 
 
 def test_a_redis_that_does_not_answer_yet_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
