@@ -21,6 +21,7 @@ _LEASE_DUE = Lua("workers.successors", "lease_due")
 _SETTLE = Lua("workers.successors", "settle")
 _POSTPONE = Lua("workers.successors", "postpone")
 _KEEP_JOB = Lua("workers.successors", "keep_job")
+_MARK_UNKNOWN = Lua("workers.successors", "mark_unknown")
 _BACKFILL = Lua("workers.successors", "backfill")
 
 
@@ -38,6 +39,8 @@ class Note:
     at: float
     #: How many times it was taken, this one included.
     tries: int
+    #: Whether its endpoint didn't exist when the job was tried last.
+    was_unknown: bool = False
 
 
 def lease_s() -> float:
@@ -49,8 +52,8 @@ def lease_due(most: int = TAKEN_AT_ONCE) -> Sequence[Note]:
     """Take notes that are due. Raises redis.RedisError."""
     found = script(records_client(), _LEASE_DUE)([keys.SUCCESSORS_DUE], [most, lease_s()])
     return [
-        Note(note_id.decode(), plan, record, job, float(at), int(tries))
-        for note_id, plan, record, job, at, tries in found
+        Note(note_id.decode(), plan, record, job, float(at), int(tries), was_unknown == b"1")
+        for note_id, plan, record, job, at, tries, was_unknown in found
     ]
 
 
@@ -67,6 +70,16 @@ def postpone(note_id: str, seconds: float) -> None:
 def keep_job(note_id: str, job: bytes, seconds: float) -> None:
     """Note a job to be submitted after a time. Raises redis.RedisError."""
     script(records_client(), _KEEP_JOB)([keys.SUCCESSORS_DUE, keys.successor_note(note_id)], [note_id, job, seconds])
+
+
+def mark_unknown(note_id: str) -> float:
+    """Note that the endpoint of a job doesn't exist; return for how long that is so (s). Raises redis.RedisError."""
+    return float(script(records_client(), _MARK_UNKNOWN)([keys.successor_note(note_id)], []))
+
+
+def mark_known(note_id: str) -> None:
+    """Note that the endpoint of a job exists. Raises redis.RedisError."""
+    records_client().hdel(keys.successor_note(note_id), "unknown_since")
 
 
 def backfill_some(cursor: int) -> int:

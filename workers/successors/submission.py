@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from kombu.utils import json as kombu_json
@@ -79,14 +80,18 @@ def submit_kept(note: Note) -> float | None:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
     retry_s: float = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
     try:
-        return None if _submitted(*job) else retry_s
+        if _submitted(*job):
+            return None
     except EndpointUnknown as error:
-        left_s = note.at + load().unknown_endpoint_s - time.time()
+        left_s = load().unknown_endpoint_s - notes.mark_unknown(note.note_id)
         if left_s > 0:
             return min(retry_s, max(left_s, FIRST_RETRY_S))
         job_id, args, kwargs, owner, options = job
         fail(job_id, args, kwargs, owner, error, options)
         return None
+    if note.was_unknown:
+        notes.mark_known(note.note_id)
+    return retry_s
 
 
 def _submitted(
@@ -144,8 +149,22 @@ def endpoint_of(args: Any, kwargs: Any) -> str:
 def _keep(
     job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
 ) -> None:
-    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": options}
+    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": _from_now_on(options)}
     note_id = SUBMIT_OF + job_id
     text: str = kombu_json.dumps(said)  # type: ignore[no-untyped-call, unused-ignore]
     notes.keep_job(note_id, f"{successors.signature(note_id, text)}\n{text}".encode(), FIRST_RETRY_S)
     _log.info("job %s, which follows another one, waits: its queue takes none now", job_id)
+
+
+def _from_now_on(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose countdown and expiry count from now, however often the job is tried later."""
+    said, now = dict(options), time.time()
+    for relative, absolute in (("countdown", "eta"), ("expires", "expires")):
+        seconds = said.get(relative)
+        # What is no time fails the job when it is submitted.
+        if isinstance(seconds, (int, float)):
+            with suppress(ValueError, OverflowError, OSError):
+                moment = datetime.fromtimestamp(now + seconds, UTC).isoformat()
+                del said[relative]
+                said[absolute] = moment
+    return said

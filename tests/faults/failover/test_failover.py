@@ -19,7 +19,8 @@ from tests.support.service.environment import REPOSITORY
 from tests.support.waiting import eventually
 
 #: From the loss of a master until jobs are accepted again: sentinels take about 1.5 s with the timers of these tests.
-BACK_S = 10.0
+#: A replica that misses their order gets the next one ten seconds later, and until then confirms nothing.
+BACK_S = 30.0
 
 
 def whole(service: FailingOverStack) -> FailingOverStack:

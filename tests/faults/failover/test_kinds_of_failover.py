@@ -25,7 +25,7 @@ from workers import keys
 
 pytestmark = pytest.mark.long
 
-BACK_S = 10.0
+BACK_S = 30.0
 #: What docs/guides/redis-failover.md says of a failover without QUEUECAST_REDIS_REPLICAS.
 MOST_LOST_S = 1.0
 

@@ -236,13 +236,58 @@ def test_a_successor_waits_for_an_endpoint_that_does_not_exist_as_long_as_other_
     assert query.get("waits").state is JobState.QUEUED
     note = keys.successor_note(f"{successors.SUBMIT_OF}b")
     assert not store.exists(keys.record("b"))
-    store.hset(note, "at", time.time() - load().unknown_endpoint_s)
+    make_due(store)
+    publish()
+    assert not store.exists(keys.record("b"))
+    store.hset(note, "unknown_since", time.time() - load().unknown_endpoint_s)
     make_due(store)
     publish()
     publish()
     assert (query.get("b").error or {})["code"] == EndpointUnknown.code
     assert query.get("c").state is JobState.FAILED
     assert not store.exists(keys.SUCCESSORS_DUE, note)
+
+
+def test_the_wait_for_an_endpoint_counts_from_when_it_was_first_missed(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.hset(keys.LIMITS, SECOND, 1)
+    blocking = accept.submit((SECOND, "x"), {}).job_id
+    ends.succeed(submit(step("b", SECOND)))
+    publish()
+    note = keys.successor_note(f"{successors.SUBMIT_OF}b")
+    store.hset(note, "at", time.time() - 2 * load().unknown_endpoint_s)
+    with monkeypatch.context() as undeployed:
+        undeployed.setattr(names, "check", lambda name: (_ for _ in ()).throw(names.unknown(name)))
+        make_due(store)
+        publish()
+        assert not store.exists(keys.record("b")), "its queue was full for long, but its endpoint has just gone"
+        store.hset(note, "unknown_since", time.time() - load().unknown_endpoint_s + 30)
+        make_due(store)
+        publish()
+    make_due(store)
+    publish()
+    assert not store.hexists(note, "unknown_since"), "the endpoint is there again, and its queue still full"
+    query.cancel(blocking)
+    make_due(store)
+    publish()
+    assert query.get("b").state is JobState.QUEUED
+
+
+def test_a_countdown_and_an_expiry_count_from_the_end_of_the_job_before_however_long_a_job_is_kept(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends.succeed(submit(step("b", SECOND, countdown=100.5, expires=3600)))
+    ended_at = time.time() - 50
+    with monkeypatch.context() as earlier:
+        earlier.setattr(time, "time", lambda: ended_at)
+        earlier.setattr(names, "check", lambda name: (_ for _ in ()).throw(names.unknown(name)))
+        publish()
+    make_due(store)
+    publish()
+    shown = query.get("b")
+    assert shown.not_before == pytest.approx(ended_at + 100.5, abs=10)
+    assert shown.expires_at == pytest.approx(ended_at + 3600, abs=10)
 
 
 def test_a_broker_that_is_away_holds_the_body_of_a_chord_up_and_does_not_fail_it(
