@@ -383,7 +383,9 @@ def test_the_hosts_of_a_shadow_that_is_promoted_have_the_niceness_of_the_worker(
     serve(with_redis, promote)
 
 
-def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(store: redis.Redis, with_redis: WithRedis) -> None:
+def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def promote(now: Running) -> None:
         await now.begin(weight=0.0, shadow_share=1.0)
         nice = now.candidate
@@ -393,8 +395,10 @@ def test_the_hosts_of_a_shadow_that_stay_nice_are_not_promoted(store: redis.Redi
         await until(now.stable.exited.done)
         await now.run("a")
         assert version_of("a") == "2"
-        assert [host.niceness for host in now.launcher.hosts if not host.exited.done()] == [processes.own_niceness()]
+        assert [host.niceness for host in now.launcher.hosts if not host.exited.done()] == [5]
 
+    # Whatever that of the tests is: less than a shadow's.
+    monkeypatch.setattr(processes, "own_niceness", lambda: 5)
     serve(with_redis, promote)
 
 
