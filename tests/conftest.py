@@ -26,6 +26,7 @@ from tests.support.service.stack import Stack
 from workers.app import app
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.measures import paces
+from workers.platform import event_loops
 from workers.settings import load
 
 # A busy machine is no reason to fail. The library makes a hundred examples; half of them, as there are many such tests.
@@ -125,11 +126,12 @@ def _rank(item: pytest.Item) -> tuple[int, int]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine on an event loop of its own."""
+    """Run a test that is a coroutine on an event loop of its own, of the kind that the service has."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     fixtures = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    asyncio.run(pyfuncitem.obj(**fixtures))
+    with asyncio.Runner(loop_factory=event_loops.factory("auto")) as runner:
+        runner.run(pyfuncitem.obj(**fixtures))
     return True
 
 

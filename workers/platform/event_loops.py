@@ -1,0 +1,40 @@
+"""Makes event loops: uvloop's, which cost less processor time, or asyncio's own.
+
+What code has to mind on uvloop's: `loop.time()` has whole milliseconds and stands still within one turn of the loop, and
+a write to a transport after `connection_lost` raises RuntimeError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from workers.errors import SettingsWrong
+
+ASYNCIO, UVLOOP = "asyncio", "uvloop"
+
+
+def factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes loops as QUEUECAST_EVENT_LOOP says; unless it names one, uvloop's where it can be imported.
+
+    Raises:
+        SettingsWrong: it names uvloop, which can't be imported.
+    """
+    if wanted == ASYNCIO:
+        return asyncio.new_event_loop
+    try:
+        # It has no wheels for some systems and Pythons.
+        import uvloop
+    except ImportError as error:
+        if wanted == UVLOOP:
+            raise SettingsWrong(
+                f"QUEUECAST_EVENT_LOOP={UVLOOP} needs uvloop, which can't be imported ({error}): pip install uvloop, "
+                "or QUEUECAST_EVENT_LOOP=auto, which takes asyncio's own event loop then."
+            ) from error
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def name_of(loop: asyncio.AbstractEventLoop) -> str:
+    """Return which kind of loop it is."""
+    return UVLOOP if type(loop).__module__.partition(".")[0] == UVLOOP else ASYNCIO
