@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import inspect
 import os
@@ -16,7 +15,7 @@ import pytest
 import redis
 from sqlalchemy import create_engine
 
-from tests.support import slower_tests
+from tests.support import event_loops, slower_tests
 from tests.support.servers import postgres
 from tests.support.service import stack as stack_module
 from tests.support.service.environment import forget_cached_settings, ours
@@ -26,7 +25,6 @@ from tests.support.service.stack import Stack
 from workers.app import app
 from workers.embedded_redis.server import EmbeddedRedis
 from workers.measures import paces
-from workers.platform import event_loops
 from workers.settings import load
 
 # A busy machine is no reason to fail. The library makes a hundred examples; half of them, as there are many such tests.
@@ -130,8 +128,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     fixtures = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    with asyncio.Runner(loop_factory=event_loops.factory("auto")) as runner:
-        runner.run(pyfuncitem.obj(**fixtures))
+    event_loops.run(pyfuncitem.obj(**fixtures))
     return True
 
 

@@ -1,7 +1,7 @@
 """Makes event loops: uvloop's, which cost less processor time, or asyncio's own.
 
-What code has to mind on uvloop's: `loop.time()` has whole milliseconds and stands still within one turn of the loop, and
-a write to a transport after `connection_lost` raises RuntimeError.
+What code has to mind on uvloop's: `loop.time()` has whole milliseconds and stands still within one turn of the loop,
+and a write to a transport after `connection_lost` raises RuntimeError, where asyncio's drops it.
 """
 
 from __future__ import annotations
