@@ -1,4 +1,4 @@
-"""Makes event loops: uvloop's, which cost less processor time, or asyncio's own.
+"""Makes event loops: uvloop's, which take less processor time, or asyncio's own.
 
 What code has to mind on uvloop's: `loop.time()` has whole milliseconds and stands still within one turn of the loop,
 and a write to a transport after `connection_lost` raises RuntimeError, where asyncio's drops it.
