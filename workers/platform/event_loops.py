@@ -1,7 +1,8 @@
 """Makes event loops: uvloop's, which take less processor time, or asyncio's own.
 
-What code has to mind on uvloop's: `loop.time()` has whole milliseconds and stands still within one turn of the loop,
-and a write to a transport after `connection_lost` raises RuntimeError, where asyncio's drops it.
+What code has to mind on uvloop's: `loop.time()` and timers have whole milliseconds; a write to a transport after
+`connection_lost` raises RuntimeError, where asyncio's drops it; and where ResourceWarning is an error, `loop.close()`
+waits for ever for a transport that is still open.
 """
 
 from __future__ import annotations
