@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
@@ -15,7 +16,7 @@ import pytest
 import redis
 from sqlalchemy import create_engine
 
-from tests.support import event_loops, slower_tests
+from tests.support import slower_tests
 from tests.support.servers import postgres
 from tests.support.service import stack as stack_module
 from tests.support.service.environment import forget_cached_settings, ours
@@ -124,11 +125,11 @@ def _rank(item: pytest.Item) -> tuple[int, int]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine on an event loop of its own, of the kind that the service has."""
+    """Run a test that is a coroutine on an event loop of its own."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     fixtures = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    event_loops.run(pyfuncitem.obj(**fixtures))
+    asyncio.run(pyfuncitem.obj(**fixtures))
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,6 @@ from typing import Any
 from redis.asyncio import Redis
 
 from registry.signatures.output_columns import description_of
-from tests.support import event_loops
 from workers import keys
 from workers.errors import PoisonJob, PredictionFailed
 from workers.jobs import dead_letters, records, transitions
@@ -168,4 +168,4 @@ class StandInWorker:
             async with Redis.from_url(self._redis_url) as redis:
                 return await what(redis)
 
-        return event_loops.run(done())
+        return asyncio.run(done())

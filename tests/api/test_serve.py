@@ -175,7 +175,7 @@ async def test_sigterm_answers_all_that_is_held_and_ends_with_0(serve: Callable[
     assert "Traceback" not in served.child.log()
 
 
-@pytest.mark.parametrize(("setting", "kind"), [("auto", "uvloop"), ("uvloop", "uvloop"), ("asyncio", "asyncio")])
+@pytest.mark.parametrize(("setting", "kind"), [("uvloop", "uvloop"), ("asyncio", "asyncio")])
 async def test_each_kind_of_event_loop_serves_and_ends(serve: Callable[..., Served], setting: str, kind: str) -> None:
     served = serve(QUEUECAST_EVENT_LOOP=setting)
     assert f", {kind})" in served.child.log()

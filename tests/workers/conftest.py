@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +17,6 @@ from redis.asyncio import Redis
 from registry import deployments, migrate, versions
 from registry.artifacts.store import ArtifactStore
 from registry.database import Database
-from tests.support import event_loops
 from workers import keys
 from workers.endpoints import names
 from workers.jobs import accept
@@ -123,7 +123,7 @@ def with_redis(redis_url: str) -> WithRedis:
             async with async_redis.connect(redis_url) as client:
                 return await what(client)
 
-        return event_loops.run(done())
+        return asyncio.run(done())
 
     return run
 

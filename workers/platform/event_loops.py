@@ -1,4 +1,4 @@
-"""Makes event loops: uvloop's, which take less processor time, or asyncio's own.
+"""Makes event loops: asyncio's own, or uvloop's, which take less processor time.
 
 What code has to mind on uvloop's: `loop.time()` and timers have whole milliseconds; a write to a transport after
 `connection_lost` raises RuntimeError, where asyncio's drops it; and where ResourceWarning is an error, `loop.close()`
@@ -16,7 +16,7 @@ ASYNCIO, UVLOOP = "asyncio", "uvloop"
 
 
 def factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes loops as QUEUECAST_EVENT_LOOP says; unless it names one, uvloop's where it can be imported.
+    """Return what makes loops as QUEUECAST_EVENT_LOOP says.
 
     Raises:
         SettingsWrong: it names uvloop, which can't be imported.
@@ -24,15 +24,12 @@ def factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if wanted == ASYNCIO:
         return asyncio.new_event_loop
     try:
-        # It has no wheels for some systems and Pythons.
         import uvloop
     except ImportError as error:
-        if wanted == UVLOOP:
-            raise SettingsWrong(
-                f"QUEUECAST_EVENT_LOOP={UVLOOP} needs uvloop, which can't be imported ({error}): pip install uvloop, "
-                "or QUEUECAST_EVENT_LOOP=auto, which takes asyncio's own event loop then."
-            ) from error
-        return asyncio.new_event_loop
+        raise SettingsWrong(
+            f"QUEUECAST_EVENT_LOOP={UVLOOP} needs uvloop, which can't be imported ({error}): "
+            "pip install 'queuecast[uvloop]', or leave the setting out."
+        ) from error
     return uvloop.new_event_loop
 
 

@@ -18,7 +18,6 @@ from api.errors import RequestMalformed
 from api.http.exchange import Answer, Request
 from api.http.server.body import Body, hurry
 from api.http.server.http_server import HttpServer, nothing_itself
-from tests.support import event_loops
 from tests.support.service.ports import free_port, refuses_connections
 from tests.support.waiting import eventually
 
@@ -134,7 +133,7 @@ class Running:
 
         def run() -> None:
             try:
-                event_loops.run(self.server.serve("127.0.0.1", self.port, listening.set))
+                asyncio.run(self.server.serve("127.0.0.1", self.port, listening.set))
             finally:
                 self._ended.set()
 

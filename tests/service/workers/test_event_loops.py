@@ -17,7 +17,7 @@ def has_uvloop(worker: Worker) -> bool:
     return "/uvloop/" in Path(f"/proc/{worker.pid}/maps").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("setting", "is_uvloop"), [("auto", True), ("uvloop", True), ("asyncio", False)])
+@pytest.mark.parametrize(("setting", "is_uvloop"), [("uvloop", True), ("asyncio", False)])
 def test_a_worker_serves_replaces_hosts_and_ends_on_each_kind_of_event_loop(
     service: Stack, name: str, group_worker: StartWorker, setting: str, *, is_uvloop: bool
 ) -> None:
@@ -38,4 +38,4 @@ def test_a_worker_serves_replaces_hosts_and_ends_on_each_kind_of_event_loop(
 def test_a_worker_with_an_event_loop_that_there_is_not_does_not_start(group_worker: StartWorker) -> None:
     worker = group_worker(wait=False, QUEUECAST_EVENT_LOOP="fast")
     assert worker.wait() != 0
-    assert "QUEUECAST_EVENT_LOOP='fast': Input should be 'auto', 'asyncio' or 'uvloop'" in worker.log()
+    assert "QUEUECAST_EVENT_LOOP='fast': Input should be 'asyncio' or 'uvloop'" in worker.log()

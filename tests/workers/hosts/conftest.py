@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import pytest
 
 from registry import runtimes
-from tests.support import event_loops
 from workers.hosts.worker_side.host import Answer, LoadRequest, RemoteHost
 from workers.hosts.worker_side.launcher import HostLauncher
 
@@ -133,7 +132,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=event_loops.new_event_loop) as runner:
+    with asyncio.Runner() as runner:
         yield runner
 
 

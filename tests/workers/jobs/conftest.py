@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
-from tests.support import event_loops
 from workers.jobs.on_loop.desk import Desk
 from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.waits import Watch
@@ -26,7 +25,7 @@ class LoopDesk:
     """A desk for other threads."""
 
     def __init__(self) -> None:
-        self._loop = event_loops.new_event_loop()
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
         self.desk = self.run(self._begin())

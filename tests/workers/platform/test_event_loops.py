@@ -36,7 +36,7 @@ def on_loop(request: pytest.FixtureRequest, redis_url: str) -> OnLoop:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kind"), [("auto", uvloop.Loop), ("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)]
+    ("wanted", "kind"), [("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)]
 )
 def test_a_loop_is_of_the_kind_that_is_wanted(wanted: str, kind: type[asyncio.AbstractEventLoop]) -> None:
     loop = event_loops.factory(wanted)()
@@ -46,12 +46,12 @@ def test_a_loop_is_of_the_kind_that_is_wanted(wanted: str, kind: type[asyncio.Ab
         loop.close()
 
 
-def test_where_uvloop_is_not_installed_the_loops_are_pythons_own_unless_uvloop_was_named(
+def test_where_uvloop_is_not_installed_the_setting_that_names_it_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert event_loops.factory("auto") is asyncio.new_event_loop
-    with pytest.raises(SettingsWrong, match=r"^QUEUECAST_EVENT_LOOP=uvloop needs uvloop, .*pip install uvloop"):
+    assert event_loops.factory("asyncio") is asyncio.new_event_loop
+    with pytest.raises(SettingsWrong, match=r"^QUEUECAST_EVENT_LOOP=uvloop needs uvloop, .*queuecast\[uvloop\]"):
         event_loops.factory("uvloop")
 
 
