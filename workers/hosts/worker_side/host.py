@@ -247,6 +247,7 @@ class RemoteHost:
         try:
             with self._memory:
                 async with asyncio.timeout(timeout_s):
+                    self._check_open()
                     self._writer.write(frame)
                     await self._writer.drain()
                     answer = decode(await frames.read(self._reader))
@@ -263,6 +264,10 @@ class RemoteHost:
             wrong = HostGone(f"the model host sent an invalid answer: {error}.")
             raise await self._stop_for(wrong) from error
         return answer
+
+    def _check_open(self) -> None:
+        if self._writer.is_closing():  # a write to uvloop's transport would raise RuntimeError
+            raise ConnectionResetError("the channel to the model host is closed")
 
     async def _stop_for(self, reason: HostGone) -> HostGone:
         """Stop the host; return the first reason."""
