@@ -6,9 +6,10 @@ A job whose queue is full is kept as a note and submitted once there is room: it
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from numbers import Real
 from typing import Any
 
 from kombu.utils import json as kombu_json
@@ -56,11 +57,15 @@ def submit(
         redis.RedisError: Redis can't be reached.
     """
     # The body of a chord has this one call: Celery would fail it.
-    is_submitted = False
-    with suppress(QueueUnavailable, EndpointUnknown):
+    is_submitted = is_endpoint_unknown = False
+    try:
         is_submitted = _submitted(job_id, args, kwargs, owner, options)
+    except EndpointUnknown:
+        is_endpoint_unknown = True
+    except QueueUnavailable as error:
+        _log.warning("submitting job %s, which follows another one, failed (%s); retrying", job_id, error)
     if not is_submitted:
-        _keep(job_id, args, kwargs, owner, options)
+        _keep(job_id, args, kwargs, owner, options, is_endpoint_unknown=is_endpoint_unknown)
 
 
 def submit_kept(note: Note) -> float | None:
@@ -79,14 +84,17 @@ def submit_kept(note: Note) -> float | None:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
     retry_s: float = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
     try:
-        return None if _submitted(*job) else retry_s
+        is_submitted = _submitted(*job)
     except EndpointUnknown as error:
-        left_s = note.at + load().unknown_endpoint_s - time.time()
+        left_s = load().unknown_endpoint_s - notes.unknown_for_s(note.note_id)
         if left_s > 0:
             return min(retry_s, max(left_s, FIRST_RETRY_S))
         job_id, args, kwargs, owner, options = job
         fail(job_id, args, kwargs, owner, error, options)
         return None
+    if not is_submitted and note.is_endpoint_unknown:
+        notes.forget_unknown(note.note_id)
+    return None if is_submitted else retry_s
 
 
 def _submitted(
@@ -141,11 +149,36 @@ def endpoint_of(args: Any, kwargs: Any) -> str:
         return name if isinstance(name, str) and names.could_exist(name) else ""
 
 
-def _keep(
-    job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
+def _keep(  # noqa: PLR0913 - what is known of the job
+    job_id: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    owner: str | None,
+    options: Mapping[str, Any],
+    *,
+    is_endpoint_unknown: bool,
 ) -> None:
-    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": options}
+    fixed = _with_fixed_times(options)
+    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": fixed}
     note_id = SUBMIT_OF + job_id
     text: str = kombu_json.dumps(said)  # type: ignore[no-untyped-call, unused-ignore]
-    notes.keep_job(note_id, f"{successors.signature(note_id, text)}\n{text}".encode(), FIRST_RETRY_S)
+    signed = f"{successors.signature(note_id, text)}\n{text}".encode()
+    notes.keep_job(note_id, signed, FIRST_RETRY_S, is_endpoint_unknown=is_endpoint_unknown)
     _log.info("job %s, which follows another one, waits: its queue takes none now", job_id)
+
+
+def _with_fixed_times(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose times count from now on, as `apply_async` counts them, however often they are read.
+
+    What is no time stays as it is: the job fails because of it when it is submitted.
+    """
+    fixed, now = dict(options), datetime.now(UTC)
+    # A countdown of 0 is none, as in Celery.
+    with suppress(TypeError, ValueError, OverflowError):
+        if fixed.get("countdown"):
+            fixed["eta"] = (now + timedelta(seconds=fixed["countdown"])).isoformat()
+            del fixed["countdown"]
+    with suppress(TypeError, ValueError, OverflowError):
+        if isinstance(fixed.get("expires"), Real):
+            fixed["expires"] = (now + timedelta(seconds=fixed["expires"])).isoformat()
+    return fixed

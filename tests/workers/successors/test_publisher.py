@@ -113,7 +113,6 @@ def messages(store: redis.Redis, endpoint_name: str) -> int:
 
 def call_of(store: redis.Redis, job_id: str) -> Any:
 
-
     message = store.get(keys.message(job_id))
     assert isinstance(message, bytes)
     return envelopes.decode(message).arguments()
@@ -221,22 +220,69 @@ def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.R
     assert not store.exists(keys.SUCCESSORS_DUE)
 
 
+def undeploy(monkeypatch: pytest.MonkeyPatch, endpoint_name: str) -> None:
+    def check(name: str) -> None:
+        if name == endpoint_name:
+            raise names.unknown(name)
+
+    monkeypatch.setattr(names, "check", check)
+
+
+def test_the_time_for_which_an_endpoint_is_unknown_counts_from_when_it_is(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.hset(keys.LIMITS, SECOND, 1)
+    accept.submit((SECOND, "x"), {})
+    ends.succeed(submit(step("b", SECOND)))
+    publish()
+    note = keys.successor_note(f"{successors.SUBMIT_OF}b")
+    store.hincrbyfloat(note, "at", -10 * load().unknown_endpoint_s)  # its queue was full for long
+    for _ in range(2):
+        with monkeypatch.context() as undeployed:
+            undeploy(undeployed, SECOND)
+            make_due(store)
+            publish()
+            assert not store.exists(keys.record("b"))
+            store.hincrbyfloat(note, notes.UNKNOWN_SINCE, -load().unknown_endpoint_s / 2 - 1)
+        make_due(store)
+        publish()
+        assert not store.hexists(note, notes.UNKNOWN_SINCE), "the endpoint exists again"
+    assert not store.exists(keys.record("b"))
+    assert store.zscore(keys.SUCCESSORS_DUE, f"{successors.SUBMIT_OF}b") is not None
+
+
+def test_a_kept_job_expires_when_it_would_have_and_starts_when_it_would_have(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as undeployed:
+        undeploy(undeployed, SECOND)
+        ends.succeed(submit(step("b", SECOND, expires=600, countdown=300)))
+        [note] = notes.lease_due()
+        Publisher()._follow(note)
+        kept_at = time.time()
+        Publisher()._follow(note)  # as another process does, if the first one was lost
+        notes.settle(note.note_id)
+    make_due(store)
+    publish()
+    job = query.get("b")
+    assert job.expires_at is not None
+    assert job.not_before is not None
+    assert kept_at + 500 < job.expires_at <= kept_at + 600
+    assert kept_at + 200 < job.not_before <= kept_at + 300
+
+
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
 def test_a_successor_waits_for_an_endpoint_that_does_not_exist_as_long_as_other_jobs_do(
     store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(endpoint_name: str) -> None:
-        if endpoint_name == SECOND:
-            raise names.unknown(endpoint_name)
-
-    monkeypatch.setattr(names, "check", unknown)
+    undeploy(monkeypatch, SECOND)
     ends.succeed(submit(step("b", SECOND), step("c", THIRD)))
     ends.succeed(submit(step("waits", SECOND, must_exist=False)))
     publish()
     assert query.get("waits").state is JobState.QUEUED
     note = keys.successor_note(f"{successors.SUBMIT_OF}b")
     assert not store.exists(keys.record("b"))
-    store.hset(note, "at", time.time() - load().unknown_endpoint_s)
+    store.hincrbyfloat(note, notes.UNKNOWN_SINCE, -load().unknown_endpoint_s)
     make_due(store)
     publish()
     publish()

@@ -1,18 +1,20 @@
 -- Takes notes that are due. For some seconds no other process takes them; then they are due again.
 -- KEYS: the notes that are due. ARGV: most notes, seconds.
--- Returns for each note its name, plan, record, job to submit, when it was noted (s), and how many times it was taken.
+-- Returns for each note its name, plan, record, job to submit, when it was noted (s), how many times it was taken, and
+-- since when the endpoint of its job has not existed (s; "" if it exists).
 --@ parts platform/even_if_full platform/now
 --@ constants workers.keys successor_note
+--@ constants workers.successors.notes UNKNOWN_SINCE
 local due_notes = KEYS[1]
 local most, seconds = unpack(ARGV)
 local taken = {}
 for _, note_id in ipairs(redis.call('ZRANGEBYSCORE', due_notes, '-inf', now, 'LIMIT', 0, most)) do
   local key = successor_note_prefix .. note_id
-  local plan, record, job, at = unpack(redis.call('HMGET', key, 'plan', 'record', 'job', 'at'))
+  local plan, record, job, at, since = unpack(redis.call('HMGET', key, 'plan', 'record', 'job', 'at', UNKNOWN_SINCE))
   if plan or job then
     redis.call('ZADD', due_notes, 'XX', now + seconds, note_id)
     local tries = redis.call('HINCRBY', key, 'tries', 1)
-    taken[#taken + 1] = {note_id, plan or '', record or '', job or '', at or '0', tries}
+    taken[#taken + 1] = {note_id, plan or '', record or '', job or '', at or '0', tries, since or ''}
   else
     redis.call('ZREM', due_notes, note_id)
   end
