@@ -21,8 +21,10 @@ from workers.errors import (
     EndpointUnknown,
     InputRejected,
     JobArgumentsWrong,
+    JobFailed,
     QueueFull,
     QueueUnavailable,
+    SuccessorsTooLong,
     TargetRefused,
     WorkerError,
 )
@@ -115,7 +117,8 @@ def _submitted(
     except QueueFull:
         return False
     except (JobArgumentsWrong, TargetRefused, BulkTooLarge) as error:
-        fail(job_id, args, kwargs, owner, InputRejected(str(error)), options)
+        reason = error if isinstance(error, JobFailed) else InputRejected(str(error))
+        fail(job_id, args, kwargs, owner, reason, options)
     return True
 
 
@@ -130,6 +133,8 @@ def fail(  # noqa: PLR0913, PLR0917 - what is known of the job
     """End a job as failed that was never submitted; what follows it is due."""
     try:
         plan = canvas.plan_of_options(job_id, dict(options), owner)
+    except SuccessorsTooLong as too_long:
+        plan = too_long.plan_of_failure
     except JobArgumentsWrong:
         plan = b""
     name = endpoint_of(args, kwargs)

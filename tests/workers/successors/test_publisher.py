@@ -13,13 +13,22 @@ import redis
 from celery import Celery, chord, group
 from celery.exceptions import ChordError
 
+from api.errors import extras_of, status_of
 from tests.workers.conftest import WithRedis
 from tests.workers.conftest import publish_successors as publish
 from workers import keys, tasks
 from workers.endpoints import names
 from workers.engine.intake import messages as intake
 from workers.engine.intake.messages import QueuedJob
-from workers.errors import EndpointUnknown, InputRejected, PredictionFailed, QueueUnavailable
+from workers.errors import (
+    EndpointUnknown,
+    InputRejected,
+    JobArgumentsWrong,
+    PredictionFailed,
+    QueueUnavailable,
+    SuccessorsTooLong,
+    WorkerError,
+)
 from workers.jobs import accept, emptying, query, records, transitions
 from workers.jobs.endings import successors
 from workers.jobs.job import Job
@@ -31,7 +40,7 @@ from workers.platform.redis.client import records_client
 from workers.queues import envelopes
 from workers.queues.naming import queue_name
 from workers.settings import load
-from workers.successors import notes
+from workers.successors import celery_app, notes, submission
 from workers.successors.publisher import Publisher
 
 FIRST, SECOND, THIRD = "first", "second", "third"
@@ -56,8 +65,8 @@ class Ends:
         record = records.succeeded(Job(job_id, FIRST, 1.0), json.dumps(outcome or OUTCOME).encode(), 2.0, 3.0)
         self._finish(Finish(job_id, record, counters.Kind.SUCCEEDED, 1.0))
 
-    def fail(self, job_id: str) -> None:
-        record = records.failed(Job(job_id, FIRST, 1.0), PredictionFailed("not liked"), 3.0)
+    def fail(self, job_id: str, error: WorkerError | None = None) -> None:
+        record = records.failed(Job(job_id, FIRST, 1.0), error or PredictionFailed("not liked"), 3.0)
         self._finish(Finish(job_id, record, counters.Kind.FAILED, None))
 
     def reject(self, job_id: str) -> None:
@@ -464,6 +473,59 @@ def test_a_record_names_the_children_of_a_job_that_has_succeeded(store: redis.Re
     assert child.id != result.id
     assert query.get(child.id).endpoint_name == SECOND
     assert result.get()["prediction"] == tricky["prediction"]
+
+
+LONG = "x" * 400_000
+
+
+def test_successors_that_are_too_long_are_refused_when_the_job_is_submitted(store: redis.Redis) -> None:
+    with pytest.raises(SuccessorsTooLong, match="262,144") as refused:
+        submit(tasks.predict.si(SECOND, LONG))
+    assert isinstance(refused.value, JobArgumentsWrong)
+    assert (refused.value.code, status_of(refused.value)) == ("successors_too_long", 422)
+    assert extras_of(refused.value) == {}
+    assert store.keys() == []
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+@pytest.mark.parametrize("errbacks", [1, 20])
+def test_what_follows_a_bare_job_and_is_too_long_fails_with_it(
+    store: redis.Redis, ends: Ends, bare_app: Celery, errbacks: int
+) -> None:
+    ours = bare_app.signature("predict", args=[LONG], kwargs={"endpoint_name": SECOND}, task_id="b", queue="predict.x")
+    body_failed = bare_app.signature("shop.failed", queue="celery", args=["of the body"])
+    body = bare_app.signature("shop.total", args=[LONG], task_id="body", link_error=[body_failed])
+    foreign = bare_app.signature("shop.price", args=[LONG], task_id="c", chord=body, group_id="g", link=body_failed)
+    failed = [bare_app.signature("shop.failed", args=[LONG]) for _ in range(errbacks)]
+    store.set("celery-taskset-meta-g.s", 1)
+    message = {"queue": queue_name(FIRST), "chain": [foreign, ours], "link": [ours], "link_error": failed}
+    bare_app.send_task("predict", args=[FIRST, "a"], **message)
+    stored = store.rpop(queue_name(FIRST))
+    assert isinstance(stored, bytes)
+    job = intake.parse("", FIRST, stored)
+    assert isinstance(job.fault, SuccessorsTooLong)
+    ends.keep([job])
+    ends.fail(job.job_id, job.fault)
+    publish()
+    assert query.get("b").endpoint_name == SECOND
+    for each in ("b", "c", "body"):
+        assert bare_app.AsyncResult(each).state == "FAILURE", each
+    # Twenty errbacks are too long themselves.
+    assert store.llen("celery") == (2 if errbacks == 1 else 1)
+    assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_DUE)
+
+
+def test_a_successor_whose_own_successors_are_too_long_fails_and_so_do_they(
+    store: redis.Redis, bare_app: Celery
+) -> None:
+    too_long = step("after", THIRD).clone(args=(LONG,))
+    with celery_app.following("a", None):
+        submission.submit("b", [SECOND, "a"], {}, None, {"chain": [too_long]})
+    publish()
+    assert (query.get("b").error or {})["code"] == SuccessorsTooLong.code
+    assert query.get("after").state is JobState.FAILED
+    with pytest.raises(SuccessorsTooLong):
+        tasks.predict.AsyncResult("after").get(timeout=5)
 
 
 def test_a_successor_with_wrong_arguments_fails_and_so_does_what_follows_it(store: redis.Redis, ends: Ends) -> None:
