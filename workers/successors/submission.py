@@ -6,6 +6,7 @@ A job whose queue is full is kept as a note and submitted once there is room: it
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ from workers.jobs import accept, transitions
 from workers.jobs.endings import canvas, successors
 from workers.jobs.endings.successors import SUBMIT_OF, PlanUnreadable
 from workers.jobs.job import JobOptions
-from workers.queues import arguments
+from workers.queues import arguments, envelopes
 from workers.queues.naming import priority_of
 from workers.queues.priorities import Priority
 from workers.settings import load
@@ -40,9 +41,13 @@ from workers.successors import notes
 from workers.successors.notes import Note
 
 _log = logging.getLogger(__name__)
+#: A job to submit: its id, args, kwargs, owner and options.
+_Job = tuple[str, Sequence[Any], Mapping[str, Any], str | None, Mapping[str, Any]]
 
 #: The time after which a job is submitted again whose queue is full; it grows with each try, up to the longest one.
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
+#: It is looked at when it expires too, but not in between more often than this.
+_SHORTEST_RETRY_S = 0.05
 #: Options that choose where Celery sends a task; the endpoint decides where a job of ours goes.
 _WHERE = ("queue", "exchange", "routing_key", "exchange_type", "task_type", "add_to_parent", "serializer")
 
@@ -85,6 +90,19 @@ def submit_kept(note: Note) -> float | None:
     except (ValueError, TypeError, LookupError) as error:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
     retry_s: float = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
+    again_in_s = _tried(note, job, retry_s)
+    expires_at = _expires_at(job[-1])
+    if again_in_s is None or expires_at is None:
+        return again_in_s
+    left_s = expires_at - time.time()
+    if left_s > 0:
+        return min(again_in_s, max(left_s, _SHORTEST_RETRY_S))
+    _expire(job, expires_at)
+    return None
+
+
+def _tried(note: Note, job: _Job, retry_s: float) -> float | None:
+    """Submit a job that was kept, or fail it; return None, or after how many seconds to try again."""
     try:
         is_submitted = _submitted(*job)
     except EndpointUnknown as error:
@@ -97,6 +115,23 @@ def submit_kept(note: Note) -> float | None:
     if not is_submitted and note.is_endpoint_unknown:
         notes.forget_unknown(note.note_id)
     return None if is_submitted else retry_s
+
+
+def _expires_at(options: Mapping[str, Any]) -> float | None:
+    """Return when a job expires by the options that are kept with it; None if they don't say."""
+    expires = options.get("expires")
+    with suppress(TypeError, ValueError, OverflowError):
+        return envelopes.seconds(expires.isoformat() if isinstance(expires, datetime) else expires)
+    return None
+
+
+def _expire(job: _Job, expires_at: float) -> None:
+    """End a job as expired that has waited for its queue; what follows it is due."""
+    job_id, args, kwargs, owner, options = job
+    plan = _plan_of_failure(job_id, owner, options)
+    if transitions.expire_unborn(job_id, endpoint_of(args, kwargs), owner, expires_at, plan):
+        _log.info("job %s, which follows another one, has expired before its queue had room", job_id)
+        successors.announce_due()
 
 
 def _submitted(
@@ -131,16 +166,21 @@ def fail(  # noqa: PLR0913, PLR0917 - what is known of the job
     options: Mapping[str, Any],
 ) -> None:
     """End a job as failed that was never submitted; what follows it is due."""
-    try:
-        plan = canvas.plan_of_options(job_id, dict(options), owner)
-    except SuccessorsTooLong as too_long:
-        plan = too_long.plan_of_failure
-    except JobArgumentsWrong:
-        plan = b""
+    plan = _plan_of_failure(job_id, owner, options)
     name = endpoint_of(args, kwargs)
     if transitions.end_unborn(job_id, name, owner, error, plan):
         _log.warning("job %s, which follows another one, can't be submitted: %s", job_id, error)
         successors.announce_due()
+
+
+def _plan_of_failure(job_id: str, owner: str | None, options: Mapping[str, Any]) -> bytes:
+    """Return the plan of what follows a job that is never submitted, as far as it can be read."""
+    try:
+        return canvas.plan_of_options(job_id, dict(options), owner)
+    except SuccessorsTooLong as error:
+        return error.plan_of_failure
+    except JobArgumentsWrong:
+        return b""
 
 
 def endpoint_of(args: Any, kwargs: Any) -> str:

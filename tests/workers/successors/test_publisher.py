@@ -14,6 +14,7 @@ from celery import Celery, chord, group
 from celery.exceptions import ChordError
 
 from api.errors import extras_of, status_of
+from tests.support.waiting import eventually
 from tests.workers.conftest import WithRedis
 from tests.workers.conftest import publish_successors as publish
 from workers import keys, tasks
@@ -227,6 +228,40 @@ def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.R
     assert query.get("b").state is JobState.QUEUED
     assert store.hkeys(keys.SUCCESSORS) == [b"b"]
     assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+@pytest.mark.parametrize("waits_for", ["room", "endpoint"])
+def test_a_kept_job_expires_when_its_time_comes(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    store.hset(keys.LIMITS, SECOND, 1)
+    accept.submit((SECOND, "x"), {})
+    if waits_for == "endpoint":
+        undeploy(monkeypatch, SECOND)
+    chord = {"chord": step("body", THIRD), "group_id": "g", "group_index": 0}
+    store.set("celery-taskset-meta-g.s", 1)
+    ends.succeed(submit(step("b", SECOND, expires=0.3, **chord), step("c", THIRD)))
+    publish()
+    note = f"{successors.SUBMIT_OF}b"
+    for _ in range(8):  # what is retried for the 8th time isn't tried for half a minute
+        store.hincrby(keys.successor_note(note), "tries", 1)
+    make_due(store)
+    publish()
+    assert not store.exists(keys.record("b"))
+
+    def has_ended() -> bool:
+        publish()
+        return bool(store.exists(keys.record("b")))
+
+    eventually(has_ended, 5, message="it ends when it expires")
+    job = query.get("b")
+    assert (job.state, job.endpoint_name) == (JobState.EXPIRED, SECOND)
+    publish()
+    assert not store.exists(keys.record("c"))
+    with pytest.raises(ChordError, match="TaskRevokedError"):
+        tasks.predict.AsyncResult("body").get(timeout=5)
+    assert not store.exists(keys.SUCCESSORS_DUE, keys.successor_note(note))
 
 
 def undeploy(monkeypatch: pytest.MonkeyPatch, endpoint_name: str) -> None:
