@@ -38,6 +38,7 @@ from workers.queues.naming import priority_of
 from workers.queues.priorities import Priority
 from workers.settings import load
 from workers.successors import notes
+from workers.successors.full_queues import FullQueues, limits_of
 from workers.successors.notes import Note
 
 _log = logging.getLogger(__name__)
@@ -75,8 +76,10 @@ def submit(
         _keep(job_id, args, kwargs, owner, options, is_endpoint_unknown=is_endpoint_unknown)
 
 
-def submit_kept(note: Note) -> float | None:
+def submit_kept(note: Note, full_queues: FullQueues) -> float | None:
     """Submit a job that was kept, or fail it; return None, or after how many seconds to try again.
+
+    One whose queue was full just now is not tried.
 
     Raises:
         PlanUnreadable: the note is unreadable, or not signed with a known key.
@@ -90,7 +93,7 @@ def submit_kept(note: Note) -> float | None:
     except (ValueError, TypeError, LookupError) as error:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
     retry_s: float = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
-    again_in_s = _tried(note, job, retry_s)
+    again_in_s = _tried(note, job, retry_s, full_queues)
     expires_at = _expires_at(job[-1])
     if again_in_s is None or expires_at is None:
         return again_in_s
@@ -101,20 +104,26 @@ def submit_kept(note: Note) -> float | None:
     return None
 
 
-def _tried(note: Note, job: _Job, retry_s: float) -> float | None:
+def _tried(note: Note, job: _Job, retry_s: float, full_queues: FullQueues) -> float | None:
     """Submit a job that was kept, or fail it; return None, or after how many seconds to try again."""
+    job_id, args, kwargs, owner, options = job
+    limits = limits_of(endpoint_of(args, kwargs), owner, options)
+    if full_queues.have(limits):
+        return retry_s
     try:
         is_submitted = _submitted(*job)
     except EndpointUnknown as error:
         left_s = load().unknown_endpoint_s - notes.unknown_for_s(note.note_id)
         if left_s > 0:
             return min(retry_s, max(left_s, FIRST_RETRY_S))
-        job_id, args, kwargs, owner, options = job
         fail(job_id, args, kwargs, owner, error, options)
         return None
-    if not is_submitted and note.is_endpoint_unknown:
+    if is_submitted:
+        return None
+    full_queues.remember(limits)
+    if note.is_endpoint_unknown:
         notes.forget_unknown(note.note_id)
-    return None if is_submitted else retry_s
+    return retry_s
 
 
 def _expires_at(options: Mapping[str, Any]) -> float | None:

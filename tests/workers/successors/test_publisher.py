@@ -38,10 +38,10 @@ from workers.jobs.transitions import Finish
 from workers.measures import counters
 from workers.platform.ids import new_id
 from workers.platform.redis.client import records_client
-from workers.queues import envelopes
+from workers.queues import arguments, envelopes
 from workers.queues.naming import queue_name
 from workers.settings import load
-from workers.successors import celery_app, notes, submission
+from workers.successors import celery_app, full_queues, notes, submission
 from workers.successors.publisher import Publisher
 
 FIRST, SECOND, THIRD = "first", "second", "third"
@@ -262,6 +262,52 @@ def test_a_kept_job_expires_when_its_time_comes(
     with pytest.raises(ChordError, match="TaskRevokedError"):
         tasks.predict.AsyncResult("body").get(timeout=5)
     assert not store.exists(keys.SUCCESSORS_DUE, keys.successor_note(note))
+
+
+@pytest.fixture
+def tried(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The endpoints for which a job is submitted, while 100 jobs wait for room in one of them."""
+    store.hset(keys.LIMITS, SECOND, 1)
+    accept.submit((SECOND, "x"), {})
+    with celery_app.following("a", None):
+        for number in range(100):
+            submission.submit(f"kept-{number}", [SECOND, "a"], {}, None, {})
+    make_due(store)
+    found: list[str] = []
+    original = accept.submit
+
+    def submitted(args: Any, kwargs: Any, **options: Any) -> Any:
+        found.append(arguments.parse(args, kwargs).endpoint_name)
+        return original(args, kwargs, **options)
+
+    monkeypatch.setattr(accept, "submit", submitted)
+    return found
+
+
+def test_many_jobs_that_wait_for_room_hold_up_no_other_one(
+    store: redis.Redis, ends: Ends, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_queues, "REMEMBERED_S", 0.0)
+    ends.succeed(submit(step("b", THIRD)))
+    tried.clear()
+    publish()
+    assert tried.count(SECOND) == 100
+    assert tried.index(THIRD) < notes.TAKEN_AT_ONCE
+
+
+def test_of_many_jobs_for_a_full_queue_one_is_tried(
+    store: redis.Redis, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_queues, "REMEMBERED_S", 60.0)
+    publish()
+    assert tried == [SECOND]
+    assert store.zcount(keys.SUCCESSORS_DUE, time.time(), "inf") == 100, "all are due later"
+    monkeypatch.setattr(full_queues, "REMEMBERED_S", 0.0)
+    store.hdel(keys.LIMITS, SECOND)
+    make_due(store)
+    publish()
+    assert len(tried) == 101
+    assert not store.exists(keys.SUCCESSORS_DUE)
 
 
 def undeploy(monkeypatch: pytest.MonkeyPatch, endpoint_name: str) -> None:
