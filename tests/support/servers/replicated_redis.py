@@ -261,4 +261,3 @@ def _configuration(port: int, directory: Path, master_port: int) -> Sequence[str
         f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER_MS}",
         f"sentinel failover-timeout {MASTER_NAME} {FAILOVER_TIMEOUT_MS}",
     )
-
