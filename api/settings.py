@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import SettingsWrong
+from registry.wrong_values import wrong_values
 from workers.platform.loopback import is_loopback
 
 MEBIBYTE = 1024 * 1024
@@ -132,6 +133,6 @@ def load() -> ApiSettings:
     try:
         return ApiSettings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "QUEUECAST_" + str(first["loc"][0]).upper()
-        raise SettingsWrong(f"{name}={os.environ.get(name)!r}: {first['msg']}") from error
+        first = wrong_values(error)[0]
+        name = "QUEUECAST_" + str(first.location[0]).upper()
+        raise SettingsWrong(f"{name}={os.environ.get(name)!r}: {first.problem}") from error

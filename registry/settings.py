@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from registry.errors import SettingsWrong
+from registry.wrong_values import wrong_values
 
 
 def _sqlite_url(data: dict[str, Any]) -> str:
@@ -67,7 +68,7 @@ def load() -> RegistrySettings:
     try:
         return RegistrySettings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
+        first = wrong_values(error)[0]
+        name = str(first.location[0])
         variable = name if name.isupper() else "QUEUECAST_" + name.upper()
-        raise SettingsWrong(f"{variable}: {first['msg']}") from error
+        raise SettingsWrong(f"{variable}: {first.problem}") from error

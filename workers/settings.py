@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from registry.wrong_values import wrong_values
 from workers import sentinel_url
 from workers.errors import SettingsWrong
 
@@ -186,8 +187,8 @@ def read_environment(settings_class: type[Settings]) -> Settings:
     try:
         return settings_class()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "QUEUECAST_" + str(first["loc"][0]).upper()
+        first = wrong_values(error)[0]
+        name = "QUEUECAST_" + str(first.location[0]).upper()
         # A secret is not repeated, nor a URL, which may hold one.
         given = name if name.endswith(("_URL", "_KEY", "_PASSWORD", "_SECRETS")) else f"{name}={os.environ.get(name)!r}"
-        raise SettingsWrong(f"{given}: {first['msg']}") from error
+        raise SettingsWrong(f"{given}: {first.problem}") from error

@@ -20,7 +20,8 @@ NAME_INSTALLED = "queuecast_client"
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SOURCES = REPOSITORY / "api" / "client"
 _DESCRIPTION = Path(__file__).resolve().parent / "client"
-_NAMES = re.compile(rf"\b{re.escape(NAME_IN_CLONE)}\b")
+#: But in lines that say so, as in `names`.
+_NAMES = re.compile(rf"\b{re.escape(NAME_IN_CLONE)}\b(?!.*# a stored name)")
 
 
 def build(folder: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.cli.errors import StartFailed
 from api.settings import AuthMode
+from registry.wrong_values import wrong_values
 from workers.platform.loopback import is_loopback
 
 #: A server that listens on one of these answers on loopback too.
@@ -92,8 +93,9 @@ def load() -> CliSettings:
     try:
         return CliSettings()
     except ValidationError as error:
-        first = error.errors()[0]
-        raise StartFailed(f"QUEUECAST_{str(first['loc'][0]).upper()}={first['input']!r}: {first['msg']}") from error
+        first = wrong_values(error)[0]
+        name = "QUEUECAST_" + str(first.location[0]).upper()
+        raise StartFailed(f"{name}={os.environ.get(name)!r}: {first.problem}") from error
 
 
 def child_environment(settings: CliSettings) -> dict[str, str]:

@@ -9,6 +9,7 @@ It loads no Flask, no numpy, no database and nothing of the service itself; docs
 """
 
 from api.client.asyncio.client import AsyncClient
+from api.client.copies import refuse_second_copy as _refuse_second_copy
 from api.client.documents import (
     Alias,
     Deployment,
@@ -110,3 +111,5 @@ __all__ = [
     "TooMuch",
     "WaitTimedOut",
 ]
+
+_refuse_second_copy(__name__)

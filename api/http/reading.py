@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from api.errors import FieldProblem, IdempotencyKeyInvalid, RequestInvalid
 from api.http.exchange import Request
 from api.strict_json import json_text
+from registry.wrong_values import WrongValue, wrong_values
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _LONGEST_IDEMPOTENCY_KEY = 255
@@ -69,8 +70,7 @@ def validated(model: type[_Body], document: Any, *, prefix: str = "") -> _Body:
         return model.model_validate(document)
     except ValidationError as error:
         problems = [
-            FieldProblem(_field_path(prefix, each["loc"]), _message(each, model))
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
+            FieldProblem(_field_path(prefix, each.location), _message(each, model)) for each in wrong_values(error)
         ]
         raise RequestInvalid(problems) from error
 
@@ -122,11 +122,7 @@ def _field_path(prefix: str, location: tuple[int | str, ...]) -> str:
     return prefix + name
 
 
-def _message(problem: Any, model: type[BaseModel]) -> str:
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
-        return "is not a known field" + (f"; there are {known}" if len(problem["loc"]) == 1 and known else "")
-    if problem["type"] == "missing":
-        return "is required"
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+def _message(wrong: WrongValue, model: type[BaseModel]) -> str:
+    known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+    shows_known = wrong.is_unknown and len(wrong.location) == 1 and known
+    return f"{wrong.problem}; there are {known}" if shows_known else wrong.problem

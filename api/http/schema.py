@@ -47,7 +47,7 @@ class RequestSchema(BaseModel):
     def _a_boolean_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false for a number, which pydantic takes for 1 and 0."""
         if isinstance(value, bool) and _is_number(cls, str(info.field_name)):
-            raise PydanticCustomError("number_type", "Input should be a number")
+            raise PydanticCustomError("number_type", "should be a number")
         return value
 
 

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from registry.errors import SettingsInvalid
 from registry.serving.rollout_plan import FollowedRollout
+from registry.wrong_values import wrong_values
 
 EventsSetting = Literal["full", "sampled", "off"]
 
@@ -35,7 +36,7 @@ def _single_message(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
     try:
         return checked(value)
     except ValidationError as error:
-        text = f'Input should be a whole number from 1 to {LARGEST_BATCH}, or "auto"'
+        text = f'should be a whole number from 1 to {LARGEST_BATCH}, or "auto"'
         raise PydanticCustomError("batch_size", text) from error
 
 
@@ -82,7 +83,7 @@ def _single_hosts_message(value: Any, checked: ValidatorFunctionWrapHandler) -> 
         return checked(value)
     except ValidationError as error:
         text = (
-            f'Input should be a whole number from 1 to {MOST_HOSTS}, or a range such as {{"min": 0, "max": 4}}, '
+            f'should be a whole number from 1 to {MOST_HOSTS}, or a range such as {{"min": 0, "max": 4}}, '
             f"with min from 0 and max up to {MOST_HOSTS}"
         )
         raise PydanticCustomError("hosts", text) from error
@@ -235,7 +236,7 @@ class ServingSettings(BaseModel):
     @classmethod
     def _is_a_share(cls, value: float) -> float:
         if 0 < value < LEAST_GPU_SHARE:
-            raise PydanticCustomError("gpu", f"Input should be 0, or from {LEAST_GPU_SHARE} to 1")
+            raise PydanticCustomError("gpu", f"should be 0, or from {LEAST_GPU_SHARE} to 1")
         return value
 
     @property
@@ -293,8 +294,8 @@ class ServingSettings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            raise SettingsInvalid(f"Setting {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+            first = wrong_values(error)[0]
+            raise SettingsInvalid(f"Setting {'.'.join(map(str, first.location))}: {first.problem}.") from error
 
     @classmethod
     def with_defaults(cls, named: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,7 +315,7 @@ class ServingSettings(BaseModel):
         try:
             return cls.model_validate(dict(values), extra="ignore")
         except ValidationError as error:
-            unread = {each["loc"][0] for each in error.errors()}
+            unread = {each.location[0] for each in wrong_values(error)}
             return cls.model_validate({name: values[name] for name in values.keys() - unread}, extra="ignore")
 
     def row(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from registry.signatures.json_checks import JsonCheck
 from registry.signatures.layout import Kind
 from registry.signatures.number_types import FLOAT_MAX, INTEGER_BOUNDS, Storage
 from registry.signatures.of_examples import MAX_DIMENSIONS, document_of, integer_places
+from registry.wrong_values import wrong_values
 
 MAX_CATEGORIES = 10_000
 Length = Annotated[int, Field(ge=1)]
@@ -174,9 +175,9 @@ class Signature(Values):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(["signature", *map(str, first["loc"])])
-            raise SignatureInvalid(f"{place}: {first['msg']}.") from error
+            first = wrong_values(error)[0]
+            place = ".".join(["signature", *map(str, first.location)])
+            raise SignatureInvalid(f"{place}: {first.problem}.") from error
 
     @classmethod
     def stored(cls, document: Mapping[str, Any], example: Any = None) -> Self:

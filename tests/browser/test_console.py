@@ -186,7 +186,7 @@ def test_a_version_is_deployed_and_undeployed_from_its_models_page(page: Page, s
     page.value("(document.getElementById('endpoint_name').value = 'fresh', null)")
     page.value("(document.getElementById('hosts').value = 'many', null)")
     click(page, "Review")
-    assert "input should be a whole number from 1 to 64, or a range" in text(page, "#problem-hosts")
+    assert "should be a whole number from 1 to 64, or a range" in text(page, "#problem-hosts")
     page.value("(document.getElementById('hosts').value = '1', null)")
     click(page, "Review")
     click(page, "Deploy")
@@ -287,7 +287,7 @@ def test_a_version_is_uploaded_with_its_progress_deployed_and_deleted(page: Page
     page.value("(document.getElementById('runtime').value = 'python', null)")
     page.value("(document.getElementById('metadata').value = '[]', null)")
     press(page, "Register")
-    shows(page, "#problem-metadata", "input should be a valid dictionary")
+    shows(page, "#problem-metadata", "should be an object")
     assert page.value("document.activeElement.id") == "metadata"
     page.value("(document.getElementById('metadata').value = '', null)")
     page.value("(document.getElementById('input_example').value = '[1, 2', null)")

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+import api.client
 import queuecast
 from queuecast import errors
 from tests.support.service.environment import REPOSITORY, clean_environment
@@ -100,6 +101,15 @@ except ImportError as error:
     said = run(code)
     assert "is a second copy of" in said
     assert str(REPOSITORY / "workers" / "app.py") in said
+
+
+def test_the_client_has_two_names_in_a_clone_and_is_one() -> None:
+    for name in ("queuecast.client", "queuecast_client"):
+        module = importlib.import_module(name)
+        assert [getattr(module, each) for each in api.client.__all__] == [
+            getattr(api.client, each) for each in api.client.__all__
+        ]
+        assert module.Client is queuecast.Client
 
 
 def test_the_command_is_found_by_the_name_of_the_package() -> None:

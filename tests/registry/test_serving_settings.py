@@ -91,7 +91,7 @@ def test_changing_named_settings_keeps_the_others() -> None:
 def test_what_a_batch_size_can_be_is_said_in_one_sentence() -> None:
     with pytest.raises(SettingsInvalid) as refused:
         ServingSettings.parse({"max_batch_size": "64"})
-    expected = 'Setting max_batch_size: Input should be a whole number from 1 to 4096, or "auto".'
+    expected = 'Setting max_batch_size: should be a whole number from 1 to 4096, or "auto".'
     assert str(refused.value) == expected
 
 

@@ -172,7 +172,7 @@ def test_a_deploy_form_shows_what_is_wrong_at_its_fields_and_keeps_what_was_type
     query = "model_name=adder&version=1&endpoint_name=mine&hosts=many&max_batch_size=0&timeout_s=5"
     answer = client.get(f"/console/deploy?{query}")
     assert answer.status_code == 422
-    assert 'id="problem-hosts" role="alert">input should be a whole number' in answer.text
+    assert 'id="problem-hosts" role="alert">should be a whole number' in answer.text
     assert 'id="problem-max_batch_size"' in answer.text
     assert 'value="mine"' in answer.text
     assert 'value="many"' in answer.text

@@ -66,7 +66,7 @@ def test_the_runtime_is_detected_from_the_file(client: Client, file_name: str, r
         ({"name": ""}, "name", "is required"),
         ({"input_example": ""}, "input_example", "Pass a signature"),
         ({"input_example": "[1, 2"}, "input_example", "This is not JSON"),
-        ({"runtime_options": "[]"}, "runtime_options", "input should be a valid dictionary"),
+        ({"runtime_options": "[]"}, "runtime_options", "should be an object"),
         ({"runtime_options": '{"a": 1}'}, "runtime_options", "a"),
         ({"metadata": "{"}, "metadata", "This is not JSON"),
         ({"signature": '{"kind": "no"}'}, "signature", "kind"),
