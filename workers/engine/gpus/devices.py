@@ -51,7 +51,7 @@ def of_worker(setting: str, environment: Mapping[str, str], look: Look | None) -
 
 
 def _visible(wanted: str, seen: Sequence[SeenGpu]) -> list[Gpu]:
-    """Return what CUDA would see: the list ends at the first entry that is no GPU, and one that is there twice voids it."""
+    """Return what CUDA sees: the list ends at the first entry that is no GPU; a GPU that is there twice voids it."""
     found: list[Gpu] = []
     for each in map(str.strip, wanted.split(",")):
         gpu = _seen(each, seen)

@@ -27,8 +27,8 @@ _ROUNDING = 1e-6
 #: Intervals of looks: each is a process of its own, which takes up to a second.
 _INTERVAL_S = 10.0
 _INTERVAL_IF_CHANGING_S = 2.0
-#: A claim that can't be served yet is passed by later ones for so long; then a GPU is kept for it for so long, and so on.
-#: It ends again, or those behind it would wait for a host that never has a moment without jobs.
+#: A claim that can't be served yet is passed by later ones for so long; then a GPU is kept for it for so long; and so
+#: on. It ends again, or those behind it would wait for a host that never has a moment without jobs.
 _PASSED_S = 30.0
 _KEPT_S = 60.0
 
@@ -207,9 +207,7 @@ class GpuShares:
         fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, promised, without)]
         return max(fitting, key=self.share_of, default=None)
 
-    def _fits(
-        self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]
-    ) -> bool:
+    def _fits(self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]) -> bool:
         coming = [each for its_gpu, each in promised if its_gpu is gpu]
         others = [*coming, *(each for each in self._on(gpu) if each not in without)]
         shares = sum(each.share for each in others if not claim.replaces(each))
