@@ -66,8 +66,8 @@ def undeploy() -> Response:
 @Operation(Role.OPERATOR, "Deployments", {200: Deployments}, errors=(503,))
 def list_deployments() -> Response:
     """List the deployments."""
-    found = service.list_all(services.current())
-    return responses.document({"deployments": found, "workers": service.worker_memories()})
+    found = service.observe(services.current())
+    return responses.own_document({"deployments": found.views, "workers": service.worker_memories(found.workers)})
 
 
 @blueprint.get("/<endpoint_name>")

@@ -23,11 +23,14 @@ from typing import Any, overload
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.client import Pipeline
 from redis.commands.core import AsyncScript, Script
 
 _CLONES_ROOT = "workers"
 #: What it is called here: in a clone the same, installed `queuecast.workers`.
 _ROOT = __name__.rpartition(".platform.")[0]
+#: Some milliseconds; a multiple of how many keys a script reads of one endpoint.
+_KEYS_AT_ONCE = 480
 _DIRECTIVE = re.compile(r"--@ (parts|constants) (.+)\n")
 
 
@@ -62,6 +65,32 @@ def script(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScrip
 @lru_cache(maxsize=256)
 def _bound(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScript:
     return client.register_script(source.text)
+
+
+def queue_in_parts(
+    pipeline: Pipeline, bound: Script, keys: Sequence[str], arguments: Sequence[str | int | float] = ()
+) -> int:
+    """Queue runs of a script on a pipeline, each with some of the keys; return how many.
+
+    Redis does nothing else while a script runs.
+    """
+    starts = range(0, len(keys), _KEYS_AT_ONCE)
+    for start in starts:
+        bound(keys[start : start + _KEYS_AT_ONCE], arguments, client=pipeline)
+    return len(starts)
+
+
+def run_in_parts(
+    client: redis.Redis, source: Lua, keys: Sequence[str], arguments: Sequence[str | int | float] = ()
+) -> list[Any]:
+    """Run a script for many keys, with some of them after the others, in one pipeline; return its answers in a row.
+
+    Raises:
+        redis.RedisError: Redis can't be reached, or a run fails.
+    """
+    with client.pipeline(transaction=False) as pipeline:
+        queue_in_parts(pipeline, script(client, source), keys, arguments)
+        return [answer for answers in pipeline.execute() for answer in answers]
 
 
 @cache
