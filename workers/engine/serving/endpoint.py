@@ -130,7 +130,7 @@ class Endpoint:
     @property
     def busy(self) -> bool:
         """Whether it has waiting or running jobs."""
-        return bool(self.waiting_jobs or self.running_jobs)
+        return bool(len(self._batcher) or (self.has_hosts and (self.waiting_jobs or self.running_jobs)))
 
     @property
     def serves(self) -> bool:
