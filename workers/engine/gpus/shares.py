@@ -186,9 +186,7 @@ class GpuShares:
         fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, promised, without)]
         return max(fitting, key=self.share_of, default=None)
 
-    def _fits(
-        self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]
-    ) -> bool:
+    def _fits(self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]) -> bool:
         coming = [each for its_gpu, each in promised if its_gpu is gpu]
         others = [*coming, *(each for each in self._on(gpu) if each not in without)]
         shares = sum(each.share for each in others if not claim.replaces(each))

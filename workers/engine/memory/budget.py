@@ -283,9 +283,7 @@ class MemoryBudget:
         )
 
 
-def least_recently_used(
-    idle: Sequence[Sleeper], bytes_of: Mapping[str, int], short_bytes: int
-) -> list[Sleeper]:
+def least_recently_used(idle: Sequence[Sleeper], bytes_of: Mapping[str, int], short_bytes: int) -> list[Sleeper]:
     """Return the idle endpoints whose hosts have to end for so much memory; none if all of them were not enough."""
     chosen: list[Sleeper] = []
     for each in sorted(idle, key=lambda sleeper: sleeper.used_at):
