@@ -266,7 +266,7 @@ class ReplicatedRedis:
         return bool((state["num-other-sentinels"], state["num-slaves"]) == (_SENTINELS - 1, len(self.servers) - 1))
 
     def _sentinel(self, port: int) -> redis.Redis:
-        tls = {"ssl": True, "ssl_ca_certs": self.ca} if self.ca else {}
+        tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": self.ca} if self.ca else {}
         return redis.Redis(
             host=HOST, port=port, password=self.password, socket_timeout=5, decode_responses=True, **tls
         )  # fmt: skip

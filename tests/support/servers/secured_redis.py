@@ -99,7 +99,7 @@ def tls_options(folder: Path) -> dict[str, str]:
     assert found is not None
     with tempfile.TemporaryDirectory() as empty:
         # One that can speak TLS ends because it misses its certificate.
-        asked = [found.path, "--port", "0", "--tls-port", "1", "--logfile", "", "--dir", empty]
+        asked = [str(found.path), "--port", "0", "--tls-port", "1", "--logfile", "", "--dir", empty]
         said = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False).stdout
     if "No tls-cert-file" not in said:
         pytest.skip(f"this server ({found.version}, {found.reason}) was built without TLS")

@@ -113,7 +113,6 @@ def messages(store: redis.Redis, endpoint_name: str) -> int:
 
 def call_of(store: redis.Redis, job_id: str) -> Any:
 
-
     message = store.get(keys.message(job_id))
     assert isinstance(message, bytes)
     return envelopes.decode(message).arguments()

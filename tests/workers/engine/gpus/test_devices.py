@@ -56,9 +56,7 @@ def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
         ("MIG-5c89852c", {}, ["MIG-5c89852c"]),
     ],
 )
-def test_the_gpus_of_a_worker(
-    look: Look, setting: str, environment: dict[str, str], expected: list[str]
-) -> None:
+def test_the_gpus_of_a_worker(look: Look, setting: str, environment: dict[str, str], expected: list[str]) -> None:
     found = devices.of_worker(setting, environment, look)
     assert [each.id for each in found] == expected
     assert all(each.memory_bytes for each in found if not each.id.startswith("MIG-"))
@@ -88,7 +86,8 @@ def test_without_nvidia_smi_there_are_those_that_are_named(monkeypatch: pytest.M
     assert [(each.id, each.memory_bytes) for each in devices.of_worker("0,1", {}, None)] == [("0", None), ("1", None)]
 
 
-def test_a_driver_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_driver_that_fails_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed: the driver is not running.'\nexit 9\n")
