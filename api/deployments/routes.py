@@ -117,6 +117,7 @@ def roll_back(endpoint_name: str) -> Response:
     wait_s = prefer_wait_s(here.settings.max_wait_s)
     return changed(service.rollback(here, endpoint_name, body(Rollback), wait_s), wait_s)
 
+
 @blueprint.get("/<endpoint_name>/stats")
 @Operation(Role.OPERATOR, "Deployments", {200: DeploymentStats}, query=StatsQuery, errors=(404, 503))
 def show_stats(endpoint_name: str) -> Response:

@@ -85,7 +85,6 @@ class ServiceCollector(Collector):
                 yield from _unfinished(views, workers, dict.fromkeys([*groups, *replaying]), replaying)
         yield from _deployments(views)
 
-
     def _replaying_groups(self) -> set[str]:
         """Return the groups whose workers replay jobs for evaluations, or have hosts left of them."""
         with self._services.database.session() as session:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.servers.replicated_redis import ReplicatedRedis
 from tests.support.servers.secured_redis import certificates, tls_options
 from tests.support.service.ports import free_port
+from tests.workers.platform.test_masters import ClusterNode
 from workers.errors import SettingsWrong
 from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import load
@@ -114,14 +115,20 @@ def test_what_tls_refuses_is_named(
     places = {"CA": str(tls.ca), "OTHER": str(certificates(tmp_path))}
     filled = {}
     for old, new in replaced.items():
-        for name, path in places.items():
-            old, new = old.replace(f"={name}", f"={path}"), new.replace(f"={name}", f"={path}")
-        filled[old] = new
+        filled[_filled(old, places)] = _filled(new, places)
     assert what in refused(url_of(tls, filled))
 
 
+def _filled(text: str, places: dict[str, str]) -> str:
+    for name, path in places.items():
+        text = text.replace(f"={name}", f"={path}")
+    return text
+
+
 def test_a_cluster_behind_sentinels_is_named(tmp_path: Path, refused: Callable[[str], str]) -> None:
-    with ReplicatedRedis(tmp_path, {"cluster-enabled": "yes"}, replicas=0) as cluster:
+    cluster = ReplicatedRedis(tmp_path / "sentinels", replicas=0)
+    cluster.servers = [ClusterNode(tmp_path / "node")]
+    with cluster:
         assert "cluster mode" in refused(cluster.sentinel_url)
 
 

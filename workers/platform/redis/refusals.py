@@ -93,15 +93,16 @@ def _of_sentinel(url: SentinelUrl, host: str, port: int) -> dict[str, Any] | str
 
 def _of_server(url: str, found_at: tuple[str, int] | None = None) -> str | None:
     """Return why a server can't be used; `found_at`, the sentinels say that it is."""
-    pool = redis.ConnectionPool.from_url(url)
-    options = {**pool.connection_kwargs, **_limits()}
+    # Not those of a pool: it adds objects that are about its own host.
+    options = {**redis.connection.parse_url(url), **_limits()}
+    kind = options.pop("connection_class", redis.Connection)
     if found_at:
         options["host"], options["port"] = found_at
     where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
     place = _Place(
         name=f"The Redis at {where}" if not found_at else f"The Redis at {where}, which the sentinels name,",
         options=options,
-        is_tls=issubclass(pool.connection_class, redis.SSLConnection),
+        is_tls=issubclass(kind, redis.SSLConnection),
         login="user:password@ before the first host" if found_at else "user:password@ before the host",
         tls_off="ssl=false (sentinel_ssl=true keeps it for the sentinels)" if found_at else "redis:// for rediss://",
         tls_on="ssl=true and ssl_ca_certs" if found_at else "rediss:// for redis://",
