@@ -94,7 +94,7 @@ def _of_sentinel(url: SentinelUrl, host: str, port: int) -> dict[str, Any] | str
 def _of_server(url: str, found_at: tuple[str, int] | None = None) -> str | None:
     """Return why a server can't be used; `found_at`, the sentinels say that it is."""
     # Not those of a pool: it adds objects that are about its own host.
-    options = {**redis.connection.parse_url(url), **_limits()}
+    options = {**redis.connection.parse_url(url), **_limits()}  # type: ignore[no-untyped-call]
     kind = options.pop("connection_class", redis.Connection)
     if found_at:
         options["host"], options["port"] = found_at
