@@ -27,7 +27,8 @@ from api.settings import ApiSettings, load
 from registry.database import default_database
 from registry.errors import RegistryError
 from workers.errors import WorkerError
-from workers.platform import event_loops, garbage, logs
+from workers.platform import garbage, logs
+from workers.platform.loops import event_loops
 from workers.platform.process_title import set_title
 from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import load as worker_settings

@@ -16,7 +16,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from api.errors import ServerBusy
 from workers.jobs.on_loop.desk import Desk
-from workers.platform import blocking, event_loops
+from workers.platform.loops import blocking, event_loops
 from workers.settings import load
 
 _Result = TypeVar("_Result")

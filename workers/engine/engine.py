@@ -54,7 +54,7 @@ from workers.jobs import transitions
 from workers.measures import reports
 from workers.pipelines import submitting
 from workers.pipelines.mover import PipelineMover
-from workers.platform import event_loops
+from workers.platform.loops import event_loops
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings

@@ -21,7 +21,7 @@ from workers.engine.serving.endpoint import Endpoint
 from workers.measures import reports
 from workers.measures.reports import WorkerReport
 from workers.platform import fast_json
-from workers.platform.steps import in_steps
+from workers.platform.loops.steps import in_steps
 
 _log = logging.getLogger(__name__)
 

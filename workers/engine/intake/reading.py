@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from workers import keys
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob, parse, unread
-from workers.platform import blocking
+from workers.platform.loops import blocking
 from workers.platform.lua import Lua, script
 from workers.queues import envelopes
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable

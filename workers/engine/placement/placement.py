@@ -18,7 +18,7 @@ from workers.engine.placement.ranking import ranked_before
 from workers.engine.placement.roster import Roster
 from workers.engine.serving.endpoint import Endpoint
 from workers.measures import reports
-from workers.platform.steps import in_steps
+from workers.platform.loops.steps import in_steps
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from workers.engine.serving.hosts import host_gpu
 from workers.engine.serving.hosts.host_pool import HostPool
 from workers.measures import paces
 from workers.measures.paces import Pace
-from workers.platform.steps import in_steps
+from workers.platform.loops.steps import in_steps
 
 _log = logging.getLogger(__name__)
 

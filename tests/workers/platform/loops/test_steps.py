@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from workers.platform.steps import in_steps
+from workers.platform.loops.steps import in_steps
 
 
 def _work_for(seconds: float) -> None:

@@ -11,7 +11,7 @@ import redis
 import uvloop
 
 from workers.errors import SettingsWrong
-from workers.platform import event_loops
+from workers.platform.loops import event_loops
 from workers.platform.redis import async_client
 from workers.platform.redis.async_client import Client, open_listening
 from workers.platform.redis.direct_connections import DirectConnection
