@@ -10,7 +10,7 @@ import pytest
 from tests.support.servers.replicated_redis import ReplicatedRedis
 from tests.support.servers.secured_redis import certificates, tls_options
 from tests.support.service.ports import free_port
-from tests.workers.platform.test_masters import ClusterNode
+from tests.workers.platform.redis.test_masters import ClusterNode
 from workers.errors import SettingsWrong
 from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import load
