@@ -16,11 +16,12 @@ from registry.runtimes.models import libraries
 from workers import keys
 from workers.broker import backlogs
 from workers.broker.backlogs import Backlog
-from workers.jobs import records, weights
+from workers.jobs import records
 from workers.jobs.query import JobView
 from workers.measures import counters, paces, reports
 from workers.measures.counters import Counted
 from workers.measures.reports import EndpointReport, HostsState, SeenReport, VersionReport, WorkerReport
+from workers.platform.lua import Lua, run_in_parts
 from workers.platform.redis.client import records_client, translated_errors
 
 #: Statuses of a deployment's view.
@@ -36,6 +37,8 @@ SHOWN = (DEPLOYING, BUILDING, ACTIVE, ASLEEP, LOADING, DEGRADED, FAILED, DRAININ
 
 #: States of hosts that serve, or may do so in a moment.
 _MAY_SERVE = (HostsState.LOADING, HostsState.BUILDING, HostsState.READY, HostsState.STOPPING, HostsState.ASLEEP)
+
+_READ_BYTES = Lua("workers.jobs", "queue_bytes")
 
 #: A client is asked to retry on a full queue after this share of it has been served.
 _SERVED_SHARE = 0.05
@@ -82,7 +85,7 @@ def observe(desired: Sequence[DesiredDeployment]) -> Observed:
     """
     names = [each.endpoint_name for each in desired]
     with translated_errors():
-        backlog, sizes = backlogs.read(names), weights.queue_bytes(names)
+        backlog, sizes = backlogs.read(names), _queue_bytes(names)
         counted = counters.read(names, time.time())
         workers, revisions = live_workers(), _served_revisions(names)
     found = [
@@ -90,6 +93,11 @@ def observe(desired: Sequence[DesiredDeployment]) -> Observed:
         for each, figures, size, revision in zip(desired, counted, sizes, revisions, strict=True)
     ]
     return Observed(found, workers, counted)
+
+
+def _queue_bytes(endpoint_names: Sequence[str]) -> list[int]:
+    """Return the bytes of each endpoint's unfinished jobs; 0 where they can't be read."""
+    return run_in_parts(records_client(), _READ_BYTES, [keys.weights(name) for name in endpoint_names])
 
 
 def _served_revisions(endpoint_names: Sequence[str]) -> Sequence[bytes | None]:

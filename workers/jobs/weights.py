@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workers import keys
 from workers.errors import BulkTooLarge, QueueFull
 from workers.platform import fast_json
-from workers.platform.lua import Lua, run_in_parts
-from workers.platform.redis.client import records_client
 from workers.settings import load
 
 #: In `keys.LIMITS`: suffix of an endpoint's name for the most bytes of its jobs; alone, the field of the default for
@@ -22,14 +19,8 @@ from workers.settings import load
 BYTES_SUFFIX = ":bytes"
 #: In `keys.weights`: the field with the sum of all bytes.
 BYTES = " bytes"
-_QUEUE_BYTES = Lua("workers.jobs", "queue_bytes")
 #: Approximate bytes of a message without its arguments.
 _ENVELOPE_BYTES = 800
-
-
-def queue_bytes(endpoint_names: Sequence[str]) -> list[int]:
-    """Return the bytes of each endpoint's unfinished jobs; 0 where they can't be read. Raises redis.RedisError."""
-    return run_in_parts(records_client(), _QUEUE_BYTES, [keys.weights(name) for name in endpoint_names])
 
 
 def about_bytes(arguments: Sequence[tuple[bytes, bytes]]) -> int:
