@@ -23,7 +23,6 @@ from typing import Any, overload
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.client import Pipeline
 from redis.commands.core import AsyncScript, Script
 
 _CLONES_ROOT = "workers"
@@ -67,29 +66,31 @@ def _bound(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScrip
     return client.register_script(source.text)
 
 
-def queue_in_parts(
-    pipeline: Pipeline, bound: Script, keys: Sequence[str], arguments: Sequence[str | int | float] = ()
-) -> int:
-    """Queue runs of a script on a pipeline, each with some of the keys; return how many.
-
-    Redis does nothing else while a script runs.
-    """
-    starts = range(0, len(keys), _KEYS_AT_ONCE)
-    for start in starts:
-        bound(keys[start : start + _KEYS_AT_ONCE], arguments, client=pipeline)
-    return len(starts)
-
-
 def run_in_parts(
     client: redis.Redis, source: Lua, keys: Sequence[str], arguments: Sequence[str | int | float] = ()
 ) -> list[Any]:
-    """Run a script for many keys, with some of them after the others, in one pipeline; return its answers in a row.
+    """Run a script for many keys, with some of them after the others, in one round trip; return its answers in a row.
+
+    Redis does nothing else while a script runs.
 
     Raises:
         redis.RedisError: Redis can't be reached, or a run fails.
     """
+    try:
+        return _run_in_parts(client, source, keys, arguments)
+    except redis.exceptions.NoScriptError:
+        client.script_load(source.text)
+        return _run_in_parts(client, source, keys, arguments)
+
+
+def _run_in_parts(
+    client: redis.Redis, source: Lua, keys: Sequence[str], arguments: Sequence[str | int | float]
+) -> list[Any]:
+    # A script that is called on a pipeline would be looked for first: a round trip, and a right that the API lacks.
     with client.pipeline(transaction=False) as pipeline:
-        queue_in_parts(pipeline, script(client, source), keys, arguments)
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            some = keys[start : start + _KEYS_AT_ONCE]
+            pipeline.evalsha(digest(source), len(some), *some, *arguments)
         return [answer for answers in pipeline.execute() for answer in answers]
 
 
