@@ -1,5 +1,6 @@
 -- Takes notes that are due: if they are many, half are those that are due for the longest time, and half the newest, so
--- that what is to be published now doesn't wait behind all jobs whose queues are full. For some seconds no other process takes them; then they are due again.
+-- that what is to be published now doesn't wait behind all jobs whose queues are full. For some seconds no other process
+-- takes them; then they are due again.
 -- KEYS: the notes that are due. ARGV: most notes, seconds.
 -- Returns for each note its name, plan, record, job to submit, when it was noted (s), how many times it was taken, and
 -- since when the endpoint of its job has not existed (s; "" if it exists).
