@@ -69,8 +69,8 @@ def test_a_page_asks_as_often_for_many_deployments_as_for_few(
     few, many = asked
     assert (many["statements"], many["sends"]) == (few["statements"], few["sends"])
     assert many["statements"] > 0
-    # A script reads some hundred keys at once.
-    assert many["replies"] <= few["replies"] + 8
+    # A script reads a hundred keys at once, and four of each endpoint.
+    assert many["replies"] <= few["replies"] + (MANY - FEW) / 10
 
 
 def test_only_what_has_changed_is_read_from_the_registry_again(
