@@ -49,6 +49,7 @@ def main() -> None:
             for turn in range(turns):
                 _turn(density, results, options, options.minutes * 60 / turns, options.seed + turn)
         results.cold_ms, results.evictions = density.cold_starts_ms(), density.evictions()
+        results.pages_ms = density.pages_ms()
         if options.logs is not None:
             shutil.copytree(stack.logs, options.logs, dirs_exist_ok=True)
     for what, value in report.table(results, density.watched, options):

@@ -33,6 +33,8 @@ class Results:
     cold_ms: list[float] = field(default_factory=list)
     cold_killed_ms: list[float] = field(default_factory=list)
     evictions: int = 0
+    #: How long the pages take that show all deployments (ms), with nothing else to do.
+    pages_ms: dict[str, float] = field(default_factory=dict)
 
     @property
     def jobs(self) -> list[Job]:
@@ -81,6 +83,7 @@ def table(results: Results, watched: Watched, options: argparse.Namespace) -> li
         ("hottest, p95 of rounds: alone", _each(results, results.alone)),
         ("hottest, p95 of rounds: among all", _each(results, results.among)),
         ("hottest: p95 among all to alone", f"{results.hot_ratio:.2f}"),
+        *[(f"GET {path} (ms)", f"{took_ms:.0f}") for path, took_ms in results.pages_ms.items()],
     ]
     if options.workers > 1:
         most = max((doubled for _, doubled in watched.loaded), default=0)

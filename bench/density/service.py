@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ MEBIBYTE = 1 << 20
 _DEPLOY_WAIT_S = 60
 _DEPLOYED_AT_ONCE = 4
 _SAMPLE_S = 5.0
+_PAGES, _PAGE_LOOKS = ("/deployments", "/metrics", "/console"), 9
 _COLD = re.compile(r" woke after (\d+) ms")
 
 
@@ -99,6 +101,15 @@ class Density:
         """Return how long each load for waiting jobs took, as the workers' logs say."""
         logs = ((self.stack.logs / f"{name}.log").read_text(errors="replace") for name in self._workers)
         return [float(each) for each in chain.from_iterable(map(_COLD.findall, logs))]
+
+    def pages_ms(self) -> dict[str, float]:
+        """Return how long each page takes that shows all deployments: the median of some requests (ms)."""
+        return {path: statistics.median(map(self._page_ms, [path] * _PAGE_LOOKS)) for path in _PAGES}
+
+    def _page_ms(self, path: str) -> float:
+        began = time.monotonic()
+        self.stack.api.get(path).raise_for_status()
+        return (time.monotonic() - began) * 1000
 
     def evictions(self) -> int:
         """Return how many deployments were put to sleep for want of memory, as the workers' logs say."""
