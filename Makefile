@@ -36,7 +36,7 @@ test-long: $(VENV)/.installed-dev services ## run the long tests: guides, produc
 	@$(BIN)/python -m pytest $(AT_ONCE) -n 3 -m long
 
 # Where tests about Redis servers are: to look through all of them takes longer than to run these.
-ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/faults/failover/test_failover.py \
+ASK_THE_SERVER := tests/workers tests/processes tests/faults/test_redis.py tests/faults/failover/test_failover.py tests/faults/failover/test_secured_failover.py \
 	tests/service/test_secured.py tests/operations/test_backup.py
 SERVERS := $(VENV)/redis-servers
 

@@ -28,6 +28,7 @@ from registry.database import default_database
 from registry.errors import RegistryError
 from workers.errors import WorkerError
 from workers.platform import garbage, logs
+from workers.platform.loops import event_loops
 from workers.platform.process_title import set_title
 from workers.platform.redis.start_check import refuse_wrong_redis
 from workers.settings import load as worker_settings
@@ -66,7 +67,7 @@ class Server:
         self._siblings = _siblings(settings, self._port) if is_first else None
         app = create_app(settings)
         self._services = services.of(app)
-        self._loop = asyncio.new_event_loop()
+        self._loop = event_loops.factory(worker_settings().event_loop)()
         self._is_ending = False
         metrics = telemetry.counters_of(app)
         held = settings.max_held_waits + settings.max_event_streams
@@ -118,7 +119,8 @@ class Server:
         self._loop.call_later(_LAST_ANSWERS_S, self._loop.stop)
 
     def _say_where(self) -> None:
-        _log.info("The HTTP API listens on http://%s:%d (Granian %s)", self._host, self._port, version("granian"))
+        how = f"Granian {version('granian')}, {event_loops.name_of(self._loop)}"
+        _log.info("The HTTP API listens on http://%s:%d (%s)", self._host, self._port, how)
         self._look_after(self._siblings)
 
     def _look_after(self, others: Siblings | None) -> None:

@@ -338,6 +338,22 @@ class EndpointUnknown(JobFailed):
     code = "endpoint_unknown"
 
 
+class SuccessorsTooLong(JobArgumentsWrong, JobFailed):
+    """What follows the job by Celery's canvas (link, chain, chord) is too long to be kept with it.
+
+    `predict.delay` raises it at once. A job that a program without our package has sent nevertheless fails with it.
+
+    Attributes:
+        plan_of_failure: what is to be sent when the job fails because of it (see `workers.jobs.endings`).
+    """
+
+    code = "successors_too_long"
+
+    def __init__(self, message: str, plan_of_failure: bytes = b"") -> None:
+        super().__init__(message)
+        self.plan_of_failure = plan_of_failure
+
+
 class StepEndpointUndeployed(JobFailed):
     """Nothing that takes jobs is deployed as the endpoint of a pipeline's next step, or not any more."""
 

@@ -109,9 +109,7 @@ def parse(url: str) -> SentinelUrl:
         login=f"{logins[0]}@" if logins else "",
         tls=tls,
         sentinel_tls=_tls(options, wanted=True) if _flag(options, "sentinel_ssl", default=wants_tls) else None,
-        sentinel_login={
-            name: value for name in ("username", "password") if (value := options.get(f"sentinel_{name}"))
-        },
+        sentinel_login={name: value for name in ("username", "password") if (value := options.get(f"sentinel_{name}"))},
     )
 
 

@@ -85,6 +85,8 @@ class WorkerSettings(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65_535)
     #: The address that it listens on.
     metrics_host: str = "127.0.0.1"
+    #: What the event loops of workers and of the API are; `auto`: uvloop where it is installed.
+    event_loop: Literal["asyncio", "uvloop"] = "asyncio"
     #: What log lines look like.
     log_format: Literal["text", "json"] = "text"
     #: OpenTelemetry's own variables: where traces go. It reads all others of its variables by itself.

@@ -25,6 +25,8 @@ _STYLES = {
 _NO_ESTIMATE = {"no_ready_worker": "no worker is ready", "parked": "parked", "loading": "loading the model"}
 #: Columns of what is no terminal: wide enough that nothing is folded.
 _PIPE_WIDTH = 1_000
+#: Between two columns.
+_GAP = "  "
 
 
 class Progress(Protocol):
@@ -68,6 +70,11 @@ class Output:
         if not found:
             self.note(empty)
             return
+        rows = [[Text(column, style="bold") for column in columns], *found]
+        widths = [max(each.cell_len for each in column) for column in zip(*rows, strict=True)]
+        if sum(widths) + len(_GAP) * (len(widths) - 1) <= self._out.width:
+            self._rows(rows, widths)
+            return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column, overflow="fold")
@@ -95,6 +102,19 @@ class Output:
         named = [f"{name}={error.document[name]}" for name in ("code", "request_id") if error.document.get(name)]
         self._err.print(one_line("  ".join(named)), style="dim", markup=False)
 
+    def _rows(self, rows: Sequence[Sequence[Text]], widths: Sequence[int]) -> None:
+        """Print a table that fits: `rich` takes the most of a second for a thousand rows, to see whether they do."""
+        if not self._out.is_terminal:
+            plain = (_GAP.join(_padded(each, width) for each, width in zip(row, widths, strict=True)) for row in rows)
+            click.echo("\n".join(line.rstrip() for line in plain))
+            return
+        text = Text()
+        for row in rows:
+            for each, width in zip(row[:-1], widths, strict=False):
+                text.append(each.plain, each.style).append(" " * (width - each.cell_len) + _GAP)
+            text.append(row[-1].plain, row[-1].style).append("\n")
+        self._out.print(text, end="")
+
     def _columns(self, table: Table) -> None:
         """Print a table; in a pipe without the blanks that fill its last column."""
         if self._out.is_terminal:
@@ -113,6 +133,10 @@ class Output:
             return
         with self._err.status(Text(one_line(text))) as status:
             yield lambda text: status.update(Text(one_line(text)))
+
+
+def _padded(text: Text, width: int) -> str:
+    return text.plain + " " * (width - text.cell_len)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -66,8 +66,8 @@ def undeploy() -> Response:
 @Operation(Role.OPERATOR, "Deployments", {200: Deployments}, errors=(503,))
 def list_deployments() -> Response:
     """List the deployments."""
-    found = service.list_all(services.current())
-    return responses.document({"deployments": found, "workers": service.worker_memories()})
+    found = service.observe(services.current())
+    return responses.own_document({"deployments": found.views, "workers": service.worker_memories(found.workers)})
 
 
 @blueprint.get("/<endpoint_name>")
@@ -116,6 +116,7 @@ def roll_back(endpoint_name: str) -> Response:
     here = services.current()
     wait_s = prefer_wait_s(here.settings.max_wait_s)
     return changed(service.rollback(here, endpoint_name, body(Rollback), wait_s), wait_s)
+
 
 @blueprint.get("/<endpoint_name>/stats")
 @Operation(Role.OPERATOR, "Deployments", {200: DeploymentStats}, query=StatsQuery, errors=(404, 503))

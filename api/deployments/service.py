@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -21,9 +21,11 @@ from registry.errors import DeploymentNotFound
 from registry.judging import following
 from registry.judging.following import Following
 from workers.deployments import status
+from workers.deployments.status import Observed
 from workers.endpoints import names as taking_jobs
 from workers.errors import QueueUnavailable
 from workers.measures import paces
+from workers.measures.reports import SeenReport
 
 View = dict[str, Any]
 _Seen = TypeVar("_Seen")
@@ -190,14 +192,28 @@ def rollback_preview(services: Services, endpoint_name: str, to_revision: int | 
 
 def list_all(services: Services) -> list[View]:
     """Return every deployment that is not undeployed and done, by name."""
+    return observe(services).views
+
+
+def observe(services: Services) -> Observed:
+    """Return the same with the live workers, and the counters of each.
+
+    The registry is asked which deployments have changed since they were read last, and for these alone.
+
+    Raises:
+        QueueUnavailable, RegistryUnavailable: Redis or the registry can't be reached.
+    """
     with services.database.session() as session:
-        desired = deployments.desired(session)
+        desired = services.known = deployments.desired(session, known=services.known)
         standings = following.standings(session, desired)
-    return [_with_standing(view, standings) for view in status.views(desired) if view["status"] != UNDEPLOYED]
+    found = status.observe(desired)
+    kept = [at for at, view in enumerate(found.views) if view["status"] != UNDEPLOYED]
+    views = [_with_standing(found.views[at], standings) for at in kept]
+    return Observed(views, found.workers, [found.counted[at] for at in kept])
 
 
-def worker_memories() -> list[View]:
-    """Return the live workers with the memory of their hosts, and their GPUs. Raises QueueUnavailable."""
+def worker_memories(workers: Sequence[SeenReport]) -> list[View]:
+    """Return live workers with the memory of their hosts, and their GPUs."""
     return [
         {
             "worker": each["worker"],
@@ -205,7 +221,7 @@ def worker_memories() -> list[View]:
             **each.get("memory", {}),
             "gpus": each.get("gpus", []),
         }
-        for each in status.live_workers()
+        for each in workers
     ]
 
 

@@ -27,7 +27,7 @@ from api.http.flask_app import bodies, requests, responses, telemetry
 from api.http.flask_app.telemetry import HttpMetrics
 from api.process import services
 from api.process.services import Services
-from workers.platform.blocking import LONG_BYTES
+from workers.platform.loops.blocking import LONG_BYTES
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Rest = Coroutine[Any, Any, Answer]

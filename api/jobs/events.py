@@ -13,7 +13,7 @@ from api.process.services import Services
 from workers.jobs.on_loop.following import Follower
 from workers.jobs.query import JobView
 from workers.platform import fast_json
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 
 #: The pause before a browser connects again, also after a restart of the server.
 _RETRY_MS = 2_000

@@ -113,9 +113,7 @@ def _kept(job_id: str, letter: DeadLetter | None) -> dict[str, Any]:
     return rows
 
 
-def _target(
-    services: Services, caller: Identity, endpoint_name: str, rows: Mapping[str, Any]
-) -> DesiredDeployment:
+def _target(services: Services, caller: Identity, endpoint_name: str, rows: Mapping[str, Any]) -> DesiredDeployment:
     """Return the deployment that takes the input as a new job, after the checks of a submit."""
     deployment = prediction_service.serving_endpoint(services, caller, endpoint_name)
     prediction_service.refuse_if_failed(deployment)

@@ -28,7 +28,7 @@ from workers.jobs import emptying
 from workers.jobs import query as job_query
 from workers.jobs.emptying import Which
 from workers.pipelines import submitting
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 
 blueprint = Blueprint("jobs", __name__)
 

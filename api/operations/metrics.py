@@ -16,12 +16,11 @@ from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 
 from api.deployments import service as deployment_service
 from api.http.flask_app import telemetry
+from api.operations import exposition
 from api.process import services
 from api.process.services import Services
 from registry.errors import RegistryError
@@ -29,6 +28,7 @@ from registry.judging import evaluations
 from workers import metric_names as names
 from workers.broker import backlogs
 from workers.deployments import status, wanted_workers
+from workers.deployments.status import Observed
 from workers.endpoints import unknown_jobs
 from workers.errors import QueueUnavailable
 from workers.jobs import dead_letters
@@ -51,45 +51,39 @@ def add_feature(families: Callable[[Services], Iterator[Family]]) -> None:
         _FEATURES.append(families)
 
 
-class ServiceCollector(Collector):
-    """Reads Redis and the registry at each scrape."""
-
-    def __init__(self, here: Services) -> None:
-        self._services = here
-
-    def collect(self) -> Iterator[Family]:
-        """Return the families of the whole service; `queuecast_up` shows what can't be reached and is missing."""
-        redis_up = registry_up = True
-        views: list[deployment_service.View] = []
-        workers: list[SeenReport] = []
-        replaying: set[str] = set()
-        try:
-            workers = status.live_workers()
-            yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
-            yield from _webhooks(deliveries.figures())
-            yield from _journal()
-            yield _unknown_endpoint_jobs()
-            views = deployment_service.list_all(self._services)
-            replaying = self._replaying_groups()
-            for families in _FEATURES:
-                yield from families(self._services)
-        except QueueUnavailable:
-            redis_up = False
-        except RegistryError:
-            registry_up = False
-        yield _gauge(names.UP, [(("redis",), redis_up), (("registry",), registry_up)])
-        if redis_up:
-            groups = {view["worker_group"]: 0 for view in views} | Tally(each["worker_group"] for each in workers)
-            yield _gauge(names.WORKERS, [((group,), count) for group, count in sorted(groups.items())])
-            if registry_up:
-                yield from _unfinished(views, workers, dict.fromkeys([*groups, *replaying]), replaying)
-        yield from _deployments(views)
+def _families(here: Services) -> Iterator[Family]:
+    """Read Redis and the registry for the whole service; `queuecast_up` shows what can't be reached and is missing."""
+    redis_up = registry_up = True
+    found = Observed([], [], [])
+    replaying: set[str] = set()
+    try:
+        found = Observed([], status.live_workers(), [])
+        yield _gauge(names.DEAD_LETTERS, [((), dead_letters.count())])
+        yield from _webhooks(deliveries.figures())
+        yield from _journal()
+        yield _unknown_endpoint_jobs()
+        found = deployment_service.observe(here)
+        replaying = _replaying_groups(here)
+        for families in _FEATURES:
+            yield from families(here)
+    except QueueUnavailable:
+        redis_up = False
+    except RegistryError:
+        registry_up = False
+    yield _gauge(names.UP, [(("redis",), redis_up), (("registry",), registry_up)])
+    if redis_up:
+        groups = {view["worker_group"]: 0 for view in found.views}
+        groups |= Tally(each["worker_group"] for each in found.workers)
+        yield _gauge(names.WORKERS, [((group,), count) for group, count in sorted(groups.items())])
+        if registry_up:
+            yield from _unfinished(found.views, found.workers, dict.fromkeys([*groups, *replaying]), replaying)
+    yield from _deployments(found)
 
 
-    def _replaying_groups(self) -> set[str]:
-        """Return the groups whose workers replay jobs for evaluations, or have hosts left of them."""
-        with self._services.database.session() as session:
-            return {each.worker_group for each in evaluations.desired(session)}
+def _replaying_groups(here: Services) -> set[str]:
+    """Return the groups whose workers replay jobs for evaluations, or have hosts left of them."""
+    with here.database.session() as session:
+        return {each.worker_group for each in evaluations.desired(session)}
 
 
 def _webhooks(figures: Figures) -> Iterator[Family]:
@@ -148,7 +142,8 @@ def _unfinished(
     yield _gauge(names.GROUP_UNFINISHED_JOBS, [((group,), count) for group, count in sorted(counts.items())])
 
 
-def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
+def _deployments(found: Observed) -> Iterator[Family]:
+    views = found.views
     jobs = CounterMetricFamily(names.ENDPOINT_JOBS.name, names.ENDPOINT_JOBS.text, labels=names.ENDPOINT_JOBS.labels)
     for view in views:
         succeeded, failed = view["succeeded_count"], view["failed_count"]
@@ -157,7 +152,7 @@ def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
         for kind, count in counts.items():
             jobs.add_metric([view["endpoint_name"], kind.value], count)
     yield jobs
-    yield from _durations([view["endpoint_name"] for view in views])
+    yield _durations(found)
     yield _gauge(names.QUEUE_DEPTH, [((view["endpoint_name"],), view["queue_depth"]) for view in views])
     yield _gauge(names.QUEUE_BYTES, [((view["endpoint_name"],), view["queue_bytes"]) for view in views])
     yield _gauge(names.OLDEST_JOB_AGE, [((view["endpoint_name"],), view["oldest_job_age_s"] or 0) for view in views])
@@ -173,18 +168,16 @@ def _deployments(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
     yield from _hosts(views)
 
 
-def _durations(endpoint_names: Sequence[str]) -> Iterator[Family]:
-    """Describe how long the jobs of each endpoint took, in one round trip to Redis."""
+def _durations(found: Observed) -> Family:
+    """Describe how long the jobs of each endpoint took."""
     metric = names.JOB_DURATION
     family = HistogramMetricFamily(metric.name, metric.text, labels=metric.labels)
-    try:
-        found = counters.read_histograms(endpoint_names)
-    except QueueUnavailable:
-        return
     bounds = [*map(str, counters.HISTOGRAM_S), "+Inf"]
-    for name, histogram in zip(endpoint_names, found, strict=True):
-        family.add_metric([name], list(zip(bounds, accumulate(histogram.jobs), strict=True)), histogram.sum_s)
-    yield family
+    for view, counted in zip(found.views, found.counted, strict=True):
+        histogram = counters.histogram(counted)
+        buckets = list(zip(bounds, accumulate(histogram.jobs), strict=True))
+        family.add_metric([view["endpoint_name"]], buckets, histogram.sum_s)
+    return family
 
 
 def _delayed(views: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
@@ -220,11 +213,10 @@ def scrape(accept: str) -> tuple[bytes, str]:
     """Return what Prometheus reads, and its media type, in the form that it asks for."""
     here = services.current()
     registry = CollectorRegistry()
-    registry.register(ServiceCollector(here))
     if here.settings.prometheus_multiproc_dir is None:
         registry.register(telemetry.counters_of(current_app).registry)
         ProcessCollector(registry=registry)
     else:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    encode, media_type = choose_encoder(accept)
-    return encode(registry), media_type
+    encode, media_type = exposition.encoder(accept)
+    return encode(_families(here), registry), media_type

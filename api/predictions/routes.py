@@ -26,7 +26,7 @@ from api.process import services
 from registry.deployments import DesiredDeployment
 from registry.roles import Role
 from workers.jobs.bulk import MAX_JOBS
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 
 blueprint = Blueprint("predictions", __name__)
 

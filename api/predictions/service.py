@@ -103,9 +103,7 @@ def serving_endpoint(services: Services, caller: Identity, endpoint_name: str) -
     return services.cache.get(endpoint_name, read, lambda: snapshots.read(endpoint_name))
 
 
-def serving_endpoints(
-    services: Services, caller: Identity, endpoint_names: Sequence[str]
-) -> list[DesiredDeployment]:
+def serving_endpoints(services: Services, caller: Identity, endpoint_names: Sequence[str]) -> list[DesiredDeployment]:
     """Return the deployments of a pipeline's further steps. Raises EndpointNotDeployed, EndpointForbidden."""
     return [serving_endpoint(services, caller, name) for name in endpoint_names]
 

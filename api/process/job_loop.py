@@ -16,7 +16,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from api.errors import ServerBusy
 from workers.jobs.on_loop.desk import Desk
-from workers.platform import blocking
+from workers.platform.loops import blocking, event_loops
+from workers.settings import load
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
@@ -134,13 +135,18 @@ class JobLoop:
 
     def _begin_thread(self) -> None:
         is_running = threading.Event()
+        factory = event_loops.factory(load().event_loop)
 
         async def live() -> None:
             self.attach()
             is_running.set()
             await asyncio.Event().wait()
 
-        threading.Thread(target=lambda: asyncio.run(live()), name="queuecast-jobs", daemon=True).start()
+        def run() -> None:
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(live())
+
+        threading.Thread(target=run, name="queuecast-jobs", daemon=True).start()
         is_running.wait()
 
 

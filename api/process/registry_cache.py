@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from registry.errors import RegistryUnavailable
-from workers.platform import blocking
+from workers.platform.loops import blocking
 
 Found = TypeVar("Found")
 

@@ -38,6 +38,8 @@ class Services:
         self.settings = settings
         self.jobs = default_job_loop()
         self.cache = RegistryCache[DesiredDeployment](settings.deployment_cache_s)
+        #: All deployments as they were read last.
+        self.known: list[DesiredDeployment] = []
         self.intents = Intents(self.jobs, lambda: self.database)
         self.api_keys = RegistryCache[ApiKey](settings.api_key_cache_s)
         #: Set when the process is ending: no request is held any more.

@@ -17,7 +17,7 @@ from api.v2.schemas import InferParameters, InferRequest, InputTensor
 from api.v2.wire import Body
 from registry.deployments import DesiredDeployment
 from workers.jobs.query import JobState, JobView
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 from workers.queues.priorities import Priority
 
 #: Shorter than the minute after which clients of the protocol give up: they must hear of the job before.

@@ -14,6 +14,7 @@ from workers.deployments import status
 from workers.jobs import query
 from workers.jobs.query import JobState
 from workers.measures import counters
+from workers.measures.counters import Counted
 
 View = Mapping[str, Any]
 _NS_PER_MS = 1_000_000
@@ -27,7 +28,9 @@ def of_all(services: Services) -> dict[str, Any]:
     Raises:
         RegistryUnavailable, QueueUnavailable: they can't be looked at.
     """
-    return {"model_stats": [_statistics(view["endpoint_name"], view) for view in deployment_service.list_all(services)]}
+    found = deployment_service.observe(services)
+    each = zip(found.views, found.counted, strict=True)
+    return {"model_stats": [_statistics(view["endpoint_name"], view, counted) for view, counted in each]}
 
 
 def of_model(services: Services, name: str, version: str | None) -> dict[str, Any]:
@@ -41,18 +44,20 @@ def of_model(services: Services, name: str, version: str | None) -> dict[str, An
     if found[0].endpoint_name != name:
         with services.database.session() as session:
             found = deployments.serving(session, name, version)
-    return {"model_stats": [_statistics(name, view) for view in status.views(found)]}
+    seen = status.observe(found)
+    each = zip(seen.views, seen.counted, strict=True)
+    return {"model_stats": [_statistics(name, view, counted) for view, counted in each]}
 
 
-def _statistics(name: str, view: View) -> dict[str, Any]:
+def _statistics(name: str, view: View, counted: Counted) -> dict[str, Any]:
     succeeded, failed = view["succeeded_count"], view["failed_count"]
     ended = succeeded + failed
     # The view's mean is of the last minutes; the protocol's times add up for ever, as its counts do.
-    mean_ns = counters.read_sum_ms(view["endpoint_name"]) * _NS_PER_MS / ended if ended else 0.0
+    mean_ns = counters.sum_ms(counted) * _NS_PER_MS / ended if ended else 0.0
     return {
         "name": name,
         "version": view["version"],
-        "last_inference": _last_inference_ms(view["endpoint_name"]),
+        "last_inference": _last_inference_ms(view["endpoint_name"]) if succeeded else 0,
         "inference_count": succeeded,
         "execution_count": succeeded,
         "inference_stats": {

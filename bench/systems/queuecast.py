@@ -34,9 +34,7 @@ class Queuecast(QueueSystem):
 
     name = "queuecast"
 
-    def __init__(
-        self, folder: Path, models: Sequence[str] = _DEPLOYED, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, models: Sequence[str] = _DEPLOYED, env: Mapping[str, str] | None = None) -> None:
         self.stack = Stack(folder, env={**ONE_THREAD, **(env or {})})
         self.port = self.stack.port
         self._models = models

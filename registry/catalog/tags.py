@@ -21,9 +21,7 @@ MODEL = ""
 Tags = dict[str, str]
 
 
-def change(
-    session: Session, model_name: str, changes: Mapping[str, str | None], *, version: str | None = None
-) -> Tags:
+def change(session: Session, model_name: str, changes: Mapping[str, str | None], *, version: str | None = None) -> Tags:
     """Set tags of a version, or of a model; None removes one. Return all its tags.
 
     Raises:

@@ -110,11 +110,20 @@ def desired(
 
 def _unchanged(session: Session, known: Collection[DesiredDeployment]) -> dict[str, DesiredDeployment]:
     """Return those deployments whose rows are as they were; a candidate has no revision of its own."""
-    columns = DeploymentRow.endpoint_name, DeploymentRow.worker_group, DeploymentRow.revision, DeploymentRow.updated_at
+    columns = (
+        DeploymentRow.endpoint_name,
+        DeploymentRow.worker_group,
+        DeploymentRow.revision,
+        DeploymentRow.updated_at,
+        DeploymentRow.followed_alias,
+    )
     judged = set(session.scalars(select(CandidateRow.endpoint_name)))
     stamps = {stamp for stamp in map(tuple, session.execute(select(*columns))) if stamp[0] not in judged}
     alone = (each for each in known if each.candidate is None and not each.is_replay)
-    found = ((each, (each.endpoint_name, each.worker_group, each.revision, each.updated_at)) for each in alone)
+    found = (
+        (each, (each.endpoint_name, each.worker_group, each.revision, each.updated_at, each.followed_alias))
+        for each in alone
+    )
     return {each.endpoint_name: each for each, stamp in found if stamp in stamps}
 
 

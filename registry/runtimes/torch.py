@@ -154,9 +154,7 @@ class TorchRuntime:
         return TorchModel(library, call, Feed(declared, signature), device)
 
 
-def _scripted(
-    library: ModuleType, path: Path, signature: InputLayout, device: str
-) -> tuple[Call, Sequence[Declared]]:
+def _scripted(library: ModuleType, path: Path, signature: InputLayout, device: str) -> tuple[Call, Sequence[Declared]]:
     module = library.jit.load(str(path), map_location=device).eval()
     arguments = [each for each in module.forward.schema.arguments[1:] if not each.has_default_value()]
     strange = [f"{each.name}: {each.type}" for each in arguments if str(each.type) != "Tensor"]
@@ -167,9 +165,7 @@ def _scripted(
     return lambda tensors: module(*[tensors[name] for name in names]), declared
 
 
-def _exported(
-    library: ModuleType, path: Path, _signature: InputLayout, device: str
-) -> tuple[Call, Sequence[Declared]]:
+def _exported(library: ModuleType, path: Path, _signature: InputLayout, device: str) -> tuple[Call, Sequence[Declared]]:
     with path.open("rb") as file:  # given a path, PyTorch decides by its suffix
         program = library.export.load(file)
     names = [str(each) for each in program.graph_signature.user_inputs]

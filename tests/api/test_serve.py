@@ -175,6 +175,25 @@ async def test_sigterm_answers_all_that_is_held_and_ends_with_0(serve: Callable[
     assert "Traceback" not in served.child.log()
 
 
+@pytest.mark.parametrize(("setting", "kind"), [("uvloop", "uvloop"), ("asyncio", "asyncio")])
+async def test_each_kind_of_event_loop_serves_and_ends(serve: Callable[..., Served], setting: str, kind: str) -> None:
+    served = serve(QUEUECAST_EVENT_LOOP=setting)
+    assert f", {kind})" in served.child.log()
+    job_id = served.submit()
+    callers, polls = await held(served, job_id, 20)
+    answer = await asyncio.to_thread(served.client.get, "/deployments")  # by the Flask app, in a thread
+    assert answer.status_code == 200
+    assert not any(poll.done() for poll in polls)
+    served.client.delete(f"/jobs/{job_id}")
+    answers = await asyncio.wait_for(asyncio.gather(*polls), 30)
+    assert {job["status"] for _, job in answers} == {"cancelled"}
+    served.child.send(signal.SIGTERM)
+    assert served.child.wait() == 0
+    assert "Traceback" not in served.child.log()
+    for each in callers:
+        each.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_server_ends_with_0_whatever_connections_are_open(
     serve: Callable[..., Served], number: signal.Signals

@@ -277,9 +277,7 @@ def test_a_queue_is_emptied_after_a_question(page: Page, stack: Stack, tmp_path:
     gate.touch()
 
 
-def test_a_version_is_uploaded_with_its_progress_deployed_and_deleted(
-    page: Page, stack: Stack, tmp_path: Path
-) -> None:
+def test_a_version_is_uploaded_with_its_progress_deployed_and_deleted(page: Page, stack: Stack, tmp_path: Path) -> None:
     artifact = tmp_path / "uploaded.pkl"
     artifact.write_bytes(dumped(Echo("uploaded")))
     page.go(f"{stack.url}/console/models")

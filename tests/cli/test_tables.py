@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
+from api.cli.output import Output
 from api.cli.remote.deployments.stats import sparkline
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
@@ -70,6 +73,22 @@ def test_no_line_in_a_pipe_ends_with_blanks(service: FakeService, command: Comma
     lines = command(*arguments).stdout.splitlines()
     assert len(lines) > 1
     assert lines == [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(24, 3), (23, 4)])
+def test_on_a_terminal_a_table_is_coloured_and_folded_only_if_it_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int, lines: int
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [("wide 語語語", "active", None), ("b", "failed", 1.0)]
+    Output(as_json=False).table(["ENDPOINT", "STATUS", "P95"], rows, "")
+    printed = capsys.readouterr().out
+    assert "\x1b[32mactive\x1b[0m" in printed
+    plain = re.sub(r"\x1b\[\d+m", "", printed).splitlines()
+    assert len(plain) == lines
+    assert all(cell_len(line) <= columns for line in plain)
 
 
 def figures(**more: Any) -> dict[str, Any]:

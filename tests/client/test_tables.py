@@ -121,9 +121,7 @@ def test_a_data_frame_as_the_example_says_what_it_says_beside_the_registry() -> 
 def test_tensors_are_filled_row_by_row_and_lists_stand_in_cells() -> None:
     columns = Columns({"kind": "tensor", "dtype": "float", "shape": [2, 2]}, list("abcd"), texts=True)
     assert columns.input_of(["1", "2", "3", "4.5"]) == [[1, 2], [3, 4.5]]
-    listed = Columns(
-        {"kind": "named", "fields": {"a": {"dtype": "float", "shape": [None]}}}, ["b", " a "], texts=True
-    )
+    listed = Columns({"kind": "named", "fields": {"a": {"dtype": "float", "shape": [None]}}}, ["b", " a "], texts=True)
     assert listed.input_of(["x", "[1, 2]"]) == {"a": [1, 2]}
     assert isinstance(listed.input_of(["x", "1"]), InputInvalid)
     assert listed.ignored == ["b"]

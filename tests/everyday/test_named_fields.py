@@ -29,9 +29,7 @@ def test_the_example_of_the_readme_is_registered_deployed_and_asked(service: Sta
     [program] = re.findall(r"```python\n(# named.py\n.*?)```", text, re.DOTALL)
     [commands] = re.findall(r"\n\.venv/bin/python named\.py\n(.*?)```", text, re.DOTALL)
     service.run("-c", program)
-    *_, predicted = [
-        service.queuecast(*shlex.split(line)[1:]).stdout for line in commands.splitlines()
-    ]
+    *_, predicted = [service.queuecast(*shlex.split(line)[1:]).stdout for line in commands.splitlines()]
     assert 200 < float(predicted) < 460
 
 

@@ -24,6 +24,7 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("EVENT_LOOP", "fast"),
         ("LEASE_S", "1"),
         ("LEASE_S", "soon"),
         ("LEASE_S", "nan"),

@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+import redis
 
 from registry import runtimes
 from registry.deployments import DesiredDeployment, Intent
@@ -14,10 +16,12 @@ from registry.runtimes.models import libraries
 from workers import keys
 from workers.broker import backlogs
 from workers.broker.backlogs import Backlog
-from workers.jobs import records, weights
+from workers.jobs import records
 from workers.jobs.query import JobView
 from workers.measures import counters, paces, reports
+from workers.measures.counters import Counted
 from workers.measures.reports import EndpointReport, HostsState, SeenReport, VersionReport, WorkerReport
+from workers.platform.lua import Lua, run_in_parts
 from workers.platform.redis.client import records_client, translated_errors
 
 #: Statuses of a deployment's view.
@@ -33,6 +37,8 @@ SHOWN = (DEPLOYING, BUILDING, ACTIVE, ASLEEP, LOADING, DEGRADED, FAILED, DRAININ
 
 #: States of hosts that serve, or may do so in a moment.
 _MAY_SERVE = (HostsState.LOADING, HostsState.BUILDING, HostsState.READY, HostsState.STOPPING, HostsState.ASLEEP)
+
+_READ_BYTES = Lua("workers.jobs", "queue_bytes")
 
 #: A client is asked to retry on a full queue after this share of it has been served.
 _SERVED_SHARE = 0.05
@@ -54,41 +60,53 @@ class _Seen:
         return next((each for each in mine if each["revision"] == revision), None)
 
 
-def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
-    """Return the API's view of each deployment: desired, observed, backlog and figures.
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Deployments as Redis shows them at one moment, and what else was read for that."""
 
-    Reads Redis in three round trips for any number of deployments.
+    #: The API's view of each deployment: desired, observed, backlog and figures.
+    views: list[dict[str, Any]]
+    #: The live workers.
+    workers: list[SeenReport]
+    #: The counters of each deployment.
+    counted: list[Counted]
+
+
+def views(desired: Sequence[DesiredDeployment]) -> list[dict[str, Any]]:
+    """Return the API's view of each deployment. Raises as `observe`."""
+    return observe(desired).views
+
+
+def observe(desired: Sequence[DesiredDeployment]) -> Observed:
+    """Read what workers and queues say of deployments, in a fixed number of round trips to Redis.
 
     Raises:
         QueueUnavailable: Redis can't be reached.
     """
-    now = time.time()
+    names = [each.endpoint_name for each in desired]
     with translated_errors():
-        backlog = backlogs.read([each.endpoint_name for each in desired])
-        with records_client().pipeline(transaction=False) as pipeline:
-            reports.queue_reads(pipeline)
-            for each in desired:
-                counters.queue_reads(pipeline, each.endpoint_name, now)
-            for each in desired:
-                pipeline.hget(keys.weights(each.endpoint_name), weights.BYTES)
-            for each in desired:
-                pipeline.hget(keys.SERVED, each.endpoint_name)
-            replies = pipeline.execute(raise_on_error=False)
-    # The figures are empty if the key of the counts is not a hash.
-    replies = [{} if index >= 3 and isinstance(each, Exception) else each for index, each in enumerate(replies)]
-    step = counters.WINDOWS_KEPT + 1
-    sizes_at = 3 + step * len(desired)
-    workers, figures = reports.parse(replies[:3]), replies[3:sizes_at]
-    sizes, served_revisions = replies[sizes_at : sizes_at + len(desired)], replies[sizes_at + len(desired) :]
-    return [
-        {
-            **_view(
-                each, workers, backlog[each.endpoint_name], figures[step * index : step * (index + 1)], revision or None
-            ),
-            "queue_bytes": int(size or 0),
-        }
-        for index, (each, size, revision) in enumerate(zip(desired, sizes, served_revisions, strict=True))
+        backlog, sizes = backlogs.read(names), _queue_bytes(names)
+        counted = counters.read(names, time.time())
+        workers, revisions = live_workers(), _served_revisions(names)
+    found = [
+        _view(each, workers, backlog[each.endpoint_name], figures, revision) | {"queue_bytes": size}
+        for each, figures, size, revision in zip(desired, counted, sizes, revisions, strict=True)
     ]
+    return Observed(found, workers, counted)
+
+
+def _queue_bytes(endpoint_names: Sequence[str]) -> list[int]:
+    """Return the bytes of each endpoint's unfinished jobs; 0 where they can't be read."""
+    return run_in_parts(records_client(), _READ_BYTES, [keys.weights(name) for name in endpoint_names])
+
+
+def _served_revisions(endpoint_names: Sequence[str]) -> Sequence[bytes | None]:
+    """Return which revision of each endpoint was served last; None if none was, or if that can't be read."""
+    try:
+        found = records_client().hmget(keys.SERVED, endpoint_names) if endpoint_names else []
+    except redis.ResponseError:
+        return [None] * len(endpoint_names)
+    return cast("list[bytes | None]", found)
 
 
 def live_workers() -> list[SeenReport]:
@@ -179,7 +197,7 @@ def _view(
     desired: DesiredDeployment,
     workers: Sequence[WorkerReport],
     backlog: Backlog,
-    figures: list[dict[bytes, bytes]],
+    counted: Counted,
     served_revision: bytes | None,
 ) -> dict[str, Any]:
     seen = [
@@ -211,7 +229,7 @@ def _view(
         "revision": desired.revision,
         "deployed_at": desired.deployed_at.isoformat(),
         "updated_at": desired.updated_at.isoformat(),
-        **counters.parse(figures),
+        **counters.figures(counted),
         "queue_depth": backlog.depth + sum(each.endpoint["waiting"] for each in seen),
         "oldest_job_age_s": backlog.oldest_age_s,
         "delayed_count": backlog.delayed.count,

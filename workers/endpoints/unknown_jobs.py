@@ -23,7 +23,7 @@ from workers import keys
 from workers.deployments import status
 from workers.endpoints import brokers, names
 from workers.endpoints.waiting import Queues, Waiting
-from workers.errors import JobArgumentsWrong
+from workers.errors import JobArgumentsWrong, SuccessorsTooLong
 from workers.jobs import records
 from workers.jobs.endings import canvas, successors
 from workers.jobs.job import Job
@@ -151,7 +151,10 @@ def _plan_of(found: Waiting, owner: str | None) -> bytes:
     envelope = found.envelope
     with suppress(SignatureWrong, EnvelopeUnreadable, JobArgumentsWrong):
         signing.check_envelope(load().message_keys, envelope)
-        return canvas.plan_of_message(found.job_id, envelope.headers, envelope.json(), owner)
+        try:
+            return canvas.plan_of_message(found.job_id, envelope.headers, envelope.json(), owner)
+        except SuccessorsTooLong as error:
+            return error.plan_of_failure
     return b""
 
 

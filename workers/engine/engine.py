@@ -54,6 +54,7 @@ from workers.jobs import transitions
 from workers.measures import reports
 from workers.pipelines import submitting
 from workers.pipelines.mover import PipelineMover
+from workers.platform.loops import event_loops
 from workers.platform.redis.async_client import connect
 from workers.platform.release import release as this_release
 from workers.settings import WorkerSettings
@@ -74,7 +75,8 @@ class Engine:
     """Serves the deployments of one worker group until it is closed; `start` and `close` may block.
 
     Raises:
-        SettingsWrong: a package for the broker is not installed, or QUEUECAST_GPUS names a GPU that isn't there.
+        SettingsWrong: a package for the broker or the event loop is not installed, or QUEUECAST_GPUS names a GPU that
+            isn't there.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Engine:
         self._libraries = runtimes.libraries_here()
         self._thread = threading.Thread(target=self._main, name="queuecast-engine", daemon=True)
         self._running = threading.Event()
+        self._loop_factory = event_loops.factory(settings.event_loop)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
         self._hurried: asyncio.Event | None = None
@@ -172,7 +175,8 @@ class Engine:
 
     def _main(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                runner.run(self._serve())
         except Exception:  # noqa: BLE001 - the last chance of this thread to log an error
             _log.critical("the engine has ended: this worker no longer serves", exc_info=True)
         finally:

@@ -1,6 +1,7 @@
 """Writes the report of one worker: at every change, and at an interval.
 
-With a thousand deployments most are asleep. The report on one that rests is made once, and kept as JSON.
+With a thousand deployments most are asleep. The report on one that rests is made once, and kept as JSON. A whole report
+is made in steps: jobs don't wait for it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from workers.engine.serving.endpoint import Endpoint
 from workers.measures import reports
 from workers.measures.reports import WorkerReport
 from workers.platform import fast_json
+from workers.platform.loops.steps import in_steps
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +76,11 @@ class Reporter:
     async def write(self) -> bool:
         """Write one report; return whether there are jobs. Raises RedisError, OSError."""
         found, is_busy = dict[str, Raw](), False
-        for name, endpoint in self._endpoints.items():
+        async for name, endpoint in in_steps(list(self._endpoints.items())):
             found[name], has_jobs = self._fragment(endpoint)
             is_busy = is_busy or has_jobs
         self._resting = {name: each for name, each in self._resting.items() if name in found}
-        served = self._newly_served()
+        served = await self._newly_served()
         report: Any = {**self._document(), "endpoints": found}
         if gone := await reports.write(self._context.records, report, served):
             await self._context.intake.forget_workers(gone)
@@ -97,10 +99,13 @@ class Reporter:
             self._resting[name] = rests_as, text
         return text, bool(report["waiting"] or report["running"])
 
-    def _newly_served(self) -> dict[str, int]:
+    async def _newly_served(self) -> dict[str, int]:
         """Return the revisions of endpoints that are proved to load, if Redis hasn't got them from here."""
         if (now := time.monotonic()) - self._served_at > _SERVED_AGAIN_S:
             self._served, self._served_at = {}, now
-        proved = {name: each.desired for name, each in self._endpoints.items() if each.is_proved}
-        revisions = {name: each.revision for name, each in proved.items() if not each.is_replay}
-        return {name: revision for name, revision in revisions.items() if self._served.get(name) != revision}
+        found: dict[str, int] = {}
+        async for name, endpoint in in_steps(list(self._endpoints.items())):
+            revision, is_replay = endpoint.desired.revision, endpoint.desired.is_replay
+            if self._served.get(name) != revision and not is_replay and endpoint.is_proved:
+                found[name] = revision
+        return found

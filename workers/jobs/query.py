@@ -244,9 +244,7 @@ def with_positions(found: Sequence[JobView]) -> list[JobView]:
     return [replace(job, queue_position=position_of[job.job_id]) if job.job_id in position_of else job for job in found]
 
 
-def cancel(
-    job_id: str, *, force: bool = False, owner: str | None = None, stops_host: bool = True
-) -> JobView:
+def cancel(job_id: str, *, force: bool = False, owner: str | None = None, stops_host: bool = True) -> JobView:
     """Cancel a queued job, so that it never runs; with `force` also a running one.
 
     The host of a running job is stopped at once. But if an `owner` cancels the job, the host is stopped only if all of
@@ -333,8 +331,10 @@ def _parse(job_id: str, record: bytes) -> JobView:
 def _is_surely_shown(job: JobView) -> bool:
     """Tell whether all that a record may have spoilt is as it should be; a tenth of the work of showing it."""
     times = job.submitted_at, job.started_at, job.finished_at, job.expires_at, job.not_before
-    return not job.failures and not job.steps and all(
-        seconds is None or (type(seconds) is float and 0 <= seconds < _LAST_SECOND_S) for seconds in times
+    return (
+        not job.failures
+        and not job.steps
+        and all(seconds is None or (type(seconds) is float and 0 <= seconds < _LAST_SECOND_S) for seconds in times)
     )
 
 

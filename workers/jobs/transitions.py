@@ -11,7 +11,7 @@
 | finish (also gives up) | queued, running, no record, unreadable | succeeded, failed, cancelled, expired | workers |
 | withdraw | queued; running if forced | cancelled, expired | API, sweeper |
 | withdraw queued (`workers.jobs.emptying`) | queued | cancelled | API |
-| end unborn | no record | failed | publishers of successors, for a job that was to follow one that failed |
+| end unborn | no record | failed, expired | publishers of successors, for a job that was to follow one that failed |
 | forget | queued | no record | the process whose message was not sent |
 
 `docs/reference/job-states.md` says when each refuses and which keys it touches. The records are those of Celery's
@@ -286,15 +286,25 @@ def end_unborn(  # noqa: PLR0913, PLR0917 - what is known of it
 
     What follows it by `plan` is due then. `raised` is what `AsyncResult.get()` raises, if it isn't the error.
     """
-    now, settings = time.time(), load()
-    record = records.failed(Job(job_id, endpoint_name, None, owner=owner), error, now, raised=raised)
-    names = [keys.record(job_id), keys.recent(endpoint_name), "" if owner is None else keys.jobs_of(owner)]
+    job, now = Job(job_id, endpoint_name, None, owner=owner), time.time()
+    return _end_unborn(job, records.failed(job, error, now, raised=raised), now, plan)
+
+
+def expire_unborn(job_id: str, endpoint_name: str, owner: str | None, expires_at: float, plan: bytes = b"") -> bool:
+    """End a job as expired that was to follow another one, and waited to be submitted; see `end_unborn`."""
+    job, now = Job(job_id, endpoint_name, None, expires_at, owner=owner), time.time()
+    return _end_unborn(job, records.revoked(job, records.EXPIRED, now), now, plan)
+
+
+def _end_unborn(job: Job, record: bytes, now: float, plan: bytes) -> bool:
+    settings, owner = load(), job.owner
+    names = [keys.record(job.job_id), keys.recent(job.endpoint_name), "" if owner is None else keys.jobs_of(owner)]
     names.append(keys.ENDPOINTS)
-    values: list[bytes | str | float] = [job_id, record, settings.result_ttl_s, now, settings.recent_jobs]
-    values += [endpoint_name, owner or "", plan]
+    values: list[bytes | str | float] = [job.job_id, record, settings.result_ttl_s, now, settings.recent_jobs]
+    values += [job.endpoint_name, owner or "", plan]
     ended, why = script(records_client(), _END_UNBORN)(names, values)
     if why:
-        _log.error("job %s has ended, but its bookkeeping failed: %s", job_id, why.decode(errors="replace"))
+        _log.error("job %s has ended, but its bookkeeping failed: %s", job.job_id, why.decode(errors="replace"))
     return bool(ended)
 
 

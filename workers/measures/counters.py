@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import redis
-
 from workers import keys
-from workers.platform.redis.client import records_client, translated_errors
+from workers.platform.lua import Lua, run_in_parts
+from workers.platform.redis.client import records_client
 
 WINDOW_S = 300
 #: The current window and two complete ones.
@@ -31,6 +30,9 @@ HISTOGRAM_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30
 _BOUNDS_MS = tuple(each * 1000 for each in HISTOGRAM_S)
 #: Fields of the counts hash: the jobs up to each bound, beyond the bound before it.
 BOUND_FIELDS = (*(f"to {each:g}" for each in HISTOGRAM_S), "beyond")
+_BOUND_NAMES = [each.encode() for each in BOUND_FIELDS]
+
+_READ = Lua("workers.platform", "read_hashes")
 
 
 class Kind(StrEnum):
@@ -83,30 +85,34 @@ def mean_ms(buckets: Mapping[int, int]) -> float | None:
     return round(total_ms / jobs, 3) if jobs else None
 
 
-def read_sum_ms(endpoint_name: str) -> float:
-    """Return the whole time of all jobs that have ended since the endpoint's first job (ms).
-
-    Raises:
-        QueueUnavailable: Redis can't be reached.
-    """
-    with translated_errors():
-        return float(records_client().hget(keys.counts(endpoint_name), "latency_ms") or 0)
-
-
-def queue_reads(pipeline: redis.client.Pipeline, endpoint_name: str, now: float) -> None:
-    """Queue the reads of one endpoint on a pipeline: `WINDOWS_KEPT` + 1 commands."""
-    pipeline.hgetall(keys.counts(endpoint_name))
-    for number in range(WINDOWS_KEPT):
-        pipeline.hgetall(keys.latencies(endpoint_name, window(now) - number))
+def read(endpoint_names: Sequence[str], now: float) -> list[Counted]:
+    """Return the counters of each endpoint; those whose key has another type are empty. Raises redis.RedisError."""
+    last = window(now)
+    of_windows = [
+        [keys.counts(name), *(keys.latencies(name, last - number) for number in range(WINDOWS_KEPT))]
+        for name in endpoint_names
+    ]
+    hashes = run_in_parts(records_client(), _READ, [key for each in of_windows for key in each])
+    step = WINDOWS_KEPT + 1
+    return [Counted(hashes[at], hashes[at + 1 : at + step]) for at in range(0, len(hashes), step)]
 
 
-def parse(replies: list[dict[bytes, bytes]]) -> dict[str, Any]:
-    """Parse the replies to `queue_reads` into the figures of a deployment's view."""
-    counts, *windows = replies
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counters of one endpoint as Redis has them: names and values by turns."""
+
+    counts: Sequence[bytes]
+    #: Of each window: latency buckets and jobs.
+    latencies: Sequence[Sequence[bytes]]
+
+
+def figures(counted: Counted) -> dict[str, Any]:
+    """Return the figures of a deployment's view."""
+    counts = _pairs(counted.counts)
     finished = {kind: int(counts.get(kind.value.encode(), 0)) for kind in Kind}
     buckets: Counter[int] = Counter()
-    for one in windows:
-        buckets.update({int(number): int(jobs) for number, jobs in one.items()})
+    for one in counted.latencies:
+        buckets.update({int(number): int(jobs) for number, jobs in _pairs(one).items()})
     return {
         "request_count": sum(finished.values()),
         "succeeded_count": finished[Kind.SUCCEEDED],
@@ -127,20 +133,18 @@ class Histogram:
     sum_s: float
 
 
-def read_histograms(endpoint_names: Sequence[str]) -> list[Histogram]:
-    """Return the histogram of whole-job time of each endpoint.
+def sum_ms(counted: Counted) -> float:
+    """Return the whole time of all jobs that have ended since the endpoint's first job (ms)."""
+    return float(_pairs(counted.counts).get(b"latency_ms", 0))
 
-    Raises:
-        QueueUnavailable: Redis can't be reached.
-    """
-    with translated_errors(), records_client().pipeline(transaction=False) as pipeline:
-        for name in endpoint_names:
-            pipeline.hmget(keys.counts(name), [*BOUND_FIELDS, "latency_ms", "histogram_from_ms"])
-        replies = pipeline.execute(raise_on_error=False)
-    # The counts may have the type of another key.
-    none = [0] * (len(BOUND_FIELDS) + 2)
-    values = [none if isinstance(reply, Exception) else [each or 0 for each in reply] for reply in replies]
-    return [
-        Histogram([int(each) for each in jobs], (float(sum_ms) - float(from_ms)) / 1000 if any(jobs) else 0.0)
-        for *jobs, sum_ms, from_ms in values
-    ]
+
+def histogram(counted: Counted) -> Histogram:
+    """Return the histogram of whole-job time of an endpoint."""
+    counts = _pairs(counted.counts)
+    jobs = [int(counts.get(each, 0)) for each in _BOUND_NAMES]
+    from_ms = float(counts.get(b"histogram_from_ms", 0))
+    return Histogram(jobs, (sum_ms(counted) - from_ms) / 1000 if any(jobs) else 0.0)
+
+
+def _pairs(by_turns: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(by_turns[::2], by_turns[1::2], strict=True))

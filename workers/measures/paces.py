@@ -16,7 +16,7 @@ from workers.errors import QueueUnavailable
 from workers.measures import reports
 from workers.measures.positions import JobsAhead
 from workers.measures.reports import HostsState
-from workers.platform import blocking
+from workers.platform.loops import blocking
 from workers.platform.redis.client import UNREACHABLE, records_client
 
 _log = logging.getLogger(__name__)

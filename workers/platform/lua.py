@@ -28,6 +28,8 @@ from redis.commands.core import AsyncScript, Script
 _CLONES_ROOT = "workers"
 #: What it is called here: in a clone the same, installed `queuecast.workers`.
 _ROOT = __name__.rpartition(".platform.")[0]
+#: Some milliseconds; a multiple of how many keys a script reads of one endpoint.
+_KEYS_AT_ONCE = 480
 _DIRECTIVE = re.compile(r"--@ (parts|constants) (.+)\n")
 
 
@@ -62,6 +64,34 @@ def script(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScrip
 @lru_cache(maxsize=256)
 def _bound(client: redis.Redis | AsyncRedis, source: Lua) -> Script | AsyncScript:
     return client.register_script(source.text)
+
+
+def run_in_parts(
+    client: redis.Redis, source: Lua, keys: Sequence[str], arguments: Sequence[str | int | float] = ()
+) -> list[Any]:
+    """Run a script for many keys, with some of them after the others, in one round trip; return its answers in a row.
+
+    Redis does nothing else while a script runs.
+
+    Raises:
+        redis.RedisError: Redis can't be reached, or a run fails.
+    """
+    try:
+        return _run_in_parts(client, source, keys, arguments)
+    except redis.exceptions.NoScriptError:
+        client.script_load(source.text)
+        return _run_in_parts(client, source, keys, arguments)
+
+
+def _run_in_parts(
+    client: redis.Redis, source: Lua, keys: Sequence[str], arguments: Sequence[str | int | float]
+) -> list[Any]:
+    # A script that is called on a pipeline would be looked for first: a round trip, and a right that the API lacks.
+    with client.pipeline(transaction=False) as pipeline:
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            some = keys[start : start + _KEYS_AT_ONCE]
+            pipeline.evalsha(digest(source), len(some), *some, *arguments)
+        return [answer for answers in pipeline.execute() for answer in answers]
 
 
 @cache

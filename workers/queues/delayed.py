@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers import keys
+from workers.platform.lua import Lua, run_in_parts
 from workers.platform.redis.client import records_client
 from workers.settings import load
+
+_READ = Lua("workers.queues", "read_delayed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,10 @@ def record_ttl_s(not_before: float | None) -> int:
 
 def read(endpoint_names: Sequence[str]) -> dict[str, Delayed]:
     """Return the delayed jobs of each endpoint. Raises redis.RedisError."""
-    with records_client().pipeline(transaction=False) as pipeline:
-        for name in endpoint_names:
-            pipeline.zcard(keys.delayed(name))
-            pipeline.zrange(keys.delayed(name), 0, 0, withscores=True)
-        answers = pipeline.execute(raise_on_error=False)
+    answers = run_in_parts(records_client(), _READ, [keys.delayed(name) for name in endpoint_names])
     return {
-        name: _understood(count, first)
-        for name, count, first in zip(endpoint_names, answers[::2], answers[1::2], strict=True)
+        name: Delayed(count, float(due_at)) if count else NONE
+        for name, count, due_at in zip(endpoint_names, answers[::2], answers[1::2], strict=True)
     }
 
 
@@ -64,10 +63,3 @@ def soonest(endpoint_names: Sequence[str], most: int) -> dict[str, list[tuple[st
     # A key of the wrong type has none.
     found = {name: each if isinstance(each, list) else [] for name, each in zip(endpoint_names, answers, strict=True)}
     return {name: [(job_id.decode(errors="replace"), at) for job_id, at in due] for name, due in found.items()}
-
-
-def _understood(count: object, first: object) -> Delayed:
-    """Parse Redis's answers for one endpoint; a key of the wrong type counts as no delayed jobs."""
-    if not isinstance(count, int) or not isinstance(first, list) or not first:
-        return NONE
-    return Delayed(count, float(first[0][1]))

@@ -106,14 +106,18 @@ _NOTHING_FOLLOWS = '{"callbacks": null, "errbacks": null, "chain": null, "chord"
 _parts = msgspec.json.Decoder(tuple[Raw, Raw, Raw])
 
 
+def may_name_successors(body: bytes | str) -> bool:
+    """Tell whether a body may name what follows the task, without parsing it."""
+    return not (body.endswith(_NOTHING_FOLLOWS) if isinstance(body, str) else body.endswith(_NOTHING_FOLLOWS.encode()))
+
+
 def embedded_in(body: bytes | str) -> Any:
     """Return what a body names that follows the task: Celery's callbacks, chain and chord; None if it names nothing.
 
     The rows, which can be long, are parsed only if they are no strict JSON, such as NaN. A body that can't be read
     names nothing.
     """
-    nothing = body.endswith(_NOTHING_FOLLOWS) if isinstance(body, str) else body.endswith(_NOTHING_FOLLOWS.encode())
-    if nothing:
+    if not may_name_successors(body):
         return None
     with suppress(ValueError, RecursionError):
         return fast_json.loads(bytes(_parts.decode(body)[2]))

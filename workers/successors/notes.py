@@ -14,6 +14,8 @@ from workers.settings import load
 TAKEN_AT_ONCE = 10
 #: The shortest time after which a process that has not settled a note is lost, and others take the note.
 _SHORTEST_LEASE_S = 5.0
+#: The field of a note: since when the endpoint of its job has not existed (s, Redis clock).
+UNKNOWN_SINCE = "unknown_since"
 #: The scan of so many plans blocks Redis for half a millisecond.
 _SCANNED_AT_ONCE = 200
 
@@ -21,7 +23,7 @@ _LEASE_DUE = Lua("workers.successors", "lease_due")
 _SETTLE = Lua("workers.successors", "settle")
 _POSTPONE = Lua("workers.successors", "postpone")
 _KEEP_JOB = Lua("workers.successors", "keep_job")
-_MARK_UNKNOWN = Lua("workers.successors", "mark_unknown")
+_UNKNOWN_FOR = Lua("workers.successors", "unknown_for")
 _BACKFILL = Lua("workers.successors", "backfill")
 
 
@@ -39,8 +41,8 @@ class Note:
     at: float
     #: How many times it was taken, this one included.
     tries: int
-    #: Whether its endpoint didn't exist when the job was tried last.
-    was_unknown: bool = False
+    #: Whether the endpoint of the job did not exist when it was last looked for.
+    is_endpoint_unknown: bool = False
 
 
 def lease_s() -> float:
@@ -52,8 +54,8 @@ def lease_due(most: int = TAKEN_AT_ONCE) -> Sequence[Note]:
     """Take notes that are due. Raises redis.RedisError."""
     found = script(records_client(), _LEASE_DUE)([keys.SUCCESSORS_DUE], [most, lease_s()])
     return [
-        Note(note_id.decode(), plan, record, job, float(at), int(tries), was_unknown == b"1")
-        for note_id, plan, record, job, at, tries, was_unknown in found
+        Note(note_id.decode(), plan, record, job, float(at), int(tries), is_endpoint_unknown=bool(unknown_since))
+        for note_id, plan, record, job, at, tries, unknown_since in found
     ]
 
 
@@ -67,19 +69,20 @@ def postpone(note_id: str, seconds: float) -> None:
     script(records_client(), _POSTPONE)([keys.SUCCESSORS_DUE], [note_id, seconds])
 
 
-def keep_job(note_id: str, job: bytes, seconds: float) -> None:
-    """Note a job to be submitted after a time. Raises redis.RedisError."""
-    script(records_client(), _KEEP_JOB)([keys.SUCCESSORS_DUE, keys.successor_note(note_id)], [note_id, job, seconds])
+def keep_job(note_id: str, job: bytes, seconds: float, *, is_endpoint_unknown: bool = False) -> None:
+    """Note a job to be submitted after a time, unless it is noted. Raises redis.RedisError."""
+    names = [keys.SUCCESSORS_DUE, keys.successor_note(note_id)]
+    script(records_client(), _KEEP_JOB)(names, [note_id, job, seconds, int(is_endpoint_unknown)])
 
 
-def mark_unknown(note_id: str) -> float:
-    """Note that the endpoint of a job doesn't exist; return for how long that is so (s). Raises redis.RedisError."""
-    return float(script(records_client(), _MARK_UNKNOWN)([keys.successor_note(note_id)], []))
+def unknown_for_s(note_id: str) -> float:
+    """Note that the endpoint of a kept job doesn't exist; return for how long it hasn't. Raises redis.RedisError."""
+    return float(script(records_client(), _UNKNOWN_FOR)([keys.successor_note(note_id)], []))
 
 
-def mark_known(note_id: str) -> None:
-    """Note that the endpoint of a job exists. Raises redis.RedisError."""
-    records_client().hdel(keys.successor_note(note_id), "unknown_since")
+def forget_unknown(note_id: str) -> None:
+    """Note that the endpoint of a kept job exists. Raises redis.RedisError."""
+    records_client().hdel(keys.successor_note(note_id), UNKNOWN_SINCE)
 
 
 def backfill_some(cursor: int) -> int:

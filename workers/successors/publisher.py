@@ -28,6 +28,7 @@ from workers.queues.naming import TASK_NAME
 from workers.settings import DAY_S
 from workers.successors import celery_app, notes, submission
 from workers.successors.celery_app import SuccessorsApp
+from workers.successors.full_queues import FullQueues
 from workers.successors.notes import Note
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Publisher:
         self._wake = threading.Event()
         self._cursor, self._backfills_at = 0, 0.0
         self._advance = Advance()
+        self._full = FullQueues()
 
     @cached_property
     def _app(self) -> SuccessorsApp:
@@ -89,7 +91,7 @@ class Publisher:
     def _publish(self, note: Note) -> None:
         again_in_s: float | None = None
         try:
-            again_in_s = submission.submit_kept(note) if note.job else self._follow(note)
+            again_in_s = submission.submit_kept(note, self._full) if note.job else self._follow(note)
         except (QueueUnavailable, OperationalError, RegistryUnavailable, redis.RedisError) as error:
             _log.warning("publishing what follows %s failed (%s); retrying", note.note_id, error)
             again_in_s = _RETRY_AFTER_OUTAGE_S

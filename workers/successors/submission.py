@@ -9,7 +9,8 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from numbers import Real
 from typing import Any
 
 from kombu.utils import json as kombu_json
@@ -21,8 +22,10 @@ from workers.errors import (
     EndpointUnknown,
     InputRejected,
     JobArgumentsWrong,
+    JobFailed,
     QueueFull,
     QueueUnavailable,
+    SuccessorsTooLong,
     TargetRefused,
     WorkerError,
 )
@@ -30,17 +33,22 @@ from workers.jobs import accept, transitions
 from workers.jobs.endings import canvas, successors
 from workers.jobs.endings.successors import SUBMIT_OF, PlanUnreadable
 from workers.jobs.job import JobOptions
-from workers.queues import arguments
+from workers.queues import arguments, envelopes
 from workers.queues.naming import priority_of
 from workers.queues.priorities import Priority
 from workers.settings import load
 from workers.successors import notes
+from workers.successors.full_queues import FullQueues, limits_of
 from workers.successors.notes import Note
 
 _log = logging.getLogger(__name__)
+#: A job to submit: its id, args, kwargs, owner and options.
+_Job = tuple[str, Sequence[Any], Mapping[str, Any], str | None, Mapping[str, Any]]
 
 #: The time after which a job is submitted again whose queue is full; it grows with each try, up to the longest one.
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
+#: It is looked at when it expires too, but not in between more often than this.
+_SHORTEST_RETRY_S = 0.05
 #: Options that choose where Celery sends a task; the endpoint decides where a job of ours goes.
 _WHERE = ("queue", "exchange", "routing_key", "exchange_type", "task_type", "add_to_parent", "serializer")
 
@@ -57,15 +65,21 @@ def submit(
         redis.RedisError: Redis can't be reached.
     """
     # The body of a chord has this one call: Celery would fail it.
-    is_submitted = False
-    with suppress(QueueUnavailable, EndpointUnknown):
+    is_submitted = is_endpoint_unknown = False
+    try:
         is_submitted = _submitted(job_id, args, kwargs, owner, options)
+    except EndpointUnknown:
+        is_endpoint_unknown = True
+    except QueueUnavailable as error:
+        _log.warning("submitting job %s, which follows another one, failed (%s); retrying", job_id, error)
     if not is_submitted:
-        _keep(job_id, args, kwargs, owner, options)
+        _keep(job_id, args, kwargs, owner, options, is_endpoint_unknown=is_endpoint_unknown)
 
 
-def submit_kept(note: Note) -> float | None:
+def submit_kept(note: Note, full_queues: FullQueues) -> float | None:
     """Submit a job that was kept, or fail it; return None, or after how many seconds to try again.
+
+    One whose queue was full just now is not tried.
 
     Raises:
         PlanUnreadable: the note is unreadable, or not signed with a known key.
@@ -79,19 +93,54 @@ def submit_kept(note: Note) -> float | None:
     except (ValueError, TypeError, LookupError) as error:
         raise PlanUnreadable(f"{type(error).__name__}: {error}") from error
     retry_s: float = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(note.tries, 10))
+    again_in_s = _tried(note, job, retry_s, full_queues)
+    expires_at = _expires_at(job[-1])
+    if again_in_s is None or expires_at is None:
+        return again_in_s
+    left_s = expires_at - time.time()
+    if left_s > 0:
+        return min(again_in_s, max(left_s, _SHORTEST_RETRY_S))
+    _expire(job, expires_at)
+    return None
+
+
+def _tried(note: Note, job: _Job, retry_s: float, full_queues: FullQueues) -> float | None:
+    """Submit a job that was kept, or fail it; return None, or after how many seconds to try again."""
+    job_id, args, kwargs, owner, options = job
+    limits = limits_of(endpoint_of(args, kwargs), owner, options)
+    if full_queues.have(limits):
+        return retry_s
     try:
-        if _submitted(*job):
-            return None
+        is_submitted = _submitted(*job)
     except EndpointUnknown as error:
-        left_s = load().unknown_endpoint_s - notes.mark_unknown(note.note_id)
+        left_s = load().unknown_endpoint_s - notes.unknown_for_s(note.note_id)
         if left_s > 0:
             return min(retry_s, max(left_s, FIRST_RETRY_S))
-        job_id, args, kwargs, owner, options = job
         fail(job_id, args, kwargs, owner, error, options)
         return None
-    if note.was_unknown:
-        notes.mark_known(note.note_id)
+    if is_submitted:
+        return None
+    full_queues.remember(limits)
+    if note.is_endpoint_unknown:
+        notes.forget_unknown(note.note_id)
     return retry_s
+
+
+def _expires_at(options: Mapping[str, Any]) -> float | None:
+    """Return when a job expires by the options that are kept with it; None if they don't say."""
+    expires = options.get("expires")
+    with suppress(TypeError, ValueError, OverflowError):
+        return envelopes.seconds(expires.isoformat() if isinstance(expires, datetime) else expires)
+    return None
+
+
+def _expire(job: _Job, expires_at: float) -> None:
+    """End a job as expired that has waited for its queue; what follows it is due."""
+    job_id, args, kwargs, owner, options = job
+    plan = _plan_of_failure(job_id, owner, options)
+    if transitions.expire_unborn(job_id, endpoint_of(args, kwargs), owner, expires_at, plan):
+        _log.info("job %s, which follows another one, has expired before its queue had room", job_id)
+        successors.announce_due()
 
 
 def _submitted(
@@ -112,7 +161,8 @@ def _submitted(
     except QueueFull:
         return False
     except (JobArgumentsWrong, TargetRefused, BulkTooLarge) as error:
-        fail(job_id, args, kwargs, owner, InputRejected(str(error)), options)
+        reason = error if isinstance(error, JobFailed) else InputRejected(str(error))
+        fail(job_id, args, kwargs, owner, reason, options)
     return True
 
 
@@ -125,14 +175,21 @@ def fail(  # noqa: PLR0913, PLR0917 - what is known of the job
     options: Mapping[str, Any],
 ) -> None:
     """End a job as failed that was never submitted; what follows it is due."""
-    try:
-        plan = canvas.plan_of_options(job_id, dict(options), owner)
-    except JobArgumentsWrong:
-        plan = b""
+    plan = _plan_of_failure(job_id, owner, options)
     name = endpoint_of(args, kwargs)
     if transitions.end_unborn(job_id, name, owner, error, plan):
         _log.warning("job %s, which follows another one, can't be submitted: %s", job_id, error)
         successors.announce_due()
+
+
+def _plan_of_failure(job_id: str, owner: str | None, options: Mapping[str, Any]) -> bytes:
+    """Return the plan of what follows a job that is never submitted, as far as it can be read."""
+    try:
+        return canvas.plan_of_options(job_id, dict(options), owner)
+    except SuccessorsTooLong as error:
+        return error.plan_of_failure
+    except JobArgumentsWrong:
+        return b""
 
 
 def endpoint_of(args: Any, kwargs: Any) -> str:
@@ -146,25 +203,36 @@ def endpoint_of(args: Any, kwargs: Any) -> str:
         return name if isinstance(name, str) and names.could_exist(name) else ""
 
 
-def _keep(
-    job_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], owner: str | None, options: Mapping[str, Any]
+def _keep(  # noqa: PLR0913 - what is known of the job
+    job_id: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    owner: str | None,
+    options: Mapping[str, Any],
+    *,
+    is_endpoint_unknown: bool,
 ) -> None:
-    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": _from_now_on(options)}
+    fixed = _with_fixed_times(options)
+    said = {"job_id": job_id, "args": args, "kwargs": kwargs, "owner": owner, "options": fixed}
     note_id = SUBMIT_OF + job_id
     text: str = kombu_json.dumps(said)  # type: ignore[no-untyped-call, unused-ignore]
-    notes.keep_job(note_id, f"{successors.signature(note_id, text)}\n{text}".encode(), FIRST_RETRY_S)
+    signed = f"{successors.signature(note_id, text)}\n{text}".encode()
+    notes.keep_job(note_id, signed, FIRST_RETRY_S, is_endpoint_unknown=is_endpoint_unknown)
     _log.info("job %s, which follows another one, waits: its queue takes none now", job_id)
 
 
-def _from_now_on(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options whose countdown and expiry count from now, however often the job is tried later."""
-    said, now = dict(options), time.time()
-    for relative, absolute in (("countdown", "eta"), ("expires", "expires")):
-        seconds = said.get(relative)
-        # What is no time fails the job when it is submitted.
-        if isinstance(seconds, (int, float)):
-            with suppress(ValueError, OverflowError, OSError):
-                moment = datetime.fromtimestamp(now + seconds, UTC).isoformat()
-                del said[relative]
-                said[absolute] = moment
-    return said
+def _with_fixed_times(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose times count from now on, as `apply_async` counts them, however often they are read.
+
+    What is no time stays as it is: the job fails because of it when it is submitted.
+    """
+    fixed, now = dict(options), datetime.now(UTC)
+    # A countdown of 0 is none, as in Celery.
+    with suppress(TypeError, ValueError, OverflowError):
+        if fixed.get("countdown"):
+            fixed["eta"] = (now + timedelta(seconds=fixed["countdown"])).isoformat()
+            del fixed["countdown"]
+    with suppress(TypeError, ValueError, OverflowError):
+        if isinstance(fixed.get("expires"), Real):
+            fixed["expires"] = (now + timedelta(seconds=fixed["expires"])).isoformat()
+    return fixed

@@ -78,8 +78,7 @@ def _fetched(address: str, target: str) -> Source:
         from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise SettingsWrong(
-            f"To import {address}, install mlflow-skinny here: pip install mlflow-skinny. "
-            "A folder needs no MLflow."
+            f"To import {address}, install mlflow-skinny here: pip install mlflow-skinny. A folder needs no MLflow."
         ) from error
     try:
         found = _version(MlflowClient(), address)

@@ -16,7 +16,8 @@ from api.settings import ApiSettings
 from tests.api.conftest import Client, View
 from tests.api.stand_in_worker import StandInWorker
 from workers.jobs import accept, query
-from workers.platform import blocking, fast_json
+from workers.platform import fast_json
+from workers.platform.loops import blocking
 
 LOOP = "queuecast-jobs"
 LONG_TEXT = "x" * (2 * blocking.LONG_BYTES)

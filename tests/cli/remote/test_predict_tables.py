@@ -108,10 +108,7 @@ def test_cells_get_the_types_of_the_signature_and_empty_ones_are_missing(
     service.predict = lambda row: row["age"]
     result = table(
         command,
-        "id,city,age,size,paid,plan\n"
-        '1,"Ulm, ""Mitte""\nSüd",3,2.50,true,gold\n'
-        "2,,-4.0,NaN,,\n"
-        "3, Bonn ,5,1e3,NO,free\n",
+        'id,city,age,size,paid,plan\n1,"Ulm, ""Mitte""\nSüd",3,2.50,true,gold\n2,,-4.0,NaN,,\n3, Bonn ,5,1e3,NO,free\n',
     )
     assert result.exit_code == 0, result.output
     assert service.predicted == [
@@ -332,9 +329,7 @@ def test_parquet_files_are_read_and_written(service: TableService, command: Comm
     assert service.predicted[1] == {"age": 2, "size": None, "city": "Bonn", "plan": "free"}
 
 
-def test_without_pyarrow_a_sentence_says_what_is_missing(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_pyarrow_a_sentence_says_what_is_missing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(name)
 

@@ -38,8 +38,13 @@ def celery_load(service: FailingOverStack, endpoint_name: str) -> Iterator[list[
     with (
         (service.logs / "celery-load.log").open("ab") as log,
         subprocess.Popen(
-            command, cwd=REPOSITORY, env=service.env, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            command,
+            cwd=REPOSITORY,
+            env=service.env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
         ) as program,  # fmt: skip
     ):
         try:

@@ -27,8 +27,10 @@ NUMBERS = st.integers() | st.floats() | st.sampled_from([2**53, 2**63, -(2**63),
 LEAVES = st.none() | st.booleans() | st.text(max_size=3) | NUMBERS | st.sampled_from(["red", "\ud800"])
 VALUES = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["age", "name", "pair", '5" screen']), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["age", "name", "pair", '5" screen']), inner, max_size=3)
+    ),
 )
 
 

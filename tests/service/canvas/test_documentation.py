@@ -25,9 +25,7 @@ def test_the_canvas_of_the_guide_prints_what_it_says(registered: Stack, tmp_path
     with Child(worker, env=env, log_path=registered.logs / "shop.log", cwd=tmp_path) as shop:
         shop.wait_for_log(" ready.")
         command = [sys.executable, "canvas.py"]
-        done = subprocess.run(
-            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     wanted = re.findall(r"^# (.+)$", documented_file("celery.md", "canvas.py"), re.MULTILINE)[1:]
     assert done.stdout.splitlines() == wanted

@@ -107,11 +107,15 @@ def test_a_job_that_failed_over_http(service: Stack, endpoint: str) -> None:
     assert job.keys() == JOB_FIELDS
     assert (job["status"], job["outcome"]) == ("failed", None)
     traceback = job["error"].pop("traceback")
-    assert job["error"] == waited["error"] == {
-        "code": "prediction_failed",
-        "type": "PredictionFailed",
-        "message": "inputs[1]: ValueError: this row is not liked",
-    }
+    assert (
+        job["error"]
+        == waited["error"]
+        == {
+            "code": "prediction_failed",
+            "type": "PredictionFailed",
+            "message": "inputs[1]: ValueError: this row is not liked",
+        }
+    )
     assert traceback.endswith(", in __call__\nValueError: this row is not liked")
     assert service.celery.AsyncResult(job["job_id"]).traceback == traceback
 

@@ -99,9 +99,7 @@ def test_hosts_without_room_wait_and_say_for_what_and_idle_ones_end_for_them(
 ) -> None:
     first, second, third = (f"{model}-{letter}" for letter in "abc")
     service.deploy(model, endpoint_name=first, worker_group=model, gpu=1)
-    service.deploy(
-        model, endpoint_name=second, worker_group=model, gpu=0.75, hosts={"min": 0, "max": 1}, idle_s=600.0
-    )
+    service.deploy(model, endpoint_name=second, worker_group=model, gpu=0.75, hosts={"min": 0, "max": 1}, idle_s=600.0)
     assert shares(service, gpu_worker) == [1.0, 0.75]
     # The idle one ends for the next.
     service.deploy(model, endpoint_name=third, worker_group=model, gpu=0.5)

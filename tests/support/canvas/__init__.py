@@ -16,7 +16,9 @@ from tests.support.service.processes import Child
 from tests.support.service.stack import Stack
 
 _COMMAND = "python -m celery -A tests.support.canvas.stock worker --pool threads --concurrency 4 --loglevel INFO"
-WAYS = ("stock", "package", "bare")
+#: Celery alone without a result backend, or with tasks whose results are ignored, runs on both.
+WITHOUT_RESULTS = ("no backend", "ignored")
+WAYS = ("stock", "package", "bare", *(f"{way}, {why}" for why in WITHOUT_RESULTS for way in ("stock", "bare")))
 _QUIETLY = "--without-gossip --without-mingle --without-heartbeat --hostname stock@%h"
 
 

@@ -126,6 +126,10 @@ CASES: dict[str, Case] = {
 }
 
 
+#: Those of which something is seen without results.
+CALLING = {name: case for name, case in CASES.items() if case.calls}
+
+
 def _linked(signature: Any, *callbacks: Any) -> Any:
     for each in callbacks:
         signature.link(each)

@@ -7,13 +7,15 @@ import re
 import sys
 import time
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import redis
+from celery import Celery
 from celery.result import GroupResult
 
 from tests.support.canvas import stock
-from tests.support.canvas.cases import CASES, Case
+from tests.support.canvas.cases import CALLING, CASES, Case
 from tests.support.waiting import eventually
 from workers.queues.naming import queue_name
 
@@ -37,7 +39,39 @@ def _of_bare_app(*args: Any, immutable: bool = False, **kwargs: Any) -> Any:
     return stock.app.signature("predict", args, kwargs, immutable=immutable, queue=queue_name(name))
 
 
-WAYS = {"stock": _of_stock, "package": _of_package, "bare": _of_bare_app}
+class _Others:
+    """Tasks of `stock` as a program sends them that wants no results."""
+
+    def __init__(self, app: Celery, **options: Any) -> None:
+        self._app, self._options = app, options
+
+    def __getattr__(self, name: str) -> Any:
+        found = SimpleNamespace()
+        for way, immutable in (("s", False), ("si", True)):
+            setattr(found, way, partial(self.signature, f"stock.{name}", immutable=immutable))
+        return found
+
+    def signature(self, task: str, *args: Any, immutable: bool = False, **kwargs: Any) -> Any:
+        return self._app.signature(task, args, kwargs, immutable=immutable, **self._options)
+
+    def predict_of_service(self, *args: Any, immutable: bool = False, **kwargs: Any) -> Any:
+        signature = self.signature("predict", *args, immutable=immutable, **kwargs)
+        return signature.set(queue=queue_name(args[0] if args else kwargs["endpoint_name"]))
+
+
+_silent, _ignoring = _Others(stock.silent_app), _Others(stock.app, ignore_result=True)
+#: How `predict` is called, and the tasks beside it.
+WAYS: dict[str, tuple[Any, Any]] = {
+    "stock": (_of_stock, stock),
+    "package": (_of_package, stock),
+    "bare": (_of_bare_app, stock),
+    "stock, no backend": (partial(_silent.signature, "stock.predict"), _silent),
+    "bare, no backend": (_silent.predict_of_service, _silent),
+    "stock, ignored": (partial(_ignoring.signature, "stock.predict"), _ignoring),
+    "bare, ignored": (_ignoring.predict_of_service, _ignoring),
+}
+#: Ways in which no result can be read: what is sent is seen alone.
+WITHOUT_RESULTS = [way for way, (_, others) in WAYS.items() if isinstance(others, _Others)]
 
 
 def plain(value: Any) -> Any:
@@ -91,10 +125,15 @@ def _was_called(key: str, times: int) -> bool:
 def main(way: str) -> None:
     """Start all cases, then look at each."""
     started: dict[str, tuple[Case, Any]] = {}
-    for name, case in CASES.items():
-        canvas = case.make(WAYS[way], stock, f"{way} {name}")
-        started[name] = case, canvas.apply_async()
-    seen = {name: {"result": _outcome(result)} for name, (_, result) in started.items()}
+    seen: dict[str, dict[str, Any]] = {}
+    has_results = way not in WITHOUT_RESULTS
+    for name, case in (CASES if has_results else CALLING).items():
+        try:
+            started[name] = case, case.make(*WAYS[way], f"{way} {name}").apply_async()
+        except NotImplementedError as error:  # chords without a backend
+            seen[name] = {"refused": str(error)}
+    for name, (_, result) in started.items():
+        seen[name] = {"result": _outcome(result)} if has_results else {}
     for name, (case, _) in started.items():
         key = f"called:{way} {name}"
         wait = partial(_was_called, key, case.calls)
@@ -106,11 +145,9 @@ def main(way: str) -> None:
     for name, (_, result) in started.items():
         calls = [json.loads(each) for each in _store.lrange(f"called:{way} {name}", 0, -1)]
         # A stock worker stores a result after it has sent what follows.
-        seen[name] |= {
-            "states": _ancestors(result),
-            "calls": sorted(map(plain, calls), key=str),
-            "children": _children(_first(result)),
-        }
+        seen[name]["calls"] = sorted(map(plain, calls), key=str)
+        if has_results:
+            seen[name] |= {"states": _ancestors(result), "children": _children(_first(result))}
     json.dump(seen, sys.stdout)
 
 

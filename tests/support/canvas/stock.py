@@ -19,6 +19,8 @@ URL = os.environ["QUEUECAST_REDIS_URL"]
 app = Celery("somebody", broker=os.environ.get("QUEUECAST_BROKER_URL") or URL, backend=URL, set_as_current=False)
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_hijack_root_logger = False
+#: The same program without a result backend: it sends tasks, and learns nothing of them.
+silent_app = Celery("somebody", broker=app.conf.broker_url, set_as_current=False)
 _store = redis.Redis.from_url(URL)
 LOVED, NOT_LIKED = "+", "raise"
 

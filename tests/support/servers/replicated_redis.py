@@ -24,6 +24,9 @@ DOWN_AFTER_MS = 500
 #: Sentinels' own is 180,000: how long until another sentinel tries what one began.
 FAILOVER_TIMEOUT_MS = 3_000
 _SENTINELS, _QUORUM = 3, 2
+#: The sentinels' user that docs/guides/redis-failover.md shows.
+SENTINEL_USER, SENTINEL_PASSWORD = "queuecast", "only-for-sentinels"
+SENTINEL_RIGHTS = "-@all +ping +hello +sentinel|masters"
 #: Longer than a failover takes.
 _PAUSE_MS = 10_000
 
@@ -38,11 +41,16 @@ class Server(EmbeddedRedis):
         self.reached_at = port
         #: The default waits for five seconds for further replicas before it sends one its data.
         self._more = {"repl-diskless-sync-delay": "0", **(options or {})}
+        self.ca = self._more.get("tls-ca-cert-file")
+        if self.ca:
+            self._more |= {"port": "0", "tls-port": str(port)}
 
     @property
     def url(self) -> str:
         """The URL of the user who may do everything."""
         password = self._more.get("masterauth")
+        if self.ca:
+            return f"rediss://:{password}@{HOST}:{self.port}/0?ssl_ca_certs={self.ca}"
         return f"redis://:{password}@{HOST}:{self.port}/0" if password else super().url
 
     def client(self) -> redis.Redis:
@@ -96,23 +104,34 @@ class ReplicatedRedis:
 
     Args:
         options: of the servers, besides those of an embedded one. With `masterauth`, the default user has this
-            password, and so have the sentinels.
+            password, and so have the sentinels. With `tls-ca-cert-file`, servers and sentinels speak TLS alone.
         replicas: how many there are. With one alone, none is left once it is the master.
+        sentinel_lines: more of the sentinels' configuration; they replace what they need to log in.
 
     Attributes:
         servers: those with data; the first is the master at the beginning.
         sentinel_ports: where the sentinels listen.
     """
 
-    def __init__(self, folder: Path, options: Mapping[str, str] | None = None, *, replicas: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, str] | None = None,
+        *,
+        replicas: int = 2,
+        sentinel_lines: Sequence[str] = (),
+    ) -> None:
         self.directory = folder
         self.servers = [Server(free_port(), folder / f"redis-{number}", options) for number in range(replicas + 1)]
         self.sentinel_ports = [free_port() for _ in range(_SENTINELS)]
         self._sentinels: list[subprocess.Popen[bytes]] = []
         password = self.password = (options or {}).get("masterauth", "")
-        self._sentinel_lines: Sequence[str] = ()
-        if password:
+        self._sentinel_lines = sentinel_lines
+        if password and not sentinel_lines:
             self._sentinel_lines = f"requirepass {password}", f"sentinel auth-pass {MASTER_NAME} {password}"
+        tls = {name: value for name, value in (options or {}).items() if name.startswith("tls-")}
+        self.ca = tls.get("tls-ca-cert-file")
+        self._sentinel_tls = [f"{name} {value}" for name, value in tls.items()]
 
     @property
     def sentinel_url(self) -> str:
@@ -123,7 +142,8 @@ class ReplicatedRedis:
         """Return the URL for the settings of a user (`name:password@`)."""
         places = ";".join(f"sentinel://{login}{HOST}:{port}" for port in self.sentinel_ports)
         own = f"&sentinel_password={self.password}" if self.password else ""
-        return f"{places}/0?master_name={MASTER_NAME}{own}"
+        tls = f"&ssl_ca_certs={self.ca}" if self.ca else ""
+        return f"{places}/0?master_name={MASTER_NAME}{own}{tls}"
 
     @property
     def url(self) -> str:
@@ -218,7 +238,13 @@ class ReplicatedRedis:
         directory.mkdir(parents=True)
         # A sentinel writes into this file what it learns.
         path = directory / "sentinel.conf"
-        lines = (*_configuration(port, directory, self.servers[0].reached_at), *self._sentinel_lines)
+        lines = (
+            *_configuration(port, directory, self.servers[0].reached_at),
+            *self._sentinel_lines,
+            *self._sentinel_tls,
+        )
+        if self.ca:
+            lines = (*lines, "port 0", f"tls-port {port}")
         path.write_text("\n".join(lines) + "\n")
         binary = redis_binary.find()
         assert binary is not None
@@ -240,7 +266,10 @@ class ReplicatedRedis:
         return bool((state["num-other-sentinels"], state["num-slaves"]) == (_SENTINELS - 1, len(self.servers) - 1))
 
     def _sentinel(self, port: int) -> redis.Redis:
-        return redis.Redis(host=HOST, port=port, password=self.password, socket_timeout=5, decode_responses=True)
+        tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": self.ca} if self.ca else {}
+        return redis.Redis(
+            host=HOST, port=port, password=self.password, socket_timeout=5, decode_responses=True, **tls
+        )  # fmt: skip
 
     def _said_by(self, sentinel_port: int) -> int | None:
         try:
@@ -261,4 +290,3 @@ def _configuration(port: int, directory: Path, master_port: int) -> Sequence[str
         f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER_MS}",
         f"sentinel failover-timeout {MASTER_NAME} {FAILOVER_TIMEOUT_MS}",
     )
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ class TlsRedis(EmbeddedRedis):
 @contextmanager
 def with_tls(port: int, folder: Path) -> Iterator[TlsRedis]:
     """Yield a Redis behind TLS; the packaged one speaks none, so that a proxy does, as stunnel would."""
-    ca = _certificates(folder)
+    ca = certificates(folder)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(folder / "redis.crt", folder / "redis.key")
     with Proxy(port, tls) as proxy:
@@ -79,7 +80,7 @@ def with_users(port: int, folder: Path) -> SecuredRedis:
     return SecuredRedis(port, folder / "redis", {"aclfile": str(path)})
 
 
-def _certificates(folder: Path) -> Path:
+def certificates(folder: Path) -> Path:
     """Make a certificate for 127.0.0.1; return that of the authority which signed it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
@@ -90,6 +91,26 @@ def _certificates(folder: Path) -> Path:
     ):
         subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True, timeout=60)
     return folder / "ca.crt"
+
+
+def tls_options(folder: Path) -> dict[str, str]:
+    """Make certificates, and return how a server or a sentinel speaks TLS; skips where it was built without TLS."""
+    found = redis_binary.find()
+    assert found is not None
+    with tempfile.TemporaryDirectory() as empty:
+        # One that can speak TLS ends because it misses its certificate.
+        asked = [str(found.path), "--port", "0", "--tls-port", "1", "--logfile", "", "--dir", empty]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False).stdout
+    if "No tls-cert-file" not in said:
+        pytest.skip(f"this server ({found.version}, {found.reason}) was built without TLS")
+    ca = certificates(folder)
+    return {
+        "tls-cert-file": str(folder / "redis.crt"),
+        "tls-key-file": str(folder / "redis.key"),
+        "tls-ca-cert-file": str(ca),
+        "tls-replication": "yes",
+        "tls-auth-clients": "no",
+    }
 
 
 class SecuredStack(Stack):

@@ -91,6 +91,18 @@ def test_what_follows_a_job_that_fails_so_is_told(
     assert not store.exists(keys.SUCCESSORS_DUE)
 
 
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+def test_what_follows_such_a_job_and_is_too_long_fails_with_it(
+    duty: UnknownJobs, send: Send, store: redis.Redis, bare_app: Celery
+) -> None:
+    send("nothing", chain=[bare_app.signature("b", args=["x" * 400_000], task_id="next")])
+    duty.look()
+    pass_time(store, "nothing")
+    duty.look()
+    publish_successors()
+    assert bare_app.AsyncResult("next").state == "FAILURE"
+
+
 def test_a_deploy_that_comes_in_time_keeps_the_jobs(
     duty: UnknownJobs, send: Send, store: redis.Redis, database: Database
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from msgspec import Raw
 from redis.asyncio import Redis
 
 from tests.support.waiting import until
@@ -82,6 +83,34 @@ def test_the_report_on_an_endpoint_that_rests_is_made_once(store: redis.Redis, w
         assert now.made.count("asleep") == 1
         assert now.made.count("awake") == 3
         assert now.states() == {"asleep": ["asleep"], "awake": ["ready"]}
+
+    run(with_redis, store, report)
+
+
+def test_jobs_have_the_event_loop_between_the_reports_on_two_endpoints(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    async def report(now: Running) -> None:
+        turns = 0
+
+        def slow(_: Endpoint) -> tuple[Raw, bool]:
+            seen.append(turns)
+            time.sleep(0.002)
+            return Raw(b"{}"), False
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(now.reporter, "_fragment", slow)
+        beside = asyncio.create_task(others())
+        await now.reporter.write()
+        beside.cancel()
+        assert seen[0] < seen[1]
 
     run(with_redis, store, report)
 

@@ -16,7 +16,7 @@ from workers.jobs.on_loop.desk import Desk
 from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.waits import Watch
 from workers.jobs.query import JobView
-from workers.platform import blocking
+from workers.platform.loops import blocking
 
 _Result = TypeVar("_Result")
 

@@ -61,11 +61,8 @@ def finish(with_redis: WithRedis, kind: Kind, latency_ms: float | None, at: floa
     with_redis(lambda client: transitions.finish(client, name, [done], at, None))
 
 
-def read(store: redis.Redis, now: float, name: str = "adding") -> dict[str, float | None]:
-    with store.pipeline(transaction=False) as pipeline:
-        counters.queue_reads(pipeline, name, now)
-        assert len(pipeline) == counters.WINDOWS_KEPT + 1
-        return counters.parse(pipeline.execute())
+def read(now: float, name: str = "adding") -> dict[str, float | None]:
+    return counters.figures(*counters.read([name], now))
 
 
 def test_figures_are_what_was_finished(store: redis.Redis, with_redis: WithRedis) -> None:
@@ -75,7 +72,7 @@ def test_figures_are_what_was_finished(store: redis.Redis, with_redis: WithRedis
     finish(with_redis, Kind.FAILED, 40.0, now)
     finish(with_redis, Kind.FAILED, None, now)
     finish(with_redis, Kind.WITHDRAWN, None, now)
-    figures = read(store, now)
+    figures = read(now)
     assert (figures["request_count"], figures["succeeded_count"], figures["failed_count"]) == (6, 3, 2)
     assert figures["avg_latency_ms"] == pytest.approx(25, rel=0.05)  # of the four whose time is known
     assert figures["p50_ms"] == pytest.approx(20, rel=0.1)
@@ -83,7 +80,7 @@ def test_figures_are_what_was_finished(store: redis.Redis, with_redis: WithRedis
 
 
 def test_an_endpoint_without_jobs_has_no_latencies(store: redis.Redis) -> None:
-    figures = read(store, time.time())
+    figures = read(time.time())
     assert figures["request_count"] == 0
     assert [figures[name] for name in ("avg_latency_ms", "p50_ms", "p95_ms", "p99_ms")] == [None] * 4
 
@@ -94,11 +91,11 @@ def test_mean_and_quantiles_are_those_of_the_last_quarter_of_an_hour_and_counts_
     now = time.time()
     for age_s, latency_ms in ((3_600, 5_000.0), (counters.WINDOW_S, 100.0), (0, 10.0)):
         finish(with_redis, Kind.SUCCEEDED, latency_ms, now - age_s)
-    figures = read(store, now)
+    figures = read(now)
     assert figures["request_count"] == 3
     assert figures["avg_latency_ms"] == pytest.approx(55, rel=0.05)
     assert figures["p99_ms"] == pytest.approx(100, rel=0.1)
-    assert read(store, now + 3_600)["p99_ms"] is None
+    assert read(now + 3_600)["p99_ms"] is None
     for name in store.keys(b"queuecast:latencies:*"):
         assert 0 < store.ttl(name) <= counters.WINDOWS_KEPT * counters.WINDOW_S
 

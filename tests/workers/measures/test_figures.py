@@ -175,7 +175,7 @@ def test_the_histogram_counts_each_job_up_to_its_bound(store: redis.Redis, with_
     for latency_ms in (4.0, 5.0, 5.1, 2_000_000.0):
         finish(with_redis, START, latency_ms=latency_ms)
     store.set(keys.counts("spoilt"), "no hash")
-    found, empty, spoilt = counters.read_histograms(["adding", "empty", "spoilt"])
+    found, empty, spoilt = map(counters.histogram, counters.read(["adding", "empty", "spoilt"], START))
     assert (found.jobs[0], found.jobs[1], found.jobs[-1], sum(found.jobs)) == (2, 1, 1, 4)
     assert found.sum_s == pytest.approx(2_000.0141)
     assert list(spoilt.jobs) == list(empty.jobs) == [0] * len(counters.BOUND_FIELDS)

@@ -15,7 +15,7 @@ from tests.support.scripts import Given
 from tests.support.service.environment import REPOSITORY
 from workers import keys
 from workers.errors import QueueStoreFull
-from workers.platform.lua import Lua, _collect, in_lua, script
+from workers.platform.lua import Lua, _collect, in_lua, run_in_parts, script
 from workers.platform.redis.client import translated_errors
 
 WORKERS = REPOSITORY / "workers"
@@ -134,3 +134,14 @@ def test_values_mean_the_same_in_lua(store: redis.Redis, value: object) -> None:
 def test_a_mapping_becomes_a_table_by_its_keys(store: redis.Redis) -> None:
     table = in_lua({"high": ["a", "b"], "low": [1]})
     assert store.eval(f"local t = {table} return {{t.high[2], t.low[1]}}", 0) == [b"b", 1]
+
+
+def test_a_script_that_redis_has_forgotten_is_run_for_many_keys_all_the_same(store: redis.Redis) -> None:
+    source = Lua("workers.platform", "read_hashes")
+    for number in range(3):
+        store.hset(f"queuecast:counts:{number}", "a", number)
+    names = [f"queuecast:counts:{number}" for number in range(3)]
+    first = run_in_parts(store, source, names)
+    store.script_flush()
+    assert run_in_parts(store, source, names) == first
+    assert len(first) == 3

@@ -13,13 +13,23 @@ import redis
 from celery import Celery, chord, group
 from celery.exceptions import ChordError
 
+from api.errors import extras_of, status_of
+from tests.support.waiting import eventually
 from tests.workers.conftest import WithRedis
 from tests.workers.conftest import publish_successors as publish
 from workers import keys, tasks
 from workers.endpoints import names
 from workers.engine.intake import messages as intake
 from workers.engine.intake.messages import QueuedJob
-from workers.errors import EndpointUnknown, InputRejected, PredictionFailed, QueueUnavailable
+from workers.errors import (
+    EndpointUnknown,
+    InputRejected,
+    JobArgumentsWrong,
+    PredictionFailed,
+    QueueUnavailable,
+    SuccessorsTooLong,
+    WorkerError,
+)
 from workers.jobs import accept, emptying, query, records, transitions
 from workers.jobs.endings import successors
 from workers.jobs.job import Job
@@ -28,10 +38,10 @@ from workers.jobs.transitions import Finish
 from workers.measures import counters
 from workers.platform.ids import new_id
 from workers.platform.redis.client import records_client
-from workers.queues import envelopes
+from workers.queues import arguments, envelopes
 from workers.queues.naming import queue_name
 from workers.settings import load
-from workers.successors import notes
+from workers.successors import celery_app, full_queues, notes, submission
 from workers.successors.publisher import Publisher
 
 FIRST, SECOND, THIRD = "first", "second", "third"
@@ -56,8 +66,8 @@ class Ends:
         record = records.succeeded(Job(job_id, FIRST, 1.0), json.dumps(outcome or OUTCOME).encode(), 2.0, 3.0)
         self._finish(Finish(job_id, record, counters.Kind.SUCCEEDED, 1.0))
 
-    def fail(self, job_id: str) -> None:
-        record = records.failed(Job(job_id, FIRST, 1.0), PredictionFailed("not liked"), 3.0)
+    def fail(self, job_id: str, error: WorkerError | None = None) -> None:
+        record = records.failed(Job(job_id, FIRST, 1.0), error or PredictionFailed("not liked"), 3.0)
         self._finish(Finish(job_id, record, counters.Kind.FAILED, None))
 
     def reject(self, job_id: str) -> None:
@@ -112,7 +122,6 @@ def messages(store: redis.Redis, endpoint_name: str) -> int:
 
 
 def call_of(store: redis.Redis, job_id: str) -> Any:
-
 
     message = store.get(keys.message(job_id))
     assert isinstance(message, bytes)
@@ -222,72 +231,154 @@ def test_a_full_queue_holds_the_next_step_up_and_does_not_fail_it(store: redis.R
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+@pytest.mark.parametrize("waits_for", ["room", "endpoint"])
+def test_a_kept_job_expires_when_its_time_comes(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    store.hset(keys.LIMITS, SECOND, 1)
+    accept.submit((SECOND, "x"), {})
+    if waits_for == "endpoint":
+        undeploy(monkeypatch, SECOND)
+    chord = {"chord": step("body", THIRD), "group_id": "g", "group_index": 0}
+    store.set("celery-taskset-meta-g.s", 1)
+    ends.succeed(submit(step("b", SECOND, expires=0.3, **chord), step("c", THIRD)))
+    publish()
+    note = f"{successors.SUBMIT_OF}b"
+    for _ in range(8):  # what is retried for the 8th time isn't tried for half a minute
+        store.hincrby(keys.successor_note(note), "tries", 1)
+    make_due(store)
+    publish()
+    assert not store.exists(keys.record("b"))
+
+    def has_ended() -> bool:
+        publish()
+        return bool(store.exists(keys.record("b")))
+
+    eventually(has_ended, 5, message="it ends when it expires")
+    job = query.get("b")
+    assert (job.state, job.endpoint_name) == (JobState.EXPIRED, SECOND)
+    publish()
+    assert not store.exists(keys.record("c"))
+    with pytest.raises(ChordError, match="TaskRevokedError"):
+        tasks.predict.AsyncResult("body").get(timeout=5)
+    assert not store.exists(keys.SUCCESSORS_DUE, keys.successor_note(note))
+
+
+@pytest.fixture
+def tried(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The endpoints for which a job is submitted, while 100 jobs wait for room in one of them."""
+    store.hset(keys.LIMITS, SECOND, 1)
+    accept.submit((SECOND, "x"), {})
+    with celery_app.following("a", None):
+        for number in range(100):
+            submission.submit(f"kept-{number}", [SECOND, "a"], {}, None, {})
+    make_due(store)
+    found: list[str] = []
+    original = accept.submit
+
+    def submitted(args: Any, kwargs: Any, **options: Any) -> Any:
+        found.append(arguments.parse(args, kwargs).endpoint_name)
+        return original(args, kwargs, **options)
+
+    monkeypatch.setattr(accept, "submit", submitted)
+    return found
+
+
+def test_many_jobs_that_wait_for_room_hold_up_no_other_one(
+    store: redis.Redis, ends: Ends, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_queues, "REMEMBERED_S", 0.0)
+    ends.succeed(submit(step("b", THIRD)))
+    tried.clear()
+    publish()
+    assert tried.count(SECOND) == 100
+    assert tried.index(THIRD) < notes.TAKEN_AT_ONCE
+
+
+def test_of_many_jobs_for_a_full_queue_one_is_tried(
+    store: redis.Redis, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_queues, "REMEMBERED_S", 60.0)
+    publish()
+    assert tried == [SECOND]
+    assert store.zcount(keys.SUCCESSORS_DUE, time.time(), "inf") == 100, "all are due later"
+    monkeypatch.setattr(full_queues, "REMEMBERED_S", 0.0)
+    store.hdel(keys.LIMITS, SECOND)
+    make_due(store)
+    publish()
+    assert len(tried) == 101
+    assert not store.exists(keys.SUCCESSORS_DUE)
+
+
+def undeploy(monkeypatch: pytest.MonkeyPatch, endpoint_name: str) -> None:
+    def check(name: str) -> None:
+        if name == endpoint_name:
+            raise names.unknown(name)
+
+    monkeypatch.setattr(names, "check", check)
+
+
+def test_the_time_for_which_an_endpoint_is_unknown_counts_from_when_it_is(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.hset(keys.LIMITS, SECOND, 1)
+    accept.submit((SECOND, "x"), {})
+    ends.succeed(submit(step("b", SECOND)))
+    publish()
+    note = keys.successor_note(f"{successors.SUBMIT_OF}b")
+    store.hincrbyfloat(note, "at", -10 * load().unknown_endpoint_s)  # its queue was full for long
+    for _ in range(2):
+        with monkeypatch.context() as undeployed:
+            undeploy(undeployed, SECOND)
+            make_due(store)
+            publish()
+            assert not store.exists(keys.record("b"))
+            store.hincrbyfloat(note, notes.UNKNOWN_SINCE, -load().unknown_endpoint_s / 2 - 1)
+        make_due(store)
+        publish()
+        assert not store.hexists(note, notes.UNKNOWN_SINCE), "the endpoint exists again"
+    assert not store.exists(keys.record("b"))
+    assert store.zscore(keys.SUCCESSORS_DUE, f"{successors.SUBMIT_OF}b") is not None
+
+
+def test_a_kept_job_expires_when_it_would_have_and_starts_when_it_would_have(
+    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as undeployed:
+        undeploy(undeployed, SECOND)
+        ends.succeed(submit(step("b", SECOND, expires=600, countdown=300)))
+        [note] = notes.lease_due()
+        Publisher()._follow(note)
+        kept_at = time.time()
+        Publisher()._follow(note)  # as another process does, if the first one was lost
+        notes.settle(note.note_id)
+    make_due(store)
+    publish()
+    job = query.get("b")
+    assert job.expires_at is not None
+    assert job.not_before is not None
+    assert kept_at + 500 < job.expires_at <= kept_at + 600
+    assert kept_at + 200 < job.not_before <= kept_at + 300
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
 def test_a_successor_waits_for_an_endpoint_that_does_not_exist_as_long_as_other_jobs_do(
     store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(endpoint_name: str) -> None:
-        if endpoint_name == SECOND:
-            raise names.unknown(endpoint_name)
-
-    monkeypatch.setattr(names, "check", unknown)
+    undeploy(monkeypatch, SECOND)
     ends.succeed(submit(step("b", SECOND), step("c", THIRD)))
     ends.succeed(submit(step("waits", SECOND, must_exist=False)))
     publish()
     assert query.get("waits").state is JobState.QUEUED
     note = keys.successor_note(f"{successors.SUBMIT_OF}b")
     assert not store.exists(keys.record("b"))
-    make_due(store)
-    publish()
-    assert not store.exists(keys.record("b"))
-    store.hset(note, "unknown_since", time.time() - load().unknown_endpoint_s)
+    store.hincrbyfloat(note, notes.UNKNOWN_SINCE, -load().unknown_endpoint_s)
     make_due(store)
     publish()
     publish()
     assert (query.get("b").error or {})["code"] == EndpointUnknown.code
     assert query.get("c").state is JobState.FAILED
     assert not store.exists(keys.SUCCESSORS_DUE, note)
-
-
-def test_the_wait_for_an_endpoint_counts_from_when_it_was_first_missed(
-    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.hset(keys.LIMITS, SECOND, 1)
-    blocking = accept.submit((SECOND, "x"), {}).job_id
-    ends.succeed(submit(step("b", SECOND)))
-    publish()
-    note = keys.successor_note(f"{successors.SUBMIT_OF}b")
-    store.hset(note, "at", time.time() - 2 * load().unknown_endpoint_s)
-    with monkeypatch.context() as undeployed:
-        undeployed.setattr(names, "check", lambda name: (_ for _ in ()).throw(names.unknown(name)))
-        make_due(store)
-        publish()
-        assert not store.exists(keys.record("b")), "its queue was full for long, but its endpoint has just gone"
-        store.hset(note, "unknown_since", time.time() - load().unknown_endpoint_s + 30)
-        make_due(store)
-        publish()
-    make_due(store)
-    publish()
-    assert not store.hexists(note, "unknown_since"), "the endpoint is there again, and its queue still full"
-    query.cancel(blocking)
-    make_due(store)
-    publish()
-    assert query.get("b").state is JobState.QUEUED
-
-
-def test_a_countdown_and_an_expiry_count_from_the_end_of_the_job_before_however_long_a_job_is_kept(
-    store: redis.Redis, ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ends.succeed(submit(step("b", SECOND, countdown=100.5, expires=3600)))
-    ended_at = time.time() - 50
-    with monkeypatch.context() as earlier:
-        earlier.setattr(time, "time", lambda: ended_at)
-        earlier.setattr(names, "check", lambda name: (_ for _ in ()).throw(names.unknown(name)))
-        publish()
-    make_due(store)
-    publish()
-    shown = query.get("b")
-    assert shown.not_before == pytest.approx(ended_at + 100.5, abs=10)
-    assert shown.expires_at == pytest.approx(ended_at + 3600, abs=10)
 
 
 def test_a_broker_that_is_away_holds_the_body_of_a_chord_up_and_does_not_fail_it(
@@ -463,6 +554,59 @@ def test_a_record_names_the_children_of_a_job_that_has_succeeded(store: redis.Re
     assert child.id != result.id
     assert query.get(child.id).endpoint_name == SECOND
     assert result.get()["prediction"] == tricky["prediction"]
+
+
+LONG = "x" * 400_000
+
+
+def test_successors_that_are_too_long_are_refused_when_the_job_is_submitted(store: redis.Redis) -> None:
+    with pytest.raises(SuccessorsTooLong, match="262,144") as refused:
+        submit(tasks.predict.si(SECOND, LONG))
+    assert isinstance(refused.value, JobArgumentsWrong)
+    assert (refused.value.code, status_of(refused.value)) == ("successors_too_long", 422)
+    assert extras_of(refused.value) == {}
+    assert store.keys() == []
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's
+@pytest.mark.parametrize("errbacks", [1, 20])
+def test_what_follows_a_bare_job_and_is_too_long_fails_with_it(
+    store: redis.Redis, ends: Ends, bare_app: Celery, errbacks: int
+) -> None:
+    ours = bare_app.signature("predict", args=[LONG], kwargs={"endpoint_name": SECOND}, task_id="b", queue="predict.x")
+    body_failed = bare_app.signature("shop.failed", queue="celery", args=["of the body"])
+    body = bare_app.signature("shop.total", args=[LONG], task_id="body", link_error=[body_failed])
+    foreign = bare_app.signature("shop.price", args=[LONG], task_id="c", chord=body, group_id="g", link=body_failed)
+    failed = [bare_app.signature("shop.failed", args=[LONG]) for _ in range(errbacks)]
+    store.set("celery-taskset-meta-g.s", 1)
+    message = {"queue": queue_name(FIRST), "chain": [foreign, ours], "link": [ours], "link_error": failed}
+    bare_app.send_task("predict", args=[FIRST, "a"], **message)
+    stored = store.rpop(queue_name(FIRST))
+    assert isinstance(stored, bytes)
+    job = intake.parse("", FIRST, stored)
+    assert isinstance(job.fault, SuccessorsTooLong)
+    ends.keep([job])
+    ends.fail(job.job_id, job.fault)
+    publish()
+    assert query.get("b").endpoint_name == SECOND
+    for each in ("b", "c", "body"):
+        assert bare_app.AsyncResult(each).state == "FAILURE", each
+    # Twenty errbacks are too long themselves.
+    assert store.llen("celery") == (2 if errbacks == 1 else 1)
+    assert not store.exists(keys.SUCCESSORS, keys.SUCCESSORS_DUE)
+
+
+def test_a_successor_whose_own_successors_are_too_long_fails_and_so_do_they(
+    store: redis.Redis, bare_app: Celery
+) -> None:
+    too_long = step("after", THIRD).clone(args=(LONG,))
+    with celery_app.following("a", None):
+        submission.submit("b", [SECOND, "a"], {}, None, {"chain": [too_long]})
+    publish()
+    assert (query.get("b").error or {})["code"] == SuccessorsTooLong.code
+    assert query.get("after").state is JobState.FAILED
+    with pytest.raises(SuccessorsTooLong):
+        tasks.predict.AsyncResult("after").get(timeout=5)
 
 
 def test_a_successor_with_wrong_arguments_fails_and_so_does_what_follows_it(store: redis.Redis, ends: Ends) -> None:

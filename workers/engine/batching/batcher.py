@@ -8,6 +8,7 @@ after a batch, when its clients are about to send again: it ends when as many ro
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 
@@ -31,7 +32,7 @@ class Batcher:
         self._arrived = asyncio.Event()
         #: The batcher that gets what is put here.
         self._successor: Batcher | None = None
-        #: The hosts that wait for a batch, and when the last of them became idle (loop time).
+        #: The hosts that wait for a batch, and when the last of them became idle (monotonic).
         self._idle_hosts = 0
         self._idle_since = 0.0
 
@@ -84,7 +85,7 @@ class Batcher:
         """Whether a host waits, and would take a single job without waiting for more."""
         if not self._idle_hosts or len(self):
             return False
-        return self._goal <= 1 or asyncio.get_running_loop().time() - self._idle_since > self._delay_s
+        return self._goal <= 1 or time.monotonic() - self._idle_since > self._delay_s
 
     @property
     def _delay_s(self) -> float:
@@ -93,23 +94,22 @@ class Batcher:
     async def ready(self) -> None:
         """Wait until a batch should be taken; another host may be faster, and then `take` returns an empty batch."""
         self._idle_hosts += 1
-        self._idle_since = asyncio.get_running_loop().time()
+        self._idle_since = time.monotonic()
         try:
             await self._ready()
         finally:
             self._idle_hosts -= 1
 
     async def _ready(self) -> None:
-        loop = asyncio.get_running_loop()
         delay_s = self._delay_s
-        idle_since = loop.time()
+        idle_since = time.monotonic()
         while not len(self):
             self._arrived.clear()
             await self._arrived.wait()
-        idle = loop.time() - idle_since > delay_s
-        deadline = loop.time() + (0.0 if idle else delay_s)
+        idle = time.monotonic() - idle_since > delay_s
+        deadline = time.monotonic() + (0.0 if idle else delay_s)
         goal = min(self._goal, self.size.rows)
-        while not self._alone and self._rows < goal and (left_s := deadline - loop.time()) > 0:
+        while not self._alone and self._rows < goal and (left_s := deadline - time.monotonic()) > 0:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(left_s):

@@ -13,6 +13,8 @@ NONE = "none"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Parts of a GPU have names of their own, which nvidia-smi's list of GPUs doesn't have.
 _PART = "MIG-"
+#: Begins the UUIDs of whole ones.
+_WHOLE = "GPU-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Gpu:
 def of_worker(setting: str, environment: Mapping[str, str], look: Look | None) -> list[Gpu]:
     """Return the GPUs of a worker by QUEUECAST_GPUS; if that is empty, those that nvidia-smi shows.
 
-    `environment` is the worker's own: CUDA_VISIBLE_DEVICES there leaves only some by default.
+    `environment` is the worker's own: CUDA_VISIBLE_DEVICES there leaves only some by default, as CUDA reads it.
 
     Raises:
         SettingsWrong: nvidia-smi doesn't show a GPU that the setting names.
@@ -39,13 +41,25 @@ def of_worker(setting: str, environment: Mapping[str, str], look: Look | None) -
         wanted = environment.get(_VISIBLE)
         if wanted is None:
             return [_gpu(each.index, each) for each in seen]
-        return _gpus(_ids(wanted), seen) if seen else []
+        return _visible(wanted, seen) if seen else []
     ids = [] if setting.strip().lower() == NONE else _ids(setting)
     unknown = [each for each in ids if look is not None and _seen(each, seen) is None and not each.startswith(_PART)]
     if unknown:
         shown = ", ".join(f"{each.index} ({each.uuid})" for each in seen) or "none"
         raise SettingsWrong(f"QUEUECAST_GPUS={setting!r}: there is no GPU {unknown[0]}; nvidia-smi shows {shown}.")
     return _gpus(ids, seen)
+
+
+def _visible(wanted: str, seen: Sequence[SeenGpu]) -> list[Gpu]:
+    """Return what CUDA sees: the list ends at the first entry that is no GPU; a GPU that is there twice voids it."""
+    found: list[Gpu] = []
+    for each in map(str.strip, wanted.split(",")):
+        gpu = _seen(each, seen)
+        if gpu is None and not each.startswith(_PART):
+            break
+        found.append(_gpu(each, gpu))
+    places = {each.uuid or each.id for each in found}
+    return found if len(places) == len(found) else []
 
 
 def _gpus(ids: Sequence[str], seen: Sequence[SeenGpu]) -> list[Gpu]:
@@ -62,8 +76,14 @@ def _ids(text: str) -> list[str]:
 
 
 def _seen(gpu_id: str, seen: Sequence[SeenGpu]) -> SeenGpu | None:
-    return next((each for each in seen if gpu_id in (each.index, each.uuid)), None)
+    """Return the GPU of an index or a UUID, or of the beginning of one UUID alone."""
+    if gpu_id.startswith(_WHOLE):
+        begun = [each for each in seen if each.uuid.startswith(gpu_id)]
+        return begun[0] if len(begun) == 1 else None
+    return next((each for each in seen if gpu_id == each.index), None)
 
 
 def _gpu(gpu_id: str, seen: SeenGpu | None) -> Gpu:
-    return Gpu(gpu_id) if seen is None else Gpu(gpu_id, seen.uuid, seen.name, seen.memory_bytes)
+    if seen is None:
+        return Gpu(gpu_id)
+    return Gpu(seen.uuid if gpu_id.startswith(_WHOLE) else seen.index, seen.uuid, seen.name, seen.memory_bytes)

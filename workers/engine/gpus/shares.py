@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,10 @@ _ROUNDING = 1e-6
 #: Intervals of looks: each is a process of its own, which takes up to a second.
 _INTERVAL_S = 10.0
 _INTERVAL_IF_CHANGING_S = 2.0
+#: A claim that can't be served yet is passed by later ones for so long; then a GPU is kept for it for so long; and so
+#: on. It ends again, or those behind it would wait for a host that never has a moment without jobs.
+_PASSED_S = 30.0
+_KEPT_S = 60.0
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +47,8 @@ class GpuClaim:
     #: The size of the artifact: a GPU with less memory can't hold the model.
     artifact_bytes: int = 0
     artifact_sha256: str = ""
+    #: Whether its host may end for others, in a moment without jobs.
+    may_end: bool = True
     #: None until it is granted.
     gpu: Gpu | None = None
     #: None until it has started.
@@ -61,6 +68,8 @@ class _Waiter:
     claim: GpuClaim
     granted: asyncio.Future[None]
     on_wait: Callable[[str | None], None]
+    #: When it began to wait (s).
+    began_s: float
     has_reason: bool = False
 
 
@@ -78,6 +87,7 @@ class GpuShares:
     look: Callable[[], Look | None] = nvidia_smi.look
     #: Called with a claim whose host was measured.
     on_measured: Callable[[GpuClaim], object] = lambda _: None
+    now_s: Callable[[], float] = time.monotonic
     #: How many endpoints were put to sleep because others needed a GPU.
     evictions: int = 0
     _claims: set[GpuClaim] = field(default_factory=set)
@@ -92,7 +102,7 @@ class GpuShares:
             HostStartFailed: it can't ever fit here.
         """
         self._refuse_if_impossible(claim)
-        waiter = _Waiter(claim, asyncio.get_running_loop().create_future(), on_wait)
+        waiter = _Waiter(claim, asyncio.get_running_loop().create_future(), on_wait, self.now_s())
         self._waiters.append(waiter)
         try:
             self.serve_waiters()
@@ -117,7 +127,10 @@ class GpuShares:
         self.serve_waiters()
 
     def serve_waiters(self) -> None:
-        """Grant what fits, in the order of the claims; what is about to be free for one is not given to the next."""
+        """Grant what fits, in the order of the claims; what is about to be free for one is not given to the next.
+
+        A claim that nothing is about to be free for is passed by the next ones, but not for long.
+        """
         promised: list[_Promise] = []
         for waiter in list(self._waiters):
             if waiter not in self._waiters:  # granted meanwhile, because another endpoint sleeps now
@@ -126,9 +139,15 @@ class GpuShares:
                 self._grant(waiter, gpu)
             elif (gpu := self._evict(waiter.claim, promised)) is not None:
                 promised.append((gpu, waiter.claim))
-            elif not waiter.has_reason:
-                waiter.has_reason = True
-                waiter.on_wait(self._reason(waiter.claim))
+            else:
+                if (gpu := self._kept(waiter, promised)) is not None:
+                    promised.append((gpu, waiter.claim))
+                self._give_reason(waiter)
+
+    def _give_reason(self, waiter: _Waiter) -> None:
+        if waiter in self._waiters and not waiter.has_reason:
+            waiter.has_reason = True
+            waiter.on_wait(self._reason(waiter.claim))
 
     def _grant(self, waiter: _Waiter, gpu: Gpu) -> None:
         self._waiters.remove(waiter)
@@ -150,11 +169,13 @@ class GpuShares:
         return self._used_bytes.get(gpu.id)
 
     async def run(self) -> None:
-        """Look at the GPUs again and again."""
-        if not any(each.memory_bytes for each in self.gpus):
-            await asyncio.Event().wait()  # there is nothing to see
+        """Look at the GPUs again and again, and whether claims that wait can be served."""
+        if not self.gpus:
+            await asyncio.Event().wait()
         while True:
-            await self.measure()
+            if any(each.memory_bytes for each in self.gpus):
+                await self.measure()
+            self.serve_waiters()
             is_changing = self._waiters or any(each.used_bytes is None for each in self._claims)
             await asyncio.sleep(_INTERVAL_IF_CHANGING_S if is_changing else _INTERVAL_S)
 
@@ -186,9 +207,7 @@ class GpuShares:
         fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, promised, without)]
         return max(fitting, key=self.share_of, default=None)
 
-    def _fits(
-        self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]
-    ) -> bool:
+    def _fits(self, claim: GpuClaim, gpu: Gpu, promised: Sequence[_Promise], without: Collection[GpuClaim]) -> bool:
         coming = [each for its_gpu, each in promised if its_gpu is gpu]
         others = [*coming, *(each for each in self._on(gpu) if each not in without)]
         shares = sum(each.share for each in others if not claim.replaces(each))
@@ -229,6 +248,22 @@ class GpuShares:
                 there = {each.endpoint_name for each in self._on(gpu)}
                 return gpu if self._end([each for each in chosen if each.name in there]) else None
         return None
+
+    def _kept(self, waiter: _Waiter, promised: Sequence[_Promise]) -> Gpu | None:
+        """Return the GPU that is kept for a claim that others have passed for long, and let the idle hosts there end.
+
+        None if it isn't kept now, or would be for ever: for hosts that never end.
+        """
+        if (self.now_s() - waiter.began_s) % (_PASSED_S + _KEPT_S) < _PASSED_S:
+            return None
+        claim = waiter.claim
+        without = {each for each in self._claims if each.may_end or each.is_ending}
+        fitting = [gpu for gpu in self.gpus if self._fits(claim, gpu, promised, without)]
+        gpu = min(fitting, key=self.share_of, default=None)
+        if gpu is not None:
+            there = {each.endpoint_name for each in self._on(gpu) if not each.is_ending} - {claim.endpoint_name}
+            self._end([each for each in self.sleepers() if each.name in there and each.can_sleep])
+        return gpu
 
     def _end(self, chosen: Sequence[Sleeper]) -> bool:
         """Let endpoints sleep; their shares are free once their hosts have exited."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from registry.serving.settings import EventsSetting
-from workers.errors import EARLIER_JOB_ERRORS_MODULE, JOB_ERRORS_MODULE, JobArgumentsWrong
+from workers.errors import EARLIER_JOB_ERRORS_MODULE, JOB_ERRORS_MODULE, JobArgumentsWrong, SuccessorsTooLong
 from workers.jobs import transitions
 from workers.jobs.endings import canvas
 from workers.jobs.job import Failure, is_sticky_key
@@ -128,6 +128,8 @@ def parse(tag: str, endpoint_name: str, message: bytes, envelope: Envelope | Non
         raise MessageUnreadable(f"not a valid task message: {type(error).__name__}: {error}") from error
     try:
         _read_arguments(job, envelope)
+    except SuccessorsTooLong as error:
+        job.fault, job.successors = error, error.plan_of_failure
     except JobArgumentsWrong as error:
         job.fault = error
     except Exception as error:  # noqa: BLE001 - as above

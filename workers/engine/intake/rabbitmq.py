@@ -308,9 +308,7 @@ class AmqpIntake:
         Until then they count as held, so that messages that are delivered again after a lost connection are
         acknowledged too.
         """
-        due, settled = await persistently(
-            "delay jobs", lambda: self._delays.delay_for(sink, endpoint_name, jobs)
-        )
+        due, settled = await persistently("delay jobs", lambda: self._delays.delay_for(sink, endpoint_name, jobs))
         await self.ack(settled)
         if due:
             sink.receive(due)

@@ -1,19 +1,23 @@
-"""Reads messages that could crash a worker: one at a time, with the reader's name recorded while it reads.
+"""Reads messages that could crash a worker: one at a time in a thread, with the reader's name recorded while it reads.
 
 A worker that is lost while it reads leaves its name behind; after several such workers the message is given up. A
 worker that reads a message again because Redis was away counts once. Ordinary messages, small and not compressed, are
-read without these steps.
+read without these steps. So that the event loop goes on, longer messages that name what follows their job, of which a
+plan is made, are read in a thread too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+from contextlib import suppress
 
 from redis.asyncio import Redis
 
 from workers import keys
 from workers.engine.intake.messages import MessageUnreadable, QueuedJob, parse, unread
+from workers.platform.loops import blocking
 from workers.platform.lua import Lua, script
 from workers.queues import envelopes
 from workers.queues.envelopes import Envelope, EnvelopeUnreadable
@@ -43,7 +47,16 @@ def read_at_once(tag: str, endpoint_name: str, message: bytes, envelope: Envelop
         found = envelope or envelopes.decode(message)
     except (EnvelopeUnreadable, RecursionError) as error:
         raise MessageUnreadable(f"not a task message: {error}") from error
-    return None if found.is_packed else parse(tag, endpoint_name, message, found)
+    if found.is_packed or (len(message) > blocking.LONG_BYTES and _is_followed(found)):
+        return None
+    return parse(tag, endpoint_name, message, found)
+
+
+def _is_followed(envelope: Envelope) -> bool:
+    """Whether a message that isn't compressed may name what follows its job."""
+    with suppress(EnvelopeUnreadable):
+        return envelopes.may_name_successors(envelope.content())
+    return False
 
 
 async def read_with_care(
@@ -62,6 +75,6 @@ async def read_with_care(
         # The names stay: if the message is delivered again, it is given up at once.
         return unread(tag, endpoint_name, message, why)
     try:
-        return parse(tag, endpoint_name, message, envelope)
+        return await asyncio.to_thread(parse, tag, endpoint_name, message, envelope)
     finally:
         await script(client, _END)([keys.READING], reader[:1])

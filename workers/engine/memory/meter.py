@@ -23,6 +23,8 @@ _MOST_SHARE_IF_WAITING = 5
 #: A measurement of all hosts, also of those that have rested: its least interval (s), and its share of the time.
 _COMPLETE_S = 2.0
 _MOST_SHARE_COMPLETE = 50
+#: The same once many have come or gone. What they share hardly changes by that: most of it is the forkserver's.
+_MOST_SHARE_COMPLETE_AGAIN = 25
 #: What hosts share is known although so many parts of them have come or gone while it was measured.
 _STEADY_PARTS = 10
 #: So many page faults change the memory of a process too little to measure it again.
@@ -94,7 +96,7 @@ class MemoryMeter:
             self._budget.measured(usages, common)
             ended, self._complete = time.monotonic(), before
             self._complete_at = ended + max(_COMPLETE_S, took_s * _MOST_SHARE_COMPLETE)
-            self._again_at = ended + took_s * _MOST_SHARE_IF_CHANGING
+            self._again_at = ended + took_s * _MOST_SHARE_COMPLETE_AGAIN
         else:
             usages, _, took_s = await asyncio.to_thread(self._measured, before, (), only_changed=True)
             self._budget.measured(usages)

@@ -18,6 +18,7 @@ from workers.engine.placement.ranking import ranked_before
 from workers.engine.placement.roster import Roster
 from workers.engine.serving.endpoint import Endpoint
 from workers.measures import reports
+from workers.platform.loops.steps import in_steps
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,6 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 1.0
 #: Reports are read again if they are older than this.
 _FRESH_S = 0.25
-_DECIDED_AT_ONCE = 100
 #: A worker that reports nothing of an endpoint for so long does not count for it: it may not reach the registry.
 PATIENCE_S = 10.0
 
@@ -66,10 +66,8 @@ class Placement:
         if time.monotonic() - self._read_at > _FRESH_S:
             await self._read()
         now = time.monotonic()
-        for number, each in enumerate(ranged, 1):
+        async for each in in_steps(ranged):
             self._decide(each, now)
-            if number % _DECIDED_AT_ONCE == 0:
-                await asyncio.sleep(0)  # jobs don't wait for the decisions about a thousand endpoints
 
     def is_placed(self, desired: DesiredDeployment) -> bool:
         """Whether this worker serves a deployment; one about which nothing was decided stays as it is."""
@@ -131,8 +129,11 @@ class Placement:
             # Workers with a GPU serve it. While there is none in the group, the others show that.
             self._places[name] = Place(is_placed=bool(self._context.gpus.gpus) or not with_gpu)
             return
-        own = Sight(busy_hosts=endpoint.busy_hosts, is_busy=endpoint.busy) if endpoint else Sight()
         ranked = self._ranked_before(name, with_gpu)
+        if not ranked and endpoint is not None and endpoint.is_asleep:  # they are most of many
+            self._places[name] = Place(is_placed=True, looked_at=now)
+            return
+        own = Sight(busy_hosts=endpoint.busy_hosts, is_busy=endpoint.busy) if endpoint else Sight()
         before = [seen for worker in ranked if (seen := self._sight(worker, name, now)) is not None]
         self._places[name] = decide(self._place(name), before, own, now, desired.settings.idle_limit_s)
 

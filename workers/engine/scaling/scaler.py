@@ -18,6 +18,7 @@ from workers.engine.serving.hosts import host_gpu
 from workers.engine.serving.hosts.host_pool import HostPool
 from workers.measures import paces
 from workers.measures.paces import Pace
+from workers.platform.loops.steps import in_steps
 
 _log = logging.getLogger(__name__)
 
@@ -46,18 +47,20 @@ class Scaler:
 
     async def look(self, now: float) -> None:
         """Let idle endpoints sleep, and add or remove hosts; `now` is monotonic (s)."""
-        endpoints = list(self._endpoints.values())
-        for endpoint in endpoints:
+        scaled, busy = dict[str, HostPool](), list[str]()
+        async for endpoint in in_steps(list(self._endpoints.values())):
             if endpoint.is_asleep:
                 continue  # they are most of many
-            if endpoint.busy:
+            is_busy = endpoint.busy
+            if is_busy:
                 endpoint.used_at = now
             elif now - endpoint.used_at >= endpoint.desired.settings.idle_limit_s:
                 endpoint.sleep()
-        scaled = {each.name: pool for each in endpoints if (pool := each.scaled_pool) is not None}
-        busy = [name for name in scaled if self._endpoints[name].busy]
+            if (pool := endpoint.scaled_pool) is not None:
+                scaled[endpoint.name] = pool
+                busy += [endpoint.name] if is_busy else []
         queued = await self._context.intake.depths(busy) if busy else {}
-        for name, pool in scaled.items():
+        async for name, pool in in_steps(scaled.items()):
             wait_s: float | None = 0.0
             if name in queued and (waited_for := self._endpoints.get(name)) is not None:
                 unfinished = queued[name] + len(waited_for.waiting_jobs) + len(pool.running_jobs)
@@ -91,6 +94,7 @@ class Scaler:
 
     def _scale(self, pool: HostPool, now: float, wait_s: float | None) -> Sight:
         bounds = _bounds(pool)
+        is_late = wait_s is not None and wait_s > bounds.target_wait_s
         seen = Sight(
             now,
             pool.wanted_hosts,
@@ -100,7 +104,7 @@ class Scaler:
             pool.rows_ended,
             pool.batches_ended,
             failed=pool.ready_hosts < pool.wanted_hosts and pool.error is not None,
-            has_room=self._has_room(pool.desired),
+            has_room=not is_late or self._has_room(pool.desired),  # it is asked for those alone
             lacks_room=pool.lacks_room,
         )
         self._growths[pool], hosts = decide(self._growths.get(pool, Growth()), seen, bounds)

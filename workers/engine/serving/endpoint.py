@@ -99,9 +99,7 @@ class Endpoint:
         """
         may_claim = self.desired.settings.max_attempts > 1
         other = self._candidate
-        both = self._batcher.serves_at_once and (
-            other is None or not other.is_dealt_to or other.batcher.serves_at_once
-        )
+        both = self._batcher.serves_at_once and (other is None or not other.is_dealt_to or other.batcher.serves_at_once)
         return may_claim and self.serves and not self.retired and both
 
     @property
@@ -132,7 +130,7 @@ class Endpoint:
     @property
     def busy(self) -> bool:
         """Whether it has waiting or running jobs."""
-        return bool(self.waiting_jobs or self.running_jobs)
+        return bool(len(self._batcher) or (self.has_hosts and (self.waiting_jobs or self.running_jobs)))
 
     @property
     def serves(self) -> bool:

@@ -200,6 +200,7 @@ class RemoteHost:
         if self._killed_for is not None:
             await self.stop()
             raise HostStartFailed(f"After loading the model, {self._killed_for}") from self._killed_for
+        processes.set_patient(self.pid, wanted=False)  # as all that the forkserver starts
         self.load_ms, self.outputs = answer.ready.load_ms, answer.ready.outputs
         self.example_ms, self.warnings = answer.ready.example_ms, answer.ready.warnings
 
@@ -233,6 +234,8 @@ class RemoteHost:
 
     async def stop(self) -> None:
         """Kill the process and wait until it has exited."""
+        if not self.exited.done():
+            processes.set_patient(self.pid, wanted=True)  # its end takes milliseconds in the kernel
         self._writer.close()
         if not self.exited.done():
             self._kill()
@@ -247,6 +250,7 @@ class RemoteHost:
         try:
             with self._memory:
                 async with asyncio.timeout(timeout_s):
+                    self._check_open()
                     self._writer.write(frame)
                     await self._writer.drain()
                     answer = decode(await frames.read(self._reader))
@@ -263,6 +267,10 @@ class RemoteHost:
             wrong = HostGone(f"the model host sent an invalid answer: {error}.")
             raise await self._stop_for(wrong) from error
         return answer
+
+    def _check_open(self) -> None:
+        if self._writer.is_closing():  # a write to uvloop's transport would raise RuntimeError
+            raise ConnectionResetError("the channel to the model host is closed")
 
     async def _stop_for(self, reason: HostGone) -> HostGone:
         """Stop the host; return the first reason."""

@@ -6,6 +6,7 @@ All signatures get their ids here, so that an attempt to publish them that is re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from celery.canvas import Signature, group, maybe_signature
@@ -13,8 +14,8 @@ from celery.utils.functional import maybe_list
 from kombu.utils import json as kombu_json
 
 from workers.app import app
-from workers.errors import JobArgumentsWrong
-from workers.jobs.endings import successors
+from workers.errors import JobArgumentsWrong, SuccessorsTooLong
+from workers.jobs.endings import failing, successors
 from workers.jobs.endings.successors import Plan
 from workers.queues import envelopes
 from workers.settings import load
@@ -33,7 +34,8 @@ def plan_of_options(job_id: str, options: dict[str, Any], owner: str | None) -> 
     """Take the successors out of the options of an `apply_async`; return their plan, empty if there are none.
 
     Raises:
-        JobArgumentsWrong: they can't be used, or are too long.
+        SuccessorsTooLong: they are too long.
+        JobArgumentsWrong: they can't be used.
     """
     said = {name: options.pop(option, None) for option, name in _OPTIONS.items()}
     if not any(said.values()):
@@ -46,7 +48,8 @@ def plan_of_message(job_id: str, headers: Mapping[str, Any], body: bytes | str, 
     """Return the plan of what follows a job by the body of its message, empty if nothing does.
 
     Raises:
-        JobArgumentsWrong: it can't be used, is too long, or is not trusted here.
+        SuccessorsTooLong: it is too long.
+        JobArgumentsWrong: it can't be used, or is not trusted here.
     """
     embedded = envelopes.embedded_in(body)
     if not has_successors(embedded):
@@ -63,32 +66,42 @@ def plan(job_id: str, embedded: Mapping[str, Any], headers: Mapping[str, Any], o
     """Return the plan of a job from the third part of its message's body and its headers.
 
     Raises:
-        JobArgumentsWrong: they can't be used, or are too long.
+        SuccessorsTooLong: they are too long.
+        JobArgumentsWrong: they can't be used.
     """
-    root_id = _text(headers.get("root_id")) or job_id
     try:
-        launches, children = _launches(embedded.get("callbacks"), root_id, job_id)
-        chain = _copied(embedded.get("chain"))
-        if chain:
-            head = _signature(chain[-1])
-            children.append(_child(head.freeze(root_id=root_id, parent_id=job_id)))
-            chain[-1] = head
-        index = headers.get("group_index")
-        found = Plan(
-            owner=owner,
-            callbacks=launches,
-            errbacks=[_frozen(each) for each in _copied(embedded.get("errbacks"))],
-            chain=chain,
-            chord=_frozen(embedded["chord"]) if embedded.get("chord") else None,
-            group_id=_text(headers.get("group")),
-            group_index=index if isinstance(index, int) else None,
-            root_id=root_id,
-            parent_id=_text(headers.get("parent_id")),
-            children=children,
-        )
+        found = _plan(job_id, embedded, headers, owner)
     except _WRONG as error:
         raise JobArgumentsWrong(f"What follows the job (link, chain, chord) can't be used: {error}.") from error
-    return successors.encode(job_id, found)
+    try:
+        return successors.encode(job_id, found)
+    except SuccessorsTooLong as error:
+        with suppress(*_WRONG):  # the rest of the chain is not looked at before its turn
+            error.plan_of_failure = failing.plan_of_failure(job_id, found)
+        raise
+
+
+def _plan(job_id: str, embedded: Mapping[str, Any], headers: Mapping[str, Any], owner: str | None) -> Plan:
+    root_id = _text(headers.get("root_id")) or job_id
+    launches, children = _launches(embedded.get("callbacks"), root_id, job_id)
+    chain = _copied(embedded.get("chain"))
+    if chain:
+        head = _signature(chain[-1])
+        children.append(_child(head.freeze(root_id=root_id, parent_id=job_id)))
+        chain[-1] = head
+    index = headers.get("group_index")
+    return Plan(
+        owner=owner,
+        callbacks=launches,
+        errbacks=[_frozen(each) for each in _copied(embedded.get("errbacks"))],
+        chain=chain,
+        chord=_frozen(embedded["chord"]) if embedded.get("chord") else None,
+        group_id=_text(headers.get("group")),
+        group_index=index if isinstance(index, int) else None,
+        root_id=root_id,
+        parent_id=_text(headers.get("parent_id")),
+        children=children,
+    )
 
 
 def _launches(callbacks: Any, root_id: str, job_id: str) -> tuple[list[Signature], list[Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kombu.utils import json as kombu_json
 
-from workers.errors import JobArgumentsWrong
+from workers.errors import JobArgumentsWrong, SuccessorsTooLong
 from workers.settings import load
 
 #: Celery's form of the successors of a job that has none.
@@ -56,11 +56,12 @@ class Plan:
     children: Sequence[Any] = field(default=(), compare=False)
 
 
-def encode(job_id: str, plan: Plan) -> bytes:
+def encode(job_id: str, plan: Plan, most_bytes: int = MOST_BYTES) -> bytes:
     """Return a plan as it stands in Redis: the children, the signature, and the plan, each a line.
 
     Raises:
-        JobArgumentsWrong: it is too long, or has what JSON can't say.
+        SuccessorsTooLong: it is too long.
+        JobArgumentsWrong: it has what JSON can't say.
     """
     said = {each.name: getattr(plan, each.name) for each in fields(Plan) if each.name != "children"}
     try:
@@ -69,9 +70,10 @@ def encode(job_id: str, plan: Plan) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise JobArgumentsWrong(f"The successors of the job are not JSON-serializable: {error}.") from error
     stored = f"{children}\n{signature(job_id, children, text)}\n{text}".encode()
-    if len(stored) > MOST_BYTES:
-        raise JobArgumentsWrong(
-            f"What follows the job has {len(stored):,} bytes in JSON; at most {MOST_BYTES:,} can be kept with it."
+    if len(stored) > most_bytes:
+        raise SuccessorsTooLong(
+            f"What follows the job (link, chain, chord) has {len(stored):,} bytes in JSON; at most {most_bytes:,} can "
+            "be kept with it."
         )
     return stored
 

@@ -17,8 +17,8 @@ from workers.jobs.on_loop.lookups import Found
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
-from workers.platform.blocking import LONG_BYTES, beside, in_pool
 from workers.platform.ids import new_id
+from workers.platform.loops.blocking import LONG_BYTES, beside, in_pool
 from workers.platform.redis import async_client as async_redis
 from workers.platform.redis.async_client import Client
 from workers.platform.redis.client import translated_errors

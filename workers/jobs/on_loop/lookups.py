@@ -10,7 +10,7 @@ from workers.jobs import query
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.on_loop.waits import Waits
 from workers.jobs.query import JobView
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 from workers.platform.redis.client import translated_errors
 
 #: More are refused: they are looked up one page after the other, while the caller waits.

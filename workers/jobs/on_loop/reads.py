@@ -18,7 +18,7 @@ from workers.jobs.on_loop.gathering import Gathering
 from workers.jobs.query import JobState, JobView
 from workers.measures import paces, positions
 from workers.measures.positions import JobsAhead
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 from workers.platform.redis.async_client import Client
 from workers.platform.redis.client import translated_errors
 

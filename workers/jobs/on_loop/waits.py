@@ -21,7 +21,7 @@ from workers import keys
 from workers.jobs import query, records
 from workers.jobs.on_loop.reads import Reads
 from workers.jobs.query import JobView
-from workers.platform.blocking import beside
+from workers.platform.loops.blocking import beside
 from workers.platform.redis.async_client import Client
 from workers.platform.redis.subscription import Subscription
 

@@ -22,7 +22,7 @@ from workers import sentinel_url
 from workers.platform.redis import client as redis_client
 from workers.platform.redis import masters
 from workers.platform.redis.client import CONNECT_TIMEOUT_S, buffer_little, in_pieces
-from workers.platform.redis.direct_connections import DirectConnections, opened
+from workers.platform.redis.direct_connections import LOST, DirectConnections, opened
 from workers.platform.redis.masters import NotMaster
 from workers.platform.redis.subscription import Subscription
 
@@ -66,6 +66,7 @@ class _Connection:
         """Write a command, with a time-out for each piece.
 
         Raises:
+            redis.ConnectionError: the connection was lost before the command, or in the middle of it.
             redis.TimeoutError: no data flowed for too long; the connection is closed.
         """
         self._replies = 0
@@ -75,9 +76,10 @@ class _Connection:
         writer: asyncio.StreamWriter | None = None
         try:
             for number, piece in enumerate(in_pieces(parts)):
-                if number and not self.is_connected:  # type: ignore[attr-defined]
-                    raise redis.ConnectionError("the connection was closed in the middle of a command")
                 writer = self._writer  # type: ignore[attr-defined]
+                if (writer is None and number) or (writer is not None and writer.is_closing()):
+                    await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+                    raise redis.ConnectionError(LOST)
                 async with asyncio.timeout(redis_client.ANSWER_TIMEOUT_S):
                     await super().send_packed_command([piece], check_health and not number)  # type: ignore[misc]
         except TimeoutError as error:

@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from workers import sentinel_url
 from workers.errors import QueueStoreFull, QueueUnavailable
-from workers.platform import blocking
+from workers.platform.loops import blocking
 from workers.platform.redis import masters
 from workers.platform.redis.masters import NotMaster
 from workers.settings import load

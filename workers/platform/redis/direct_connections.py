@@ -7,6 +7,7 @@ pool, a stream, a health check and a time-out around each step) would cost sever
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +124,7 @@ class DirectConnection(asyncio.Protocol):
     def __init__(self, opened: AbstractConnection) -> None:
         # redis-py would close them when it forgets the connection.
         writer, opened._writer, opened._reader = opened._writer, None, None  # noqa: SLF001 - tests run all of this
-        if writer is None:
+        if writer is None or writer.is_closing():
             raise redis.ConnectionError(LOST)
         self._writer: asyncio.StreamWriter = writer
         self._transport = writer.transport
@@ -155,6 +156,11 @@ class DirectConnection(asyncio.Protocol):
         self._transport.abort()
         self.lost(error)
 
+    def write(self, data: bytes) -> None:
+        """Send; what is sent on a connection that is lost is dropped."""
+        if not self._transport.is_closing():  # uvloop's would raise
+            self._transport.write(data)
+
     def replied(self, reply: Any) -> None:
         """Take a reply; one that is an error is a redis.RedisError."""
         raise NotImplementedError
@@ -184,7 +190,7 @@ class _Connection(DirectConnection):
         self._on_demotion = demoted
         self.is_left = False
         #: When the server has said last that it is a master: redis-py has asked it.
-        self._verified_at = self._loop.time()
+        self._verified_at = time.monotonic()
         self._is_verifying = False
         self._answer: asyncio.Future[list[Any]] | None = None
         self._replies: list[Any] = []
@@ -196,16 +202,16 @@ class _Connection(DirectConnection):
         """Send commands; the future is their replies. If its caller is gone by then, they are dropped."""
         answer = self._loop.create_future()
         self._answer, self._replies, self._count = answer, [], count
-        self._unsent_bytes, self._moved_at = 0, self._loop.time()
+        self._unsent_bytes, self._moved_at = 0, time.monotonic()
         if self._moved_at - self._verified_at > masters.VERIFIED_FOR_S:
             self._is_verifying = True
             commands = _HELLO + commands
-        self._transport.write(commands)
+        self.write(commands)
         return answer
 
     def give_up_if_silent(self) -> None:
         """Close it if nothing was sent or received for as long as an answer may take."""
-        now, unsent_bytes = self._loop.time(), self._transport.get_write_buffer_size()
+        now, unsent_bytes = time.monotonic(), self._transport.get_write_buffer_size()
         if unsent_bytes != self._unsent_bytes:
             self._unsent_bytes, self._moved_at = unsent_bytes, now
         elif now - self._moved_at > redis_client.ANSWER_TIMEOUT_S:
@@ -213,7 +219,7 @@ class _Connection(DirectConnection):
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of the replies."""
-        self._moved_at = self._loop.time()
+        self._moved_at = time.monotonic()
         super().data_received(data)
 
     def replied(self, reply: Any) -> None:
@@ -232,7 +238,7 @@ class _Connection(DirectConnection):
             self._on_answer(self)
 
     def _verify(self, reply: Any) -> None:
-        self._is_verifying, self._verified_at = False, self._loop.time()
+        self._is_verifying, self._verified_at = False, time.monotonic()
         try:
             masters.check_hello(reply)
         except NotMaster as error:

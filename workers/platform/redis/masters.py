@@ -34,9 +34,7 @@ CLUSTER = (
     "This Redis runs in cluster mode, which Queuecast can't use: one step changes keys of many slots. Use a Redis "
     "without cluster mode, with sentinels or as your provider replicates it (queuecast docs redis-failover)."
 )
-_SENTINEL = (
-    "This is a sentinel, and no Redis for data: its URL has to be sentinel://… (queuecast docs redis-failover)."
-)
+_SENTINEL = "This is a sentinel, and no Redis for data: its URL has to be sentinel://… (queuecast docs redis-failover)."
 
 
 class NotMaster(redis.ConnectionError):

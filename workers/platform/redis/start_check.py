@@ -5,13 +5,14 @@ from __future__ import annotations
 import redis
 
 from workers.errors import SettingsWrong
+from workers.platform.redis import refusals
 from workers.platform.redis.client import connect
 from workers.platform.redis.masters import WrongMode
 from workers.settings import load
 
 
 def refuse_wrong_redis() -> None:
-    """Refuse a Redis in cluster mode, or a sentinel; one that doesn't answer yet is not refused.
+    """Refuse a Redis that can't be used, or not as the URL says; one that doesn't answer yet is not refused.
 
     Raises:
         SettingsWrong: names the variable, and what to do instead.
@@ -27,4 +28,6 @@ def refuse_wrong_redis() -> None:
         except WrongMode as error:
             raise SettingsWrong(f"{name}: {error}") from error
         except (redis.RedisError, OSError):
-            continue  # it may start later, and each connection looks again
+            # Without a reason, it may start later, and each connection looks again.
+            if reason := refusals.reason(url):
+                raise SettingsWrong(f"{name}: {reason}") from None

@@ -36,7 +36,7 @@ class Subscription(DirectConnection):
 
     async def begin(self, channel: str) -> None:
         """Subscribe. Raises redis.RedisError: Redis refuses, or the connection is lost or silent."""
-        self._transport.write(_packed("SUBSCRIBE", channel))
+        self.write(_packed("SUBSCRIBE", channel))
         try:
             async with asyncio.timeout(redis_client.ANSWER_TIMEOUT_S):
                 await self._confirmed
@@ -45,7 +45,7 @@ class Subscription(DirectConnection):
 
     def ping(self) -> None:
         """Have Redis send something."""
-        self._transport.write(_packed("PING"))
+        self.write(_packed("PING"))
 
     async def stay(self, time_s: float) -> None:
         """Wait for this time. Raises redis.RedisError as soon as the subscription is lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -278,9 +279,14 @@ def show_table(output: Output, views: list[Document]) -> None:
         ],
         "Nothing is deployed: queuecast deploy --help",
     )
-    for view in views:
-        if view.get("reason"):
-            output.note(f"{view['endpoint_name']}: {view['reason']}")
-        standing = view.get("following")
-        if standing and standing["version"] != view["version"]:
-            output.note(f"{view['endpoint_name']} {standing['text']}")
+    if notes := [note for view in views for note in _notes(view)]:
+        output.note("\n".join(notes))
+
+
+def _notes(view: Document) -> Iterator[str]:
+    """Yield why a deployment is not active, and where the alias is that it doesn't follow yet."""
+    if view.get("reason"):
+        yield f"{view['endpoint_name']}: {view['reason']}"
+    standing = view.get("following")
+    if standing and standing["version"] != view["version"]:
+        yield f"{view['endpoint_name']} {standing['text']}"

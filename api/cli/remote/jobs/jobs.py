@@ -132,9 +132,7 @@ def cancel(client: Client, output: Output, job_id: str | None, force: bool, yes:
 @click.option("--inputs", "many", type=JsonValue(), help="The same for a job with several inputs: a list of them.")
 @click.option("--endpoint", "endpoint_name", help="Send it to this endpoint instead of its own.")
 @calls_service
-def retry(
-    client: Client, output: Output, job_id: str, edited: Any, many: Any, endpoint_name: str | None
-) -> None:
+def retry(client: Client, output: Output, job_id: str, edited: Any, many: Any, endpoint_name: str | None) -> None:
     """Run the failed job JOB_ID again: a new job with the same input, or with an edited one.
 
     A pipeline goes on from the step that has failed, with that step's input.

@@ -36,7 +36,7 @@ def test_a_report_says_below_its_verdict_when_rows_agree(app: Flask) -> None:
     report = reports.probabilities_report()
     content = shown(app, report)
     assert f'id="report-agrees-if">{report["agreement"]["agrees_if"]}<' in content
-    assert f'values agree: {report["fields"][0]["agrees_if"]}' in content
+    assert f"values agree: {report['fields'][0]['agrees_if']}" in content
     assert "0.05" in report["agreement"]["agrees_if"]
 
 

@@ -133,9 +133,7 @@ def test_a_regressor_has_neither_classes_nor_probabilities(
         ("lightgbm", lambda fitted, data: fitted.predict(data, raw_score=True)),
     ],
 )
-def test_raw_is_the_sum_of_the_trees(
-    round_trip: RoundTrip, library: str, margins: Callable[[Any, Any], Any]
-) -> None:
+def test_raw_is_the_sum_of_the_trees(round_trip: RoundTrip, library: str, margins: Callable[[Any, Any], Any]) -> None:
     for of in SETS.values():
         fitted = CLASSIFIERS[library]().fit(of.data, of.target)
         named: dict[str, Any] = {"input_example": of.data[0].tolist(), "runtime_options": {"method": "raw"}}

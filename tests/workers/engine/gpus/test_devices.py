@@ -50,15 +50,32 @@ def test_what_nvidia_smi_shows_is_read(smi: FakeNvidiaSmi) -> None:
         ("", {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
         ("", {"CUDA_VISIBLE_DEVICES": ""}, []),
         ("", {"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "1,0"}, ["1", "0"]),
+        ("", {"CUDA_VISIBLE_DEVICES": " 1 , 0 "}, ["1", "0"]),
+        # As CUDA reads it, the list ends at the first entry that is no GPU.
+        ("", {"CUDA_VISIBLE_DEVICES": "0,-1,1"}, ["0"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "0,7,1"}, ["0"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "0,,1"}, ["0"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "1,none,0"}, ["1"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "7,0"}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, []),
+        # One that is there twice voids it.
+        ("", {"CUDA_VISIBLE_DEVICES": "0,0"}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "0,GPU-00000001"}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "MIG-5c89852c,MIG-5c89852c"}, []),
+        # But not behind the end.
+        ("", {"CUDA_VISIBLE_DEVICES": "0,7,0"}, ["0"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "GPU-00000002"}, ["GPU-00000002-0000-0000-0000-000000000000"]),
+        ("", {"CUDA_VISIBLE_DEVICES": "GPU-0000000"}, []),
+        ("", {"CUDA_VISIBLE_DEVICES": "MIG-5c89852c"}, ["MIG-5c89852c"]),
+        ("GPU-00000002", {}, ["GPU-00000002-0000-0000-0000-000000000000"]),
         ("1", {"CUDA_VISIBLE_DEVICES": "0"}, ["1"]),
         ("0, 1,", {}, ["0", "1"]),
         ("none", {}, []),
         ("MIG-5c89852c", {}, ["MIG-5c89852c"]),
     ],
 )
-def test_the_gpus_of_a_worker(
-    look: Look, setting: str, environment: dict[str, str], expected: list[str]
-) -> None:
+def test_the_gpus_of_a_worker(look: Look, setting: str, environment: dict[str, str], expected: list[str]) -> None:
     found = devices.of_worker(setting, environment, look)
     assert [each.id for each in found] == expected
     assert all(each.memory_bytes for each in found if not each.id.startswith("MIG-"))
@@ -72,12 +89,13 @@ def test_a_gpu_can_be_named_by_its_uuid(look: Look, smi: FakeNvidiaSmi) -> None:
 def test_a_gpu_that_is_named_twice_is_one(look: Look, smi: FakeNvidiaSmi) -> None:
     both = f"1,{smi.uuids[1]},0"
     assert [each.id for each in devices.of_worker(both, {}, look)] == ["1", "0"]
-    assert [each.id for each in devices.of_worker("", {"CUDA_VISIBLE_DEVICES": both}, look)] == ["1", "0"]
 
 
 def test_a_gpu_that_is_not_there_is_named_with_those_that_are(look: Look, smi: FakeNvidiaSmi) -> None:
     with pytest.raises(SettingsWrong, match=rf"QUEUECAST_GPUS='0,7': there is no GPU 7; .* 1 \({smi.uuids[1]}\)"):
         devices.of_worker("0,7", {}, look)
+    with pytest.raises(SettingsWrong, match="there is no GPU GPU-0000000;"):  # both begin so
+        devices.of_worker("GPU-0000000", {}, look)
 
 
 def test_without_nvidia_smi_there_are_those_that_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,7 +106,8 @@ def test_without_nvidia_smi_there_are_those_that_are_named(monkeypatch: pytest.M
     assert [(each.id, each.memory_bytes) for each in devices.of_worker("0,1", {}, None)] == [("0", None), ("1", None)]
 
 
-def test_a_driver_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_driver_that_fails_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed: the driver is not running.'\nexit 9\n")

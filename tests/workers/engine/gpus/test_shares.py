@@ -210,6 +210,106 @@ async def test_what_ends_for_one_that_waits_is_not_given_to_those_behind_it() ->
     assert other.gpu == gpu("1")
 
 
+@dataclass
+class Clock:
+    """The time of the shares, which tests set."""
+
+    s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+async def pass_by(shares: GpuShares, held: GpuClaim, name: str) -> tuple[bool, asyncio.Task[GpuClaim]]:
+    """Claim half a GPU, give another half back then, and return whether the claim is granted with that."""
+    task = asyncio.create_task(shares.claim(claim(0.5, name)))
+    await asyncio.sleep(0)
+    shares.release(held)
+    await asyncio.sleep(0)
+    return task.done(), task
+
+
+async def test_smaller_claims_pass_one_for_a_whole_gpu_for_some_time_only() -> None:
+    clock = Clock()
+    shares = GpuShares([gpu("0"), gpu("1")], now_s=clock)
+    held = [await shares.claim(claim(0.5, name)) for name in "abcd"]
+    whole, _ = await waits(shares, claim(1, "whole"))
+    clock.s = 29.0
+    passes, first = await pass_by(shares, held[0], "e")
+    assert passes
+    clock.s = 31.0
+    shares.release(held[1])
+    passes, second = await pass_by(shares, await first, "f")
+    assert not passes
+    assert (await whole).gpu == gpu("0"), "the first one that was free"
+    shares.release(held[2])
+    assert (await second).gpu == gpu("1")
+
+
+async def test_a_gpu_is_kept_for_a_bounded_time_where_its_hosts_never_have_a_moment_without_jobs() -> None:
+    clock = Clock()
+    shares = GpuShares([gpu("0")], now_s=clock)
+    busy = await shares.claim(claim(0.5, "busy"))
+    whole, _ = await waits(shares, claim(1, "whole"))
+    clock.s = 31.0
+    small, _ = await waits(shares, claim(0.5, "small"))
+    clock.s = 91.0
+    shares.serve_waiters()
+    assert (await small).gpu == gpu("0")
+    clock.s = 121.0
+    shares.release(small.result())
+    later, _ = await waits(shares, claim(0.5, "later"))
+    shares.release(busy)
+    assert (await whole).gpu == gpu("0")
+    later.cancel()
+
+
+async def test_no_gpu_is_kept_where_hosts_stay_for_ever() -> None:
+    clock = Clock()
+    shares = GpuShares([gpu("0")], now_s=clock)
+    fixed = claim(0.5, "fixed")
+    fixed.may_end = False
+    await shares.claim(fixed)
+    whole, _ = await waits(shares, claim(1, "whole"))
+    clock.s = 31.0
+    assert (await shares.claim(claim(0.5, "small"))).gpu == gpu("0")
+    whole.cancel()
+
+
+async def test_idle_hosts_of_a_kept_gpu_end_one_after_the_other_as_they_become_idle() -> None:
+    clock = Clock()
+    sleepers: list[Sleeper] = []
+    shares = GpuShares([gpu("0")], lambda: sleepers, now_s=clock)
+    sleepers += [Sleeper(name, 1.0, shares, [await shares.claim(claim(0.5, name))], can_sleep=False) for name in "ab"]
+    whole, _ = await waits(shares, claim(1, "whole"))
+    sleepers[0].can_sleep = True
+    shares.serve_waiters()
+    assert sleepers[0].slept == [], "its end would not be enough"
+    clock.s = 31.0
+    shares.serve_waiters()
+    assert [each.slept for each in sleepers] == [["a"], []]
+    sleepers[:1] = []
+    again, _ = await waits(shares, claim(0.5, "a"))
+    sleepers[0].can_sleep = True
+    shares.serve_waiters()
+    assert (await whole).gpu == gpu("0")
+    assert not again.done()
+    again.cancel()
+
+
+async def test_claims_are_served_again_and_again_also_where_no_memory_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.engine.gpus.shares._INTERVAL_IF_CHANGING_S", 0.01)
+    sleepers: list[Sleeper] = []
+    shares = GpuShares([gpu("0")], lambda: sleepers)
+    sleepers.append(Sleeper("busy", 1.0, shares, [await shares.claim(claim(1, "busy"))], can_sleep=False))
+    waiting, _ = await waits(shares, claim(1, "a"))
+    running = asyncio.create_task(shares.run())
+    sleepers[0].can_sleep = True
+    async with asyncio.timeout(10):
+        assert (await waiting).gpu == gpu("0")
+    running.cancel()
+
+
 async def test_a_look_that_fails_changes_nothing_and_a_good_one_is_taken() -> None:
     found: list[Look | None] = [None]
     shares = GpuShares([gpu("0", 10_000)], look=lambda: found[0])

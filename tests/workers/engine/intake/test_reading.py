@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import zlib
 from typing import Any
 
@@ -37,6 +38,34 @@ def carefully(client: Redis, content: bytes = PACKED) -> Any:
 @pytest.mark.parametrize("content", [PACKED, b'{"body": "%b"}' % (b"x" * 2_000_000)], ids=["compressed", "large"])
 def test_what_could_end_a_worker_is_not_read_at_once(content: bytes) -> None:
     assert read_at_once("tag", "adding", content) is None
+
+
+def test_a_long_canvas_is_not_read_at_once_and_a_long_input_is() -> None:
+    chain = [{"task": "predict", "args": ["x" * 1_000], "kwargs": {}, "options": {}}] * 100
+    for follows, is_careful in (({"chain": chain}, True), ({}, False)):
+        embedded = dict.fromkeys(("callbacks", "errbacks", "chain", "chord")) | follows
+        body = json.dumps([["adding", "x" * 100_000], {}, embedded]).encode()
+        plain = {"headers": {"task": "predict", "id": "job"}}
+        content = json.dumps({**json.loads(message(body, "gzip")), **plain}).encode()
+        assert (read_at_once("tag", "adding", content) is None) is is_careful
+
+
+def test_the_event_loop_goes_on_while_a_message_is_read(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(client: Redis) -> QueuedJob:
+        loop, goes_on = asyncio.get_running_loop(), threading.Event()
+
+        def parsed(*about: Any) -> QueuedJob:
+            loop.call_soon_threadsafe(goes_on.set)
+            assert goes_on.wait(5), "the event loop is held up"
+            return parse(*about)
+
+        monkeypatch.setattr(reading, "parse", parsed)
+        job: QueuedJob = await carefully(client)
+        return job
+
+    assert arguments.values(with_redis(read).rows) == [1]
 
 
 def test_a_message_counts_only_while_it_is_read(

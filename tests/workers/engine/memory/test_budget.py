@@ -96,6 +96,32 @@ def test_idle_hosts_end_least_recently_used_first_and_no_more_than_are_needed() 
     run(evict)
 
 
+def test_only_as_many_are_asked_whether_they_may_end_as_end_or_must_not() -> None:
+    asked: list[str] = []
+
+    class Asked(FakeEndpoint):
+        @property
+        def can_sleep(self) -> bool:
+            asked.append(self.name)
+            return self.name != "busy"
+
+        @can_sleep.setter
+        def can_sleep(self, _: bool) -> None:
+            """Stay as it is."""
+
+    async def evict(worker: Worker) -> None:
+        for at, name in enumerate(["busy", *map(str, range(9))]):
+            await worker.claim(name, 10)
+            worker.endpoints.append(Asked(name, used_at=at))
+        waiting = asyncio.create_task(worker.claim("next", 10))
+        await until(lambda: worker.slept == ["0"])
+        assert set(asked) == {"busy", "0"}
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    run(evict)
+
+
 def test_nothing_ends_for_what_would_not_fit_even_then_and_the_reason_has_the_figures() -> None:
     async def wait(worker: Worker) -> None:
         busy = await worker.has("busy", 60, can_sleep=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import redis
 from redis.asyncio import Redis
 
@@ -15,6 +16,7 @@ from tests.workers.engine import running
 from tests.workers.engine.running import RunningEndpoint
 from tests.workers.stand_ins import deployment, queued_job, worker_report
 from workers.engine.gpus.devices import Gpu
+from workers.engine.memory.budget import MemoryBudget, Need
 from workers.engine.scaling.scaler import Scaler
 from workers.engine.serving.hosts.host_pool import HostPool
 from workers.jobs import query
@@ -74,6 +76,27 @@ def test_a_host_is_added_while_jobs_wait_in_the_queue_too_long(store: redis.Redi
 
     paces.default_paces.cache_clear()
     serve(with_redis, wait)
+
+
+def test_room_for_a_host_is_looked_for_only_while_jobs_wait_too_long(
+    store: redis.Redis, with_redis: WithRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def has_room(_budget: MemoryBudget, _need: Need) -> bool:
+        nonlocal looks
+        looks += 1
+        return True
+
+    async def look(now: Running) -> None:
+        await now.scaler.look(100.0)
+        assert not looks
+        await with_a_long_queue(now)
+        assert looks
+
+    monkeypatch.setattr(MemoryBudget, "has_room", has_room)
+    paces.default_paces.cache_clear()
+    serve(with_redis, look)
 
 
 def test_a_version_that_is_swapped_out_during_a_look_gets_no_more_hosts(

@@ -91,6 +91,8 @@ def test_an_ending_after_one_whose_task_was_cancelled_before_it_began_is_written
 
     with_redis(ended)
     assert query.get("next").state is JobState.FAILED
+
+
 def test_a_job_of_an_undeployed_endpoint_ends_as_cancelled_with_the_reason(
     store: redis.Redis, with_redis: WithRedis
 ) -> None:

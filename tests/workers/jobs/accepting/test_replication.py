@@ -146,9 +146,7 @@ def test_a_pipeline_that_no_replica_confirms_is_no_safer_when_it_is_submitted_ag
         assert client.exists(keys.record(first.value.job_id), keys.pipeline(first.value.job_id)) == 2
 
 
-def test_a_bulk_call_names_the_jobs_that_no_replica_has_confirmed(
-    store: redis.Redis, late: Callable[[], None]
-) -> None:
+def test_a_bulk_call_names_the_jobs_that_no_replica_has_confirmed(store: redis.Redis, late: Callable[[], None]) -> None:
     jobs, once = [NewJob({"input": row}) for row in range(3)], Idempotency("bulk", b"request")
     with pytest.raises(BulkInterrupted) as interrupted:
         bulk.submit("adding", jobs, idempotency=once)

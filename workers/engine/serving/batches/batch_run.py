@@ -221,9 +221,9 @@ class BatchRun:
         self.jobs = valid
         self._end(ends)
 
-    def _fault(self, job: QueuedJob) -> InputRejected | None:
+    def _fault(self, job: QueuedJob) -> JobFailed | None:
         if job.fault is not None:
-            return InputRejected(str(job.fault))
+            return job.fault if isinstance(job.fault, JobFailed) else InputRejected(str(job.fault))
         signature = self._deployment.signature
         fits = signature.json_check.fits
         try:

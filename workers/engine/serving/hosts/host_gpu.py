@@ -63,4 +63,5 @@ def _claim(wanted: DesiredDeployment, need_bytes: int, is_measured: bool) -> Gpu
         is_measured,
         wanted.artifact_size_bytes,
         wanted.artifact_sha256,
+        wanted.settings.may_sleep,
     )

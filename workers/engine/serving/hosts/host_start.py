@@ -151,6 +151,7 @@ class HostStart:
         finally:
             self.building = None
 
+
 async def _prove_time_limit(host: RemoteHost, wanted: DesiredDeployment) -> None:
     """Predict the input example once more. Raises HostStartFailed if that takes longer than `timeout_s`."""
     if wanted.input_example is None:
@@ -162,5 +163,3 @@ async def _prove_time_limit(host: RemoteHost, wanted: DesiredDeployment) -> None
         usual = "" if host.example_ms is None else f" Without the limit it took {host.example_ms / 1000:.3g} s."
         reason = f"With timeout_s {timeout_s:g}, {error} It predicted the model's input example.{usual}"
         raise HostStartFailed(reason) from error
-
-

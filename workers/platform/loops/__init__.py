@@ -1,0 +1,1 @@
+"""The event loops of this service, and what keeps them free: threads beside them, and steps between them."""
