@@ -126,7 +126,7 @@ def _part(text: str) -> SplitResult:
     part = urlsplit(text)
     if not part.hostname:
         raise ValueError(f"a sentinel has no host; each is written as sentinel://host:port, as in {EXAMPLE}")
-    _ = part.port  # raises if it is no number
+    port_of(part)  # raises if it is no number
     return part
 
 
