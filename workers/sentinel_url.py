@@ -72,6 +72,18 @@ def is_sentinel(url: str) -> bool:
     return url.startswith(_PREFIX)
 
 
+def port_of(parts: SplitResult) -> int | None:
+    """Return the port of a URL; None without one.
+
+    Raises:
+        ValueError: it is none, in our own words.
+    """
+    try:
+        return parts.port
+    except ValueError:
+        raise ValueError("the port is no number from 0 to 65535") from None
+
+
 @lru_cache(maxsize=8)
 def parse(url: str) -> SentinelUrl:
     """Parse a URL.
@@ -91,7 +103,7 @@ def parse(url: str) -> SentinelUrl:
     tls = _tls(options)
     wants_tls = tls is not None
     return SentinelUrl(
-        sentinels=tuple((unquote(each.hostname or ""), each.port or _DEFAULT_PORT) for each in parts),
+        sentinels=tuple((unquote(each.hostname or ""), port_of(each) or _DEFAULT_PORT) for each in parts),
         master_name=options["master_name"],
         database=_database(databases[0]) if databases else 0,
         login=f"{logins[0]}@" if logins else "",
@@ -114,7 +126,7 @@ def _part(text: str) -> SplitResult:
     part = urlsplit(text)
     if not part.hostname:
         raise ValueError(f"a sentinel has no host; each is written as sentinel://host:port, as in {EXAMPLE}")
-    _ = part.port  # raises if it is no number
+    port_of(part)  # raises if it is no number
     return part
 
 

@@ -116,7 +116,7 @@ class WorkerSettings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in _REDIS_SCHEMES:
             raise ValueError("a URL such as redis://127.0.0.1:6379/0 is needed")
-        _ = parts.port  # raises if it is no number
+        sentinel_url.port_of(parts)  # raises if it is no number
         return value
 
     @field_validator("broker_url")

@@ -38,7 +38,7 @@ def test_sentinels_may_speak_plain_tcp_beside_servers_with_tls() -> None:
     ("url", "why"),
     [
         ("sentinel://one:26379/0", "name that the sentinels know"),
-        ("sentinel://one:x/0?master_name=a", "Port could not be cast"),
+        ("sentinel://one:x/0?master_name=a", "the port is no number from 0 to 65535"),
         ("sentinel://one,two/0?master_name=a&mastername=b", "unknown option 'mastername'"),
         ("sentinel://one;two:1/0?master_name=a", "semicolons between"),
         ("sentinel://:s3cret@one/1;sentinel://two/2?master_name=a", "different users, passwords or databases"),

@@ -38,4 +38,4 @@ def test_a_worker_serves_replaces_hosts_and_ends_on_each_kind_of_event_loop(
 def test_a_worker_with_an_event_loop_that_there_is_not_does_not_start(group_worker: StartWorker) -> None:
     worker = group_worker(wait=False, QUEUECAST_EVENT_LOOP="fast")
     assert worker.wait() != 0
-    assert "QUEUECAST_EVENT_LOOP='fast': Input should be 'asyncio' or 'uvloop'" in worker.log()
+    assert "QUEUECAST_EVENT_LOOP='fast': should be 'asyncio' or 'uvloop'" in worker.log()

@@ -260,7 +260,7 @@ class ReplicatedRedis:
     def _knows_all(self, port: int) -> bool:
         try:
             with self._sentinel(port) as sentinel:
-                state: dict[str, Any] = sentinel.sentinel_master(MASTER_NAME)
+                state: dict[str, Any] = sentinel.sentinel_masters()[MASTER_NAME]
         except redis.RedisError:
             return False
         return bool((state["num-other-sentinels"], state["num-slaves"]) == (_SENTINELS - 1, len(self.servers) - 1))

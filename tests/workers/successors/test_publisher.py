@@ -611,11 +611,11 @@ def test_a_successor_whose_own_successors_are_too_long_fails_and_so_do_they(
 
 def test_a_successor_with_wrong_arguments_fails_and_so_does_what_follows_it(store: redis.Redis, ends: Ends) -> None:
     # Celery's backend keeps the outcomes of ids that it has seen in this process.
-    job_id = submit(step("wrong", SECOND, callback_url="gopher://nowhere"), step("after", THIRD))
+    job_id = submit(step("called-wrong", SECOND, callback_url="gopher://nowhere"), step("after-called-wrong", THIRD))
     ends.succeed(job_id)
     publish()
     publish()
-    assert (query.get("wrong").error or {})["code"] == "input_invalid"
-    for each in ("wrong", "after"):
+    assert (query.get("called-wrong").error or {})["code"] == "input_invalid"
+    for each in ("called-wrong", "after-called-wrong"):
         with pytest.raises(InputRejected, match="https"):
             tasks.predict.AsyncResult(each).get(timeout=5)
