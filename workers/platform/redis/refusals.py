@@ -25,6 +25,7 @@ _TIMEOUT_S = 1.0
 _OTHER_NAME = (62, 64)
 _NONE_ASKED = "without any password configured"
 _GUIDE = "(queuecast docs redis-failover)"
+_FILES = "A file that ssl_ca_certs, ssl_certfile or ssl_keyfile names"
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,18 @@ def _of_certificates(place: _Place, cause: BaseException) -> str | None:
             f"The certificate of {inside} is not trusted: ssl_ca_certs has to name the file with the certificate of "
             "the authority that signed it"
         )
-    if isinstance(cause, FileNotFoundError):
-        return "A file that ssl_ca_certs, ssl_certfile or ssl_keyfile names does not exist: correct its path"
     if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause.reason):
         return f"{place.name} asks for a certificate of its clients: add ssl_certfile and ssl_keyfile"
+    return _of_files(cause)
+
+
+def _of_files(cause: BaseException) -> str | None:
+    if isinstance(cause, FileNotFoundError):
+        return f"{_FILES} does not exist: correct its path"
+    if isinstance(cause, (PermissionError, IsADirectoryError)):
+        return f"{_FILES} can't be read: correct its path, or let this user read it"
+    if isinstance(cause, ssl.SSLError) and (cause.library == "X509" or "PEM lib" in str(cause)):
+        return f"{_FILES} holds no certificate or key in PEM, or the key of another certificate"
     return None
 
 

@@ -119,6 +119,23 @@ def test_what_tls_refuses_is_named(
     assert what in refused(url_of(tls, filled))
 
 
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ("ssl_ca_certs=EMPTY", "holds no certificate or key in PEM"),
+        ("ssl_ca_certs=FOLDER", "can't be read: correct its path"),
+        ("ssl_certfile=TEXT&ssl_keyfile=TEXT", "holds no certificate or key in PEM"),
+    ],
+)
+def test_a_file_that_can_not_be_used_for_tls_is_named(
+    plain: ReplicatedRedis, refused: Callable[[str], str], options: str, what: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("no certificate")
+    places = {"EMPTY": f"{tmp_path}/empty", "FOLDER": str(tmp_path), "TEXT": f"{tmp_path}/text"}
+    assert what in refused(f"rediss://127.0.0.1:{plain.servers[0].port}/0?{_filled(options, places)}")
+
+
 def _filled(text: str, places: dict[str, str]) -> str:
     for name, path in places.items():
         text = text.replace(f"={name}", f"={path}")
