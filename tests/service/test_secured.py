@@ -202,7 +202,7 @@ def test_pipelines_are_signed_and_need_no_more_rights(service: SecuredStack) -> 
     answer = service.api.post("/pipelines", json={**body, **callback}, headers={"Prefer": "wait=30"})
     assert answer.status_code == 200, answer.text
     assert [each["status"] for each in service.job(answer.json()["job_id"])["steps"]] == ["succeeded"] * 3
-    service.deploy("quadratic_predictor", endpoint_name="held", max_batch_delay_ms=1_000)
+    service.deploy("quadratic_predictor", endpoint_name="held", max_batch_delay_ms=10_000)
     held = service.api.post("/predict/held", json={"input": 1.0, "then": [ENDPOINT]}).json()["job_id"]
     assert service.api.delete(f"/jobs/{held}").json()["status"] == "cancelled"
     full = {"input": 1.0, "then": [ENDPOINT]}
