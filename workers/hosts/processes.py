@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -202,38 +201,19 @@ def set_niceness(pid: int, niceness: int) -> None:
         OSError: the operating system refuses.
     """
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        _for_each_thread(pid, lambda thread: os.setpriority(os.PRIO_PROCESS, thread, niceness))
+        known: set[str] = set()
+        for _ in range(_MOST_LOOKS):  # a thread that began meanwhile may have the niceness of before
+            found = set(os.listdir(f"/proc/{pid}/task")) - known  # noqa: PTH208 - as above
+            for thread in found:
+                with contextlib.suppress(ProcessLookupError):  # it has ended, others have not
+                    os.setpriority(os.PRIO_PROCESS, int(thread), niceness)
+            known |= found
+            if not found:
+                break
         # Others may not change it as often as this may be needed. A process that begins may still be in its parent's.
         if _rights() & _CAP_SYS_ADMIN and os.getsid(pid) == pid:
             with contextlib.suppress(OSError):  # there are no such groups
                 Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
-
-
-def set_patient(pid: int, *, wanted: bool) -> None:
-    """Let all threads of a process wait, when they wake, until those that run leave the processor, or not.
-
-    It has as much of the processor either way (Linux's SCHED_BATCH), and this takes no right. Does nothing if it has
-    ended, where there is no such thing, or if this process was given another policy than the usual one.
-    """
-    if sys.platform != "linux" or not hasattr(os, "sched_setscheduler"):  # PyPy has it not
-        return
-    policy = os.SCHED_BATCH if wanted else os.SCHED_OTHER
-    with contextlib.suppress(OSError):  # a sandbox may forbid it
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            _for_each_thread(pid, lambda thread: os.sched_setscheduler(thread, policy, os.sched_param(0)))
-
-
-def _for_each_thread(pid: int, change: Callable[[int], None]) -> None:
-    """Change all threads of a process, and those that begin meanwhile, which may be as those before were."""
-    known: set[str] = set()
-    for _ in range(_MOST_LOOKS):
-        found = set(os.listdir(f"/proc/{pid}/task")) - known  # noqa: PTH208 - as above
-        for thread in found:
-            with contextlib.suppress(ProcessLookupError):  # it has ended, others have not
-                change(int(thread))
-        known |= found
-        if not found:
-            break
 
 
 def _read(path: str) -> bytes:

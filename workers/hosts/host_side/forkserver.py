@@ -47,8 +47,6 @@ def main(control_fd: int) -> None:
         # A whole process group or cgroup may get these signals; the worker decides how hosts end.
         signal.signal(number, _do_nothing)
     processes.adopt_orphans()
-    # To fork takes milliseconds in the kernel: the worker that asks for it goes on first. Hosts are so as they load.
-    processes.set_patient(os.getpid(), wanted=True)
     set_title(f"forkserver of {os.getppid()}")
     runtimes.names()  # imports them
     _freeze()

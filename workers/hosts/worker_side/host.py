@@ -200,7 +200,6 @@ class RemoteHost:
         if self._killed_for is not None:
             await self.stop()
             raise HostStartFailed(f"After loading the model, {self._killed_for}") from self._killed_for
-        processes.set_patient(self.pid, wanted=False)  # as all that the forkserver starts
         self.load_ms, self.outputs = answer.ready.load_ms, answer.ready.outputs
         self.example_ms, self.warnings = answer.ready.example_ms, answer.ready.warnings
 
@@ -234,8 +233,6 @@ class RemoteHost:
 
     async def stop(self) -> None:
         """Kill the process and wait until it has exited."""
-        if not self.exited.done():
-            processes.set_patient(self.pid, wanted=True)  # its end takes milliseconds in the kernel
         self._writer.close()
         if not self.exited.done():
             self._kill()
