@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import select
@@ -108,23 +109,18 @@ def desired(
     return [same[name] for name in names_now if name in same]
 
 
+#: What is another one whenever a deployment has changed.
+_STAMPED = ("endpoint_name", "worker_group", "revision", "updated_at", "followed_alias")
+_stamp_of = attrgetter(*_STAMPED)
+
+
 def _unchanged(session: Session, known: Collection[DesiredDeployment]) -> dict[str, DesiredDeployment]:
     """Return those deployments whose rows are as they were; a candidate has no revision of its own."""
-    columns = (
-        DeploymentRow.endpoint_name,
-        DeploymentRow.worker_group,
-        DeploymentRow.revision,
-        DeploymentRow.updated_at,
-        DeploymentRow.followed_alias,
-    )
+    columns = [getattr(DeploymentRow, name) for name in _STAMPED]
     judged = set(session.scalars(select(CandidateRow.endpoint_name)))
     stamps = {stamp for stamp in map(tuple, session.execute(select(*columns))) if stamp[0] not in judged}
     alone = (each for each in known if each.candidate is None and not each.is_replay)
-    found = (
-        (each, (each.endpoint_name, each.worker_group, each.revision, each.updated_at, each.followed_alias))
-        for each in alone
-    )
-    return {each.endpoint_name: each for each, stamp in found if stamp in stamps}
+    return {each.endpoint_name: each for each in alone if _stamp_of(each) in stamps}
 
 
 def taking_jobs(session: Session) -> list[str]:
