@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -106,6 +107,13 @@ class WorkerSettings(BaseSettings):
     flower_password: SecretStr = SecretStr("")
     #: Whether Flower only looks.
     flower_read_only: bool = True
+
+    @field_validator("event_loop")
+    @classmethod
+    def _is_installed(cls, value: str) -> str:
+        if value == "uvloop" and find_spec(value) is None:
+            raise ValueError("needs uvloop, which isn't installed: pip install 'queuecast[uvloop]'")
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -75,8 +75,7 @@ class Engine:
     """Serves the deployments of one worker group until it is closed; `start` and `close` may block.
 
     Raises:
-        SettingsWrong: a package for the broker or the event loop is not installed, or QUEUECAST_GPUS names a GPU that
-            isn't there.
+        SettingsWrong: a package for the broker is not installed, or QUEUECAST_GPUS names a GPU that isn't there.
     """
 
     def __init__(

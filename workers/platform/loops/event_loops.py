@@ -10,26 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from workers.errors import SettingsWrong
-
 ASYNCIO, UVLOOP = "asyncio", "uvloop"
 
 
 def factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes loops as QUEUECAST_EVENT_LOOP says.
-
-    Raises:
-        SettingsWrong: it names uvloop, which can't be imported.
-    """
+    """Return what makes loops as QUEUECAST_EVENT_LOOP says; the settings refuse uvloop where it isn't installed."""
     if wanted == ASYNCIO:
         return asyncio.new_event_loop
-    try:
-        import uvloop
-    except ImportError as error:
-        raise SettingsWrong(
-            f"QUEUECAST_EVENT_LOOP={UVLOOP} needs uvloop, which can't be imported ({error}): "
-            "pip install 'queuecast[uvloop]', or leave the setting out."
-        ) from error
+    import uvloop
+
     return uvloop.new_event_loop
 
 

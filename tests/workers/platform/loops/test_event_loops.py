@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis
 import uvloop
+from redis.asyncio.connection import AbstractConnection
 
 from workers.errors import SettingsWrong
 from workers.platform.loops import event_loops
 from workers.platform.redis import async_client
 from workers.platform.redis.async_client import Client, open_listening
 from workers.platform.redis.direct_connections import DirectConnection
+from workers.settings import load
 
 OnLoop = Callable[[Callable[[Client], Awaitable[None]]], None]
 
@@ -35,6 +37,16 @@ def on_loop(request: pytest.FixtureRequest, redis_url: str) -> OnLoop:
     return run
 
 
+async def lost(client: Client) -> AbstractConnection:
+    """Open a connection, and lose it before its owner has noticed."""
+    connection = await open_listening(client)
+    writer = connection._writer
+    assert writer is not None
+    writer.transport.abort()
+    await writer.wait_closed()
+    return connection
+
+
 @pytest.mark.parametrize(
     ("wanted", "kind"), [("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)]
 )
@@ -50,18 +62,16 @@ def test_where_uvloop_is_not_installed_the_setting_that_names_it_says_how_to_ins
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert event_loops.factory("asyncio") is asyncio.new_event_loop
-    with pytest.raises(SettingsWrong, match=r"^QUEUECAST_EVENT_LOOP=uvloop needs uvloop, .*queuecast\[uvloop\]"):
-        event_loops.factory("uvloop")
+    monkeypatch.setenv("QUEUECAST_EVENT_LOOP", "uvloop")
+    load.cache_clear()
+    with pytest.raises(SettingsWrong, match=r"^QUEUECAST_EVENT_LOOP='uvloop': needs uvloop, .*queuecast\[uvloop\]"):
+        load()
+    load.cache_clear()
 
 
 def test_a_command_on_a_connection_that_was_just_lost_fails_as_lost(on_loop: OnLoop) -> None:
     async def lose(client: Client) -> None:
-        connection = await open_listening(client)
-        writer = connection._writer
-        assert writer is not None
-        writer.transport.abort()
-        await writer.wait_closed()
+        connection = await lost(client)
         with pytest.raises(redis.ConnectionError):
             await connection.send_command("PING")
 
@@ -70,11 +80,7 @@ def test_a_command_on_a_connection_that_was_just_lost_fails_as_lost(on_loop: OnL
 
 def test_a_connection_that_was_lost_is_not_taken_over(on_loop: OnLoop) -> None:
     async def lose(client: Client) -> None:
-        connection = await open_listening(client)
-        writer = connection._writer
-        assert writer is not None
-        writer.transport.abort()
-        await writer.wait_closed()
+        connection = await lost(client)
         with pytest.raises(redis.ConnectionError):
             DirectConnection(connection)
 
